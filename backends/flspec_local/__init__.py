@@ -1,0 +1,54 @@
+"""The local backend: clients on a thread pool in this process."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event as Flag
+
+from flspec.aggregators import Aggregator
+from flspec.backend import Backend, Job, RoundResult, drive_rounds, round_result, timed
+from flspec.components import parse_component
+from flspec.events import Event
+from flspec.plan import Plan
+from flspec.server import finish_round
+from flspec.state import ServerState
+
+__all__ = ["LocalBackend"]
+
+
+class LocalBackend(Backend):
+    """Clients on a thread pool in this process, one torch thread each; the reference that others are held to."""
+
+    name = "local"
+
+    def unsupported(self, plan: Plan) -> list[str]:
+        from flspec_torch.training import unsupported_training
+
+        return unsupported_training(plan)
+
+    def execute(self, plan: Plan, job: Job) -> Iterator[Event]:
+        import torch
+        from flspec_torch.training import Trainer
+
+        stop = Flag()
+        trainer = Trainer(plan, stop)
+        aggregator = parse_component(Aggregator, plan.settings["aggregator"])
+        versions = {"torch": torch.__version__, "python": platform.python_version()}
+        pool = ThreadPoolExecutor(
+            job.num_workers, thread_name_prefix="client", initializer=torch.set_num_threads, initargs=(1,)
+        )
+
+        def run_round(number: int, state: ServerState) -> RoundResult:
+            lap = timed()
+            updates = list(pool.map(lambda task: trainer.train(task, state.weights), plan.cohort(number)))
+            train_seconds = lap()
+            outcome = finish_round(aggregator, state, updates)
+            return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()})
+
+        try:
+            yield from drive_rounds(plan, job, versions, run_round)
+        finally:
+            stop.set()  # clients in training give up at their next batch
+            pool.shutdown(wait=True, cancel_futures=True)

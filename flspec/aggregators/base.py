@@ -1,0 +1,44 @@
+"""The two questions an aggregator answers: how are updates combined, and what does the server do with the result?"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from flspec.components import Component
+from flspec.server import ClientUpdate, Delta, weighted_mean
+from flspec.server_optimizers import ServerOptimizer
+
+__all__ = ["Aggregator", "MeanAggregator"]
+
+
+class Aggregator(Component, ABC):
+    """A familiar name for a combining rule together with a server optimizer."""
+
+    weighting: Annotated[
+        Literal["examples", "uniform"],
+        Field(description="a client's share of the mean: the examples it holds, or the same for all"),
+    ] = "examples"
+
+    @abstractmethod
+    def combine(self, updates: Sequence[ClientUpdate]) -> Delta:
+        """One update out of many; they are finite, in client order, and at least one."""
+
+    @property
+    @abstractmethod
+    def server_optimizer(self) -> ServerOptimizer:
+        """What applies the combined update to the weights."""
+
+    def client_weight(self, num_examples: int) -> int:
+        """The planned share of a client that holds `num_examples`."""
+        return num_examples if self.weighting == "examples" else 1
+
+
+class MeanAggregator(Aggregator, ABC):
+    """Combines by the weighted mean of the client updates (McMahan et al., AISTATS 2017, Algorithm 1)."""
+
+    def combine(self, updates: Sequence[ClientUpdate]) -> Delta:
+        return weighted_mean(updates)

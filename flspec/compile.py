@@ -1,0 +1,100 @@
+"""From a Spec to a Plan: every random draw of an experiment is made here, once."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.data import store_data
+from flspec.errors import InputError
+from flspec.layers import Shape, initial_weights, trace
+from flspec.models import Model
+from flspec.plan import ClientTask, Plan
+from flspec.randomness import Stream
+from flspec.spec import ClientWork, Spec
+
+__all__ = ["compile", "data_root"]
+
+_MOST_INDICES = 2**31  # of batches in one plan: 8 GiB
+
+
+def compile(spec: Spec, data: Path | None = None) -> Plan:
+    """Decide everything that `spec` leaves open.
+
+    `data` is the folder below which data sets are found; see `data_root`. The examples are put into the store,
+    where every backend's process finds them. Raises InputError when the spec cannot be carried out.
+    """
+    root = Stream(spec.seed)
+    examples = spec.dataset.load(data or data_root(), root.child("dataset"))
+    holdings = spec.partition.split(examples.train.labels, examples.num_classes, root.child("partition"))
+    layers = spec.model.layers(examples.input_shape, examples.num_classes)
+    _check_shapes(spec.model, examples.input_shape, examples.num_classes)
+    rounds = [
+        [
+            ClientTask(
+                client=int(client),
+                weight=spec.aggregator.client_weight(len(holdings[client])),
+                batches=tuple(_batches(spec.client, holdings[client], root.child("batches", number, int(client)))),
+            )
+            for client in spec.cohort.cohort(len(holdings), root.child("cohort", number))
+        ]
+        for number in _bounded_rounds(spec, holdings)
+    ]
+    store_data(examples)
+    return Plan.build(
+        settings={
+            "data": examples.describe(),
+            "layers": [layer.model_dump(mode="json") for layer in layers],
+            "loss": spec.client.loss,
+            "client_optimizer": spec.client.optimizer.model_dump(mode="json"),
+            "aggregator": spec.aggregator.model_dump(mode="json"),
+            "evaluation": spec.evaluation.model_dump(mode="json"),
+        },
+        weights=initial_weights(layers, examples.input_shape, root.child("weights")),
+        clients=holdings,
+        rounds=rounds,
+        spec=spec.model_dump(mode="json"),
+    )
+
+
+def data_root() -> Path:
+    """Where data sets are looked for: `$FLSPEC_DATA`, else `data` in the working folder."""
+    return Path(os.environ.get("FLSPEC_DATA") or "data")
+
+
+def _batches(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> Iterator[NDArray[np.int64]]:
+    """The examples of each step of one client in one round; a pass ends with what is left, however few."""
+    passes = range(work.epochs) if work.epochs is not None else itertools.count()
+    endless = (
+        order[start : start + work.batch_size]
+        for number in passes
+        for order in [held[stream.child(number).permutation(len(held))] if work.shuffle else held]
+        for start in range(0, len(order), work.batch_size)
+    )
+    return itertools.islice(endless, work.steps)
+
+
+def _bounded_rounds(spec: Spec, holdings: list[NDArray[np.int64]]) -> range:
+    """The round numbers, unless their batches would not fit."""
+    largest = max(map(len, holdings))
+    work = spec.client
+    a_client = largest * work.epochs if work.epochs else (work.steps or 0) * min(work.batch_size, largest)
+    cohort = len(spec.cohort.cohort(len(holdings), Stream(spec.seed, "size")))
+    if spec.rounds * cohort * a_client > _MOST_INDICES:
+        raise InputError(
+            f"rounds: {spec.rounds:,} rounds of {cohort:,} clients of up to {a_client:,} examples are more than the "
+            f"{_MOST_INDICES:,} that a plan holds; lower rounds, cohort.size or client.epochs"
+        )
+    return range(1, spec.rounds + 1)
+
+
+def _check_shapes(model: Model, input_shape: Shape, num_classes: int) -> None:
+    try:
+        trace(model.layers(input_shape, num_classes), input_shape)
+    except ValueError as error:
+        raise InputError(f"model: does not fit examples of shape {list(input_shape)}: {error}") from None

@@ -1,0 +1,92 @@
+"""Components: the interchangeable parts that a spec names by `kind`.
+
+A component is a frozen pydantic class whose fields are its parameters (the YAML keys) and whose methods are its
+behaviour. The folder it lives in is its registry: dropping `partitioners/shards.py` beside its siblings makes
+`kind: shards` valid, typed, in the JSON Schema and in "did you mean". Installed packages add their own through
+an entry point in the group `flspec.<folder>`, for example
+
+    [project.entry-points."flspec.partitioners"]
+    shards = "my_package:Shards"
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Annotated, Any, TypeVar, Union
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter
+from pydantic_core import CoreSchema
+
+from flspec.errors import InputError
+
+__all__ = ["Component", "Document", "OneOf", "family_members", "load_family", "parse_component"]
+
+
+class Document(BaseModel):
+    """Base of everything that is written down: immutable, and an unknown key is an error, not a shrug."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Component(Document):
+    """Base of everything a spec can name by `kind`; equal parameters mean equal components."""
+
+
+class _ByKind:
+    """Validates a family's base class as the union of its concrete members, told apart by `kind`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        members = tuple(family_members(source).values())
+        union = Annotated[Union[members], Field(discriminator="kind")]  # type: ignore[valid-type]  # noqa: UP007
+        return handler.generate_schema(union if len(members) > 1 else members[0])
+
+
+C = TypeVar("C", bound=Component)
+OneOf = Annotated[C, _ByKind()]
+
+
+def load_family(package: str, path: Iterable[str]) -> None:
+    """Define every component of a family: the modules of its folder, then what installed packages offer."""
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")
+    for entry_point in entry_points(group=package):
+        try:
+            entry_point.load()
+        except Exception as error:
+            offered_by = entry_point.dist.name if entry_point.dist else "an installed package"
+            raise InputError(
+                f"{package}: kind {entry_point.name!r}, offered by {offered_by}, cannot be imported: {error!r}; "
+                f"mend or uninstall {offered_by}"
+            ) from error
+
+
+def family_members(base: type[C]) -> dict[str, type[C]]:
+    """The concrete components of a family by kind, in alphabetical order.
+
+    Raises InputError if two classes claim one kind, since which of them ran could then not be told.
+    """
+    members: dict[str, type[C]] = {}
+    for cls in _descendants(base):
+        if inspect.isabstract(cls) or "kind" not in cls.model_fields:
+            continue
+        kind = cls.model_fields["kind"].default
+        if kind in members:
+            ours, theirs = (f"{c.__module__}.{c.__qualname__}" for c in (members[kind], cls))
+            raise InputError(f"kind {kind!r} is defined by both {ours} and {theirs}; uninstall or rename one")
+        members[kind] = cls
+    return dict(sorted(members.items()))
+
+
+def parse_component(base: type[C], document: dict[str, Any]) -> C:
+    """The component that a plan's `document` describes, for a process that has only the plan."""
+    adapter: TypeAdapter[C] = TypeAdapter(Annotated[base, _ByKind()])  # type: ignore[arg-type]
+    # Through JSON, because strict validation of Python objects would refuse a list where a tuple is due.
+    return adapter.validate_json(TypeAdapter(dict[str, Any]).dump_json(document))
+
+
+def _descendants(cls: type[C]) -> list[type[C]]:
+    return [c for sub in cls.__subclasses__() for c in (sub, *_descendants(sub))]

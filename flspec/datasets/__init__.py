@@ -1,0 +1,8 @@
+"""Where examples come from."""
+
+from flspec.components import load_family
+from flspec.datasets.base import Dataset
+
+load_family(__name__, __path__)
+
+__all__ = ["Dataset"]

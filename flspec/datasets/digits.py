@@ -1,0 +1,31 @@
+"""Handwritten digits that need no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from flspec.data import Data, Split
+from flspec.datasets.base import Dataset
+from flspec.randomness import Stream
+
+
+class Digits(Dataset):
+    """The 1,797 images of 8 by 8 pixels that come with scikit-learn; every fifth is held out for evaluation."""
+
+    kind: Literal["digits"] = "digits"
+
+    def load(self, root: Path, stream: Stream) -> Data:
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        images = bunch.images[:, np.newaxis].astype(np.uint8)  # [num, 1, 8, 8], 0..16
+        labels = bunch.target.astype(np.int64)
+        held_out = np.arange(len(labels)) % 5 == 4
+        return Data(
+            train=Split(images[~held_out], labels[~held_out], divisor=16.0),
+            test=Split(images[held_out], labels[held_out], divisor=16.0),
+            num_classes=10,
+        )

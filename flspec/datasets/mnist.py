@@ -1,0 +1,71 @@
+"""MNIST from the four files it is published in."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.data import Data, Split
+from flspec.datasets.base import Dataset
+from flspec.errors import InputError
+from flspec.randomness import Stream
+
+_MAGIC = {1: 0x00000801, 3: 0x00000803}  # unsigned bytes in that many dimensions
+_MOST_BYTES = 2**28  # larger than any file of this format that is MNIST's
+
+
+class Mnist(Dataset):
+    """Handwritten digits, 28 by 28 pixels: 60,000 to train on and 10,000 to evaluate on, in file order.
+
+    Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+    `t10k-labels-idx1-ubyte`, each with or without `.gz`, from `mnist/` below the data root or the root itself.
+    """
+
+    kind: Literal["mnist"] = "mnist"
+
+    def load(self, root: Path, stream: Stream) -> Data:
+        return Data(_read_split(root, "train"), _read_split(root, "t10k"), num_classes=10)
+
+
+def _read_split(root: Path, prefix: str) -> Split:
+    images = _read_idx(_find(root, f"{prefix}-images-idx3-ubyte"), dimensions=3)
+    label_file = _find(root, f"{prefix}-labels-idx1-ubyte")
+    labels = _read_idx(label_file, dimensions=1)
+    if len(images) != len(labels):
+        raise InputError(f"{label_file}: {len(labels)} labels for {len(images)} images; download both again")
+    if labels.size and labels.max() > 9:
+        raise InputError(f"{label_file}: label {labels.max()} is outside 0..9; is this MNIST?")
+    return Split(images[:, np.newaxis], labels.astype(np.int64), divisor=255.0)
+
+
+def _find(root: Path, name: str) -> Path:
+    for folder in (root / "mnist", root):
+        for candidate in (folder / name, folder / f"{name}.gz"):
+            if candidate.is_file():
+                return candidate
+    raise InputError(
+        f"dataset: {name} or {name}.gz is in neither {root / 'mnist'} nor {root}; "
+        "put MNIST's four files there, or name their folder with --data-root or FLSPEC_DATA"
+    )
+
+
+def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """An array in the IDX format: a magic number, the shape as big-endian 32-bit integers, the bytes."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(_MOST_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); download it again") from None
+    header = np.frombuffer(content[: 4 * (dimensions + 1)], ">u4")
+    if len(header) <= dimensions or header[0] != _MAGIC[dimensions]:
+        raise InputError(f"{path}: not an IDX file of bytes in {dimensions} dimensions; download it again")
+    shape = tuple(int(size) for size in header[1:])
+    body = np.frombuffer(content, np.uint8, offset=4 * (dimensions + 1))
+    if body.size != np.prod(shape, dtype=np.int64):
+        raise InputError(f"{path}: its header promises shape {list(shape)}, but {body.size} bytes follow")
+    return body.reshape(shape)

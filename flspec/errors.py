@@ -1,0 +1,64 @@
+"""What can go wrong, by who can mend it.
+
+The command line prints each as one line and exits with its `exit_code`; a program catches the class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "BackendError",
+    "FlspecError",
+    "InputError",
+    "Problem",
+    "RunError",
+    "SpecError",
+]
+
+
+class FlspecError(Exception):
+    """Base of every error flspec raises on purpose; its text says what to do."""
+
+    exit_code = 1
+
+
+class InputError(FlspecError):
+    """What was asked for is wrong: nothing has been run and nothing written."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a spec: where it stands and the way out."""
+
+    message: str  # what is wrong and what was expected
+    path: str = ""  # dotted, as `client.optimizer.learning_rate`; empty for the whole document
+    file: str = ""
+    line: int | None = None  # from 1
+    column: int | None = None  # from 1
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part not in ("", None))
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if v not in ("", None)}
+
+
+class SpecError(InputError):
+    """A spec cannot be used; carries every problem found, in the order they stand in the file."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+class RunError(FlspecError):
+    """The experiment started and could not be finished."""
+
+
+class BackendError(RunError):
+    """An engine failed, hung or died; the text names its log."""

@@ -1,0 +1,23 @@
+"""Multinomial logistic regression."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from flspec.layers import Dense, Flatten, Initializer, Layer, Shape, chain
+from flspec.models.base import Model
+
+
+class SoftmaxRegression(Model):
+    """One dense layer on the flattened example: convex, so every start leads to one optimum."""
+
+    kind: Literal["softmax_regression"] = "softmax_regression"
+    initializer: Annotated[Initializer, Field(description="how the weight matrix starts; the bias starts at zero")] = (
+        "zeros"
+    )
+
+    def layers(self, input_shape: Shape, num_classes: int) -> tuple[Layer, ...]:
+        output = Dense(name="output", units=num_classes, initializer=self.initializer)
+        return chain([Flatten(name="flatten"), output])

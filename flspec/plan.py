@@ -1,0 +1,168 @@
+"""A Plan: everything a backend needs to run one experiment, with nothing left to decide.
+
+A plan says what is computed, never how. Two backends given the same plan train the same clients on the same
+batches, in the same order, from the same weights. It is written as `plan.json` and `arrays.npz`, so a process in
+another Python environment reads it with `json` and `numpy` alone; this module imports nothing heavier.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.errors import InputError
+
+__all__ = ["FORMAT", "ClientTask", "Plan"]
+
+FORMAT = 1  # raised whenever an old reader would misread a new plan
+
+Indices = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class ClientTask:
+    """One client's work in one round."""
+
+    client: int
+    weight: int  # its share of the mean, before normalising
+    batches: tuple[NDArray[np.integer[Any]], ...]  # each [batch_size], of the training set, in order
+
+    @property
+    def num_trained(self) -> int:
+        """Examples it trains on, counted each time."""
+        return sum(map(len, self.batches))
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single ==; compare digests
+class Plan:
+    """One experiment, decided.
+
+    `settings` is plain JSON: `data` (content digest, shapes), `layers`, `loss`, `client_optimizer`, `aggregator`,
+    `evaluation`. `arrays` holds the initial weights (`weights/NAME`), each client's examples and every batch.
+    Both are covered by the digest; `spec`, the resolved document it was compiled from, is carried for the reader.
+    """
+
+    settings: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        settings: Mapping[str, Any],
+        weights: Mapping[str, NDArray[np.float32]],
+        clients: Sequence[NDArray[np.integer[Any]]],
+        rounds: Sequence[Sequence[ClientTask]],
+        spec: Mapping[str, Any],
+    ) -> Plan:
+        """Pack what compile decided."""
+        tasks = [task for cohort in rounds for task in cohort]
+        batches = [batch for task in tasks for batch in task.batches]
+        arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in weights.items()}
+        arrays["client_examples"], arrays["client_ends"] = _pack(clients)
+        arrays["batches"], arrays["batch_ends"] = _pack(batches)
+        arrays["task_batch_ends"] = np.cumsum([len(task.batches) for task in tasks], dtype=np.int64)
+        arrays["task_clients"] = np.array([task.client for task in tasks], np.int32)
+        arrays["task_weights"] = np.array([task.weight for task in tasks], np.int64)
+        arrays["round_task_ends"] = np.cumsum([len(cohort) for cohort in rounds], dtype=np.int64)
+        return cls(dict(settings) | {"weights": list(weights)}, arrays, spec)
+
+    @property
+    def num_rounds(self) -> int:
+        return len(self.arrays["round_task_ends"])
+
+    @property
+    def num_clients(self) -> int:
+        return len(self.arrays["client_ends"])
+
+    @cached_property
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """The first global model: float32 by tensor name."""
+        return {name: self.arrays[f"weights/{name}"] for name in self.settings["weights"]}
+
+    def client_examples(self, client: int) -> Indices:
+        """The training examples that a client holds."""
+        return _part(self.arrays["client_examples"], self.arrays["client_ends"], client)
+
+    def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
+        """The tasks of a round, from 1, in client order."""
+        start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
+        return tuple(self._task(position) for position in range(start, end))
+
+    def keeps(self, round_number: int) -> bool:
+        """Whether the state after this round is kept and evaluated; the last always is."""
+        every = self.settings["evaluation"]["every"]
+        return round_number == self.num_rounds or round_number % int(every) == 0
+
+    def _task(self, position: int) -> ClientTask:
+        start, end = _bounds(self.arrays["task_batch_ends"], position)
+        return ClientTask(
+            client=int(self.arrays["task_clients"][position]),
+            weight=int(self.arrays["task_weights"][position]),
+            batches=tuple(
+                _part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end)
+            ),
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content; equal digests mean equal experiments."""
+        sha = hashlib.sha256(json.dumps([FORMAT, self.settings], sort_keys=True).encode())
+        for name in sorted(self.arrays):
+            array = self.arrays[name]
+            sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            sha.update(array.tobytes())
+        return sha.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write the plan into `folder`, `plan.json` last."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "arrays.npz").open("wb") as file:
+            np.savez(file, allow_pickle=False, **dict(self.arrays))
+        document = {"format": FORMAT, "digest": self.digest, "settings": self.settings, "spec": self.spec}
+        (folder / "plan.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Plan:
+        """Read a plan back; raises InputError if it is missing, damaged or of another format."""
+        try:
+            document = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+            if document["format"] != FORMAT:
+                raise InputError(
+                    f"{folder} holds a plan of format {document['format']}, this flspec reads format {FORMAT}; "
+                    "compile its spec again"
+                )
+            with np.load(folder / "arrays.npz", allow_pickle=False) as saved:
+                arrays = {name: saved[name] for name in saved.files}
+            plan = cls(document["settings"], arrays, document["spec"])
+            stated = document["digest"]
+        except FileNotFoundError:
+            raise InputError(f"{folder} holds no plan") from None
+        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+            raise InputError(f"{folder} does not hold a readable plan: {error}") from None
+        if plan.digest != stated:
+            raise InputError(f"{folder} is damaged: its plan does not have the digest it states")
+        return plan
+
+
+def _pack(parts: Sequence[NDArray[np.integer[Any]]]) -> tuple[Indices, NDArray[np.int64]]:
+    """Arrays of different lengths as one, and where each ends."""
+    ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+    return np.concatenate(parts).astype(np.int32), ends
+
+
+def _bounds(ends: NDArray[np.int64], position: int) -> tuple[int, int]:
+    return (int(ends[position - 1]) if position else 0), int(ends[position])
+
+
+def _part(values: Indices, ends: NDArray[np.int64], position: int) -> Indices:
+    start, end = _bounds(ends, position)
+    return values[start:end]

@@ -1,0 +1,8 @@
+"""How the clients of a round, its cohort, are chosen."""
+
+from flspec.components import load_family
+from flspec.samplers.base import Sampler
+
+load_family(__name__, __path__)
+
+__all__ = ["Sampler"]

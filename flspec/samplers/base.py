@@ -1,0 +1,25 @@
+"""The one question a sampler answers: who takes part in a round?"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.components import Component
+from flspec.randomness import Stream
+
+__all__ = ["Sampler"]
+
+
+class Sampler(Component, ABC):
+    """A rule that chooses each round's cohort."""
+
+    @abstractmethod
+    def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
+        """The clients of one round, ascending; `stream` belongs to that round alone."""
+
+    def problem(self, num_clients: int) -> str | None:
+        """Why no cohort can be drawn from `num_clients` clients, or None."""
+        return None

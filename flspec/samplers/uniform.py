@@ -1,0 +1,27 @@
+"""Uniform sampling of a fixed number of clients."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
+from flspec.randomness import Stream
+from flspec.samplers.base import Sampler
+
+
+class Uniform(Sampler):
+    """A fixed number of different clients, every such set equally likely, drawn anew each round."""
+
+    kind: Literal["uniform"] = "uniform"
+    size: Annotated[PositiveInt, Field(description="clients a round")]
+
+    def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
+        return stream.choice(num_clients, self.size)
+
+    def problem(self, num_clients: int) -> str | None:
+        if self.size <= num_clients:
+            return None
+        return f"cohort.size is {self.size}, but partition.clients is {num_clients}; lower it or add clients"

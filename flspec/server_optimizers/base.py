@@ -1,0 +1,55 @@
+"""The one question a server optimizer answers: given the combined update, what are the next weights?
+
+Reddi et al., Adaptive Federated Optimization, ICLR 2021, https://arxiv.org/abs/2003.00295: the combined client
+update, Delta, is treated as the negative of a gradient.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.components import Component
+from flspec.server import Delta
+from flspec.state import OptimizerState, Weights
+
+__all__ = ["Array", "ServerOptimizer"]
+
+Array = NDArray[np.float64]
+
+
+class ServerOptimizer(Component, ABC):
+    """A rule for the server's step; computes in float64 and keeps float32."""
+
+    @abstractmethod
+    def initial_slots(self) -> dict[str, float]:
+        """What is remembered for each weight, by name, and the value every entry of it starts with."""
+
+    @abstractmethod
+    def step(self, number: int, delta: Array, slots: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """What update `number` (from 1) adds to one weight tensor, and the tensor's slots after it."""
+
+    def initialize(self, weights: Weights) -> OptimizerState:
+        """The state before the first update."""
+        slots = {
+            slot: {name: np.full_like(weight, start) for name, weight in weights.items()}
+            for slot, start in self.initial_slots().items()
+        }
+        return OptimizerState(step=0, slots=slots)
+
+    def apply(
+        self, state: OptimizerState, weights: Weights, delta: Delta
+    ) -> tuple[OptimizerState, dict[str, NDArray[np.float32]]]:
+        """The optimizer's state and the weights after one more update."""
+        next_weights: dict[str, NDArray[np.float32]] = {}
+        next_slots: dict[str, dict[str, NDArray[np.float32]]] = {slot: {} for slot in state.slots}
+        for name, weight in weights.items():
+            before = {slot: values[name].astype(np.float64) for slot, values in state.slots.items()}
+            change, after = self.step(state.step + 1, delta[name], before)
+            next_weights[name] = (weight + change).astype(np.float32)
+            for slot, value in after.items():
+                next_slots[slot][name] = value.astype(np.float32)
+        return OptimizerState(state.step + 1, next_slots), next_weights

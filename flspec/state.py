@@ -1,0 +1,152 @@
+"""What the server carries from one round to the next, and its file.
+
+A state file is one safetensors file: tensors `weights/NAME` and `optimizer/SLOT/NAME`, and in the header which
+round and plan it belongs to and the SHA-256 of its tensors, since safetensors itself does not notice a changed
+bit. Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.errors import InputError
+
+__all__ = [
+    "OptimizerState",
+    "ServerState",
+    "Weights",
+    "load_state",
+    "load_weights",
+    "save_state",
+    "save_weights",
+    "state_file",
+    "write_atomically",
+]
+
+Weights = Mapping[str, NDArray[np.float32]]  # tensor name -> values, in the plan's order, torch's layouts
+
+
+@dataclass(frozen=True, eq=False)
+class OptimizerState:
+    """What a server optimizer remembers; float32, so every engine can hold it exactly."""
+
+    step: int = 0  # updates applied so far
+    slots: Mapping[str, Weights] = field(default_factory=dict)  # e.g. "momentum" -> one tensor a weight
+
+
+@dataclass(frozen=True, eq=False)
+class ServerState:
+    """The server after `round` rounds; round 0 is the plan's start."""
+
+    round: int
+    weights: Weights
+    optimizer: OptimizerState = field(default_factory=OptimizerState)
+
+
+def state_file(folder: Path, round_number: int) -> Path:
+    """Where a run keeps its state after a round."""
+    return folder / f"round_{round_number:06d}.safetensors"
+
+
+def save_state(path: Path, state: ServerState, plan_digest: str) -> str:
+    """Write `state` durably and return the SHA-256 of the file."""
+    tensors = {f"weights/{name}": value for name, value in state.weights.items()}
+    for slot, values in state.optimizer.slots.items():
+        tensors |= {f"optimizer/{slot}/{name}": value for name, value in values.items()}
+    header = {"round": state.round, "step": state.optimizer.step, "plan_digest": plan_digest}
+    return _save(path, tensors, header)
+
+
+def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
+    """Read a state back; raises InputError if it is damaged or belongs to another plan."""
+    tensors, header = _load(path)
+    if plan_digest is not None and header.get("plan_digest") != plan_digest:
+        raise InputError(
+            f"{path} belongs to plan {str(header.get('plan_digest'))[:12]}, not {plan_digest[:12]}; "
+            "use the spec it was made with"
+        )
+    weights: dict[str, NDArray[np.float32]] = {}
+    slots: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        if kind == "weights":
+            weights[name] = value
+        else:
+            slot, _, name = name.partition("/")
+            slots.setdefault(slot, {})[name] = value
+    return ServerState(header["round"], weights, OptimizerState(header["step"], slots))
+
+
+def save_weights(path: Path, weights: Weights) -> str:
+    """Write a model's weights under their own names and return the SHA-256 of the file.
+
+    The file depends on the weights alone, so equal models have equal files.
+    """
+    return _save(path, dict(weights), {})
+
+
+def load_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Read weights back; raises InputError if the file is damaged."""
+    return _load(path)[0]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put a file in place whole: a crash at any moment leaves the old one or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must survive a power cut
+    finally:
+        os.close(folder)
+
+
+def _save(path: Path, tensors: dict[str, NDArray[np.float32]], header: dict[str, Any]) -> str:
+    from safetensors.numpy import save
+
+    # One metadata entry: safetensors writes several in no fixed order, and equal states must give equal files.
+    header = header | {"order": list(tensors), "sha256": _digest(tensors)}
+    metadata = {"flspec": json.dumps(header, sort_keys=True)}
+    content = save({name: np.asarray(value, order="C") for name, value in tensors.items()}, metadata)
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _load(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})["flspec"])
+            tensors = {name: file.get_tensor(name) for name in header["order"]}
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise InputError(f"{path} is not a flspec weights file or is cut short: {error}") from None
+    if _digest(tensors) != header["sha256"]:
+        raise InputError(f"{path} is damaged: its tensors do not have the SHA-256 in its header")
+    return tensors, header
+
+
+def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        sha.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape}\n".encode())
+        sha.update(tensors[name].tobytes())
+    return sha.hexdigest()
