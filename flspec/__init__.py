@@ -1,1 +1,37 @@
-"""flspec: write a federated-learning experiment once; know that every backend ran the same thing."""
+"""flspec: write a federated-learning experiment once; know that every backend ran the same thing.
+
+spec = flspec.load_spec("specs/quickstart.yaml")
+plan = flspec.compile(spec)
+result = flspec.run(plan, backend="local")
+certificate = flspec.certify(plan, backends=["local", "flower", "tff"])
+comparison = flspec.compare(["runs/a", "runs/b"])
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flspec.certification import certify
+    from flspec.comparison import compare
+    from flspec.compile import compile
+    from flspec.loading import load_spec
+    from flspec.runner import run
+
+__all__ = ["certify", "compare", "compile", "load_spec", "run"]
+
+_HOME = {
+    "certify": "flspec.certification",
+    "compare": "flspec.comparison",
+    "compile": "flspec.compile",
+    "load_spec": "flspec.loading",
+    "run": "flspec.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import each function when it is first asked for, so that a worker with fewer packages can import flspec."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'flspec' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

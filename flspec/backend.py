@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -27,6 +27,7 @@ __all__ = [
     "find_backend",
     "initial_state",
     "installed_backends",
+    "kept_state",
     "round_result",
     "timed",
 ]
@@ -68,7 +69,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def execute(self, plan: Plan, job: Job) -> Iterator[Event]:
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         """Run the plan's rounds, yielding each event as soon as it is known.
 
         Closing the iterator stops the run and leaves nothing of it behind.
@@ -89,7 +90,7 @@ class RoundResult:
 
 def drive_rounds(
     plan: Plan, job: Job, versions: Mapping[str, str], run_round: Callable[[int, ServerState], RoundResult]
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """The loop of every backend: hand each round its starting state, keep what is planned, report.
 
     `run_round(number, state)` trains round `number` from `state`.
@@ -102,7 +103,7 @@ def drive_rounds(
         result = run_round(number, state)
         state, kept = result.state, None
         if job.keep == "all" or plan.keeps(number):
-            kept = state_file(job.folder / "states", number)
+            kept = kept_state(job.folder, number)
             kept.parent.mkdir(parents=True, exist_ok=True)
             save_state(kept, state, plan.digest)
         yield RoundFinished(
@@ -127,6 +128,11 @@ def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds
         seconds=seconds,
         dropped=outcome.dropped,
     )
+
+
+def kept_state(folder: Path, round_number: int) -> Path:
+    """Where a run in `folder` keeps its state after a round."""
+    return state_file(folder / "states", round_number)
 
 
 def initial_state(plan: Plan) -> ServerState:

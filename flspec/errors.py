@@ -12,6 +12,7 @@ __all__ = [
     "BackendError",
     "FlspecError",
     "InputError",
+    "PlanViolation",
     "Problem",
     "RunError",
     "SpecError",
@@ -62,3 +63,11 @@ class RunError(FlspecError):
 
 class BackendError(RunError):
     """An engine failed, hung or died; the text names its log."""
+
+
+class PlanViolation(BackendError):
+    """A backend says itself that it did something else than was planned."""
+
+    def __init__(self, round_number: int, message: str) -> None:
+        self.round = round_number
+        super().__init__(f"round {round_number}: {message}")

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from flspec.components import Document
 
-__all__ = ["Event", "RoundFinished", "RunFinished", "RunStarted", "dump_event", "parse_event"]
+__all__ = ["Event", "RoundEvaluated", "RoundFinished", "RunFinished", "RunStarted", "dump_event", "parse_event"]
 
 
 class RunStarted(Document):
@@ -34,13 +34,22 @@ class RoundFinished(Document):
     state: str | None = None  # file of the server state after the round, if it is kept
 
 
+class RoundEvaluated(Document):
+    """The weights after a round were measured; flspec's own word, not a backend's."""
+
+    event: Literal["round_evaluated"] = "round_evaluated"
+    round: int
+    evaluation: dict[str, dict[str, float]]  # by set of examples, then by metric
+    seconds: float
+
+
 class RunFinished(Document):
     """Always the last event of a run that reached its last round."""
 
     event: Literal["run_finished"] = "run_finished"
 
 
-Event = RunStarted | RoundFinished | RunFinished
+Event = RunStarted | RoundFinished | RoundEvaluated | RunFinished
 _events: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

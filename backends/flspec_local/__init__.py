@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 
@@ -14,6 +14,7 @@ from flspec.events import Event
 from flspec.plan import Plan
 from flspec.server import finish_round
 from flspec.state import ServerState
+from flspec_torch import unsupported_training
 
 __all__ = ["LocalBackend"]
 
@@ -24,12 +25,11 @@ class LocalBackend(Backend):
     name = "local"
 
     def unsupported(self, plan: Plan) -> list[str]:
-        from flspec_torch.training import unsupported_training
-
         return unsupported_training(plan)
 
-    def execute(self, plan: Plan, job: Job) -> Iterator[Event]:
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         import torch
+
         from flspec_torch.training import Trainer
 
         stop = Flag()

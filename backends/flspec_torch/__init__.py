@@ -1,1 +1,23 @@
-"""A client's local training and a model's scores in torch, shared by every backend that runs torch."""
+"""A client's local training and a model's scores in torch, shared by every backend that runs torch.
+
+This module imports no torch: it is asked what torch can do here before anything starts.
+"""
+
+from __future__ import annotations
+
+from flspec.plan import Plan
+
+__all__ = ["unsupported_training"]
+
+_OPTIMIZERS = ("sgd",)  # client optimizers that have a translation in optimizers.py
+_LOSSES = ("cross_entropy",)
+
+
+def unsupported_training(plan: Plan) -> list[str]:
+    """What a plan asks of its clients that torch does not do here, field first."""
+    problems = []
+    if (kind := plan.settings["client_optimizer"]["kind"]) not in _OPTIMIZERS:
+        problems.append(f"client.optimizer: {kind} has no torch translation; known: {', '.join(_OPTIMIZERS)}")
+    if (loss := plan.settings["loss"]) not in _LOSSES:
+        problems.append(f"client.loss: {loss} has no torch translation; known: {', '.join(_LOSSES)}")
+    return problems

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
 
 from flspec.client_optimizers import ClientOptimizer
-from flspec.client_optimizers.sgd import Sgd
 from flspec.components import parse_component
 from flspec.data import Data, open_data
 from flspec.layers import parse_layers
@@ -20,9 +17,7 @@ from flspec.plan import ClientTask, Plan
 from flspec.server import ClientUpdate
 from flspec.state import Weights
 from flspec_torch.model import Forward, build_forward, to_tensors
-
-OPTIMIZERS = ("sgd",)  # the client optimizers that torch trains with here
-LOSSES = ("cross_entropy",)
+from flspec_torch.optimizers import build_step
 
 
 class Stopped(Exception):
@@ -54,42 +49,18 @@ class Trainer:
     def train(self, task: ClientTask, weights: Weights) -> ClientUpdate:
         """Take the task's steps from `weights`; metrics are of each batch before its step."""
         tensors = to_tensors(weights, requires_grad=True)
-        optimizer = _build_optimizer(self.optimizer, tensors.values())
+        trained = list(tensors.values())
+        step = build_step(self.optimizer, trained)
         loss_sum, num_correct = 0.0, 0
         for batch in task.batches:
             if self.stop and self.stop.is_set():
                 raise Stopped
             inputs = torch.from_numpy(self.data.train.inputs(batch))
             labels = torch.from_numpy(self.data.train.labels[batch])
-            optimizer.zero_grad()
             logits = self.forward(tensors, inputs)
             loss = F.cross_entropy(logits, labels)
-            loss.backward()
-            optimizer.step()
+            step(torch.autograd.grad(loss, trained))
             loss_sum += loss.item() * len(batch)
             num_correct += int((logits.detach().argmax(1) == labels).sum())
         delta = {name: tensors[name].detach().numpy() - value for name, value in weights.items()}
         return ClientUpdate(task.client, delta, task.weight, task.num_trained, loss_sum, num_correct)
-
-
-def unsupported_training(plan: Plan) -> list[str]:
-    """What a plan asks of its clients that torch does not do here."""
-    problems = []
-    if (kind := plan.settings["client_optimizer"]["kind"]) not in OPTIMIZERS:
-        problems.append(f"client.optimizer: {kind} has no torch translation; known: {', '.join(OPTIMIZERS)}")
-    if (loss := plan.settings["loss"]) not in LOSSES:
-        problems.append(f"client.loss: {loss} has no torch translation; known: {', '.join(LOSSES)}")
-    return problems
-
-
-def _build_optimizer(optimizer: ClientOptimizer, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-    match optimizer:
-        case Sgd():
-            return torch.optim.SGD(
-                parameters,
-                lr=optimizer.learning_rate,
-                momentum=optimizer.momentum,
-                nesterov=optimizer.nesterov,
-                weight_decay=optimizer.weight_decay,
-            )
-    raise ValueError(f"no torch translation for client optimizer {optimizer!r}")

@@ -1,0 +1,50 @@
+# What can be done here; `make` alone lists it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# Backends that must take part in the tests: absence fails instead of skipping.
+REQUIRE ?= local,flower,tff
+export OMP_NUM_THREADS = 1
+
+.PHONY: help setup demo tff test style check conformance golden bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready ## make .venv: flspec, its Flower extra and the tools
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "flspec needs Python 3.11 or newer; make PYTHON=... names one")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[flower,dev]'
+	touch $@
+
+demo: setup ## run specs/quickstart.yaml on the local backend and print its table
+	$(BIN)/flspec run specs/quickstart.yaml --backend local
+
+tff: setup ## make TensorFlow Federated's own environment
+	$(BIN)/flspec backends install tff
+
+test: setup tff ## everything, Flower and TFF included
+	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest
+
+style: setup ## ruff, and mypy --strict on flspec/
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: style ## style, and the tests that take seconds
+	$(BIN)/python -m pytest tests/unit tests/properties tests/test_architecture.py
+
+conformance: setup tff ## every backend against the local one and against numpy
+	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest tests/conformance
+
+golden: setup ## rewrite the numbers that must not move; say why in the commit
+	FLSPEC_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/golden
+
+bench: setup tff ## measure, store in .benchmarks/ and compare with the last time, by ratio
+	$(BIN)/python -m pytest benchmarks --benchmark-storage=.benchmarks --benchmark-autosave --benchmark-compare \
+	    --benchmark-columns=median,iqr,rounds --benchmark-group-by=group --benchmark-sort=name
+
+clean: ## remove the environment and what tools left
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

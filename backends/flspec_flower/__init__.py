@@ -1,0 +1,45 @@
+"""The Flower backend: a ServerApp that follows the plan, ClientApps that train."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Generator
+from importlib.util import find_spec
+
+from flspec.backend import Backend, Job
+from flspec.events import Event
+from flspec.plan import Plan
+from flspec_torch import unsupported_training
+
+__all__ = ["FlowerBackend"]
+
+
+class FlowerBackend(Backend):
+    """Real Flower apps and messages, on Flower's Ray simulation (the default) or on a Grid in this process."""
+
+    name = "flower"
+    variants = ("ray", "inprocess")
+    isolated = True
+
+    def unsupported(self, plan: Plan) -> list[str]:
+        needed = ("flwr",) if self.variant == "inprocess" else ("flwr", "ray")
+        missing = [name for name in needed if find_spec(name) is None]
+        if missing:
+            return [f"backend: flower needs {' and '.join(missing)}; install it with pip install 'flspec[flower]'"]
+        return unsupported_training(plan)
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        from flspec_flower.simulation import run_in_process, run_on_ray
+
+        folder = job.folder / "plan"
+        if not (folder / "plan.json").exists():
+            plan.save(folder)  # ClientApps read their tasks there
+        engine = run_in_process if self.variant == "inprocess" else run_on_ray
+        yield from engine(plan, job, _versions(self.variant))
+
+
+def _versions(variant: str | None) -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("flwr", "torch") if variant == "inprocess" else ("flwr", "ray", "torch")
+    return {package: version(package) for package in packages} | {"python": platform.python_version()}

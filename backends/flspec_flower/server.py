@@ -1,0 +1,94 @@
+"""The ServerApp: sends each round's planned tasks to nodes and finishes the round from their replies.
+
+Flower's own strategies draw each cohort at random and sum replies as they arrive. A plan has settled both, so
+this ServerApp sends the planned tasks, one SuperNode a client, and hands the replies to `flspec.server`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from threading import Event as Flag
+
+import numpy as np
+from flwr.app import Context, Message
+from flwr.serverapp import Grid, ServerApp
+
+from flspec.aggregators import Aggregator
+from flspec.backend import Job, RoundResult, drive_rounds, round_result, timed
+from flspec.components import parse_component
+from flspec.errors import BackendError
+from flspec.events import Event
+from flspec.plan import Plan
+from flspec.server import ClientUpdate, finish_round
+from flspec.state import ServerState
+from flspec_flower.client import prepare_message, read_reply, task_message
+
+
+def server_app(
+    plan: Plan, job: Job, versions: Mapping[str, str], emit: Callable[[Event], None], stop: Flag
+) -> ServerApp:
+    """An app that runs the plan's rounds over a Grid and emits an event as each ends, until told to stop."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        nodes = assign_nodes(grid, plan, stop)
+        prepare_clients(grid, list(nodes.values())[: job.num_workers], plan, job)
+        aggregator = parse_component(Aggregator, plan.settings["aggregator"])
+
+        def run_round(number: int, state: ServerState) -> RoundResult:
+            lap = timed()
+            updates = train_cohort(grid, nodes, plan, job, number, state)
+            train_seconds = lap()
+            outcome = finish_round(aggregator, state, updates)
+            return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()})
+
+        for event in drive_rounds(plan, job, versions, run_round):
+            emit(event)
+            if stop.is_set():
+                return
+
+    return app
+
+
+def participants(plan: Plan) -> list[int]:
+    """The clients that take part in at least one round, ascending: each is a SuperNode."""
+    return [int(client) for client in np.unique(plan.arrays["task_clients"])]
+
+
+def assign_nodes(grid: Grid, plan: Plan, stop: Flag) -> dict[int, int]:
+    """One node for every client, by client number; waits for them to join."""
+    clients = participants(plan)
+    while len(nodes := sorted(grid.get_node_ids())) < len(clients):
+        if stop.is_set():
+            raise BackendError("flower: stopped while waiting for its nodes")
+        time.sleep(0.02)
+    return dict(zip(clients, nodes, strict=False))
+
+
+def prepare_clients(grid: Grid, nodes: list[int], plan: Plan, job: Job) -> None:
+    """Start every worker before round 1, and make sure that it reads the plan this server runs."""
+    for reply in grid.send_and_receive([prepare_message(job.folder / "plan", node) for node in nodes]):
+        if reply.has_error():
+            raise BackendError(f"flower: a ClientApp could not start: {reply.error.reason}")
+        if (found := reply.content["plan"]["digest"]) != plan.digest:
+            raise BackendError(f"flower: a ClientApp read plan {found[:12]} instead of {plan.digest[:12]}")
+
+
+def train_cohort(
+    grid: Grid, nodes: Mapping[int, int], plan: Plan, job: Job, number: int, state: ServerState
+) -> list[ClientUpdate]:
+    """Have every client of a round trained; raises BackendError with the reason if one cannot."""
+    tasks = plan.cohort(number)
+    clients = {nodes[task.client]: task.client for task in tasks}
+    messages = [
+        task_message(state.weights, job.folder / "plan", number, position, nodes[task.client])
+        for position, task in enumerate(tasks)
+    ]
+    replies: list[Message] = list(grid.send_and_receive(messages))
+    for reply in replies:
+        if reply.has_error():
+            client = clients.get(reply.metadata.src_node_id, "unknown")
+            raise BackendError(f"flower: client {client} failed in round {number}: {reply.error.reason}")
+    return [read_reply(reply, plan) for reply in replies]

@@ -1,0 +1,94 @@
+"""The two engines that carry the apps on one machine: Flower's Ray simulation, and a Grid in this process."""
+
+from __future__ import annotations
+
+import os
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# Read when flwr and Ray are imported: nothing is reported to anybody.
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+
+from flwr.app import Context, RecordDict
+from flwr.serverapp import ServerApp
+
+from flspec.backend import Job
+from flspec.events import Event
+from flspec.plan import Plan
+from flspec_flower.client import app as client_app
+from flspec_flower.inprocess import InProcessGrid
+from flspec_flower.server import participants, server_app
+
+_SMALLEST_STORE = 128 * 2**20  # bytes of Ray's object store, in shared memory
+
+
+def run_in_process(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[Event, None, None]:
+    """The apps on threads of this process."""
+
+    def engine(app: ServerApp) -> None:
+        with ThreadPoolExecutor(job.num_workers, thread_name_prefix="supernode") as pool:
+            grid = InProcessGrid(client_app, len(participants(plan)), pool)
+            app(grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}))
+
+    yield from _stream(plan, job, versions, engine)
+
+
+def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[Event, None, None]:
+    """The apps on Flower's simulation engine, one Ray actor a worker."""
+    from flwr.simulation import run_simulation
+
+    # Room for what is on its way at once: the weights to and from each worker.
+    in_flight = 8 * job.num_workers * sum(weight.nbytes for weight in plan.weights.values())
+
+    def engine(app: ServerApp) -> None:
+        run_simulation(
+            app,
+            client_app,
+            num_supernodes=len(participants(plan)),
+            backend_config={
+                "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+                "init_args": {
+                    "num_cpus": job.num_workers,
+                    "object_store_memory": max(_SMALLEST_STORE, in_flight),
+                    "include_dashboard": False,
+                    "log_to_driver": True,
+                    "_temp_dir": str(Path(tempfile.gettempdir()) / "ray"),
+                },
+            },
+        )
+
+    yield from _stream(plan, job, versions, engine)
+
+
+def _stream(
+    plan: Plan, job: Job, versions: Mapping[str, str], engine: Callable[[ServerApp], None]
+) -> Generator[Event, None, None]:
+    """Run an engine on a thread and yield what its ServerApp emits, as it does; raise what it raises."""
+    events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
+    stop = threading.Event()
+    app = server_app(plan, job, versions, events.put, stop)
+
+    def run() -> None:
+        try:
+            engine(app)
+            events.put(None)
+        except BaseException as error:
+            events.put(error)
+
+    thread = threading.Thread(target=run, name="flower", daemon=True)
+    thread.start()
+    try:
+        while (event := events.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+    finally:
+        stop.set()
+    thread.join()

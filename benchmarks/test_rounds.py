@@ -1,0 +1,70 @@
+"""A round of the same plan on each backend, beside the floor. Steady state: start-up and first rounds left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.floor import bare_rounds
+from flspec.backend import Job
+from flspec.compile import compile
+from flspec.errors import InputError
+from flspec.events import RunStarted
+from flspec.loading import parse_spec
+from flspec.plan import Plan
+from flspec.remote import open_backend
+
+WARM_UP, MEASURED = 3, 15
+MODELS = {
+    "mlp": "{kind: mlp, hidden: [200]}",
+    "cnn": "{kind: cnn, channels: [16, 32], kernel_size: 5, dense: [128]}",
+}
+BACKENDS = ("local", "flower:inprocess", "flower:ray", "tff")
+
+
+@pytest.fixture(scope="session", params=MODELS)
+def plan(request: pytest.FixtureRequest) -> Plan:
+    return compile(
+        parse_spec(f"""
+flspec: 1
+name: {request.param}
+rounds: {WARM_UP + MEASURED}
+dataset: {{kind: digits}}
+partition: {{kind: iid, clients: 10}}
+model: {MODELS[request.param]}
+client: {{epochs: 5, batch_size: 32, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
+aggregator: {{kind: fedavg}}
+evaluation: {{every: 1000}}
+""")
+    )
+
+
+def measure(benchmark: BenchmarkFixture, plan: Plan, rounds: Iterator[object]) -> None:
+    benchmark.group = f"a round: {plan.spec['name']}, 10 clients, {len(plan.cohort(1)[0].batches)} steps each"
+    for _ in range(WARM_UP):
+        next(rounds)
+    benchmark.pedantic(next, args=(rounds,), rounds=MEASURED)
+
+
+def test_floor(benchmark: BenchmarkFixture, plan: Plan) -> None:
+    measure(benchmark, plan, bare_rounds(plan))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backend(benchmark: BenchmarkFixture, plan: Plan, backend: str, workers: int, tmp_path: Path) -> None:
+    if backend != "local" and workers == 1:
+        pytest.skip("the floor has one thread, and so does local beside it; the others as they are used")
+    try:
+        with open_backend(backend) as engine:
+            if problems := engine.unsupported(plan):
+                pytest.skip("; ".join(problems))
+            with closing(engine.execute(plan, Job(tmp_path / "run", workers=workers))) as events:
+                assert isinstance(next(events), RunStarted)
+                measure(benchmark, plan, events)
+    except InputError as error:
+        pytest.skip(str(error))

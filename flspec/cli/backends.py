@@ -1,0 +1,81 @@
+"""`flspec backends`: what is there, making what is not, and checking that it works."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from flspec.cli.output import console, print_json, progress_console, use_json
+
+__all__ = ["backends_app"]
+
+backends_app = typer.Typer(help="List, install and check backends.", no_args_is_help=True, rich_markup_mode=None)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
+
+
+@backends_app.command("list")
+def list_backends(as_json: Json = False) -> None:
+    """What can run here, and what is missing."""
+    from flspec.doctor import availability
+
+    found = availability()
+    if as_json:
+        print_json(found)
+        return
+    table = Table(show_header=True)
+    for heading in ("backend", "variants", "state"):
+        table.add_column(heading, overflow="fold")
+    for name, entry in found.items():
+        table.add_row(name, " ".join(entry["variants"]), entry["missing"] or "ready")
+    console.print(table)
+
+
+@backends_app.command()
+def install(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A backend with an environment of its own.")],
+) -> None:
+    """Make the Python environment that a backend needs; safe to interrupt and to repeat."""
+    from flspec.environments import install_environment
+
+    with progress_console.status(f"{name}: preparing") as status:
+
+        def show(step: str) -> None:
+            status.update(f"{name}: {step}")
+            if not progress_console.is_terminal:
+                progress_console.print(f"{name}: {step}", markup=False)
+
+        folder = install_environment(name, show)
+    console.print(f"{name}: ready in {folder}", markup=False)
+
+
+@backends_app.command()
+def doctor(
+    deadline: Annotated[float, typer.Option(min=1, help="Seconds that each backend has for its smoke run.")] = 120.0,
+    as_json: Json = False,
+) -> None:
+    """Check each backend with a run of seconds; say what is wrong and how to mend it.
+
+    Exits with 1 if any is broken.
+    """
+    from flspec.backend import installed_backends
+    from flspec.doctor import examine
+
+    diagnoses = []
+    for name in installed_backends():
+        with progress_console.status(f"{name}: smoke run"):
+            diagnoses.append(examine(name, deadline))
+    if as_json:
+        print_json([vars(diagnosis) for diagnosis in diagnoses])
+    else:
+        table = Table()
+        for heading in ("backend", "status", "seconds", "what", "remedy"):
+            table.add_column(heading, overflow="fold")
+        for diagnosis in diagnoses:
+            seconds = f"{diagnosis.seconds:.1f}" if diagnosis.seconds is not None else ""
+            table.add_row(diagnosis.name, diagnosis.status, seconds, diagnosis.detail, diagnosis.remedy)
+        console.print(table)
+    if any(diagnosis.status == "broken" for diagnosis in diagnoses):
+        raise typer.Exit(1)

@@ -1,0 +1,57 @@
+"""Entry point: turns errors and signals into one line and an exit code.
+
+0 done; 1 the run failed, or backends differ; 2 the input is wrong and nothing was written; 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from flspec.cli.app import app
+from flspec.cli.output import print_error
+from flspec.errors import FlspecError
+
+__all__ = ["main"]
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: clean up as for Ctrl-C."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except FlspecError as error:
+        print_error(error)
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        print(f"flspec: {error.format_message()}", file=sys.stderr)
+        return 2
+    except _Terminated:
+        print("flspec: terminated", file=sys.stderr)
+        return 143
+    except (KeyboardInterrupt, click.Abort):
+        print("flspec: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated

@@ -1,0 +1,47 @@
+"""What is printed, and where: results on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from flspec.errors import FlspecError, Problem, SpecError
+
+__all__ = ["console", "print_error", "print_json", "progress_console", "use_json"]
+
+console = Console(highlight=False)
+progress_console = Console(stderr=True, highlight=False)
+_wants_json = False
+
+
+def use_json(wanted: bool) -> bool:
+    """Remember that errors, too, are wanted as JSON; returns `wanted`."""
+    global _wants_json  # noqa: PLW0603
+    _wants_json = wanted
+    return wanted
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def print_error(error: FlspecError) -> None:
+    """One line a problem on stderr, and with --json the same as objects on stdout."""
+    problems = error.problems if isinstance(error, SpecError) else [Problem(line) for line in _lines(error)]
+    if _wants_json:
+        print_json({"ok": False, "problems": [problem.as_dict() for problem in problems]})
+    for problem in problems:
+        print(_printable(f"{problem}" if isinstance(error, SpecError) else f"flspec: {problem}"), file=sys.stderr)
+
+
+def _lines(error: FlspecError) -> list[str]:
+    return [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+
+
+def _printable(text: str) -> str:
+    """`text` without what could command a terminal: control characters and changes of writing direction."""
+    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)

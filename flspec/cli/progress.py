@@ -1,0 +1,81 @@
+"""Progress on a terminal: round, loss, accuracy, time left. Silent when stderr is not a terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from flspec.result import RoundRecord
+
+__all__ = ["CertifyProgress", "RunProgress"]
+
+
+class _Bars:
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[metrics]}", markup=False),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+class RunProgress(_Bars):
+    """The bar of one run."""
+
+    def __init__(self, console: Console, num_rounds: int, backend: str) -> None:
+        super().__init__(console)
+        self._task = self._progress.add_task(f"{backend}: starting", total=num_rounds, metrics="")
+        self._backend = backend
+
+    def update(self, record: RoundRecord) -> None:
+        """A round is complete."""
+        self._progress.update(self._task, description=self._backend, completed=record.round, metrics=_metrics(record))
+
+
+class CertifyProgress(_Bars):
+    """A bar for each backend and phase, as they come."""
+
+    def __init__(self, console: Console, num_rounds: int) -> None:
+        super().__init__(console)
+        self._num_rounds = num_rounds
+        self._tasks: dict[str, TaskID] = {}
+
+    def update(self, backend: str, phase: str, record: RoundRecord) -> None:
+        """A round of a backend's phase is complete."""
+        label = f"{backend} {phase}"
+        if label not in self._tasks:
+            self._tasks[label] = self._progress.add_task(label, total=self._num_rounds, metrics="")
+        self._progress.update(self._tasks[label], completed=record.round, metrics=_metrics(record))
+
+
+def _metrics(record: RoundRecord) -> str:
+    """The evaluation if there is one, else what was measured in training, never mixed."""
+    if record.evaluation:
+        return "test " + " ".join(f"{name} {value:.4f}" for name, value in record.evaluation["test"].items())
+    return "train " + " ".join(f"{name} {value:.4f}" for name, value in record.train.items())

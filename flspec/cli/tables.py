@@ -1,0 +1,113 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from flspec.certification import BackendVerdict, Certificate
+from flspec.comparison import Comparison
+from flspec.result import Result
+
+__all__ = ["certificate_table", "comparison_table", "plan_table", "run_table"]
+
+
+def run_table(result: Result, most_rows: int = 30) -> Table:
+    """A run, a round a row; training and test metrics in columns of their own."""
+    table = Table(title=f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}", title_justify="left")
+    for heading in ("round", "clients", "examples", "train loss", "train acc", "test loss", "test acc", "seconds"):
+        table.add_column(heading, justify="right")
+    rounds = result.rounds
+    step = max(1, -(-len(rounds) // most_rows))
+    for record in (r for r in rounds if r.round % step == 0 or r.round in (1, len(rounds))):
+        test = (record.evaluation or {}).get("test", {})
+        table.add_row(
+            str(record.round),
+            str(len(record.cohort)) + (f" -{len(record.failures)}" if record.failures else ""),
+            str(record.num_examples),
+            *(_number(source.get(name)) for source in (record.train, test) for name in ("loss", "accuracy")),
+            f"{sum(record.seconds.values()):.2f}",
+        )
+    weights = result.weights.sha256[:12] if result.weights else "none"
+    startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
+    table.caption = f"{startup}{result.seconds.total:.1f} s in all; weights sha256 {weights}"
+    table.caption_justify = "left"
+    return table
+
+
+def certificate_table(certificate: Certificate) -> Table:
+    """A certificate, a backend a row."""
+    table = Table(
+        title=f"{certificate.name}: {certificate.rounds} rounds against {certificate.reference}, "
+        f"plan {certificate.plan_digest[:12]}",
+        title_justify="left",
+    )
+    table.add_column("backend")
+    table.add_column("verdict")
+    for heading in ("lockstep max diff", "of tolerance", "free-running max diff"):
+        table.add_column(heading, justify="right")
+    table.add_column("why", overflow="fold")
+    for name, verdict in certificate.backends.items():
+        table.add_row(name, verdict.verdict, *_distances(verdict), verdict.reason or _praise(verdict))
+    table.caption = f"tolerance {certificate.tolerance}"
+    table.caption_justify = "left"
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Runs side by side, a run a row."""
+    table = Table(title="runs, the first being the measure", title_justify="left")
+    for heading in ("run", "backend", "plan", "status"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("test loss", "test acc", "weights diff", "startup s", "s a round", "peak MiB"):
+        table.add_column(heading, justify="right")
+    for run in comparison.runs:
+        result = run.result
+        test = result.final.evaluation["test"] if result.final else {}
+        table.add_row(
+            run.folder.name,
+            result.backend.name,
+            result.plan_digest[:12],
+            result.status,
+            _number(test.get("loss")),
+            _number(test.get("accuracy")),
+            _weights(run.same_weights, run.weights_diff),
+            _number(result.seconds.startup, ".1f"),
+            _number(run.seconds_a_round, ".3f"),
+            f"{result.memory['peak_bytes'] / 2**20:.0f}",
+        )
+    return table
+
+
+def plan_table(description: dict[str, Any]) -> Table:
+    """A plan, a fact a row."""
+    table = Table(title=f"plan {description['plan_digest'][:12]}", title_justify="left", show_header=False)
+    table.add_column("fact")
+    table.add_column("value", overflow="fold")
+    for fact, value in description["facts"].items():
+        table.add_row(fact, value)
+    for name, problems in description["backends"].items():
+        table.add_row(f"on {name}", "; ".join(problems) if problems else "can run")
+    return table
+
+
+def _distances(verdict: BackendVerdict) -> tuple[str, str, str]:
+    if not verdict.lockstep or not verdict.free_running:
+        return "", "", ""
+    share = max(entry.of_tolerance for entry in verdict.lockstep.by_round)
+    return f"{verdict.lockstep.max_abs_diff:.2g}", f"{share:.0%}", f"{verdict.free_running.max_abs_diff:.2g}"
+
+
+def _praise(verdict: BackendVerdict) -> str:
+    return "bit-identical in every round" if verdict.bitwise else ""
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "" if value is None else format(value, form)
+
+
+def _weights(same: bool | None, difference: float | None) -> str:
+    if same:
+        return "identical"
+    return "" if difference is None else f"{difference:.2g}"

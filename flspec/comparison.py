@@ -1,0 +1,103 @@
+"""Several finished runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flspec.errors import InputError
+from flspec.result import Result, load_result
+from flspec.state import load_weights
+
+__all__ = ["ComparedRun", "Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run beside the first."""
+
+    folder: Path
+    result: Result
+    same_plan: bool  # as the first run
+    same_weights: bool | None  # to the last bit; None if either has no final weights
+    weights_diff: float | None  # largest difference of any final weight; None if they cannot be compared
+
+    @property
+    def seconds_a_round(self) -> float | None:
+        """Median over the rounds, evaluation left out."""
+        seconds = [record.seconds["train"] + record.seconds["aggregate"] for record in self.result.rounds]
+        return float(np.median(seconds)) if seconds else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side; the first is what the others are held against."""
+
+    runs: tuple[ComparedRun, ...]
+
+    @property
+    def plan_digests(self) -> list[str]:
+        """The different plans among them, in order of appearance."""
+        return list(dict.fromkeys(run.result.plan_digest for run in self.runs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison as plain JSON."""
+        return {
+            "warning": self.warning,
+            "runs": [
+                {
+                    "folder": str(run.folder),
+                    "backend": run.result.backend.name,
+                    "plan_digest": run.result.plan_digest,
+                    "status": run.result.status,
+                    "same_plan": run.same_plan,
+                    "same_weights": run.same_weights,
+                    "weights_diff": run.weights_diff,
+                    "final": run.result.final.model_dump(mode="json") if run.result.final else None,
+                    "startup_seconds": run.result.seconds.startup,
+                    "seconds_a_round": run.seconds_a_round,
+                    "peak_bytes": run.result.memory["peak_bytes"],
+                }
+                for run in self.runs
+            ],
+        }
+
+    @property
+    def warning(self) -> str | None:
+        """What must be said before anybody ranks these runs."""
+        if len(self.plan_digests) == 1:
+            return None
+        return (
+            f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "
+            "questions and are not ranked"
+        )
+
+
+def compare(runs: Sequence[str | Path]) -> Comparison:
+    """Read run folders and hold them against the first; raises InputError if one has no result."""
+    if not runs:
+        raise InputError("runs: name at least one run's folder")
+    folders = [Path(run) for run in runs]
+    results = [load_result(folder) for folder in folders]
+    return Comparison(
+        tuple(_hold_against(folders[0], results[0], *pair) for pair in zip(folders, results, strict=True))
+    )
+
+
+def _hold_against(first_folder: Path, first: Result, folder: Path, result: Result) -> ComparedRun:
+    same_weights, difference = None, None
+    if first.weights and result.weights:
+        same_weights = first.weights.sha256 == result.weights.sha256
+        difference = _largest_difference(first_folder / first.weights.path, folder / result.weights.path)
+    return ComparedRun(folder, result, first.plan_digest == result.plan_digest, same_weights, difference)
+
+
+def _largest_difference(first: Path, second: Path) -> float | None:
+    ours, theirs = load_weights(first), load_weights(second)
+    if {name: value.shape for name, value in ours.items()} != {name: value.shape for name, value in theirs.items()}:
+        return None
+    return max(float(np.max(np.abs(ours[name].astype(np.float64) - theirs[name]), initial=0.0)) for name in ours)

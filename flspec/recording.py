@@ -1,0 +1,130 @@
+"""The one consumer of a backend's events: checks them against the plan, evaluates, and keeps the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from flspec.errors import InputError, PlanViolation, RunError
+from flspec.evaluation import Evaluator
+from flspec.events import Event, RoundEvaluated, RoundFinished, RunStarted, dump_event, parse_event
+from flspec.plan import Plan
+from flspec.result import Failure, RoundRecord
+from flspec.state import load_state
+
+__all__ = ["Recorder", "read_events"]
+
+
+class Recorder:
+    """Writes `events.jsonl` into a run's folder and builds the records of its rounds."""
+
+    def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None) -> None:
+        self.versions: dict[str, str] = {}
+        self.rounds: list[RoundRecord] = []
+        self._plan, self._folder, self._evaluator = plan, folder, evaluator
+        self._bytes = sum(weight.nbytes for weight in plan.weights.values())
+
+    def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
+        """Follow a run to its end, giving each round's record as it is complete.
+
+        Raises PlanViolation when what ran is not what was planned, RunError when nothing is left to go on with.
+        """
+        with (self._folder / "events.jsonl").open("a", encoding="utf-8") as log:
+            for event in events:
+                _write(log, event)
+                if isinstance(event, RunStarted):
+                    self.versions = event.versions
+                if isinstance(event, RoundFinished):
+                    self._check(event)
+                    evaluated = self._evaluate(event)
+                    if evaluated:
+                        _write(log, evaluated)
+                    yield self._complete(event, evaluated)
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Take the rounds of an earlier, interrupted execution as they were recorded."""
+        finished: RoundFinished | None = None
+        for event in events:
+            match event:
+                case RunStarted():
+                    self.versions = event.versions
+                case RoundFinished():
+                    if finished:
+                        self._complete(finished, None)
+                    finished = event
+                case RoundEvaluated() if finished and finished.round == event.round:
+                    self._complete(finished, event)
+                    finished = None
+        if finished:
+            self._complete(finished, None)
+
+    def _check(self, event: RoundFinished) -> None:
+        """Hold what a backend says it did against what it was asked to do."""
+        tasks = self._plan.cohort(event.round)
+        planned = tuple(task.client for task in tasks)
+        if event.cohort != planned:
+            raise PlanViolation(
+                event.round,
+                f"the backend trained clients {_brief(event.cohort)}, the plan says {_brief(planned)}",
+            )
+        expected = sum(task.num_trained for task in tasks if task.client not in event.dropped)
+        if event.num_trained != expected:
+            raise PlanViolation(
+                event.round, f"the backend trained on {event.num_trained} examples, the plan says {expected}"
+            )
+        if len(event.dropped) == len(tasks):
+            raise RunError(
+                f"round {event.round}: no client's update is finite, so the model has diverged; "
+                "lower client.optimizer.learning_rate"
+            )
+
+    def _evaluate(self, event: RoundFinished) -> RoundEvaluated | None:
+        if self._evaluator is None or event.state is None or not self._plan.keeps(event.round):
+            return None
+        started = time.perf_counter()
+        evaluation = self._evaluator(load_state(self._folder / event.state, self._plan.digest).weights)
+        return RoundEvaluated(round=event.round, evaluation=evaluation, seconds=time.perf_counter() - started)
+
+    def _complete(self, event: RoundFinished, evaluated: RoundEvaluated | None) -> RoundRecord:
+        record = RoundRecord(
+            round=event.round,
+            cohort=event.cohort,
+            num_examples=sum(len(self._plan.client_examples(client)) for client in event.cohort),
+            train=event.train,
+            evaluation=evaluated.evaluation if evaluated else None,
+            bytes_down=self._bytes * len(event.cohort),
+            bytes_up=self._bytes * len(event.cohort),
+            seconds=event.seconds | {"evaluate": evaluated.seconds if evaluated else 0.0},
+            failures=tuple(Failure(client=c, reason=why) for c, why in sorted(event.dropped.items())),
+        )
+        self.rounds.append(record)
+        return record
+
+
+def read_events(folder: Path) -> list[Event]:
+    """The events of a run as far as they were written; a last line cut short by a crash is left out."""
+    try:
+        lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise InputError(f"{folder}: no readable events.jsonl ({error.strerror}); name a run's folder") from None
+    events: list[Event] = []
+    for line in lines:
+        try:
+            events.append(parse_event(line))
+        except ValidationError:
+            break
+    return events
+
+
+def _write(log: IO[str], event: Event) -> None:
+    log.write(dump_event(event) + "\n")
+    log.flush()
+
+
+def _brief(clients: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, clients[:8]))
+    return f"[{shown}{', …' if len(clients) > 8 else ''}]"

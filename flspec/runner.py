@@ -1,0 +1,208 @@
+"""Running one experiment on one backend, from a spec to a run folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from flspec.backend import Backend, Job, kept_state
+from flspec.compile import compile
+from flspec.errors import FlspecError, InputError
+from flspec.evaluation import Evaluator
+from flspec.events import Event, RoundFinished, dump_event
+from flspec.loading import load_spec
+from flspec.memory import MemoryMeter
+from flspec.plan import Plan
+from flspec.recording import Recorder, read_events
+from flspec.remote import Limits, open_backend
+from flspec.result import (
+    BackendInfo,
+    FinalRecord,
+    Result,
+    RoundRecord,
+    Seconds,
+    WeightsFile,
+    describe_environment,
+    load_result,
+    save_result,
+)
+from flspec.spec import Spec
+from flspec.state import load_state, save_weights, write_atomically
+
+__all__ = ["Experiment", "Watch", "execute_plan", "new_folder", "plan_of", "refuse_unsupported", "run"]
+
+Experiment = str | Path | Spec | Plan  # a spec's file, a spec, or what it compiled into
+Watch = Callable[[RoundRecord], None]  # told of each round as it is complete
+
+
+def run(
+    experiment: Experiment,
+    backend: str | None = None,
+    out: str | Path | None = None,
+    *,
+    data: Path | None = None,
+    workers: int = 0,
+    limits: Limits | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+    source: Path | None = None,
+) -> Result:
+    """Run an experiment and write its folder.
+
+    `backend` is a NAME or NAME:VARIANT, by default the spec's; `out` the folder, by default a new one below
+    `runs`; `source` the file the spec came from, if `experiment` is not that file. With `resume`, `out` is an
+    interrupted run of the same plan, which goes on after its last kept round.
+    Raises InputError before anything is written, RunError (after writing a result that says so) when it fails.
+    """
+    plan = plan_of(experiment, data)
+    selection = backend or str(plan.spec["backend"])
+    with open_backend(selection, limits or Limits()) as engine:
+        refuse_unsupported(engine, selection, plan)
+        folder = Path(out).absolute() if out else new_folder(Path("runs"), f"{plan.spec['name']}-{selection}")
+        _prepare(folder, source or experiment, plan, resume)
+        return execute_plan(engine, selection, plan, Job(folder, workers=workers), resume=resume, watch=watch)
+
+
+def plan_of(experiment: Experiment, data: Path | None = None) -> Plan:
+    """The plan of an experiment in any of its forms."""
+    if isinstance(experiment, Plan):
+        return experiment
+    return compile(experiment if isinstance(experiment, Spec) else load_spec(experiment), data)
+
+
+def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
+    """Raise InputError, naming the fields, if the backend cannot do what the plan says."""
+    if problems := engine.unsupported(plan):
+        raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A folder below `parent` that does not exist yet; it is not made."""
+    number = 1
+    while (folder := parent / f"{name.replace(':', '-')}-{number}").exists():
+        number += 1
+    return folder.absolute()
+
+
+def execute_plan(
+    engine: Backend, selection: str, plan: Plan, job: Job, *, resume: bool = False, watch: Watch | None = None
+) -> Result:
+    """Execute a plan into a folder that is ready, and write `result.json` however it ends."""
+    attempt = _Attempt(selection, plan, job.folder)
+    if resume:
+        job = replace(job, start=attempt.take_up())
+    try:
+        with attempt.memory, closing(engine.execute(plan, job)) as events:
+            for record in attempt.recorder.record(attempt.clocked(events)):
+                if watch:
+                    watch(record)
+                if job.keep == "planned":
+                    _forget_old_states(job.folder)
+    except KeyboardInterrupt:
+        attempt.finish("interrupted", error="interrupted")
+        raise
+    except Exception as error:
+        attempt.finish("failed", error=str(error) if isinstance(error, FlspecError) else repr(error))
+        raise
+    return attempt.finish("completed")
+
+
+class _Attempt:
+    """One execution on its way to a result."""
+
+    def __init__(self, selection: str, plan: Plan, folder: Path) -> None:
+        self.recorder = Recorder(plan, folder, Evaluator(plan))
+        self.memory = MemoryMeter()
+        self._selection, self._plan, self._folder = selection, plan, folder
+        self._began, self._started = time.perf_counter(), datetime.now(UTC)
+        self._startup: float | None = None
+
+    def clocked(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The same events; notes when the first came."""
+        for event in events:
+            if self._startup is None:
+                self._startup = time.perf_counter() - self._began
+            yield event
+
+    def take_up(self) -> Path | None:
+        """Keep what an interrupted execution recorded up to its last usable state; returns that state."""
+        events = read_events(self._folder)
+        last, state = _last_state(self._folder, self._plan, events)
+        kept = [event for event in events if getattr(event, "round", 0) <= last and event.event != "run_finished"]
+        write_atomically(self._folder / "events.jsonl", "".join(dump_event(e) + "\n" for e in kept).encode())
+        self.recorder.replay(kept)
+        return state
+
+    def finish(self, status: Literal["completed", "failed", "interrupted"], error: str | None = None) -> Result:
+        """Write down what came of it."""
+        plan, rounds, completed = self._plan, self.recorder.rounds, status == "completed"
+        last = rounds[-1].evaluation if rounds else None
+        result = Result(
+            status=status,
+            error=error,
+            name=plan.spec["name"],
+            plan_digest=plan.digest,
+            spec=dict(plan.spec),
+            seed=plan.spec["seed"],
+            backend=BackendInfo(name=self._selection, versions=self.recorder.versions),
+            environment=describe_environment(),
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=Seconds(startup=self._startup, total=time.perf_counter() - self._began),
+            memory={"peak_bytes": self.memory.peak_bytes},
+            rounds=tuple(rounds),
+            final=FinalRecord(evaluation=last) if completed and last else None,
+            weights=self._save_weights() if completed else None,
+        )
+        save_result(self._folder, result)
+        return result
+
+    def _save_weights(self) -> WeightsFile:
+        state = load_state(kept_state(self._folder, self._plan.num_rounds), self._plan.digest)
+        path = self._folder / "weights.safetensors"
+        return WeightsFile(path=path.name, sha256=save_weights(path, state.weights))
+
+
+def _prepare(folder: Path, experiment: Experiment, plan: Plan, resume: bool) -> None:
+    """Make the run's folder, or make sure that the one to resume is of this plan."""
+    if resume:
+        if (found := Plan.load(folder / "plan").digest) != plan.digest:
+            raise InputError(
+                f"{folder} is a run of plan {found[:12]}, this spec compiles into {plan.digest[:12]}; "
+                "resume with the spec and data it was started with"
+            )
+        if (folder / "result.json").exists() and load_result(folder).status == "completed":
+            raise InputError(f"{folder} is complete; there is nothing to resume")
+        return
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"out: {folder} is not empty; choose another folder, or go on with --resume")
+        plan.save(folder / "plan")
+        if isinstance(experiment, str | Path):
+            shutil.copyfile(experiment, folder / "spec.yaml")
+        else:
+            (folder / "spec.yaml").write_text(yaml.safe_dump(dict(plan.spec), sort_keys=False), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"out: {folder} cannot be written: {error}") from None
+
+
+def _last_state(folder: Path, plan: Plan, events: Iterable[Event]) -> tuple[int, Path | None]:
+    """The last round whose state can be read, and its file; round 0 if there is none."""
+    for event in reversed(list(events)):
+        if isinstance(event, RoundFinished) and event.state:
+            with suppress(InputError):  # damaged or gone: the one before it will do
+                return load_state(folder / event.state, plan.digest).round, folder / event.state
+    return 0, None
+
+
+def _forget_old_states(folder: Path) -> None:
+    """Leave the newest two kept states: the last to go on from, and the one before should it be damaged."""
+    for old in sorted(kept_state(folder, 0).parent.glob("*.safetensors"))[:-2]:
+        old.unlink()

@@ -1,0 +1,68 @@
+"""The experiments on which every backend must agree.
+
+All have uneven clients (Dirichlet), partial last batches (16 does not divide a client's examples) and a cohort that
+changes from round to round; 20 rounds, because that is where drift would show.
+"""
+
+from __future__ import annotations
+
+from flspec.compile import compile
+from flspec.loading import parse_spec
+from flspec.plan import Plan
+
+MODELS = {
+    "mlp": "{kind: mlp, hidden: [32]}",
+    "cnn": "{kind: cnn, channels: [4, 8], kernel_size: 3, dense: [16]}",
+    "tanh_cnn": "{kind: cnn, channels: [4], kernel_size: 5, pool: average, activation: tanh, dense: []}",
+    "softmax": "{kind: softmax_regression, initializer: glorot_uniform}",
+}
+CLIENTS = {
+    "sgd": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "epochs": "{epochs: 3, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05}}",
+    "steps": "{steps: 7, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "ordered": "{epochs: 2, batch_size: 10, shuffle: false, optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "momentum": "{epochs: 2, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05, momentum: 0.9}}",
+    "nesterov": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05, momentum: 0.9,"
+    " nesterov: true, weight_decay: 0.01}}",
+}
+AGGREGATORS = {
+    "fedavg": "{kind: fedavg}",
+    "uniform": "{kind: fedavg, weighting: uniform, learning_rate: 0.7}",
+    "fedavgm": "{kind: fedavgm, learning_rate: 0.5, momentum: 0.9}",
+    "fedadam": "{kind: fedadam, learning_rate: 0.01}",
+    "fedadam_uncorrected": "{kind: fedadam, learning_rate: 0.01, bias_correction: false}",
+    "fedyogi": "{kind: fedyogi, learning_rate: 0.01}",
+    "fedadagrad": "{kind: fedadagrad, learning_rate: 0.01}",
+}
+SERVER_OPTIMIZERS = ("fedavgm", "fedadam", "fedyogi", "fedadagrad")
+
+NAMES = (
+    *(f"{model}-{client}-fedavg" for model in ("mlp", "cnn") for client in ("sgd", "momentum")),
+    *(f"{model}-sgd-{aggregator}" for model in ("mlp", "cnn") for aggregator in SERVER_OPTIMIZERS),
+    *(f"mlp-{client}-fedavg" for client in ("epochs", "steps", "ordered", "nesterov")),
+    "mlp-steps-uniform",
+    "mlp-sgd-fedadam_uncorrected",
+    "tanh_cnn-sgd-fedavg",
+    "softmax-sgd-fedavg",
+)
+DENSE = tuple(name for name in NAMES if "cnn" not in name)
+
+
+def compile_named(name: str, rounds: int = 20) -> Plan:
+    """The plan of `MODEL-CLIENT-AGGREGATOR`."""
+    model, client, aggregator = name.split("-")
+    return compile(
+        parse_spec(f"""
+flspec: 1
+name: {name}
+seed: 7
+rounds: {rounds}
+dataset: {{kind: digits}}
+partition: {{kind: dirichlet, clients: 10, alpha: 0.5, min_examples: 5}}
+model: {MODELS[model]}
+client: {CLIENTS[client]}
+cohort: {{kind: uniform, size: 4}}
+aggregator: {AGGREGATORS[aggregator]}
+evaluation: {{every: 20}}
+""")
+    )

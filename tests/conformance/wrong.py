@@ -1,0 +1,155 @@
+"""Backends that are wrong on purpose, each in one way that a careless implementation is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from flspec.aggregators.fedadam import FedAdam
+from flspec.backend import Job
+from flspec.events import Event
+from flspec.plan import ClientTask, Plan
+from flspec.server_optimizers.adam import Adam
+from flspec.server_optimizers.base import Array
+from flspec_local import LocalBackend
+
+
+class _Wrong(LocalBackend):
+    """Runs another plan than the one it was given, and does not say so."""
+
+    def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
+        return cohort
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        yield from super().execute(_Altered(plan, self), job)
+
+
+class _Altered(Plan):
+    """A plan whose cohorts have been tampered with behind an unchanged digest."""
+
+    def __init__(self, plan: Plan, backend: _Wrong) -> None:
+        super().__init__(plan.settings, plan.arrays, plan.spec)
+        self.__dict__["digest"] = plan.digest
+        self.__dict__["_backend"] = backend
+
+    def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
+        return tuple(self.__dict__["_backend"].alter(round_number, super().cohort(round_number)))
+
+
+class UniformWeights(_Wrong):
+    """Averages clients alike although they are weighted by examples."""
+
+    name = "uniform_weights"
+
+    def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
+        return [replace(task, weight=1) for task in cohort]
+
+
+class RepeatedBatch(_Wrong):
+    """One client trains on its first batch's examples twice and never on its second's: the counts are right."""
+
+    name = "repeated_batch"
+
+    def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
+        first, *others = cohort
+        return [replace(first, batches=(first.batches[0], first.batches[0][::-1], *first.batches[2:])), *others]
+
+
+class SkippedBatch(_Wrong):
+    """One client loses its last batch."""
+
+    name = "skipped_batch"
+
+    def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
+        first, *others = cohort
+        return [replace(first, batches=first.batches[:-1]), *others]
+
+
+class NextCohort(_Wrong):
+    """Counts rounds from 0: trains the cohort of the round after."""
+
+    name = "next_cohort"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        self._plan = plan
+        yield from super().execute(plan, job)
+
+    def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
+        return self._plan.cohort(number % self._plan.num_rounds + 1)
+
+
+class _LateAdam(Adam):
+    def step(self, number: int, delta: Array, slots: dict[str, Array]) -> tuple[Array, dict[str, Array]]:  # type: ignore[override]
+        return super().step(number + 1, delta, slots)
+
+
+class LateBiasCorrection(LocalBackend):
+    """Adam's bias correction with t = round + 1, as one framework has it."""
+
+    name = "late_bias_correction"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        right = FedAdam.server_optimizer
+        FedAdam.server_optimizer = property(  # type: ignore[method-assign,assignment]
+            lambda self: _LateAdam(**right.fget(self).model_dump(exclude={"kind"}))  # type: ignore[attr-defined]
+        )
+        try:
+            yield from super().execute(plan, job)
+        finally:
+            FedAdam.server_optimizer = right  # type: ignore[method-assign]
+
+
+class FinalPartialBatchDropped(_Wrong):
+    """Drops each pass's incomplete last batch, as some data loaders do by default."""
+
+    name = "partial_batch_dropped"
+
+    def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
+        full = max(len(batch) for task in cohort for batch in task.batches)
+        return [
+            replace(task, batches=tuple(b for b in task.batches if len(b) == full) or task.batches) for task in cohort
+        ]
+
+
+class SlightlyOffLearningRate(_Wrong):
+    """A learning rate that is off in its third digit."""
+
+    name = "learning_rate_off"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        optimizer = plan.settings["client_optimizer"]
+        altered = Plan(
+            {**plan.settings, "client_optimizer": optimizer | {"learning_rate": optimizer["learning_rate"] * 1.001}},
+            plan.arrays,
+            plan.spec,
+        )
+        altered.__dict__["digest"] = plan.digest
+        yield from LocalBackend.execute(self, altered, job)
+
+
+class OneWeightNudged(LocalBackend):
+    """Every initial weight is right but one, by a thousandth."""
+
+    name = "one_weight_nudged"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        name = f"weights/{next(iter(plan.weights))}"
+        nudged = plan.arrays[name].copy()
+        nudged.flat[np.abs(nudged).argmax()] *= 1.001
+        altered = Plan(plan.settings, {**plan.arrays, name: nudged}, plan.spec)
+        altered.__dict__["digest"] = plan.digest
+        yield from super().execute(altered, job)
+
+
+WRONG = (
+    UniformWeights,
+    RepeatedBatch,
+    SkippedBatch,
+    NextCohort,
+    LateBiasCorrection,
+    FinalPartialBatchDropped,
+    SlightlyOffLearningRate,
+    OneWeightNudged,
+)
