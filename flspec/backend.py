@@ -154,8 +154,8 @@ def find_backend(selection: str) -> Backend:
         raise InputError(f"backend: unknown {name!r}; installed: {', '.join(known) or 'none'}")
     try:
         backend_class: type[Backend] = known[name].load()
-    except ImportError as error:
-        raise InputError(f"backend: {name!r} is installed but cannot be imported: {error}") from error
+    except Exception as error:  # whatever an installed package does when it is imported
+        raise InputError(f"backend: {name!r} is installed but cannot be loaded: {error!r}") from error
     if variant and variant not in backend_class.variants:
         choices = ", ".join(f"{name}:{choice}" for choice in backend_class.variants) or f"{name} alone"
         raise InputError(f"backend: {name!r} has no variant {variant!r}; choose {choices}")

@@ -106,7 +106,7 @@ def execute_plan(
                     watch(record)
                 if job.keep == "planned":
                     _forget_old_states(job.folder)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         attempt.finish("interrupted", error="interrupted")
         raise
     except Exception as error:

@@ -180,10 +180,11 @@ def compare(
 ) -> None:
     """Put finished runs side by side."""
     from flspec.comparison import compare
-    from flspec.report import write_comparison_report
 
     comparison = compare(runs)
     if out:
+        from flspec.report import write_comparison_report
+
         write_comparison_report(comparison, out)
     if as_json:
         print_json(comparison.as_dict())

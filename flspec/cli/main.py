@@ -1,6 +1,7 @@
 """Entry point: turns errors and signals into one line and an exit code.
 
-0 done; 1 the run failed, or backends differ; 2 the input is wrong and nothing was written; 130 and 143 interrupted.
+0 done; 1 the run failed, or backends differ; 2 the input is wrong and nothing was written; 130 interrupted, 143
+terminated.
 """
 
 from __future__ import annotations
@@ -17,10 +18,6 @@ from flspec.cli.output import print_error
 from flspec.errors import FlspecError
 
 __all__ = ["main"]
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: clean up as for Ctrl-C."""
 
 
 def main() -> None:
@@ -42,9 +39,6 @@ def _run() -> int:
     except click.ClickException as error:
         print(f"flspec: {error.format_message()}", file=sys.stderr)
         return 2
-    except _Terminated:
-        print("flspec: terminated", file=sys.stderr)
-        return 143
     except (KeyboardInterrupt, click.Abort):
         print("flspec: interrupted", file=sys.stderr)
         return 130
@@ -54,4 +48,5 @@ def _run() -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+    """Clean up as for Ctrl-C, and exit as a shell expects."""
+    raise SystemExit(128 + number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from flspec.certification import BackendVerdict, Certificate
@@ -15,8 +16,8 @@ __all__ = ["certificate_table", "comparison_table", "plan_table", "run_table"]
 
 def run_table(result: Result, most_rows: int = 30) -> Table:
     """A run, a round a row; training and test metrics in columns of their own."""
-    table = Table(title=f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}", title_justify="left")
-    for heading in ("round", "clients", "examples", "train loss", "train acc", "test loss", "test acc", "seconds"):
+    table = _table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}")
+    for heading in ("round", "clients", "examples", "train loss", "train acc", "test loss", "test acc", "s"):
         table.add_column(heading, justify="right")
     rounds = result.rounds
     step = max(1, -(-len(rounds) // most_rows))
@@ -26,22 +27,24 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
             str(record.round),
             str(len(record.cohort)) + (f" -{len(record.failures)}" if record.failures else ""),
             str(record.num_examples),
-            *(_number(source.get(name)) for source in (record.train, test) for name in ("loss", "accuracy")),
+            *(
+                _number(source.get(name), form)
+                for source in (record.train, test)
+                for name, form in (("loss", ".6f"), ("accuracy", ".4f"))
+            ),
             f"{sum(record.seconds.values()):.2f}",
         )
     weights = result.weights.sha256[:12] if result.weights else "none"
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
     table.caption = f"{startup}{result.seconds.total:.1f} s in all; weights sha256 {weights}"
-    table.caption_justify = "left"
     return table
 
 
 def certificate_table(certificate: Certificate) -> Table:
     """A certificate, a backend a row."""
-    table = Table(
-        title=f"{certificate.name}: {certificate.rounds} rounds against {certificate.reference}, "
-        f"plan {certificate.plan_digest[:12]}",
-        title_justify="left",
+    table = _table(
+        f"{certificate.name}: {certificate.rounds} rounds against {certificate.reference}, "
+        f"plan {certificate.plan_digest[:12]}"
     )
     table.add_column("backend")
     table.add_column("verdict")
@@ -51,13 +54,12 @@ def certificate_table(certificate: Certificate) -> Table:
     for name, verdict in certificate.backends.items():
         table.add_row(name, verdict.verdict, *_distances(verdict), verdict.reason or _praise(verdict))
     table.caption = f"tolerance {certificate.tolerance}"
-    table.caption_justify = "left"
     return table
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Runs side by side, a run a row."""
-    table = Table(title="runs, the first being the measure", title_justify="left")
+    table = _table("runs, the first being the measure")
     for heading in ("run", "backend", "plan", "status"):
         table.add_column(heading, overflow="fold")
     for heading in ("test loss", "test acc", "weights diff", "startup s", "s a round", "peak MiB"):
@@ -82,7 +84,8 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def plan_table(description: dict[str, Any]) -> Table:
     """A plan, a fact a row."""
-    table = Table(title=f"plan {description['plan_digest'][:12]}", title_justify="left", show_header=False)
+    table = _table(f"plan {description['plan_digest'][:12]}")
+    table.show_header = False
     table.add_column("fact")
     table.add_column("value", overflow="fold")
     for fact, value in description["facts"].items():
@@ -90,6 +93,11 @@ def plan_table(description: dict[str, Any]) -> Table:
     for name, problems in description["backends"].items():
         table.add_row(f"on {name}", "; ".join(problems) if problems else "can run")
     return table
+
+
+def _table(title: str) -> Table:
+    style = {"title_style": "bold", "title_justify": "left", "caption_justify": "left"}
+    return Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)  # type: ignore[arg-type]
 
 
 def _distances(verdict: BackendVerdict) -> tuple[str, str, str]:

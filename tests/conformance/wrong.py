@@ -48,7 +48,7 @@ class UniformWeights(_Wrong):
 
 
 class RepeatedBatch(_Wrong):
-    """One client trains on its first batch's examples twice and never on its second's: the counts are right."""
+    """One client sees its first batch twice, the second time backwards, in place of its second."""
 
     name = "repeated_batch"
 
@@ -143,12 +143,12 @@ class OneWeightNudged(LocalBackend):
         yield from super().execute(altered, job)
 
 
-WRONG = (
+WRONG_WITH_ADAM = (LateBiasCorrection,)
+ALWAYS_WRONG = (
     UniformWeights,
     RepeatedBatch,
     SkippedBatch,
     NextCohort,
-    LateBiasCorrection,
     FinalPartialBatchDropped,
     SlightlyOffLearningRate,
     OneWeightNudged,

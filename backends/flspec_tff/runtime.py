@@ -1,0 +1,145 @@
+"""TensorFlow Federated's C++ worker, started so that it is up at once and never left behind.
+
+TFF would start this worker itself, but it asks once a second whether it is up, starts it again for as long as it
+dies, and leaves it running when this process is killed. So the same program is started, and the same execution
+context built, from TFF's public parts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import grpc
+import tensorflow_federated as tff
+
+from flspec.errors import BackendError
+
+__all__ = ["start_runtime", "stop_runtime"]
+
+_START_SECONDS = 60.0  # a worker that has not answered by then never will
+
+# Has the kernel kill the worker when its parent ends, however that ends. Between fork and exec, where this is done,
+# no code of a process with threads may run, so a small program does it and then becomes the worker.
+_DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class _Worker:
+    """One worker process and the channel to it."""
+
+    def __init__(self, max_concurrent: int) -> None:
+        self.max_concurrent = max_concurrent
+        self._port = _free_port()
+        binary = Path(tff.__file__).parent / "data" / "worker_binary"
+        limits = f"--max_concurrent_computation_calls={max_concurrent}"
+        self._process = _start_owned([str(binary), f"--port={self._port}", limits])
+        atexit.register(self.stop)
+        self._stub = self._connect()
+        self.context = tff.framework.SyncExecutionContext(
+            executor_fn=tff.framework.ResourceManagingExecutorFactory(self._executor),
+            compiler_fn=tff.backends.native.desugar_and_transform_to_native,
+            transform_args=tff.tensorflow.transform_args,
+            transform_result=tff.tensorflow.transform_result,
+        )
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        atexit.unregister(self.stop)
+
+    def _executor(self, cardinalities: dict[tff.framework.PlacementLiteral, int]) -> tff.framework.RemoteExecutor:
+        """What TFF calls for each number of clients it meets."""
+        if not self.is_alive():
+            raise BackendError(
+                f"TensorFlow Federated's worker ended with status {self._process.returncode} (-9 is often a lack of "
+                "memory: train fewer clients at once)"
+            )
+        # Values are disposed of one by one: TFF's default keeps the data of the last few rounds.
+        executor = tff.framework.RemoteExecutor(self._stub, dispose_batch_size=1)
+        executor.set_cardinalities({tff.CLIENTS: 0} | cardinalities)
+        return executor
+
+    def _connect(self) -> tff.framework.RemoteExecutorGrpcStub:
+        options = [
+            *((f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")),  # no limit
+            *((f"grpc.{which}_reconnect_backoff_ms", 50) for which in ("initial", "min", "max")),
+            ("grpc.enable_http_proxy", 0),
+        ]
+        stub = tff.framework.RemoteExecutorGrpcStub(grpc.insecure_channel(f"localhost:{self._port}", options))
+        deadline = time.monotonic() + _START_SECONDS
+        while not stub.is_ready:
+            if not self.is_alive() or time.monotonic() > deadline:
+                self.stop()
+                raise BackendError("TensorFlow Federated's worker did not start")
+            time.sleep(0.01)
+        return stub
+
+
+_worker: _Worker | None = None
+
+
+def start_runtime(max_concurrent: int) -> None:
+    """Have TFF's computations run on a worker that trains at most `max_concurrent` clients at once.
+
+    The worker that runs already, if any, is used again when it fits.
+    """
+    global _worker  # noqa: PLW0603
+    if not (_worker and _worker.is_alive() and _worker.max_concurrent == max_concurrent):
+        stop_runtime()
+        _worker = _Worker(max_concurrent)
+    tff.framework.set_default_context(_worker.context)  # each thread has its own default
+
+
+def stop_runtime() -> None:
+    """End the worker, whatever it is doing."""
+    global _worker  # noqa: PLW0603
+    if _worker:
+        _worker.stop()
+    _worker = None
+
+
+def _start_owned(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a program that ends with this process."""
+    started: Future[subprocess.Popen[bytes]] = Future()
+
+    # By parent the kernel means the thread that started the program, so that thread has to stay.
+    def own() -> None:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                # Clients are what runs in parallel; and sums then have one order on every machine.
+                env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"},
+            )
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(process)
+        process.wait()
+
+    threading.Thread(target=own, name="tff-worker", daemon=True).start()
+    return started.result()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,225 @@
+"""Charts, drawn by matplotlib into SVG text: equal input gives equal bytes.
+
+Nothing here knows what is drawn; sections bring lines and bars. matplotlib takes a second to import, so it is
+imported when the first chart is drawn, and its global state is left as it was found.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flspec.report.palette import GROUND, INK, MUTED, RULE, Style
+from flspec.report.words import DASH, brief, number, power
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Bar", "Line", "draw_bars", "draw_lines", "draw_magnitudes"]
+
+_WIDTH, _HEIGHT = 4.3, 2.6  # in inches of 72 points, which are the units of the SVG
+_NOT_FINITE = 1e300
+_MOST_DOTS = 40  # more than this on one line only thicken it
+
+_SETTINGS: Any = {
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
+    "svg.hashsalt": "flspec",
+    "text.parse_math": False,  # a name with a dollar sign is no formula
+    "axes.unicode_minus": True,
+    "font.size": 9.0,
+    "path.simplify": False,
+}
+
+Points = Sequence[tuple[int, float]]  # round and value, ascending
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run's values by round."""
+
+    style: Style
+    points: Points
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One run's value in one or more parts, the first drawn full and the others pale; None if it is not known."""
+
+    label: str
+    style: Style
+    parts: Sequence[float] | None
+
+
+def draw_lines(lines: Sequence[Line]) -> str:
+    """Values by round, on a linear axis."""
+    with _figure() as (figure, axes):
+        for line in lines:
+            _draw_line(axes, line.style, [(x, y) for x, y in line.points if abs(y) < _NOT_FINITE])
+        axes.margins(x=0.03, y=0.08)
+        _finish_rounds(axes, lines)
+        return _svg(figure)
+
+
+def draw_magnitudes(
+    lines: Sequence[Line],
+    alike: Sequence[Line] = (),
+    limit: float | None = None,
+    tick: Callable[[int], str] = power,
+) -> str:
+    """Values by round on an axis of powers of ten, whose lowest row is for zeros and highest for what is not finite.
+
+    The axis covers the values of `alike`, too, so that two charts can be given the same; `limit` is a value to draw
+    a rule at; `tick` labels a power of ten.
+    """
+    levels = _Levels.of([value for line in (*lines, *alike) for _, value in line.points] + ([limit] if limit else []))
+    with _figure() as (figure, axes):
+        for line in lines:
+            heights = [(x, levels.height(y)) for x, y in line.points]
+            _draw_line(axes, line.style, heights)
+            _draw_dots(axes, line.style, heights)
+            _draw_dots(axes, line.style, [place for place in heights if place[1] < levels.low], hollow=True)
+        if limit:
+            axes.axhline(levels.height(limit), color=INK, linewidth=1.2)
+        axes.set_yticks(*levels.ticks(tick))
+        axes.set_ylim(levels.bottom - 0.6, levels.top + 0.5)
+        if levels.has_zero:
+            axes.axhspan(levels.bottom - 0.6, levels.bottom + 0.5, color=RULE, alpha=0.45, linewidth=0)
+        _finish_rounds(axes, (*lines, *alike))
+        return _svg(figure)
+
+
+def draw_bars(bars: Sequence[Bar]) -> str:
+    """A bar a run, with its value at its end."""
+    with _figure(height=0.12 + 0.3 * len(bars)) as (figure, axes):
+        for row, bar in enumerate(bars):
+            _draw_bar(axes, row, bar)
+        axes.set_yticks(range(len(bars)), [brief(bar.label, 20) for bar in bars])
+        axes.set_ylim(len(bars) - 0.45, -0.55)
+        largest = max((sum(bar.parts) for bar in bars if bar.parts), default=0.0)
+        axes.set_xlim(0, 1.22 * largest or 1.0)  # leaves room for the value
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        axes.grid(visible=False)
+        return _svg(figure)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Where values stand on an axis of powers of ten that also has a place for zero and for what is not finite."""
+
+    low: int  # exponents that bound the positive, finite values
+    high: int
+    has_zero: bool
+    has_infinite: bool
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> _Levels:
+        exponents = [math.log10(value) for value in values if 0 < value < _NOT_FINITE] or [0.0]
+        low, high = math.floor(min(exponents)), math.ceil(max(exponents))
+        return cls(low, max(high, low + 1), 0.0 in values, any(value >= _NOT_FINITE for value in values))
+
+    @property
+    def bottom(self) -> float:
+        return self.low - (1 if self.has_zero else 0)
+
+    @property
+    def top(self) -> float:
+        return self.high + (1 if self.has_infinite else 0)
+
+    def height(self, value: float) -> float:
+        if value <= 0:
+            return self.low - 1
+        return self.high + 1 if value >= _NOT_FINITE else math.log10(value)
+
+    def ticks(self, label: Callable[[int], str]) -> tuple[list[float], list[str]]:
+        step = -(-(self.high - self.low) // 6)
+        marks = [(float(e), label(e)) for e in range(self.low, self.high + 1, step)]
+        if self.has_zero:
+            marks.insert(0, (self.low - 1.0, "0"))
+        if self.has_infinite:
+            marks.append((self.high + 1.0, "not finite"))
+        return [height for height, _ in marks], [text for _, text in marks]
+
+
+@contextmanager
+def _figure(height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    """A drawing with one frame that has only what helps to read it."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's own style must not change what a report looks like
+        matplotlib.rcParams.update(_SETTINGS)
+        figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
+        figure.patch.set_visible(False)
+        axes = figure.add_subplot()
+        axes.patch.set_visible(False)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set(color=MUTED, linewidth=0.8)
+        axes.tick_params(length=0, labelcolor=INK, color=MUTED, pad=5)
+        axes.grid(visible=True, axis="y", color=RULE, linewidth=0.8)
+        axes.set_axisbelow(True)
+        yield figure, axes
+
+
+def _draw_line(axes: Axes, style: Style, points: Points) -> None:
+    """A line through the rounds that have a value, with a dot at each if there are few and far between."""
+    if not points:
+        return
+    axes.plot(
+        [x for x, _ in points],
+        [y for _, y in points],
+        color=style.color,
+        linewidth=style.width,
+        linestyle=(0, [length / style.width for length in style.dash]) if style.dash else "solid",
+        solid_capstyle="round",
+    )
+    if len(points) <= points[-1][0] // 2 or len(points) == 1:
+        _draw_dots(axes, style, points)
+
+
+def _draw_dots(axes: Axes, style: Style, points: Points, *, hollow: bool = False) -> None:
+    if len(points) > _MOST_DOTS:
+        return
+    axes.plot(
+        [x for x, _ in points],
+        [y for _, y in points],
+        linestyle="none",
+        marker="o",
+        markersize=style.width + 2.6,
+        markeredgecolor=style.color,
+        markerfacecolor=GROUND if hollow else style.color,
+    )
+
+
+def _draw_bar(axes: Axes, row: int, bar: Bar) -> None:
+    start = 0.0
+    for index, part in enumerate(bar.parts or ()):
+        axes.barh(row, part, left=start, height=0.62, color=bar.style.color, alpha=0.5 if index else 1.0)
+        start += part
+    text = DASH if bar.parts is None else number(start, 3)
+    axes.annotate(text, (start, row), (4, 0), textcoords="offset points", va="center", color=INK)
+
+
+def _finish_rounds(axes: Axes, lines: Sequence[Line]) -> None:
+    """An axis of whole rounds that begins with the first."""
+    from matplotlib.ticker import MaxNLocator
+
+    last = max((line.points[-1][0] for line in lines if line.points), default=1)
+    axes.set_xlim(1 - 0.03 * last, last + 0.03 * last)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_xlabel("round", color=MUTED)
+
+
+def _svg(figure: Figure) -> str:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    file, canvas = io.StringIO(), FigureCanvasSVG(figure)
+    canvas.print_svg(file, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+    return file.getvalue()

@@ -1,0 +1,150 @@
+"""A page: a title, a verdict of one sentence, and sections of paragraphs, facts, tables, figures and listings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from flspec.errors import InputError
+from flspec.report.palette import PALETTE, Style
+from flspec.report.svg import embed
+from flspec.report.words import clean
+from flspec.state import write_atomically
+
+__all__ = [
+    "Badge",
+    "Chart",
+    "Column",
+    "Facts",
+    "Figure",
+    "Listing",
+    "Page",
+    "Paragraph",
+    "Section",
+    "Table",
+    "write_page",
+]
+
+Tone = Literal["good", "bad", "unsure", "plain"]
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A word that stands for a judgement; its tone adds a colour and a sign to it, and never replaces it."""
+
+    text: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A few sentences; `unsure` and `bad` set it apart as a warning."""
+
+    block: ClassVar = "paragraph"
+    text: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and their values."""
+
+    block: ClassVar = "facts"
+    entries: Sequence[tuple[str, str]]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, units in it, and whether it holds numbers or prose."""
+
+    heading: str
+    kind: Literal["number", "word", "prose"] = "number"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells; a folded table shows its caption until it is asked for."""
+
+    block: ClassVar = "table"
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str | Badge]]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One drawing, as matplotlib wrote it, and what cannot be seen in it."""
+
+    title: str
+    svg: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Charts that share a caption and a legend."""
+
+    block: ClassVar = "figure"
+    caption: str
+    charts: Sequence[Chart]
+    legend: Sequence[tuple[str, Style]] = ()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Text that keeps its line breaks."""
+
+    block: ClassVar = "listing"
+    caption: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading of a page and what stands below it."""
+
+    title: str
+    blocks: Sequence[Paragraph | Facts | Table | Figure | Listing]
+
+
+@dataclass(frozen=True)
+class Page:
+    """All of a page."""
+
+    kind: str  # what it is, e.g. "Certificate"
+    title: str
+    origin: str  # which plan or plans it is about
+    status: Badge
+    verdict: str  # one sentence that can be quoted
+    sections: Sequence[Section]
+
+
+def write_page(page: Page, path: Path) -> Path:
+    """Write a page as one HTML file that needs no other; raises InputError if it cannot be written."""
+    try:
+        write_atomically(path, _render(page).encode())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"report: {path} cannot be written ({reason}); choose another file") from None
+    return path
+
+
+def _render(page: Page) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("flspec", "report"),
+        autoescape=True,
+        finalize=clean,  # of every value, so that none can be forgotten
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embed"] = embed
+    template = environment.get_template("page.html.j2")
+    return template.render(page=page, palette=PALETTE, version=version("flspec"))

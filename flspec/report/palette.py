@@ -1,0 +1,51 @@
+"""Colours and line styles, told apart by the colour-blind (after Okabe and Ito 2008), in print and in the dark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["GROUND", "INK", "MUTED", "PALETTE", "RULE", "Style", "style"]
+
+# By name: on light and on dark ground. Each line colour keeps a contrast of 3 to 1 on its ground.
+PALETTE = {
+    "series-0": ("#6aaedb", "#3f86b8"),
+    "series-1": ("#d55e00", "#ff9a4d"),
+    "series-2": ("#00805d", "#3ccfa4"),
+    "series-3": ("#7b2d6b", "#eab0d8"),
+    "series-4": ("#9a7400", "#e8c24a"),
+    "series-5": ("#55606b", "#aab6c2"),
+    "ink": ("#1b1f23", "#e8eaed"),
+    "muted": ("#5c646c", "#a2abb5"),
+    "rule": ("#d9dde1", "#3a414a"),
+    "good": ("#00704f", "#4fd3a9"),
+    "bad": ("#b3261e", "#ff8f85"),
+    "unsure": ("#8a5a00", "#f0b95a"),
+    "ground": ("#ffffff", "#15181c"),
+}
+INK, MUTED, RULE, GROUND = (PALETTE[name][0] for name in ("ink", "muted", "rule", "ground"))
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one run is drawn, the same wherever it appears on a page."""
+
+    name: str  # in PALETTE
+    width: float  # in points
+    dash: tuple[float, ...]  # on, off, … in points; empty for a solid line
+
+    @property
+    def color(self) -> str:
+        return PALETTE[self.name][0]
+
+
+# The first is a broad pale band and each next one is thinner, so that lines that coincide are all still seen.
+_FIRST = (("series-0", 7.0, ()), ("series-1", 3.0, ()), ("series-2", 1.4, (5.0, 4.0)))
+_NEXT = ((1.8, (2.0, 3.0)), (1.4, (8.0, 2.5, 1.4, 2.5)), (1.4, (9.0, 6.0)), (1.4, ()))
+
+
+def style(index: int) -> Style:
+    """The style of the run that comes at `index`, from 0."""
+    if index < len(_FIRST):
+        return Style(*_FIRST[index])
+    width, dash = _NEXT[(index - len(_FIRST)) % len(_NEXT)]
+    return Style(f"series-{index % 6}", width, dash)

@@ -1,0 +1,115 @@
+"""What a certificate says, for the verdict."""
+
+from __future__ import annotations
+
+from flspec.certification import BackendVerdict, Certificate
+from flspec.report.page import Badge, Column, Paragraph, Table
+from flspec.report.subject import ReportedRun, Subject
+from flspec.report.words import DASH, brief, number, plural, share, typeset
+
+__all__ = ["blocks", "sentence", "status"]
+
+_BADGES = {
+    "equivalent": Badge("equivalent", "good"),
+    "different": Badge("different", "bad"),
+    "refused": Badge("refused", "unsure"),
+    "failed": Badge("failed", "bad"),
+}
+_LOCKSTEP = (
+    "In lockstep every round starts from {reference}’s server state, so a difference can only come from that round; "
+    "the verdict rests on this. Running freely, each backend goes on from its own state, and differences of rounding "
+    "add up."
+)
+_COLUMNS = (
+    Column("backend", "word"),
+    Column("verdict", "word"),
+    Column("lockstep difference"),
+    Column("share of tolerance"),
+    Column("free-running difference"),
+    Column("why", "prose"),
+)
+
+
+def status(certificate: Certificate) -> Badge:
+    """The verdict over all backends."""
+    verdicts = {verdict.verdict for verdict in certificate.backends.values()}
+    if "different" in verdicts:
+        return Badge("not equivalent", "bad")
+    if verdicts == {"equivalent"}:
+        return Badge("equivalent", "good")
+    return Badge("incomplete", "unsure")
+
+
+def sentence(subject: Subject, certificate: Certificate) -> str:
+    """What can be said of each backend."""
+    reference = subject.runs[0].label
+    judged = [(run.label, certificate.backends[run.name]) for run in subject.runs if run.name in certificate.backends]
+    if not judged:
+        return f"No backend was held against {reference}."
+    clauses = [_clause(label, verdict, certificate.rounds) for label, verdict in judged]
+    return f"Held against {reference}, {'; '.join(clauses)}."
+
+
+def blocks(subject: Subject, certificate: Certificate) -> list[Table | Paragraph]:
+    """Every backend's verdict, and what the numbers mean."""
+    reference = subject.runs[0].label
+    table = Table(
+        f"Each backend’s weights against {reference}’s over {plural(certificate.rounds, 'round')}: the largest "
+        "absolute difference of any weight in any round",
+        _COLUMNS,
+        [_row(run, certificate.backends.get(run.name)) for run in subject.runs],
+    )
+    return [
+        table,
+        Paragraph(_LOCKSTEP.format(reference=reference)),
+        Paragraph(f"Tolerance {typeset(brief(certificate.tolerance, 400))}."),
+    ]
+
+
+def _clause(label: str, verdict: BackendVerdict, num_rounds: int) -> str:
+    everywhere = f"in all {num_rounds} rounds" if num_rounds > 1 else "in its only round"
+    if verdict.verdict == "refused":
+        return f"{label} refused the plan"
+    if verdict.verdict == "failed":
+        return f"{label} failed before it could be compared"
+    if verdict.verdict == "different":
+        return f"{label} did not carry out the same plan{_where(verdict)}"
+    if verdict.bitwise:
+        return f"{label} carried out the plan bit for bit {everywhere}"
+    return (
+        f"{label} agrees in lockstep {everywhere} within {_lockstep(verdict)}, "
+        f"{_largest_share(verdict)} of the tolerance"
+    )
+
+
+def _where(verdict: BackendVerdict) -> str:
+    place = verdict.first_divergence
+    if place is None:
+        return ""
+    if place.tensor is None:
+        return f": in round {place.round} it did something else"
+    return f": from round {place.round} on it differs beyond rounding, first in {brief(place.tensor)}"
+
+
+def _row(run: ReportedRun, verdict: BackendVerdict | None) -> list[str | Badge]:
+    if verdict is None:
+        return [run.label, Badge("reference", "plain"), DASH, DASH, DASH, "the others are held against it"]
+    free = verdict.free_running
+    why = verdict.reason or ("identical to the last bit" if verdict.bitwise else "within rounding")
+    return [
+        run.label,
+        _BADGES[verdict.verdict],
+        _lockstep(verdict),
+        _largest_share(verdict),
+        number(free.max_abs_diff if free else None, 2),
+        brief(why.strip().partition("\n")[0], 200),  # the rest stands among the failures
+    ]
+
+
+def _lockstep(verdict: BackendVerdict) -> str:
+    return number(verdict.lockstep.max_abs_diff if verdict.lockstep else None, 2)
+
+
+def _largest_share(verdict: BackendVerdict) -> str:
+    entries = verdict.lockstep.by_round if verdict.lockstep else ()
+    return share(max((entry.of_tolerance for entry in entries), default=None))

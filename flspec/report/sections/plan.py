@@ -1,0 +1,38 @@
+"""What was asked for: the plan, and the spec it was compiled from."""
+
+from __future__ import annotations
+
+import yaml
+
+from flspec.report.page import Facts, Listing, Section
+from flspec.report.subject import PlanGroup, Subject
+from flspec.report.words import DASH, brief
+
+__all__ = ["plan_section"]
+
+
+def plan_section(subject: Subject) -> Section:
+    blocks: list[Facts | Listing] = []
+    for plan in subject.plans:
+        blocks.append(_facts(subject, plan))
+        if plan.result:
+            blocks.append(Listing("The spec with every default filled in", _yaml(plan.result.spec)))
+    return Section("Plan", blocks)
+
+
+def _facts(subject: Subject, plan: PlanGroup) -> Facts:
+    result = plan.result
+    num_rounds = subject.certificate.rounds if subject.certificate else result and result.spec.get("rounds")
+    return Facts(
+        [
+            ("name", brief(result.name if result else subject.name, 200)),
+            ("digest", brief(plan.digest, 200)),
+            ("seed", str(result.seed) if result else DASH),
+            ("rounds", str(num_rounds) if num_rounds else DASH),
+        ],
+        title="" if subject.has_one_plan else f"Plan {plan.label}",
+    )
+
+
+def _yaml(spec: dict[str, object]) -> str:
+    return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)

@@ -1,0 +1,35 @@
+"""The verdict: in a word, in a sentence that can be quoted, and as a table."""
+
+from __future__ import annotations
+
+from flspec.report.page import Badge, Paragraph, Section
+from flspec.report.sections import certified, compared
+from flspec.report.subject import Subject
+
+__all__ = ["status", "verdict_section", "verdict_sentence"]
+
+_OTHER_PLANS = (
+    "Runs of different plans answer different questions. They stand on this page one plan at a time and in no order "
+    "of merit; do not rank one plan’s numbers against another’s."
+)
+
+
+def status(subject: Subject) -> Badge:
+    """The verdict in a word."""
+    if subject.certificate:
+        return certified.status(subject.certificate)
+    return compared.status(subject)
+
+
+def verdict_sentence(subject: Subject) -> str:
+    """The verdict in one sentence."""
+    if subject.certificate:
+        return certified.sentence(subject, subject.certificate)
+    return compared.sentence(subject)
+
+
+def verdict_section(subject: Subject) -> Section:
+    warning = [] if subject.has_one_plan else [Paragraph(_OTHER_PLANS, "bad")]
+    if subject.certificate:
+        return Section("Verdict", [*warning, *certified.blocks(subject, subject.certificate)])
+    return Section("Verdict", [*warning, compared.table(subject)])

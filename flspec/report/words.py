@@ -1,0 +1,93 @@
+"""Numbers and names as a page shows them.
+
+Whatever comes from a spec, a backend or a folder's name is hostile until shown otherwise: it may hold escape
+sequences, characters that reverse the reading direction, or a megabyte of text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+__all__ = ["DASH", "brief", "clean", "join", "number", "plural", "power", "share", "typeset"]
+
+DASH = "–"  # stands for what is not there
+_NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_NOT_FINITE = 1e300  # agreement.py writes the largest float for a difference that is not finite
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, direction and joining marks, lone surrogates, separators
+
+
+def clean(value: object) -> object:
+    """Text with every control and invisible character spelled out, so that nothing acts on a page unseen.
+
+    Markup, which this package wrote, stays as it is; line feeds and tabs are harmless and stay, too.
+    """
+    if isinstance(value, Markup):
+        return value
+    return "".join(map(_visible, str(value)))
+
+
+def brief(text: str, most: int = 60) -> str:
+    """At most `most` characters of a text, on one line and safe to show anywhere."""
+    line = str(clean(" ".join(text[: 4 * most].split())))
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number to so many significant digits; a dash if there is none."""
+    if value is None or math.isnan(value):
+        return DASH
+    if abs(value) >= _NOT_FINITE:
+        return "not finite"
+    if value == 0:
+        return "0"
+    mantissa, _, tail = f"{value:.{digits - 1}e}".partition("e")
+    exponent = int(tail)
+    if -4 <= exponent <= 6:
+        plain = f"{float(f'{mantissa}e{exponent}'):,.{max(0, digits - 1 - exponent)}f}"
+        return plain.replace(",", _NARROW_SPACE).replace("-", "−")
+    return f"{mantissa.replace('-', '−')}{_NARROW_SPACE}×{_NARROW_SPACE}{power(exponent)}"
+
+
+def power(exponent: int) -> str:
+    """A power of ten."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def share(value: float | None) -> str:
+    """A share of a whole: in percent, or as a multiple where percent would not be read."""
+    if value is None or value >= _NOT_FINITE:
+        return number(value)
+    if value > 10:
+        return f"{number(value, 2)}{_NARROW_SPACE}×"
+    if 0 < value < 1e-4:
+        return f"<{_NARROW_SPACE}0.01{_NARROW_SPACE}%"
+    return f"{number(100 * value, 2)}{_NARROW_SPACE}%"
+
+
+def plural(count: int, noun: str) -> str:
+    """`3 rounds`, `1 round`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def typeset(formula: str) -> str:
+    """A formula written in ASCII as a page shows it."""
+    raised = re.sub(r"\^(-?\d+)", lambda found: found[1].translate(_SUPERSCRIPTS), formula)
+    return raised.replace("*", "×").replace("'", "’")
+
+
+def join(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,0 +1,140 @@
+"""However a run ends, no process, port, shared memory or temporary folder of it is left. Real engines, real kills."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Engines
+
+from flspec.result import load_result
+
+MARK = "FLSPEC_TEST_MARK"
+SPEC = """
+flspec: 1
+name: to-be-killed
+rounds: 100000
+dataset: {kind: digits}
+partition: {kind: iid, clients: 4}
+model: {kind: mlp, hidden: [16]}
+client: {steps: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}
+evaluation: {every: 10}
+"""
+every_engine = pytest.mark.parametrize("backend", ["flower", "tff"])
+
+
+class Launched:
+    """`flspec run` in a process of its own, and all that came of it."""
+
+    def __init__(self, folder: Path, backend: str) -> None:
+        self.folder, self.mark = folder / "run", secrets.token_hex(8)
+        (folder / "spec.yaml").write_text(SPEC)
+        self.before = leftovers()
+        command = ["run", str(folder / "spec.yaml"), "--backend", backend, "--out", str(self.folder)]
+        with (folder / "output").open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flspec", *command],
+                env=os.environ | {MARK: self.mark},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def processes(self) -> list[psutil.Process]:
+        """Whoever carries our mark in its environment, wherever it hangs."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def wait_for_rounds(self) -> None:
+        wait_until(lambda: self._events().count("round_finished") >= 2, 120, f"no rounds: {self._events()}")
+
+    def _events(self) -> str:
+        path = self.folder / "events.jsonl"
+        return path.read_text() if path.exists() else ""
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+def leftovers() -> set[str]:
+    """What runs might leave in shared memory and among temporary files."""
+    folders = [Path("/dev/shm"), Path(tempfile.gettempdir())]
+    return {str(path) for folder in folders if folder.is_dir() for path in folder.iterdir() if _suspicious(path)}
+
+
+def _suspicious(path: Path) -> bool:
+    return path.parent.name == "shm" or path.name.startswith(("flspec-", "ray"))
+
+
+def wait_until(true: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(otherwise)
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def launched(backend: str, engines: Engines, tmp_path: Path) -> Iterator[Launched]:
+    engines(backend)  # skips, or fails, where it is missing
+    run = Launched(tmp_path, backend)
+    yield run
+    for process in run.processes():
+        process.kill()
+
+
+def assert_nothing_left(run: Launched) -> None:
+    wait_until(lambda: not run.processes(), 10, f"still there: {[p.cmdline() for p in run.processes()]}")
+    assert leftovers() <= run.before
+
+
+@every_engine
+def test_killed_in_its_rounds(launched: Launched) -> None:
+    launched.wait_for_rounds()
+    assert len(launched.processes()) >= 3  # flspec, warden, worker, and what the engine started
+    launched.process.kill()
+    launched.process.wait()
+    assert_nothing_left(launched)
+
+
+@every_engine
+def test_killed_at_a_random_moment(launched: Launched) -> None:
+    moment = random.SystemRandom().uniform(0.5, 15.0)
+    time.sleep(moment)
+    launched.process.kill()
+    launched.process.wait()
+    print(f"killed after {moment:.2f} s")
+    assert_nothing_left(launched)
+
+
+@every_engine
+def test_interrupted_from_the_keyboard(launched: Launched) -> None:
+    assert_interrupted(launched, signal.SIGINT, 130)
+    assert_nothing_left(launched)
+
+
+@pytest.mark.parametrize("backend", ["local"])
+def test_terminated(launched: Launched) -> None:
+    assert_interrupted(launched, signal.SIGTERM, 143)
+
+
+def assert_interrupted(run: Launched, number: signal.Signals, status: int) -> None:
+    run.wait_for_rounds()
+    run.process.send_signal(number)
+    assert run.process.wait(30) == status
+    result = load_result(run.folder)
+    assert result.status == "interrupted"
+    assert len(result.rounds) >= 2

@@ -1,0 +1,176 @@
+"""Who may import whom, and how large a file may grow; each check is shown a source that it must refuse."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FRAMEWORKS = {"torch", "tensorflow", "tensorflow_federated", "flwr", "ray"}
+BACKENDS = {path.name for path in (ROOT / "backends").glob("flspec_*")}
+SHARED = {"flspec_torch": {"flspec_local", "flspec_flower"}}  # a package, and the backends that may import it
+MOST_LINES = 400
+HEAVY = ("torch", "sklearn", "scipy", "flwr", "ray", "tensorflow", "tensorflow_federated")
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+every_source = pytest.mark.parametrize(
+    "path", sources("flspec", "backends"), ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+# ------------------------------------------------------------------------------------------------------------ imports
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that a source imports anywhere, by its full name, `import_module("name")` included."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom(level=0, module=str(module)):
+                yield module
+                yield from (f"{module}.{alias.name}" for alias in node.names)
+            case ast.ImportFrom():
+                yield "a relative import"
+            case ast.Call(func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__")):
+                yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str))
+
+
+def roots(source: str) -> set[str]:
+    return {module.partition(".")[0] for module in imports(source)}
+
+
+def forbidden_imports(package: str, source: str) -> set[str]:
+    """What a source of `package` imports although it may not."""
+    found = roots(source) & {"a relative import"}
+    if package == "flspec":
+        return found | roots(source) & (FRAMEWORKS | BACKENDS)
+    others = {other for other in BACKENDS - {package} if package not in SHARED.get(other, set())}
+    return found | roots(source) & others
+
+
+@every_source
+def test_no_source_imports_what_it_may_not(path):
+    package = path.relative_to(ROOT / "backends" if "backends" in path.parts else ROOT).parts[0]
+    assert forbidden_imports(package, path.read_text()) == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "found"),
+    [
+        ("flspec", "import torch", {"torch"}),
+        ("flspec", "def f():\n    from torch.nn import functional", {"torch"}),
+        ("flspec", "if TYPE_CHECKING:\n    import tensorflow as tf, json", {"tensorflow"}),
+        ("flspec", "import importlib\nimportlib.import_module('flwr.server')", {"flwr"}),
+        ("flspec", "from flspec_local import LocalBackend", {"flspec_local"}),
+        ("flspec", "from .plan import Plan", {"a relative import"}),
+        ("flspec_tff", "from flspec_torch.training import Trainer", {"flspec_torch"}),
+        ("flspec_flower", "import flspec_local", {"flspec_local"}),
+        ("flspec_torch", "import flspec_local", {"flspec_local"}),
+        ("flspec", "import torchless, numpy\nfrom flspec.plan import Plan", set()),
+        ("flspec_local", "import torch\nfrom flspec_torch.training import Trainer", set()),
+        ("flspec_flower", "import flwr, ray, flspec_torch, flspec.plan", set()),
+    ],
+)
+def test_a_forbidden_import_is_found(package, source, found):
+    assert forbidden_imports(package, source) == found
+
+
+def heavier_than_numpy(source: str) -> set[str]:
+    return {
+        module
+        for module in imports(source)
+        if module.partition(".")[0] not in {*sys.stdlib_module_names, "numpy"}
+        and not module.startswith("flspec.errors")
+    }
+
+
+@pytest.mark.parametrize("module", ["plan", "errors"])
+def test_a_plan_needs_numpy_and_the_standard_library_alone(module):
+    assert heavier_than_numpy((ROOT / "flspec" / f"{module}.py").read_text()) == set()
+
+
+def test_a_heavier_import_is_found():
+    source = "import json, pydantic\nfrom flspec.errors import InputError\nfrom flspec.spec import Spec"
+    assert heavier_than_numpy(source) == {"pydantic", "flspec.spec", "flspec.spec.Spec"}
+
+
+def imported_by(module: str) -> set[str]:
+    """The top-level packages that a fresh process holds after `import module`."""
+    source = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    process = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    return set(process.stdout.split())
+
+
+def test_reading_a_spec_imports_nothing_heavy():
+    assert imported_by("flspec.loading") & set(HEAVY) == set()
+
+
+def test_a_heavy_import_is_found():
+    assert imported_by("flspec.loading, scipy.special") & set(HEAVY) == {"scipy"}
+
+
+# -------------------------------------------------------------------------------------------------------------- shape
+
+
+def exported(source: str) -> list[str] | None:
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="__all__")]):
+                return ast.literal_eval(node.value)
+    return None
+
+
+def is_sorted(names: list[str]) -> bool:
+    """As ruff sorts them: CONSTANTS, then Classes, then functions."""
+    return names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+
+
+@every_source
+def test_exports_are_sorted(path):
+    assert is_sorted(exported(path.read_text()) or [])
+
+
+@pytest.mark.parametrize(
+    ("names", "fine"),
+    [
+        (["FORMAT", "ClientTask", "Plan", "compile"], True),
+        ([], True),
+        (["Plan", "ClientTask"], False),
+        (["compile", "Plan"], False),
+        (["Plan", "FORMAT"], False),
+    ],
+)
+def test_unsorted_exports_are_found(names, fine):
+    assert is_sorted(exported(f"__all__ = {names}")) == fine
+
+
+def too_long(source: str) -> bool:
+    return len(source.splitlines()) > MOST_LINES
+
+
+@pytest.mark.parametrize(
+    "path", sources("flspec", "backends", "benchmarks", "tests"), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_no_file_is_longer_than_400_lines(path):
+    assert not too_long(path.read_text())
+
+
+def test_a_file_that_is_too_long_is_found():
+    assert not too_long("x\n" * MOST_LINES)
+    assert too_long("x\n" * (MOST_LINES + 1))
+
+
+def test_there_is_something_to_check():
+    names = {str(path.relative_to(ROOT)) for path in sources("flspec", "backends", "tests")}
+    assert {"flspec/plan.py", "backends/flspec_torch/training.py", "tests/test_architecture.py"} <= names
+    assert {"flspec_torch", "flspec_local", "flspec_flower", "flspec_tff"} <= BACKENDS

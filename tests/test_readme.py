@@ -1,0 +1,47 @@
+"""What README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flspec.loading import parse_spec
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_every_spec_in_the_readme_is_valid(text: str) -> None:
+    parse_spec(text)
+
+
+def test_the_readme_shows_the_quickstart_as_it_is() -> None:
+    shipped = yaml.safe_load((ROOT / "specs" / "quickstart.yaml").read_text(encoding="utf-8"))
+    assert shipped in [yaml.safe_load(text) for text in blocks("yaml")]
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_every_python_block_in_the_readme_runs(text: str, tmp_path: Path) -> None:
+    text = text.replace('"specs/', f'"{ROOT}/specs/')
+    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_in_the_readme_is_what_the_quickstart_prints(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flspec", "run", str(ROOT / "specs" / "quickstart.yaml"), "--out", "run"]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    rows = [line.rsplit(maxsplit=1)[0].split() for line in printed.splitlines() if re.match(r" +\d+ +\d", line)]
+    shown = [line.split() for line in README.splitlines()]
+    assert len(rows) == 10
+    for row in rows:
+        assert any(line[: len(row)] == row for line in shown), f"README does not show {row}"

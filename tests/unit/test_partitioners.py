@@ -1,0 +1,118 @@
+"""Partitioners: who holds what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flspec.errors import InputError
+from flspec.partitioners.by_label import ByLabel
+from flspec.partitioners.dirichlet import Dirichlet
+from flspec.partitioners.iid import Iid
+from flspec.randomness import Stream
+
+LABELS = np.arange(1000) % 10
+
+
+def split(partitioner, labels=LABELS, seed=0):
+    return partitioner.split(labels, 10, Stream(seed, "partition"))
+
+
+def label_share(held):
+    """The share of each label, [client, label]."""
+    counts = np.array([np.bincount(LABELS[examples], minlength=10) for examples in held])
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "partitioner",
+    [Iid(clients=7), Dirichlet(clients=7, alpha=0.5), ByLabel(clients=10)],
+    ids=lambda partitioner: partitioner.kind,
+)
+def test_every_example_goes_to_exactly_one_client(partitioner):
+    assert sorted(np.concatenate(split(partitioner))) == list(range(1000))
+
+
+def test_iid_deals_out_equal_shares_and_the_first_clients_get_what_is_left():
+    assert [len(held) for held in split(Iid(clients=7))] == [143] * 6 + [142]
+
+
+def test_iid_mixes_the_labels_where_file_order_would_not():
+    ordered = np.sort(LABELS)
+    held = split(Iid(clients=10), ordered)
+    assert min(len(set(ordered[examples])) for examples in held) == 10
+    assert {len(set(ordered[examples])) for examples in np.array_split(np.arange(1000), 10)} == {1}
+
+
+@pytest.mark.parametrize("partitioner", [Iid(clients=7), Dirichlet(clients=7, alpha=0.5)], ids=lambda p: p.kind)
+def test_a_drawn_partition_follows_from_the_seed(partitioner):
+    once, again, other = split(partitioner), split(partitioner), split(partitioner, seed=1)
+    assert all(map(np.array_equal, once, again))
+    assert not all(map(np.array_equal, once, other))
+
+
+def test_iid_refuses_more_clients_than_examples():
+    with pytest.raises(InputError, match=r"partition\.clients is 4, but there are only 3 examples.*3 or less"):
+        split(Iid(clients=4), LABELS[:3])
+
+
+def test_by_label_gives_client_i_the_first_examples_of_label_i_in_file_order():
+    held = split(ByLabel(clients=3, examples_per_client=4))
+    assert [list(examples) for examples in held] == [[0, 10, 20, 30], [1, 11, 21, 31], [2, 12, 22, 32]]
+
+
+def test_by_label_without_a_number_gives_all_of_a_label():
+    assert [len(held) for held in split(ByLabel(clients=10))] == [100] * 10
+
+
+def test_by_label_refuses_more_clients_than_labels():
+    with pytest.raises(InputError, match=r"partition\.clients is 11.*10 labels.*10 or less"):
+        split(ByLabel(clients=11))
+
+
+def test_by_label_says_which_label_has_too_few_examples_and_how_many_would_do():
+    with pytest.raises(InputError, match=r"examples_per_client is 99, but label 1 has 98 examples; lower it to 98"):
+        split(ByLabel(clients=2, examples_per_client=99), np.repeat([0, 1], [100, 98]))
+
+
+def test_by_label_never_advises_to_give_a_client_nothing():
+    with pytest.raises(InputError, match="label 3") as refused:
+        split(ByLabel(clients=5), LABELS[LABELS != 3])
+    assert "lower it to 0" not in str(refused.value)
+
+
+def test_a_small_alpha_skews_the_labels_and_a_large_one_does_not():
+    skewed = label_share(split(Dirichlet(clients=5, alpha=0.05, min_examples=10)))
+    even = label_share(split(Dirichlet(clients=5, alpha=1000.0)))
+    assert skewed.max() > 0.4
+    assert np.abs(even - 0.1).max() < 0.04
+
+
+def test_dirichlet_cuts_each_class_by_shares_of_its_own_stream():
+    stream = Stream(0, "partition")
+    held = Dirichlet(clients=4, alpha=2.0).split(LABELS, 10, stream)
+    for label in range(10):
+        shares = stream.child("attempt", 0).child("shares", label).dirichlet(2.0, 4)
+        ends = [0, *(int(end * 100) for end in np.cumsum(shares)[:-1]), 100]
+        assert [int((LABELS[examples] == label).sum()) for examples in held] == list(np.diff(ends))
+
+
+def test_dirichlet_draws_again_until_every_client_holds_enough():
+    partitioner = Dirichlet(clients=20, alpha=0.3, min_examples=20)
+    first_draw = partitioner._attempt(LABELS, 10, Stream(0, "partition", "attempt", 0))
+    assert min(map(len, split(partitioner))) >= 20 > min(map(len, first_draw))
+
+
+def test_dirichlet_gives_up_with_the_numbers_when_no_draw_will_do():
+    with pytest.raises(InputError, match=r"alpha 0\.001 over 100 clients.*min_examples 5.*100 draws.*raise alpha"):
+        split(Dirichlet(clients=100, alpha=0.001, min_examples=5))
+
+
+def test_dirichlet_refuses_what_no_draw_could_give():
+    with pytest.raises(InputError, match="101 clients of at least 10 examples need 1010, but there are 1000"):
+        split(Dirichlet(clients=101, alpha=1.0, min_examples=10))
+
+
+def test_a_class_without_examples_is_no_obstacle():
+    held = split(Dirichlet(clients=3, alpha=1.0), LABELS[LABELS != 4])
+    assert sum(map(len, held)) == 900
