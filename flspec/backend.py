@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -110,7 +111,8 @@ def drive_rounds(
             round=number,
             cohort=result.cohort,
             num_trained=result.num_trained,
-            train=dict(result.train),
+            # A client's loss may overflow while its update does not; JSON has no word for that.
+            train={name: value for name, value in result.train.items() if math.isfinite(value)},
             dropped=dict(result.dropped),
             seconds=dict(result.seconds),
             state=str(kept.relative_to(job.folder)) if kept else None,

@@ -29,7 +29,7 @@ class ComparedRun:
     @property
     def seconds_a_round(self) -> float | None:
         """Median over the rounds, evaluation left out."""
-        seconds = [record.seconds["train"] + record.seconds["aggregate"] for record in self.result.rounds]
+        seconds = [sum(record.seconds.get(p, 0.0) for p in ("train", "aggregate")) for record in self.result.rounds]
         return float(np.median(seconds)) if seconds else None
 
 
@@ -60,7 +60,7 @@ class Comparison:
                     "final": run.result.final.model_dump(mode="json") if run.result.final else None,
                     "startup_seconds": run.result.seconds.startup,
                     "seconds_a_round": run.seconds_a_round,
-                    "peak_bytes": run.result.memory["peak_bytes"],
+                    "peak_bytes": run.result.memory.get("peak_bytes"),
                 }
                 for run in self.runs
             ],
@@ -69,7 +69,7 @@ class Comparison:
     @property
     def warning(self) -> str | None:
         """What must be said before anybody ranks these runs."""
-        if len(self.plan_digests) == 1:
+        if len(self.plan_digests) <= 1:
             return None
         return (
             f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "

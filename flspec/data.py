@@ -75,6 +75,7 @@ class Data:
             "digest": self.digest,
             "input_shape": list(self.input_shape),
             "num_classes": self.num_classes,
+            "feature_type": self.train.features.dtype.name,  # as stored: uint8 or float32
             "divisor": self.train.divisor,
             "num_train": len(self.train),
             "num_test": len(self.test),

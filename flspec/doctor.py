@@ -151,9 +151,8 @@ def _execute(selection: str, plan: Plan, folder: Path, deadline: float) -> tuple
     """The engine's versions and the weights it ends with."""
     folder.mkdir()
     versions: dict[str, str] = {}
-    limits = Limits(start=deadline, silence=deadline, heartbeat=min(deadline, 60.0))
     try:
-        with open_backend(selection, limits) as backend:
+        with open_backend(selection, Limits(start=deadline, silence=deadline)) as backend:
             if refused := backend.unsupported(plan):
                 raise RunError(f"it refuses the simplest experiment: {'; '.join(refused)}")
             with closing(backend.execute(plan, Job(folder, workers=2))) as events:

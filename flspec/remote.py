@@ -72,8 +72,9 @@ def open_backend(selection: str, limits: Limits = Limits()) -> Iterator[Backend]
 class Remote(Backend):
     """Runs `inner` in a worker process of the interpreter `python`, which must have flspec and `inner` installed.
 
-    The worker starts with the first job, writes its log beside it, and serves the next jobs too, until `close`.
-    A job that fails or is given up ends the worker; the next job gets a new one.
+    `inner` itself is never executed here, so no engine is imported. The worker starts with the first job, writes
+    its log beside it, and serves the next jobs too, until `close`. A job that fails or is given up ends the
+    worker; the next job gets a new one.
     """
 
     def __init__(self, inner: Backend, python: Path, limits: Limits = Limits()) -> None:
@@ -220,6 +221,8 @@ class _Worker:
     def how_it_ended(self) -> str:
         status = self._process.wait()
         number = -status if status < 0 else status - 128
+        if number == signal.SIGKILL:
+            return "killed by SIGKILL, as happens when memory runs out"
         with suppress(ValueError):
             return f"killed by {signal.Signals(number).name}"
         return f"exit code {status}"
@@ -236,16 +239,15 @@ class _Worker:
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while True:
-                ended = self.has_ended  # asked first, so that nothing can come after what is then read
-                if selector.select(0 if ended else _TICK_SECONDS):
-                    chunk = os.read(self._process.stdout.fileno(), 2**16)
+                ended = self.has_ended  # asked first: nothing can come after what is then read
+                if not selector.select(0 if ended else _TICK_SECONDS):
+                    if ended:
+                        return
+                    yield b""
+                elif chunk := os.read(self._process.stdout.fileno(), 2**16):
                     *lines, self._rest = (self._rest + chunk).split(b"\n")
                     yield from lines
-                    ended = not chunk
-                elif not ended:
-                    yield b""
-                    continue
-                if ended:
+                else:
                     return
 
     def stop(self, grace: float = 0.0) -> None:
@@ -257,6 +259,8 @@ class _Worker:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
         finally:
+            with suppress(OSError, ValueError):
+                self._lifeline.write(b".")  # a process forked from this one may keep it open
             self._lifeline.close()
             try:
                 self._process.wait(_WARDEN_SECONDS)

@@ -2,11 +2,13 @@
 
     python -I -S warden.py LIFELINE PARENT TOKEN FOLDER COMMAND...    0< jobs  1> events  2>> log
 
-It runs COMMAND, and as soon as that ends, or flspec (PARENT) ends or closes its end of the LIFELINE pipe, it kills
-every process that came of it, removes FOLDER (their TMPDIR) and the shared memory they left, and exits with the
-worker's status as a shell would. Engines start daemons in sessions of their own, so killing a process group is not
-enough: on Linux the warden is the subreaper, to whom every orphan below it comes; and whoever has TOKEN in its
-environment is found wherever it hangs. Elsewhere the worker's process group is all that can be had.
+It runs COMMAND. As soon as that ends, or flspec (PARENT) ends, or something or nothing more can be read from the
+LIFELINE pipe, it kills every process that came of it, removes FOLDER (their TMPDIR) and the shared memory they left,
+and exits with the worker's status as a shell would.
+
+Engines start daemons in sessions of their own, so killing a process group is not enough. On Linux the warden is the
+subreaper, to whom every orphan below it comes, and whoever has TOKEN in its environment is found wherever it hangs.
+Elsewhere the worker's process group is all that can be had.
 
 Runs as a script in a bare interpreter, so it imports the standard library only and starts in 20 ms.
 """
@@ -214,12 +216,13 @@ class _Segments:
     """
 
     def __init__(self) -> None:
-        self._looks = dict.fromkeys(self._list(), _LOOKS)
+        self._before = self._list()
+        self._looks: dict[tuple[str, int], int] = {}
         self._ours: set[tuple[str, int]] = set()
 
     def note(self) -> None:
         """Look whose the files are that have appeared; a few times only, since looking is slow."""
-        self._looks = {segment: self._looks.get(segment, 0) for segment in self._list()}
+        self._looks = {segment: self._looks.get(segment, 0) for segment in self._list() - self._before}
         if not (new := [segment for segment, looks in self._looks.items() if looks < _LOOKS]):
             return
         maps = b"".join(map(self._maps, _descendants()))
@@ -229,15 +232,20 @@ class _Segments:
                 self._ours.add((name, inode))
 
     def remove(self) -> None:
-        for name, _ in self._ours & set(self._list()):
+        for name, _ in self._ours & self._list():
             with suppress(OSError):
                 os.unlink(f"{_SHM}/{name}")
 
     @staticmethod
-    def _list() -> list[tuple[str, int]]:
-        with suppress(OSError):
-            return [(entry.name, entry.inode()) for entry in os.scandir(_SHM) if entry.stat().st_uid == os.getuid()]
-        return []
+    def _list() -> set[tuple[str, int]]:
+        """This user's files there, by name and inode."""
+        found = set()
+        for name in os.listdir(_SHM) if os.path.isdir(_SHM) else ():
+            with suppress(OSError):
+                status = os.lstat(f"{_SHM}/{name}")
+                if status.st_uid == os.getuid():
+                    found.add((name, status.st_ino))
+        return found
 
     @staticmethod
     def _maps(pid: int) -> bytes:
@@ -248,11 +256,12 @@ class _Segments:
 
 def _trim_log() -> None:
     """Keep a client that prints without end from filling the disk; flspec opened the log for appending."""
-    size = os.fstat(2).st_size
-    if size > _LOG_BYTES:
-        kept = os.pread(2, _LOG_KEPT_BYTES, size - _LOG_KEPT_BYTES)
-        os.ftruncate(2, 0)
-        os.write(2, b"[flspec: the log had grown too long; this is the end of it]\n" + kept)
+    with suppress(OSError):
+        size = os.fstat(2).st_size
+        if size > _LOG_BYTES:
+            kept = os.pread(2, _LOG_KEPT_BYTES, size - _LOG_KEPT_BYTES)
+            os.ftruncate(2, 0)
+            os.write(2, b"[flspec: the log had grown too long; this is the end of it]\n" + kept)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from flspec.backend import Backend, Job, drive_rounds
 from flspec.events import Event
 from flspec.plan import Plan
-from flspec_tff.support import unsupported_settings
+from flspec_tff.support import unsupported
 
 __all__ = ["TffBackend"]
 
@@ -29,7 +29,7 @@ class TffBackend(Backend):
     environment = "tff"
 
     def unsupported(self, plan: Plan) -> list[str]:
-        return unsupported_settings(plan.settings)
+        return unsupported(plan)
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported

@@ -15,13 +15,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from flspec.data import Split
-from flspec.errors import InputError
-from flspec.plan import ClientTask, Plan
+from flspec.plan import ClientTask
 from flspec_tff.layout import image_to_tensorflow
 
-__all__ = ["Examples", "Inputs", "Step", "Target", "check_size", "client_dataset", "element_spec"]
-
-_MOST_BYTES = 100 * 2**20  # of one client's data; a constant of TFF
+__all__ = ["Examples", "Inputs", "Step", "Target", "client_dataset", "element_spec"]
 
 # TFF refuses named tuples in a dataset whose fields are not in alphabetical order.
 
@@ -53,16 +50,6 @@ class Target(NamedTuple):
 
     labels: Any  # int32 [longest step of the client]; the first `size` count
     position: Any  # int32, the client's place in its cohort
-
-
-def check_size(plan: Plan, split: Split) -> None:
-    """Raise InputError if a client holds more than TFF can send to it."""
-    most = int(np.diff(plan.arrays["client_ends"], prepend=0).max())
-    if (size := most * split.features[:1].nbytes) > _MOST_BYTES:
-        raise InputError(
-            f"partition: a client holds {most:,} examples of together {size / 2**20:,.0f} MiB, but TFF sends at most "
-            f"{_MOST_BYTES / 2**20:.0f} MiB to a client; use more clients, or another backend"
-        )
 
 
 def client_dataset(task: ClientTask, position: int, split: Split) -> tf.data.Dataset:

@@ -17,7 +17,7 @@ from flspec.data import open_data
 from flspec.layers import parse_layers
 from flspec.plan import ClientTask, Plan
 from flspec.state import ServerState
-from flspec_tff.clients import check_size, client_dataset, element_spec
+from flspec_tff.clients import client_dataset, element_spec
 from flspec_tff.layout import from_tensorflow, to_tensorflow, weight_layouts
 from flspec_tff.model import build_forward, build_model
 from flspec_tff.optimizers import build_client_optimizer, build_server_optimizer, read_server_state, write_server_state
@@ -35,7 +35,6 @@ class FederatedAveraging:
         layers, input_shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
         self._plan = plan
         self._split = open_data(plan.settings["data"]).train
-        check_size(plan, self._split)
         self._layouts = weight_layouts(layers, input_shape)
         self._rule = parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer
         model = build_model(

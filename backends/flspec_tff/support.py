@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from flspec.aggregators import Aggregator, MeanAggregator
 from flspec.client_optimizers.sgd import Sgd as ClientSgd
 from flspec.components import family_members, parse_component
+from flspec.plan import Plan
 from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import Adam
 from flspec.server_optimizers.sgd import Sgd
 from flspec.server_optimizers.yogi import Yogi
 
-__all__ = ["unsupported_settings"]
+__all__ = ["unsupported"]
 
+_MOST_BYTES = 100 * 2**20  # of one client's data; a constant of TFF
 _LAYERS = ("flatten", "dense", "conv", "max_pool", "average_pool", "activation")  # translated in model.py
 _LOSSES = ("cross_entropy",)
 _CLIENT_OPTIMIZERS = (ClientSgd.model_fields["kind"].default,)  # translated in optimizers.py
 _SERVER_OPTIMIZERS = (Sgd, Adam, Yogi, Adagrad)  # exactly these: a subclass may step otherwise
 
 
-def unsupported_settings(settings: Mapping[str, Any]) -> list[str]:
+def unsupported(plan: Plan) -> list[str]:
+    """What a plan asks for that TFF cannot do here, field first."""
+    return [*_unsupported_settings(plan.settings), *_too_large(plan)]
+
+
+def _unsupported_settings(settings: Mapping[str, Any]) -> list[str]:
     """What a plan's settings ask for that has no translation to TFF here, field first."""
     kinds = dict.fromkeys(layer["kind"] for layer in settings["layers"])
     return [
@@ -29,6 +39,19 @@ def unsupported_settings(settings: Mapping[str, Any]) -> list[str]:
         *_unknown("client.loss:", [settings["loss"]], _LOSSES),
         *_unknown("client.optimizer:", [settings["client_optimizer"]["kind"]], _CLIENT_OPTIMIZERS),
         *_unsupported_aggregator(settings["aggregator"]),
+    ]
+
+
+def _too_large(plan: Plan) -> list[str]:
+    """What cannot be sent to a client; compared with what it holds, which is the most it can be sent."""
+    data = plan.settings["data"]
+    most = int(np.diff(plan.arrays["client_ends"], prepend=0).max())
+    size = most * math.prod(data["input_shape"]) * np.dtype(data["feature_type"]).itemsize
+    if size <= _MOST_BYTES:
+        return []
+    return [
+        f"partition: a client holds {most:,} examples of together {size / 2**20:,.0f} MiB, but TFF sends at most "
+        f"{_MOST_BYTES / 2**20:.0f} MiB to a client; use more clients, or another backend"
     ]
 
 

@@ -180,8 +180,11 @@ def compare(
 ) -> None:
     """Put finished runs side by side."""
     from flspec.comparison import compare
+    from flspec.errors import InputError
 
     comparison = compare(runs)
+    if out and out.suffix not in (".html", ".htm"):
+        raise InputError(f"--out: {out} does not end in .html; a report replaces the file it is given")
     if out:
         from flspec.report import write_comparison_report
 

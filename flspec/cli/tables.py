@@ -46,9 +46,9 @@ def certificate_table(certificate: Certificate) -> Table:
         f"{certificate.name}: {certificate.rounds} rounds against {certificate.reference}, "
         f"plan {certificate.plan_digest[:12]}"
     )
-    table.add_column("backend")
-    table.add_column("verdict")
-    for heading in ("lockstep max diff", "of tolerance", "free-running max diff"):
+    table.add_column("backend", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for heading in ("lockstep\nmax diff", "of toler-\nance", "free run\nmax diff"):
         table.add_column(heading, justify="right")
     table.add_column("why", overflow="fold")
     for name, verdict in certificate.backends.items():
@@ -60,24 +60,25 @@ def certificate_table(certificate: Certificate) -> Table:
 def comparison_table(comparison: Comparison) -> Table:
     """Runs side by side, a run a row."""
     table = _table("runs, the first being the measure")
-    for heading in ("run", "backend", "plan", "status"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("test loss", "test acc", "weights diff", "startup s", "s a round", "peak MiB"):
+    table.add_column("run", overflow="fold")
+    for heading in ("backend", "plan", "status"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("test\nloss", "test\nacc", "weights\ndiff", "start\ns", "round\ns", "peak\nMiB"):
         table.add_column(heading, justify="right")
     for run in comparison.runs:
         result = run.result
-        test = result.final.evaluation["test"] if result.final else {}
+        test = result.final.evaluation.get("test", {}) if result.final else {}
         table.add_row(
             run.folder.name,
             result.backend.name,
-            result.plan_digest[:12],
+            result.plan_digest[:6],
             result.status,
             _number(test.get("loss")),
             _number(test.get("accuracy")),
             _weights(run.same_weights, run.weights_diff),
             _number(result.seconds.startup, ".1f"),
             _number(run.seconds_a_round, ".3f"),
-            f"{result.memory['peak_bytes'] / 2**20:.0f}",
+            f"{result.memory.get('peak_bytes', 0) / 2**20:.0f}",
         )
     return table
 
@@ -108,7 +109,7 @@ def _distances(verdict: BackendVerdict) -> tuple[str, str, str]:
 
 
 def _praise(verdict: BackendVerdict) -> str:
-    return "bit-identical in every round" if verdict.bitwise else ""
+    return "bit-identical" if verdict.bitwise else ""
 
 
 def _number(value: float | None, form: str = ".4f") -> str:

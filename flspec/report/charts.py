@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flspec.report.palette import GROUND, INK, MUTED, RULE, Style
-from flspec.report.words import DASH, brief, number, power
+from flspec.report.words import DASH, NOT_FINITE, brief, number, power
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "Line", "draw_bars", "draw_lines", "draw_magnitudes"]
 
 _WIDTH, _HEIGHT = 4.3, 2.6  # in inches of 72 points, which are the units of the SVG
-_NOT_FINITE = 1e300
 _MOST_DOTS = 40  # more than this on one line only thicken it
 
 _SETTINGS: Any = {
@@ -59,7 +58,7 @@ def draw_lines(lines: Sequence[Line]) -> str:
     """Values by round, on a linear axis."""
     with _figure() as (figure, axes):
         for line in lines:
-            _draw_line(axes, line.style, [(x, y) for x, y in line.points if abs(y) < _NOT_FINITE])
+            _draw_line(axes, line.style, [(x, y) for x, y in line.points if abs(y) < NOT_FINITE])
         axes.margins(x=0.03, y=0.08)
         _finish_rounds(axes, lines)
         return _svg(figure)
@@ -119,9 +118,9 @@ class _Levels:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> _Levels:
-        exponents = [math.log10(value) for value in values if 0 < value < _NOT_FINITE] or [0.0]
+        exponents = [math.log10(value) for value in values if 0 < value < NOT_FINITE] or [0.0]
         low, high = math.floor(min(exponents)), math.ceil(max(exponents))
-        return cls(low, max(high, low + 1), 0.0 in values, any(value >= _NOT_FINITE for value in values))
+        return cls(low, max(high, low + 1), 0.0 in values, any(value >= NOT_FINITE for value in values))
 
     @property
     def bottom(self) -> float:
@@ -134,7 +133,7 @@ class _Levels:
     def height(self, value: float) -> float:
         if value <= 0:
             return self.low - 1
-        return self.high + 1 if value >= _NOT_FINITE else math.log10(value)
+        return self.high + 1 if value >= NOT_FINITE else math.log10(value)
 
     def ticks(self, label: Callable[[int], str]) -> tuple[list[float], list[str]]:
         step = -(-(self.high - self.low) // 6)
@@ -179,6 +178,8 @@ def _draw_line(axes: Axes, style: Style, points: Points) -> None:
         linewidth=style.width,
         linestyle=(0, [length / style.width for length in style.dash]) if style.dash else "solid",
         solid_capstyle="round",
+        clip_on=False,
+        in_layout=False,
     )
     if len(points) <= points[-1][0] // 2 or len(points) == 1:
         _draw_dots(axes, style, points)
@@ -194,6 +195,8 @@ def _draw_dots(axes: Axes, style: Style, points: Points, *, hollow: bool = False
         marker="o",
         markersize=style.width + 2.6,
         markeredgecolor=style.color,
+        clip_on=False,
+        in_layout=False,
         markerfacecolor=GROUND if hollow else style.color,
     )
 
@@ -212,8 +215,8 @@ def _finish_rounds(axes: Axes, lines: Sequence[Line]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     last = max((line.points[-1][0] for line in lines if line.points), default=1)
-    axes.set_xlim(1 - 0.03 * last, last + 0.03 * last)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_xlim(1 - min(0.5, 0.03 * last), last + 0.03 * last)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.set_xlabel("round", color=MUTED)
 
 

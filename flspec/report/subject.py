@@ -38,11 +38,6 @@ class PlanGroup:
     runs: tuple[ReportedRun, ...]
 
     @property
-    def label(self) -> str:
-        """Short, for a table."""
-        return f"{self.letter}, {brief(self.digest[:12])}"
-
-    @property
     def result(self) -> Result | None:
         """Any result, for what is the same in all."""
         return next((run.result for run in self.runs if run.result), None)
@@ -75,9 +70,14 @@ class Subject:
         """What a row of a table is about."""
         return "backend" if self.certificate else "run"
 
+    def short_name(self, plan: PlanGroup) -> str:
+        """A plan, for a table; with a letter if there are several to tell apart."""
+        digest = brief(plan.digest[:12])
+        return digest if self.has_one_plan else f"{plan.letter}, {digest}"
+
     def heading(self, plan: PlanGroup) -> str:
         """What begins a caption, so that nobody takes one plan's figure for another's."""
-        return "" if self.has_one_plan else f"Plan {plan.label}. "
+        return "" if self.has_one_plan else f"Plan {self.short_name(plan)}. "
 
 
 def subject_of_certificate(folder: Path, certificate: Certificate) -> Subject:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-__all__ = ["DASH", "brief", "clean", "join", "number", "plural", "power", "share", "typeset"]
+__all__ = ["DASH", "NOT_FINITE", "brief", "clean", "join", "number", "plural", "power", "share", "typeset"]
 
 DASH = "–"  # stands for what is not there
 _NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_NOT_FINITE = 1e300  # agreement.py writes the largest float for a difference that is not finite
+NOT_FINITE = 1e300  # from here on: agreement.py writes the largest float for a difference that is not finite
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, direction and joining marks, lone surrogates, separators
 
 
@@ -42,7 +42,7 @@ def number(value: float | None, digits: int = 4) -> str:
     """A number to so many significant digits; a dash if there is none."""
     if value is None or math.isnan(value):
         return DASH
-    if abs(value) >= _NOT_FINITE:
+    if abs(value) >= NOT_FINITE:
         return "not finite"
     if value == 0:
         return "0"
@@ -61,7 +61,7 @@ def power(exponent: int) -> str:
 
 def share(value: float | None) -> str:
     """A share of a whole: in percent, or as a multiple where percent would not be read."""
-    if value is None or value >= _NOT_FINITE:
+    if value is None or value >= NOT_FINITE:
         return number(value)
     if value > 10:
         return f"{number(value, 2)}{_NARROW_SPACE}×"

@@ -135,7 +135,7 @@ class FakeBackend(Backend):
         with open(f"/dev/shm/fake-{os.getpid()}", "w+b") as file:
             file.truncate(4096)
             self.segment = mmap.mmap(file.fileno(), 4096)
-        time.sleep(1)  # the warden looks twice a second
+        time.sleep(0.7)  # the warden looks twice a second
 
     _daemon_then_hangs = _daemon
 

@@ -158,6 +158,16 @@ def test_every_pass_goes_once_over_what_the_client_holds(make_plan):
         assert len({tuple(order) for order in passes}) == 3
 
 
+def test_every_client_has_an_order_of_its_own_in_every_round(make_plan):
+    plan = make_plan(cohort={"kind": "all"})
+    orders = set()
+    for number in (1, 2, 3):
+        for task in plan.cohort(number):
+            held = plan.client_examples(task.client).tolist()
+            orders.add(tuple(held.index(example) for batch in task.batches for example in batch))
+    assert len(orders) == 15
+
+
 def test_steps_go_over_the_examples_as_often_as_it_takes(make_plan):
     plan = make_plan(client={"steps": 7, "batch_size": 5, "optimizer": SGD})
     in_epochs = make_plan(client={"epochs": 3, "batch_size": 5, "optimizer": SGD})

@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 import zipfile
@@ -90,13 +89,6 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def ask(python: Path, code: str) -> str:
-    """What `code` prints in an environment; what flspec itself needs is borrowed from the tests' own."""
-    borrow = f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})"
-    answer = subprocess.run([python, "-I", "-c", f"{borrow}\n{code}"], capture_output=True, text=True, check=True)
-    return answer.stdout.strip()
-
-
 def contents(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -120,9 +112,10 @@ def test_pip_installs_the_pins_and_everything_is_compiled(tmp_path: Path, monkey
     told: list[str] = []
     folder = install_environment("toy", told.append)
     assert told[2] == "downloading 1 of 1: toy_engine"
-    assert contents(folder) == ["bin", "complete", "flspec", "include", "install.log", "lib", "lib64", "pyvenv.cfg"]
-    python = environment_python("toy")
-    assert ask(python, "import toy_engine; print(toy_engine.VERSION)") == "1.0"
+    assert set(contents(folder)) >= {"complete", "flspec", "install.log"}
+    assert "tmp" not in contents(folder)
+    code = "import flspec, toy_engine; print(toy_engine.VERSION)"
+    assert subprocess.check_output([environment_python("toy"), "-I", "-c", code], text=True) == "1.0\n"
     assert list(folder.glob("lib/python*/site-packages/__pycache__/toy_rest.*.pyc"))
 
 
@@ -369,73 +362,3 @@ def test_a_python_that_cannot_be_used_is_passed_over(
     script(tmp_path / "shims" / "python3.11", shim)
     python = script(tmp_path / "bin" / "python3.11", "echo 3 11")
     assert environments._find_python(environments.ENVIRONMENTS["toy"]) == python
-
-
-# flspec in it
-
-
-def test_a_worker_finds_this_flspec_and_only_its_own_backend(pip_that: Callable[[str], None]) -> None:
-    pip_that(INSTALLS)
-    install_environment("toy")
-    code = "import flspec, flspec.backend as b; print(flspec.__file__, *b.installed_backends(), b.find_backend('toy'))"
-    file, backend, found = ask(environment_python("toy"), code).split(maxsplit=2)
-    assert file.startswith(str(TOY.folder))
-    assert backend == "toy"
-    assert "toy_backend.ToyBackend" in found
-
-
-def test_a_changed_source_reaches_new_workers_and_spares_running_ones(
-    pip_that: Callable[[str], None], tmp_path: Path
-) -> None:
-    pip_that(INSTALLS)
-    install_environment("toy")
-    before = environment_python("toy")
-    assert environment_python("toy") == before
-    write_backend(tmp_path / "packages", source="ANSWER = 2\n")
-    after = environment_python("toy")
-    answers = [ask(python, "import toy_backend; print(toy_backend.ANSWER)") for python in (before, after)]
-    assert answers == ["1", "2"]
-
-
-def test_path_files_of_the_environment_count(pip_that: Callable[[str], None]) -> None:
-    pip_that(f"{INSTALLS}\npathlib.Path(sysconfig.get_path('purelib'), 'a.pth').write_text('import sys; sys.toy = 5')")
-    install_environment("toy")
-    assert ask(environment_python("toy"), "import toy_engine; print(sys.toy)") == "5"
-
-
-def test_the_sources_are_compiled(pip_that: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    pip_that(INSTALLS)
-    install_environment("toy")
-    layer = environment_python("toy").parent.parent
-    assert list(layer.glob("lib/python*/site-packages/flspec/__pycache__/errors.*.pyc"))
-
-
-def test_sources_that_nobody_asked_for_in_a_week_are_removed(pip_that: Callable[[str], None], tmp_path: Path) -> None:
-    pip_that(INSTALLS)
-    install_environment("toy")
-    layers = []
-    for answer in (1, 2, 3):
-        write_backend(tmp_path / "packages", source=f"ANSWER = {answer}\n")
-        layers.append(environment_python("toy").parent.parent)
-    ten_days_ago = time.time() - 10 * 86400
-    for layer in layers:
-        os.utime(layer, (ten_days_ago, ten_days_ago))
-    environment_python("toy")  # the third is asked for again
-    write_backend(tmp_path / "packages", source="ANSWER = 4\n")
-    environment_python("toy")
-    assert [layer.exists() for layer in layers] == [False, False, True]
-
-
-def test_a_half_written_copy_of_the_sources_is_never_used(
-    pip_that: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pip_that(INSTALLS)
-    install_environment("toy")
-    write_backend(tmp_path / "packages", source="ANSWER = 2\n")
-    with monkeypatch.context() as patch:
-        patch.setattr("shutil.copy", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            environment_python("toy")
-    assert len(contents(TOY.folder / "flspec")) == 1
-    assert ask(environment_python("toy"), "import toy_backend; print(toy_backend.ANSWER)") == "2"

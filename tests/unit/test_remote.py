@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -204,9 +205,11 @@ def test_a_frozen_process_is_told_from_a_slow_one(tmp_path: Path) -> None:
 
 
 def test_time_spent_by_the_reader_of_events_is_not_silence(tmp_path: Path) -> None:
-    with open_backend("fake", Limits(heartbeat=1.5, silence=0.5, start=30)) as backend:
-        for _ in backend.execute(PLAN, Job(tmp_path)):
-            time.sleep(0.7)
+    with open_backend("fake", Limits(silence=0.5)) as backend:
+        events = backend.execute(PLAN, Job(tmp_path))
+        next(events)
+        time.sleep(1.5)
+        assert list(events)[-1] == RunFinished()
 
 
 def test_a_worker_of_another_version_is_told(tmp_path: Path) -> None:
@@ -274,13 +277,27 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path: Path, mark: str, misfortu
         assert leftovers(mark, first) == []
 
 
+def test_a_process_forked_from_flspec_does_not_keep_the_worker_alive(tmp_path: Path, mark: str) -> None:
+    with open_backend("fake:daemon_then_hangs") as backend:
+        events = backend.execute(PLAN, Job(tmp_path))
+        first, _, _ = next(events), next(events), next(events)
+        sleeper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        sleeper.start()
+        began = time.monotonic()
+        events.close()
+        sleeper.kill()
+        sleeper.join()
+        assert time.monotonic() - began < 3
+        assert leftovers(mark, first) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path, mark: str, number: signal.Signals) -> None:
     with open_backend("fake:daemon_then_hangs") as backend:
         events = backend.execute(PLAN, Job(tmp_path))
         first, _, _ = next(events), next(events), next(events)
         os.kill(int(first.versions["pid"]), number)
-        with pytest.raises(BackendError, match=rf"killed by {number.name}\) in round 3"):
+        with pytest.raises(BackendError, match=rf"killed by {number.name}.*\) in round 3"):
             next(events)
         assert leftovers(mark, first) == []
 
@@ -293,7 +310,7 @@ def test_no_process_is_left_when_the_warden_is_killed(tmp_path: Path, mark: str,
         list(events if idle else ())
         psutil.Process(int(first.versions["pid"])).parent().kill()
         if not idle:
-            with pytest.raises(BackendError, match=r"killed by SIGKILL\) in round 3"):
+            with pytest.raises(BackendError, match=r"killed by SIGKILL.*\) in round 3"):
                 next(events)
     segment = Path("/dev/shm", f"fake-{first.versions['pid']}")
     assert leftovers(mark, first) == [segment]  # only the warden knew of it
@@ -301,6 +318,7 @@ def test_no_process_is_left_when_the_warden_is_killed(tmp_path: Path, mark: str,
 
 
 def test_a_stopped_warden_is_not_waited_for(tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flspec.remote._GRACE_SECONDS", 0.5)
     monkeypatch.setattr("flspec.remote._WARDEN_SECONDS", 0.5)
     with open_backend("fake") as backend:
         first, *_ = backend.execute(PLAN, Job(tmp_path))
@@ -309,47 +327,57 @@ def test_a_stopped_warden_is_not_waited_for(tmp_path: Path, mark: str, monkeypat
 
 
 PARENT = f"""
-import sys
+import os, sys, time
 from pathlib import Path
 sys.path.insert(0, {str(FAKES)!r})
 from flspec.backend import Job
 from flspec.events import dump_event
 from flspec.plan import Plan
-from flspec.remote import open_backend
+from flspec.remote import Limits, open_backend
 
-folder = Path(sys.argv[1])
-with open_backend("fake:daemon_then_hangs") as backend:
+selection, forks, folder = sys.argv[1], "forks" in sys.argv[2], Path(sys.argv[3])
+with open_backend(selection, Limits(silence=1.5, heartbeat=1.5)) as backend:
     for event in backend.execute(Plan.load(folder / "plan"), Job(folder)):
         print(dump_event(event), flush=True)
+        if forks and os.fork() == 0:
+            os.closerange(0, 3)
+            time.sleep(600)
+        forks = False
 """
+
+
+def start_flspec(selection: str, folder: Path, how: str = "") -> subprocess.Popen[bytes]:
+    PLAN.save(folder / "plan")
+    command = [sys.executable, "-c", PARENT, selection, how, folder]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_nothing_is_left_when_flspec_is_killed(tmp_path: Path, mark: str, number: signal.Signals) -> None:
-    PLAN.save(tmp_path / "plan")
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as parent:
-        started = RunStarted.model_validate_json(parent.stdout.readline())
-        assert [b'"round":1' in parent.stdout.readline(), b'"round":2' in parent.stdout.readline()] == [True, True]
-        assert len(leftovers(mark, started)) == 6
-        parent.send_signal(number)
-        began = time.monotonic()
-        parent.wait()
-        assert time.monotonic() - began < 3
+    with start_flspec("fake:daemon_then_hangs", tmp_path) as flspec:
+        started = RunStarted.model_validate_json(flspec.stdout.readline())
+        assert [b'"round":1' in flspec.stdout.readline(), b'"round":2' in flspec.stdout.readline()] == [True, True]
+        assert len(leftovers(mark, started)) == 6  # flspec, warden, worker, daemon, folder, segment
+        flspec.send_signal(number)
+        flspec.wait(timeout=3)
         assert wait_until(lambda: not leftovers(mark, started))
-    assert parent.returncode == -number
+    assert flspec.returncode == -number
 
 
-def test_a_stopped_flspec_finds_its_worker_well_when_it_goes_on(tmp_path: Path) -> None:
-    script = PARENT.replace("daemon_then_hangs", "sleeps").replace(
-        '"fake:sleeps"', '"fake:sleeps", Limits(silence=1.5, heartbeat=1.5)'
-    )
-    PLAN.save(tmp_path / "plan")
-    script = script.replace("import open_backend", "import Limits, open_backend")
-    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as parent:
-        parent.stdout.readline()
-        parent.send_signal(signal.SIGSTOP)
+def test_nothing_is_left_when_only_a_process_forked_from_flspec_lives(tmp_path: Path, mark: str) -> None:
+    with start_flspec("fake:daemon_then_hangs", tmp_path, "forks") as flspec:
+        started = RunStarted.model_validate_json(flspec.stdout.readline())
+        assert [b'"round":1' in flspec.stdout.readline(), b'"round":2' in flspec.stdout.readline()] == [True, True]
+        (forked,) = set(psutil.Process(flspec.pid).children()) - {psutil.Process(int(started.versions["pid"])).parent()}
+        flspec.kill()
+        assert wait_until(lambda: leftovers(mark, started) == [forked])
+        forked.kill()
+
+
+def test_a_flspec_that_was_stopped_finds_its_worker_well(tmp_path: Path) -> None:
+    with start_flspec("fake:sleeps", tmp_path) as flspec:
+        flspec.stdout.readline()
+        flspec.send_signal(signal.SIGSTOP)
         time.sleep(3)
-        parent.send_signal(signal.SIGCONT)
-        assert b"run_finished" in parent.stdout.read()
+        flspec.send_signal(signal.SIGCONT)
+        assert b"run_finished" in flspec.stdout.read()

@@ -25,7 +25,7 @@ from flspec.report.svg import embed
 from flspec.report.words import clean, number, share
 from flspec.result import Failure, Result, RoundRecord
 
-HOSTILE = "</script><img src=x onerror=alert(1)> \"'& $\\frac{ {{7*7}} \x1b[31m\x00 \u202egnp.exe\u2066 \ud7ff\n\u2028"
+HOSTILE = "$\\frac$</script><img src=x onerror=alert(1)> \"'& {{7*7}} \x1b[31m\x00 \u202egnp.exe\u2066 \ud7ff\n\u2028"
 NUM_ROUNDS = 3
 
 
@@ -230,9 +230,9 @@ def test_cleaning_keeps_what_is_harmless() -> None:
 def test_equal_input_gives_equal_bytes(ordinary: Path, page: str) -> None:
     import matplotlib
 
-    with matplotlib.rc_context({"font.size": 30.0, "axes.facecolor": "red", "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"axes.labelsize": 30.0, "axes.labelpad": 20.0, "svg.fonttype": "path"}):
         write_certificate_report(ordinary)
-        assert matplotlib.rcParams["font.size"] == 30.0
+        assert matplotlib.rcParams["axes.labelsize"] == 30.0
     assert (ordinary / "report.html").read_text(encoding="utf-8") == page
 
 
@@ -314,6 +314,7 @@ def test_training_and_test_metrics_never_share_a_chart_or_a_column(page: str) ->
     headings = next(cells for cells in Parsed(page).cells if "train loss" in cells)
     assert headings[1:] == ["last train round", "train loss", "train accuracy", *headings[4:]]
     assert headings[4:] == ["last test round", "test loss", "test accuracy"]
+    assert ["local", "3", "0.3333", "0.5000", "3", "0.6667", "0.7500"] in Parsed(page).cells
 
 
 def test_lines_are_said_to_coincide_only_when_equal_to_the_last_bit(page: str) -> None:

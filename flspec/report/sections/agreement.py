@@ -16,7 +16,7 @@ __all__ = ["agreement_section"]
 _CAPTION = (
     "The largest difference of any weight from {reference}’s, in lockstep and running freely, and the largest share of "
     "its tolerance that any tensor uses up in lockstep: above the heavy line at 100 % a backend counts as different. "
-    "Hollow dots in the grey row are exact zeros, identical to the last bit, which a logarithmic axis cannot show."
+    "What stands in the grey row is exactly zero, identical to the last bit, which a logarithmic axis cannot show."
 )
 
 Judged = list[tuple[ReportedRun, BackendVerdict]]

@@ -93,7 +93,7 @@ def _where(verdict: BackendVerdict) -> str:
 
 def _row(run: ReportedRun, verdict: BackendVerdict | None) -> list[str | Badge]:
     if verdict is None:
-        return [run.label, Badge("reference", "plain"), DASH, DASH, DASH, "the others are held against it"]
+        return [run.label, Badge("reference", "plain"), DASH, DASH, DASH, "the measure"]
     free = verdict.free_running
     why = verdict.reason or ("identical to the last bit" if verdict.bitwise else "within rounding")
     return [

@@ -45,7 +45,7 @@ def sentence(subject: Subject) -> str:
 
 def table(subject: Subject) -> Table:
     """A run a row, its final weights held against the first's."""
-    labels = {plan.digest: plan.label for plan in subject.plans}
+    labels = {plan.digest: subject.short_name(plan) for plan in subject.plans}
     rows: list[list[str | Badge]] = [
         [
             run.label,

@@ -9,7 +9,7 @@ from statistics import median
 from flspec.report.charts import Bar, draw_bars
 from flspec.report.page import Chart, Column, Figure, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
-from flspec.report.words import number
+from flspec.report.words import NOT_FINITE, number
 from flspec.result import Result
 
 __all__ = ["cost_section"]
@@ -54,7 +54,10 @@ def _table(subject: Subject, plan: PlanGroup) -> Table:
         cost = _cost(run.result)
         values = (cost.startup, cost.train, cost.aggregate, cost.total, cost.memory, cost.down, cost.up)
         rows.append([run.label, *(number(value, 3) for value in values)])
-    caption = "Wall-clock seconds (medians over rounds, evaluation left out; the total has all), memory, traffic"
+    caption = (
+        "Wall-clock time, peak memory of all processes, and traffic of weights. Train and aggregate are medians over "
+        "the rounds; the total includes evaluation."
+    )
     return Table(subject.heading(plan) + caption, (Column(subject.noun, "word"), *_COLUMNS), rows)
 
 
@@ -73,7 +76,7 @@ def _chart(title: str, plan: PlanGroup, parts: Callable[[_Cost], tuple[float | N
 
 
 def _bar(run: ReportedRun, parts: tuple[float | None, ...]) -> Bar:
-    known = [part for part in parts if part is not None and part < 1e300]
+    known = [part for part in parts if part is not None and part < NOT_FINITE]
     return Bar(run.label, run.style, known if len(known) == len(parts) else None)
 
 

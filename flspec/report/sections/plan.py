@@ -30,7 +30,7 @@ def _facts(subject: Subject, plan: PlanGroup) -> Facts:
             ("seed", str(result.seed) if result else DASH),
             ("rounds", str(num_rounds) if num_rounds else DASH),
         ],
-        title="" if subject.has_one_plan else f"Plan {plan.label}",
+        title="" if subject.has_one_plan else f"Plan {subject.short_name(plan)}",
     )
 
 
