@@ -167,14 +167,12 @@ def _usable(environment: Environment) -> Iterator[None]:
 
 
 def _pins(environment: Environment) -> list[str]:
-    """The complete list of packages as `name==version`: shipped in the package, beside it in a source checkout."""
-    package = package_folder(environment.package)
-    beside = package.parent / f"{environment.name}_environment" / "requirements.txt"
-    for file in (package / "requirements.txt", beside):
-        if file.is_file():
-            lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
-            return [line for line in lines if line]
-    raise InputError(f"the pins of {environment.name} are missing in {package}; install flspec again")
+    """The complete list of packages as `name==version`, shipped in the backend's package."""
+    file = package_folder(environment.package) / "requirements.txt"
+    if not file.is_file():
+        raise InputError(f"the pins of {environment.name} are missing in {file.parent}; install flspec again")
+    lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
 
 
 def _find_python(environment: Environment) -> Path:

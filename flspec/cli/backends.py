@@ -11,7 +11,7 @@ from flspec.cli.output import console, print_json, progress_console, use_json
 
 __all__ = ["backends_app"]
 
-backends_app = typer.Typer(help="List, install and check backends.", no_args_is_help=True, rich_markup_mode=None)
+backends_app = typer.Typer(help="List, install and check backends.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
 
@@ -49,6 +49,15 @@ def install(
 
         folder = install_environment(name, show)
     console.print(f"{name}: ready in {folder}", markup=False)
+
+
+@backends_app.command()
+def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="A backend with an environment of its own.")]) -> None:
+    """Remove a backend's Python environment, also those of earlier versions of flspec."""
+    from flspec.environments import remove_environment
+
+    for folder in remove_environment(name):
+        console.print(f"{name}: removed {folder}", markup=False)
 
 
 @backends_app.command()

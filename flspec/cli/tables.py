@@ -61,18 +61,17 @@ def comparison_table(comparison: Comparison) -> Table:
     """Runs side by side, a run a row."""
     table = _table("runs, the first being the measure")
     table.add_column("run", overflow="fold")
-    for heading in ("backend", "plan", "status"):
+    for heading in ("backend", "plan"):
         table.add_column(heading, no_wrap=True)
     for heading in ("test\nloss", "test\nacc", "weights\ndiff", "start\ns", "round\ns", "peak\nMiB"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for run in comparison.runs:
         result = run.result
         test = result.final.evaluation.get("test", {}) if result.final else {}
         table.add_row(
             run.folder.name,
-            result.backend.name,
+            result.backend.name + ("" if result.status == "completed" else f" ({result.status})"),
             result.plan_digest[:6],
-            result.status,
             _number(test.get("loss")),
             _number(test.get("accuracy")),
             _weights(run.same_weights, run.weights_diff),

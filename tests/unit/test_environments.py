@@ -267,14 +267,6 @@ def test_other_pins_make_another_environment_but_comments_do_not(tmp_path: Path,
     assert toy.folder != folder
 
 
-def test_the_pins_of_a_source_checkout_are_found_beside_the_package(tmp_path: Path, toy: Environment) -> None:
-    folder = toy.folder
-    (tmp_path / "packages" / "toy_environment").mkdir()
-    pins = tmp_path / "packages" / "toy_backend" / "requirements.txt"
-    pins.rename(tmp_path / "packages" / "toy_environment" / "requirements.txt")
-    assert toy.folder == folder
-
-
 def test_missing_pins_are_an_error(tmp_path: Path, toy: Environment) -> None:
     (tmp_path / "packages" / "toy_backend" / "requirements.txt").unlink()
     with pytest.raises(InputError, match="the pins of toy are missing"):
