@@ -11,7 +11,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
 from flspec.backend import Aggregator
-from flspec.compile import compile
+from flspec.compiler import compile
 from flspec.loading import parse_spec
 from flspec.plan import Plan
 from flspec.server import ClientUpdate, finish_round

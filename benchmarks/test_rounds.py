@@ -11,7 +11,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.floor import bare_rounds
 from flspec.backend import Job
-from flspec.compile import compile
+from flspec.compiler import compile
 from flspec.errors import InputError
 from flspec.events import RunStarted
 from flspec.loading import parse_spec

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flspec.certification import certify
     from flspec.comparison import compare
-    from flspec.compile import compile
+    from flspec.compiler import compile
     from flspec.loading import load_spec
     from flspec.runner import run
 
@@ -24,7 +24,7 @@ __all__ = ["certify", "compare", "compile", "load_spec", "run"]
 _HOME = {
     "certify": "flspec.certification",
     "compare": "flspec.comparison",
-    "compile": "flspec.compile",
+    "compile": "flspec.compiler",
     "load_spec": "flspec.loading",
     "run": "flspec.runner",
 }

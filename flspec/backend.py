@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -111,8 +110,7 @@ def drive_rounds(
             round=number,
             cohort=result.cohort,
             num_trained=result.num_trained,
-            # A client's loss may overflow while its update does not; JSON has no word for that.
-            train={name: value for name, value in result.train.items() if math.isfinite(value)},
+            train=dict(result.train),
             dropped=dict(result.dropped),
             seconds=dict(result.seconds),
             state=str(kept.relative_to(job.folder)) if kept else None,

@@ -123,7 +123,7 @@ def open_data(description: dict[str, Any]) -> Data:
             test=Split(arrays["test_features"], arrays["test_labels"], description["divisor"]),
             num_classes=description["num_classes"],
         )
-    except (KeyError, OSError, ValueError):
+    except (KeyError, OSError, ValueError, EOFError):
         raise InputError(
             f"the data of this plan are not in {folder}; compile the spec here again (flspec plan SPEC)"
         ) from None

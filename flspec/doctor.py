@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flspec.backend import Job, find_backend, installed_backends, kept_state, timed
-from flspec.compile import compile
+from flspec.compiler import compile
 from flspec.data import open_data, store_data
 from flspec.environments import ENVIRONMENTS
 from flspec.errors import FlspecError, InputError, RunError

@@ -16,6 +16,8 @@ __all__ = [
     "Problem",
     "RunError",
     "SpecError",
+    "printable",
+    "shorten",
 ]
 
 
@@ -31,6 +33,16 @@ class InputError(FlspecError):
     exit_code = 2
 
 
+def printable(text: str) -> str:
+    """`text` in one line and without what could command a terminal: control characters, changes of direction."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shorten(text: str, most: int = 100) -> str:
+    """`text`, or its beginning if it is long enough to hide the message it stands in."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with a spec: where it stands and the way out."""
@@ -43,7 +55,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part not in ("", None))
-        return ": ".join(part for part in (place, self.path, self.message) if part)
+        return printable(": ".join(part for part in (place, shorten(self.path), self.message) if part))
 
     def as_dict(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if v not in ("", None)}

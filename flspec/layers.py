@@ -34,6 +34,7 @@ __all__ = [
     "Parameter",
     "Shape",
     "chain",
+    "count_parameters",
     "initial_weights",
     "parse_layers",
     "trace",
@@ -169,6 +170,16 @@ def trace(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Shape]:
     for layer in layers:
         shapes[layer.name] = layer.output_shape(shapes[layer.inputs[0]])
     return shapes
+
+
+def count_parameters(layers: Sequence[Layer], input_shape: Shape) -> int:
+    """The number of weights; raises ValueError where a layer does not fit its input."""
+    shapes = trace(layers, input_shape)
+    return sum(
+        math.prod(parameter.shape)
+        for layer in layers
+        for parameter in layer.parameters(shapes[layer.inputs[0]]).values()
+    )
 
 
 def initial_weights(layers: Sequence[Layer], input_shape: Shape, stream: Stream) -> dict[str, NDArray[np.float32]]:

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from flspec.components import Component, family_members
-from flspec.errors import InputError, Problem, SpecError
+from flspec.errors import InputError, Problem, SpecError, shorten
 from flspec.spec import Spec
-from flspec.yaml_reader import LocatedDocument, Path, read_yaml
+from flspec.yaml_reader import LocatedDocument, Path, is_number, read_yaml
 
 __all__ = ["load_spec", "parse_spec"]
 
@@ -32,7 +32,8 @@ def parse_spec(content: bytes | str, file: str = "spec") -> Spec:
     try:
         spec = Spec.model_validate_json(json.dumps(document.value))
     except ValidationError as error:
-        problems = [_explain(document, details) for details in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        problems = [_explain(document, details) for details in found if not _follows_from_another(details, found)]
         raise SpecError(sorted(problems, key=lambda p: (p.line or 0, p.column or 0))) from None
     if contradictions := spec.contradictions():
         raise SpecError([document.problem(path, message) for path, message in contradictions])
@@ -73,6 +74,14 @@ def _explain(document: LocatedDocument, details: ErrorDetails) -> Problem:
     return document.problem(path, _expected(kind, context, details))
 
 
+def _follows_from_another(details: ErrorDetails, found: list[ErrorDetails]) -> bool:
+    """Whether a list is only called too short because its items are wrong, which is told of each."""
+    location = details["loc"]
+    return details["type"] == "too_short" and any(
+        other["loc"][: len(location)] == location and other is not details for other in found
+    )
+
+
 def _expected(kind: str, context: Mapping[str, Any], details: ErrorDetails) -> str:
     given = details["input"]
     wanted = {
@@ -94,11 +103,7 @@ def _expected(kind: str, context: Mapping[str, Any], details: ErrorDetails) -> s
     }.get(kind)
     if wanted is None:
         return f"{details['msg']}; got {_show(given)}"
-    hint = (
-        "; remove the quotes"
-        if isinstance(given, str) and kind in ("int_type", "float_type") and _numeric(given)
-        else ""
-    )
+    hint = "; remove the quotes" if kind in ("int_type", "float_type") and is_number(given) else ""
     return f"expected {wanted}, got {_show(given)}{hint}"
 
 
@@ -146,23 +151,17 @@ def _kinds(owner: type[BaseModel] | None, path: Path) -> list[str]:
 
 def _unknown_key(key: str, owner: type[BaseModel] | None) -> str:
     known = [name for name in owner.model_fields if name != "kind"] if owner else []
-    if close := difflib.get_close_matches(key, known, n=1):
-        return f"unknown key {key!r}; did you mean {close[0]!r}?"
-    return f"unknown key {key!r}; known here: {', '.join(known) or 'none'}"
+    shown = repr(shorten(key))
+    if close := difflib.get_close_matches(key[:100], known, n=1):
+        return f"unknown key {shown}; did you mean {close[0]!r}?"
+    return f"unknown key {shown}; known here: {', '.join(known) or 'none'}"
 
 
 def _unknown_choice(given: Any, choices: list[str]) -> str:
-    close = difflib.get_close_matches(str(given), choices, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {given!r}; {meant}choose one of {', '.join(choices)}"
-
-
-def _numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    shown = shorten(given) if isinstance(given, str) else given
+    close = difflib.get_close_matches(str(given)[:100], choices, n=1)
+    meant = f"did you mean {close[0]!r}? " if close and close[0] != str(given) else ""
+    return f"unknown {shown!r}; {meant}choose one of {', '.join(choices)}"
 
 
 def _show(value: Any) -> str:

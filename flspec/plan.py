@@ -144,9 +144,11 @@ class Plan:
                 arrays = {name: saved[name] for name in saved.files}
             plan = cls(document["settings"], arrays, document["spec"])
             stated = document["digest"]
+        except InputError:
+            raise
         except FileNotFoundError:
             raise InputError(f"{folder} holds no plan") from None
-        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        except Exception as error:  # a damaged file can make its readers raise anything
             raise InputError(f"{folder} does not hold a readable plan: {error}") from None
         if plan.digest != stated:
             raise InputError(f"{folder} is damaged: its plan does not have the digest it states")

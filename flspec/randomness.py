@@ -56,12 +56,12 @@ class Stream:
         """`count` shares that sum to 1, from the symmetric Dirichlet distribution of concentration `alpha`.
 
         Independent Gamma(alpha) values by inversion, normalised. Below alpha of about 0.002 all of them can
-        round to zero; the whole share then goes to the largest underlying draw, which is the limit.
+        round to zero (or be undefined); the whole share then goes to the largest underlying draw, which is the limit.
         """
         from scipy.special import gammaincinv
 
         draws = self.uniform(count)
         gammas = np.asarray(gammaincinv(alpha, draws))
-        if gammas.sum() == 0.0:
+        if not gammas.sum() > 0.0:
             return np.asarray(np.arange(count) == draws.argmax(), dtype=np.float64)
         return np.asarray(gammas / gammas.sum())

@@ -14,7 +14,7 @@ from typing import Literal
 import yaml
 
 from flspec.backend import Backend, Job, kept_state
-from flspec.compile import compile
+from flspec.compiler import compile
 from flspec.errors import FlspecError, InputError
 from flspec.evaluation import Evaluator
 from flspec.events import Event, RoundFinished, dump_event

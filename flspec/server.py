@@ -6,6 +6,7 @@ is what makes two backends agree to the last bit. What is stored between rounds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -77,11 +78,13 @@ def map_tensors(
 
 
 def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:
+    """Those that are finite: a loss can overflow where the update does not."""
     num_trained = sum(update.num_trained for update in updates)
-    return {
+    metrics = {
         "loss": sum(update.loss_sum for update in updates) / num_trained,
         "accuracy": sum(update.num_correct for update in updates) / num_trained,
     }
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _is_finite(delta: Weights) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from flspec.aggregators import Aggregator
 from flspec.aggregators.fedavg import FedAvg
@@ -54,7 +54,7 @@ class Evaluation(Document):
 class Spec(Document):
     """A federated-learning experiment. Every value that can change a result is here or has its default here."""
 
-    flspec: Annotated[Literal[1], Field(description="format of this document")]
+    flspec: Annotated[int, Field(description="format of this document: 1")]
     name: Annotated[
         str,
         Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="names run folders and reports"),
@@ -75,6 +75,13 @@ class Spec(Document):
     cohort: OneOf[Sampler] = All()
     aggregator: OneOf[Aggregator] = FedAvg()
     evaluation: Evaluation = Evaluation()
+
+    @field_validator("flspec")
+    @classmethod
+    def _is_known(cls, version: int) -> int:
+        if version != 1:
+            raise ValueError(f"format {version} is not known to this flspec, which reads format 1; upgrade flspec")
+        return version
 
     def contradictions(self) -> list[tuple[tuple[str, ...], str]]:
         """What is wrong between fields: where to point, and a message that names both."""

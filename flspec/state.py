@@ -1,8 +1,8 @@
 """What the server carries from one round to the next, and its file.
 
 A state file is one safetensors file: tensors `weights/NAME` and `optimizer/SLOT/NAME`, and in the header which
-round and plan it belongs to and the SHA-256 of its tensors, since safetensors itself does not notice a changed
-bit. Files appear whole or not at all.
+round and plan it belongs to and a SHA-256 of it all, since safetensors itself does not notice a changed bit. Files
+appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def save_state(path: Path, state: ServerState, plan_digest: str) -> str:
 def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
     """Read a state back; raises InputError if it is damaged or belongs to another plan."""
     tensors, header = _load(path)
+    if "round" not in header:
+        raise InputError(f"{path} holds a model alone, not the state of a run; name one below a run's states/")
     if plan_digest is not None and header.get("plan_digest") != plan_digest:
         raise InputError(
             f"{path} belongs to plan {str(header.get('plan_digest'))[:12]}, not {plan_digest[:12]}; "
@@ -118,34 +120,43 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _save(path: Path, tensors: dict[str, NDArray[np.float32]], header: dict[str, Any]) -> str:
-    from safetensors.numpy import save
-
-    # One metadata entry: safetensors writes several in no fixed order, and equal states must give equal files.
-    header = header | {"order": list(tensors), "sha256": _digest(tensors)}
-    metadata = {"flspec": json.dumps(header, sort_keys=True)}
-    content = save({name: np.asarray(value, order="C") for name, value in tensors.items()}, metadata)
+    content = _encode(tensors, header)
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
+def _encode(tensors: Mapping[str, NDArray[np.float32]], header: Mapping[str, Any]) -> bytes:
+    from safetensors.numpy import save
+
+    header = dict(header) | {"order": list(tensors)}
+    header["sha256"] = _digest(tensors, header)
+    # One metadata entry: safetensors writes several in no fixed order, and equal states must give equal files.
+    metadata = {"flspec": json.dumps(header, sort_keys=True)}
+    return bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}, metadata))
+
+
 def _load(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["flspec"])
-            tensors = {name: file.get_tensor(name) for name in header["order"]}
+        content = path.read_bytes()
+        header_end = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(json.loads(content[8:header_end])["__metadata__"]["flspec"])
+        loaded = load(content)
+        tensors = {name: loaded[name] for name in header.pop("order")}
+        stated = header.pop("sha256")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path} is not a flspec weights file or is cut short: {error}") from None
-    if _digest(tensors) != header["sha256"]:
-        raise InputError(f"{path} is damaged: its tensors do not have the SHA-256 in its header")
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
+        raise InputError(f"{path} is not a flspec weights file, or is cut short or damaged: {error}") from None
+    if _digest(tensors, header | {"order": list(tensors)}) != stated or _encode(tensors, header) != content:
+        raise InputError(f"{path} is damaged: it does not have the SHA-256 that it states")
     return tensors, header
 
 
-def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
-    sha = hashlib.sha256()
+def _digest(tensors: Mapping[str, NDArray[np.float32]], header: Mapping[str, Any]) -> str:
+    sha = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         sha.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape}\n".encode())
         sha.update(tensors[name].tobytes())

@@ -16,7 +16,7 @@ import yaml
 
 from flspec.errors import Problem, SpecError
 
-__all__ = ["LocatedDocument", "Path", "read_yaml"]
+__all__ = ["LocatedDocument", "Path", "is_number", "read_yaml"]
 
 Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 
@@ -63,7 +63,7 @@ def read_yaml(content: bytes, file: str) -> LocatedDocument:
         value = reader.read(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reader.refuse(mark, _plain(error))
+        reader.refuse(mark, _plain(error, text))
     except yaml.reader.ReaderError as error:
         reader.refuse(None, f"character {error.character!r} at {error.position} is not allowed in YAML")
     if reader.problems:
@@ -73,6 +73,11 @@ def read_yaml(content: bytes, file: str) -> LocatedDocument:
     if not isinstance(value, dict):
         raise SpecError([Problem(f"expected a mapping at the top level, got {_describe(value)}", file=file)])
     return LocatedDocument(value, reader.places, file, tuple(text.splitlines()))
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is text that would be a number if it stood in a spec without quotes."""
+    return isinstance(value, str) and bool(_INTEGER.fullmatch(value) or _FLOAT.fullmatch(value))
 
 
 class _Reader:
@@ -100,8 +105,8 @@ class _Reader:
                 value = self._value(next(events), events, ())
         return value
 
-    def _value(self, event: Any, events: Iterator[Any], path: Path) -> Any:
-        if len(path) > _MAX_DEPTH:
+    def _value(self, event: Any, events: Iterator[Any], path: Path, in_keys: int = 0) -> Any:
+        if len(path) + in_keys > _MAX_DEPTH:
             self.refuse(event.start_mark, f"nested deeper than {_MAX_DEPTH} levels")
             raise SpecError(self.problems)
         if isinstance(event, yaml.AliasEvent):
@@ -112,28 +117,28 @@ class _Reader:
         if (tag := getattr(event, "tag", None)) is not None:
             self.refuse(event.start_mark, f"YAML tag {tag!r} is not allowed", path)
         if isinstance(event, yaml.MappingStartEvent):
-            return self._mapping(events, path)
+            return self._mapping(events, path, in_keys)
         if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(events, path)
+            return self._sequence(events, path, in_keys)
         return self._scalar(event, path)
 
-    def _mapping(self, events: Iterator[Any], path: Path) -> dict[str, Any]:
+    def _mapping(self, events: Iterator[Any], path: Path, in_keys: int) -> dict[str, Any]:
         values: dict[str, Any] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
-            key = self._key(event, events, path)
+            key = self._key(event, events, path, in_keys)
             item_path = (*path, key)
             if key in values:
                 first, second = self.places[item_path][0], event.start_mark.line + 1
                 self.refuse(event.start_mark, f"given twice (lines {first} and {second}); remove one", item_path)
             else:
                 self.places[item_path] = (event.start_mark.line + 1, event.start_mark.column + 1)
-            values[key] = self._value(next(events), events, item_path)
+            values[key] = self._value(next(events), events, item_path, in_keys)
         return values
 
-    def _key(self, event: Any, events: Iterator[Any], path: Path) -> str:
+    def _key(self, event: Any, events: Iterator[Any], path: Path, in_keys: int) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             self.refuse(event.start_mark, "keys must be text", path)
-            self._value(event, events, path)  # step over it
+            self._value(event, events, path, in_keys + 1)  # step over it
             return ""
         if event.value == "<<" and event.implicit[0]:
             self.refuse(event.start_mark, "merge keys are not supported; write the values out", path)
@@ -141,12 +146,12 @@ class _Reader:
             self.refuse(event.start_mark, f"keys must be text, got {key!r}; quote it", path)
         return str(event.value)
 
-    def _sequence(self, events: Iterator[Any], path: Path) -> list[Any]:
+    def _sequence(self, events: Iterator[Any], path: Path, in_keys: int) -> list[Any]:
         values: list[Any] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
             item_path = (*path, len(values))
             self.places[item_path] = (event.start_mark.line + 1, event.start_mark.column + 1)
-            values.append(self._value(event, events, item_path))
+            values.append(self._value(event, events, item_path, in_keys))
         return values
 
     def _scalar(self, event: Any, path: Path) -> Any:
@@ -180,11 +185,12 @@ class _Reader:
         return value
 
 
-def _plain(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or str(error.context)
-    if "'\\t'" in problem or "tab character" in problem:
+def _plain(error: yaml.MarkedYAMLError, text: str) -> str:
+    mark = error.problem_mark
+    lines = text.splitlines()
+    if mark and mark.line < len(lines) and "\t" in lines[mark.line][: mark.column + 1]:
         return "tab used for indentation; use spaces"
-    return f"not valid YAML: {problem}"
+    return f"not valid YAML: {error.problem or error.context}"
 
 
 def _describe(value: Any) -> str:

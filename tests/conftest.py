@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from flspec.compile import compile, data_root
+from flspec.compiler import compile, data_root
 from flspec.data import cache_folder
 from flspec.plan import Plan
 from flspec.spec import Spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,7 +91,8 @@ class FederatedAveraging:
 def _train_metrics(sums: Mapping[str, Any], num_trained: int) -> dict[str, float]:
     if not num_trained:
         return {}
-    return {"loss": float(sums["loss_sum"]) / num_trained, "accuracy": int(sums["num_correct"]) / num_trained}
+    metrics = {"loss": float(sums["loss_sum"]) / num_trained, "accuracy": int(sums["num_correct"]) / num_trained}
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _dropped(tasks: Sequence[ClientTask], num_trained: NDArray[np.int64], rejected: bool) -> dict[int, str]:

@@ -13,6 +13,7 @@ __all__ = ["backends_app"]
 
 backends_app = typer.Typer(help="List, install and check backends.", no_args_is_help=True)
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A backend with an environment of its own, e.g. tff.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
 
 
@@ -34,9 +35,7 @@ def list_backends(as_json: Json = False) -> None:
 
 
 @backends_app.command()
-def install(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A backend with an environment of its own.")],
-) -> None:
+def install(name: Name) -> None:
     """Make the Python environment that a backend needs; safe to interrupt and to repeat."""
     from flspec.environments import install_environment
 
@@ -52,7 +51,7 @@ def install(
 
 
 @backends_app.command()
-def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="A backend with an environment of its own.")]) -> None:
+def remove(name: Name) -> None:
     """Remove a backend's Python environment, also those of earlier versions of flspec."""
     from flspec.environments import remove_environment
 

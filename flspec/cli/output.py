@@ -35,13 +35,8 @@ def print_error(error: FlspecError) -> None:
     if _wants_json:
         print_json({"ok": False, "problems": [problem.as_dict() for problem in problems]})
     for problem in problems:
-        print(_printable(f"{problem}" if isinstance(error, SpecError) else f"flspec: {problem}"), file=sys.stderr)
+        print(problem if isinstance(error, SpecError) else f"flspec: {problem}", file=sys.stderr)
 
 
 def _lines(error: FlspecError) -> list[str]:
     return [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-
-
-def _printable(text: str) -> str:
-    """`text` without what could command a terminal: control characters and changes of writing direction."""
-    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)

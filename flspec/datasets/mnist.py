@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,13 @@ class Mnist(Dataset):
     kind: Literal["mnist"] = "mnist"
 
     def load(self, root: Path, stream: Stream) -> Data:
-        return Data(_read_split(root, "train"), _read_split(root, "t10k"), num_classes=10)
+        train, test = _read_split(root, "train"), _read_split(root, "t10k")
+        if (ours := train.features.shape[1:]) != (theirs := test.features.shape[1:]):
+            raise InputError(
+                f"dataset: train-images-idx3-ubyte holds images of shape {list(ours)}, t10k-images-idx3-ubyte of shape "
+                f"{list(theirs)}; are the four files in {root} of one data set?"
+            )
+        return Data(train, test, num_classes=10)
 
 
 def _read_split(root: Path, prefix: str) -> Split:
@@ -61,11 +68,11 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
             content = file.read(_MOST_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); download it again") from None
-    header = np.frombuffer(content[: 4 * (dimensions + 1)], ">u4")
-    if len(header) <= dimensions or header[0] != _MAGIC[dimensions]:
+    header_size = 4 * (dimensions + 1)
+    if len(content) < header_size or int.from_bytes(content[:4], "big") != _MAGIC[dimensions]:
         raise InputError(f"{path}: not an IDX file of bytes in {dimensions} dimensions; download it again")
-    shape = tuple(int(size) for size in header[1:])
-    body = np.frombuffer(content, np.uint8, offset=4 * (dimensions + 1))
-    if body.size != np.prod(shape, dtype=np.int64):
+    shape = tuple(int(size) for size in np.frombuffer(content[4:header_size], ">u4"))
+    body = np.frombuffer(content, np.uint8, offset=header_size)
+    if body.size != math.prod(shape):
         raise InputError(f"{path}: its header promises shape {list(shape)}, but {body.size} bytes follow")
     return body.reshape(shape)

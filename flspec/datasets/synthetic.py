@@ -10,8 +10,10 @@ from pydantic import Field
 
 from flspec.data import Data, Split
 from flspec.datasets.base import Dataset
+from flspec.errors import InputError
 from flspec.randomness import Stream
 
+_MOST_VALUES = 2**31  # 8 GiB of float32
 _Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
@@ -32,6 +34,11 @@ class Synthetic(Dataset):
     )
 
     def load(self, root: Path, stream: Stream) -> Data:
+        values = (self.classes + self.train_examples + self.test_examples) * self.features
+        if values > _MOST_VALUES:
+            raise InputError(
+                f"dataset: {values:,} values are more than the {_MOST_VALUES:,} allowed; lower the examples or features"
+            )
         centres = stream.child("centres").normal(self.classes * self.features).reshape(self.classes, -1)
         centres *= self.separation / np.linalg.norm(centres, axis=1, keepdims=True)
         return Data(

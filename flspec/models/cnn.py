@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from flspec.layers import Activation, AveragePool, Conv, Dense, Flatten, Layer, MaxPool, Shape, chain
 from flspec.models.base import Model
@@ -21,12 +21,21 @@ class Cnn(Model):
     channels: Annotated[
         tuple[PositiveInt, ...], Field(min_length=1, description="output channels of each convolution")
     ] = (32, 64)
-    kernel_size: Annotated[Literal[1, 3, 5, 7], Field(description="height and width of each kernel, in pixels")] = 5
+    kernel_size: Annotated[
+        int, Field(ge=1, le=99, description="height and width of each kernel, in pixels; odd, to keep an image's size")
+    ] = 5
     pool: Annotated[Literal["max", "average"], Field(description="what pooling takes of each 2 by 2")] = "max"
     activation: Annotated[
         Literal["relu", "tanh"], Field(description="function after each convolution and hidden dense layer")
     ] = "relu"
     dense: Annotated[tuple[PositiveInt, ...], Field(description="units of each dense layer before the output")] = (512,)
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _is_odd(cls, kernel_size: int) -> int:
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}; try {kernel_size + 1}")
+        return kernel_size
 
     def layers(self, input_shape: Shape, num_classes: int) -> tuple[Layer, ...]:
         pool = MaxPool if self.pool == "max" else AveragePool

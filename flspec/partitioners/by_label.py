@@ -31,6 +31,11 @@ class ByLabel(Partitioner):
         held = [np.flatnonzero(labels == label) for label in range(self.clients)]
         wanted = self.examples_per_client or 1
         for label, examples in enumerate(held):
+            if not len(examples):
+                raise InputError(
+                    f"partition.clients is {self.clients}, but there is no example of label {label}, which is all that "
+                    f"client {label} would hold; use another partition, or fewer clients"
+                )
             if len(examples) < wanted:
                 raise InputError(
                     f"partition.examples_per_client is {wanted}, but label {label} has {len(examples)} examples; "

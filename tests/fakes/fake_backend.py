@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from flspec.backend import Backend, Job
@@ -47,6 +47,7 @@ class FakeBackend(Backend):
         "exits",
         "floods",
         "freezes",
+        "hides",
         "hangs",
         "hangs_at_once",
         "lingers",
@@ -129,9 +130,7 @@ class FakeBackend(Backend):
         os.write(4, b'{"event": "lunch"}\n')
 
     def _daemon(self) -> None:
-        daemon = subprocess.Popen([sys.executable, "-S", "-c", _DAEMON], stdout=subprocess.PIPE)
-        daemon.stdout.readline()
-        daemon.wait()
+        _start_daemon(os.environ)
         with open(f"/dev/shm/fake-{os.getpid()}", "w+b") as file:
             file.truncate(4096)
             self.segment = mmap.mmap(file.fileno(), 4096)
@@ -139,5 +138,16 @@ class FakeBackend(Backend):
 
     _daemon_then_hangs = _daemon
 
+    def _hides(self) -> None:
+        _start_daemon({})
+
     def _lingers(self) -> None:
         atexit.register(time.sleep, 600)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _start_daemon(environ: Mapping[str, str]) -> None:
+    command = [sys.executable, "-S", "-c", _DAEMON, os.environ.get("FLSPEC_TEST", "")]
+    daemon = subprocess.Popen(command, stdout=subprocess.PIPE, env=environ)
+    daemon.stdout.readline()
+    daemon.wait()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flspec.compile import compile
+from flspec.compiler import compile
 from flspec.loading import load_spec
 from flspec.plan import Plan
 from flspec.runner import run

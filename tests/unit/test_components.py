@@ -133,7 +133,7 @@ SHARDS = """
 """
 COMPILE = """
 import sys
-from flspec.compile import compile
+from flspec.compiler import compile
 from flspec.loading import parse_spec
 plan = compile(parse_spec(sys.stdin.read()))
 print([len(plan.client_examples(client)) for client in range(plan.num_clients)])

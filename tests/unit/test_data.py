@@ -47,6 +47,7 @@ def test_data_describes_itself():
         "digest": data.digest,
         "input_shape": [1, 3, 3],
         "num_classes": 3,
+        "feature_type": "uint8",
         "divisor": 255.0,
         "num_train": 2,
         "num_test": 2,

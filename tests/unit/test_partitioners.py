@@ -97,6 +97,13 @@ def test_dirichlet_cuts_each_class_by_shares_of_its_own_stream():
         assert [int((LABELS[examples] == label).sum()) for examples in held] == list(np.diff(ends))
 
 
+def test_dirichlet_gives_a_client_no_run_of_a_class_but_a_draw_of_it():
+    for seed in range(3):
+        members = np.flatnonzero(LABELS == 4)
+        shares = [np.flatnonzero(np.isin(members, held)) for held in split(Dirichlet(clients=4, alpha=10.0), seed=seed)]
+        assert all(len(share) > 1 and np.diff(share).max() > 1 for share in shares)
+
+
 def test_dirichlet_draws_again_until_every_client_holds_enough():
     partitioner = Dirichlet(clients=20, alpha=0.3, min_examples=20)
     first_draw = partitioner._attempt(LABELS, 10, Stream(0, "partition", "attempt", 0))

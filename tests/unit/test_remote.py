@@ -23,7 +23,7 @@ from flspec.plan import Plan
 from flspec.remote import Limits, Remote, open_backend
 
 FAKES = Path(__file__).parent.parent / "fakes"
-MARK = "FLSPEC_TEST"  # everything that a test starts has it in its environment
+MARK = "FLSPEC_TEST"  # everything that a test starts has it in its environment or its arguments
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -53,7 +53,8 @@ def marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get(MARK) == mark and process.pid != os.getpid():
+            is_marked = process.environ().get(MARK) == mark or mark in process.cmdline()
+            if is_marked and process.pid != os.getpid():
                 found.append(process)
     return found
 
@@ -277,6 +278,13 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path: Path, mark: str, misfortu
         assert leftovers(mark, first) == []
 
 
+def test_a_daemon_that_dropped_its_environment_is_found(tmp_path: Path, mark: str) -> None:
+    with open_backend("fake:hides") as backend:
+        first, *_ = backend.execute(PLAN, Job(tmp_path))
+        assert len(leftovers(mark, first)) == 4  # warden, worker, daemon, folder
+    assert leftovers(mark, first) == []
+
+
 def test_a_process_forked_from_flspec_does_not_keep_the_worker_alive(tmp_path: Path, mark: str) -> None:
     with open_backend("fake:daemon_then_hangs") as backend:
         events = backend.execute(PLAN, Job(tmp_path))
@@ -315,6 +323,26 @@ def test_no_process_is_left_when_the_warden_is_killed(tmp_path: Path, mark: str,
     segment = Path("/dev/shm", f"fake-{first.versions['pid']}")
     assert leftovers(mark, first) == [segment]  # only the warden knew of it
     segment.unlink()
+
+
+def test_a_worker_ends_with_its_warden_even_when_it_is_stopped(tmp_path: Path) -> None:
+    with open_backend("fake:lingers") as backend:
+        first, *_ = backend.execute(PLAN, Job(tmp_path))
+        worker = psutil.Process(int(first.versions["pid"]))
+        warden = worker.parent()
+        worker.suspend()
+        warden.kill()
+        worker.wait(timeout=3)
+
+
+def test_the_warden_does_not_heed_signals_meant_for_flspec(tmp_path: Path) -> None:
+    with open_backend("fake") as backend:
+        events = backend.execute(PLAN, Job(tmp_path))
+        warden = psutil.Process(int(next(events).versions["pid"])).parent()
+        for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+            warden.send_signal(number)
+        assert list(events)[-1] == RunFinished()
+        assert warden.is_running()
 
 
 def test_a_stopped_warden_is_not_waited_for(tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,18 @@ def test_the_same_plan_gives_the_same_bits_with_one_worker_and_with_many(make_pl
     assert len(contents) == 1
 
 
+def test_every_client_trains_on_one_thread_however_many_torch_has(make_plan, tmp_path, monkeypatch):
+    threads, train = set(), Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda *given: (threads.add(torch.get_num_threads()), train(*given))[1])
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        list(LocalBackend().execute(make_plan(), Job(tmp_path, workers=2)))
+    finally:
+        torch.set_num_threads(before)
+    assert threads == {1}
+
+
 # ------------------------------------------------------------------------------------------------------------- layers
 
 

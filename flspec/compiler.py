@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from flspec.data import store_data
 from flspec.errors import InputError
-from flspec.layers import Shape, initial_weights, trace
-from flspec.models import Model
+from flspec.layers import Layer, Shape, count_parameters, initial_weights
 from flspec.plan import ClientTask, Plan
 from flspec.randomness import Stream
 from flspec.spec import ClientWork, Spec
@@ -21,6 +20,7 @@ from flspec.spec import ClientWork, Spec
 __all__ = ["compile", "data_root"]
 
 _MOST_INDICES = 2**31  # of batches in one plan: 8 GiB
+_MOST_PARAMETERS = 2**31  # likewise
 
 
 def compile(spec: Spec, data: Path | None = None) -> Plan:
@@ -33,7 +33,7 @@ def compile(spec: Spec, data: Path | None = None) -> Plan:
     examples = spec.dataset.load(data or data_root(), root.child("dataset"))
     holdings = spec.partition.split(examples.train.labels, examples.num_classes, root.child("partition"))
     layers = spec.model.layers(examples.input_shape, examples.num_classes)
-    _check_shapes(spec.model, examples.input_shape, examples.num_classes)
+    _check_model(layers, examples.input_shape)
     rounds = [
         [
             ClientTask(
@@ -93,8 +93,12 @@ def _bounded_rounds(spec: Spec, holdings: list[NDArray[np.int64]]) -> range:
     return range(1, spec.rounds + 1)
 
 
-def _check_shapes(model: Model, input_shape: Shape, num_classes: int) -> None:
+def _check_model(layers: Sequence[Layer], input_shape: Shape) -> None:
     try:
-        trace(model.layers(input_shape, num_classes), input_shape)
+        num_parameters = count_parameters(layers, input_shape)
     except ValueError as error:
         raise InputError(f"model: does not fit examples of shape {list(input_shape)}: {error}") from None
+    if num_parameters > _MOST_PARAMETERS:
+        raise InputError(
+            f"model: {num_parameters:,} parameters are more than the {_MOST_PARAMETERS:,} that a plan holds"
+        )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from flspec.compile import compile, data_root
+from flspec.compiler import compile, data_root
 from flspec.errors import InputError
 from flspec.loading import parse_spec
 from flspec.plan import Plan
