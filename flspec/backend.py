@@ -11,9 +11,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from flspec.aggregators import Aggregator
 from flspec.components import parse_component
-from flspec.errors import InputError
+from flspec.errors import InputError, RunError
 from flspec.events import Event, RoundFinished, RunFinished, RunStarted
 from flspec.plan import Plan
 from flspec.server import ClientUpdate, RoundOutcome
@@ -102,6 +104,8 @@ def drive_rounds(
             state = load_state(state_file(job.follow, number - 1), plan.digest)
         result = run_round(number, state)
         state, kept = result.state, None
+        if not all(np.isfinite(weight).all() for weight in state.weights.values()):
+            raise RunError(f"round {number}: the server's weights are not finite; lower aggregator.learning_rate")
         if job.keep == "all" or plan.keeps(number):
             kept = kept_state(job.folder, number)
             kept.parent.mkdir(parents=True, exist_ok=True)

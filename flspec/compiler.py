@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flspec.data import store_data
 from flspec.errors import InputError
 from flspec.layers import Layer, Shape, count_parameters, initial_weights
+from flspec.partitioners import Partitioner
 from flspec.plan import ClientTask, Plan
 from flspec.randomness import Stream
 from flspec.spec import ClientWork, Spec
@@ -32,6 +33,7 @@ def compile(spec: Spec, data: Path | None = None) -> Plan:
     root = Stream(spec.seed)
     examples = spec.dataset.load(data or data_root(), root.child("dataset"))
     holdings = spec.partition.split(examples.train.labels, examples.num_classes, root.child("partition"))
+    _check_partition(spec.partition, holdings, len(examples.train))
     layers = spec.model.layers(examples.input_shape, examples.num_classes)
     _check_model(layers, examples.input_shape)
     rounds = [
@@ -53,7 +55,8 @@ def compile(spec: Spec, data: Path | None = None) -> Plan:
             "loss": spec.client.loss,
             "client_optimizer": spec.client.optimizer.model_dump(mode="json"),
             "aggregator": spec.aggregator.model_dump(mode="json"),
-            "evaluation": spec.evaluation.model_dump(mode="json"),
+            # In one order, since the order in which metrics are named changes nothing.
+            "evaluation": {"every": spec.evaluation.every, "metrics": sorted(spec.evaluation.metrics)},
         },
         weights=initial_weights(layers, examples.input_shape, root.child("weights")),
         clients=holdings,
@@ -91,6 +94,22 @@ def _bounded_rounds(spec: Spec, holdings: list[NDArray[np.int64]]) -> range:
             f"{_MOST_INDICES:,} that a plan holds; lower rounds, cohort.size or client.epochs"
         )
     return range(1, spec.rounds + 1)
+
+
+def _check_partition(partition: Partitioner, holdings: Sequence[NDArray[np.int64]], num_examples: int) -> None:
+    """Hold any partitioner, whoever wrote it, to what it promises."""
+    held = np.concatenate([*holdings, np.empty(0, np.int64)])
+    broken = None
+    if len(holdings) != partition.clients:
+        broken = f"made {len(holdings)} clients instead of {partition.clients}"
+    elif min(map(len, holdings)) == 0:
+        broken = f"left client {next(c for c, examples in enumerate(holdings) if not len(examples))} without examples"
+    elif held.min() < 0 or held.max() >= num_examples:
+        broken = f"gave out example {held.max() if held.min() >= 0 else held.min()} of {num_examples}"
+    elif len(np.unique(held)) < len(held):
+        broken = "gave one example to two clients, or to one twice"
+    if broken:
+        raise InputError(f"partition: {type(partition).__name__} {broken}; this is a defect of the partitioner")
 
 
 def _check_model(layers: Sequence[Layer], input_shape: Shape) -> None:

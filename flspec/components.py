@@ -16,10 +16,10 @@ import inspect
 import pkgutil
 from collections.abc import Iterable
 from importlib.metadata import entry_points
-from typing import Annotated, Any, TypeVar, Union
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter
+from pydantic_core import CoreSchema, core_schema
 
 from flspec.errors import InputError
 
@@ -40,9 +40,10 @@ class _ByKind:
     """Validates a family's base class as the union of its concrete members, told apart by `kind`."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        members = tuple(family_members(source).values())
-        union = Annotated[Union[members], Field(discriminator="kind")]  # type: ignore[valid-type]  # noqa: UP007
-        return handler.generate_schema(union if len(members) > 1 else members[0])
+        # Not pydantic's own Union, which is no union for a family of one: its `kind` could then be left out, and
+        # specs without it would break as soon as a second member is installed.
+        choices = {kind: handler.generate_schema(member) for kind, member in family_members(source).items()}
+        return core_schema.tagged_union_schema(choices, discriminator="kind")
 
 
 C = TypeVar("C", bound=Component)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,7 +98,10 @@ def store_data(data: Data) -> Path:
     """Put `data` where every process finds it by digest, whole or not at all; returns its folder."""
     folder = _stored(data.digest)
     if folder.is_dir():
-        return folder
+        with suppress(InputError):
+            open_data(data.describe(), verify=True)
+            return folder
+        shutil.rmtree(folder)  # damaged: what was just read is put in its place
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:
@@ -113,12 +117,15 @@ def store_data(data: Data) -> Path:
     return folder
 
 
-def open_data(description: dict[str, Any]) -> Data:
-    """The stored data that a plan describes, mapped into memory; raises InputError if they are not there."""
+def open_data(description: dict[str, Any], verify: bool = False) -> Data:
+    """The stored data that a plan describes, mapped into memory; raises InputError if they are not there.
+
+    With `verify`, reads them all, and raises InputError if any bit has changed since they were stored.
+    """
     folder = _stored(description["digest"])
     try:
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-        return Data(
+        data = Data(
             train=Split(arrays["train_features"], arrays["train_labels"], description["divisor"]),
             test=Split(arrays["test_features"], arrays["test_labels"], description["divisor"]),
             num_classes=description["num_classes"],
@@ -127,6 +134,9 @@ def open_data(description: dict[str, Any]) -> Data:
         raise InputError(
             f"the data of this plan are not in {folder}; compile the spec here again (flspec plan SPEC)"
         ) from None
+    if verify and data.digest != description["digest"]:
+        raise InputError(f"the data in {folder} have changed since they were stored; compile the spec here again")
+    return data
 
 
 def _stored(digest: str) -> Path:

@@ -27,11 +27,11 @@ class Scorer(Protocol):
 
 
 class Evaluator:
-    """Measures a plan's metrics of any weights on its test examples."""
+    """Measures a plan's metrics of any weights on its test examples, which it first makes sure are the plan's."""
 
     def __init__(self, plan: Plan) -> None:
         self._metrics: list[str] = plan.settings["evaluation"]["metrics"]
-        self._data = open_data(plan.settings["data"])
+        self._data = open_data(plan.settings["data"], verify=True)
         self._scorer = _scorer(plan)
 
     def __call__(self, weights: Weights) -> dict[str, dict[str, float]]:

@@ -20,6 +20,8 @@ from flspec.yaml_reader import LocatedDocument, Path, is_number, read_yaml
 
 __all__ = ["load_spec", "parse_spec"]
 
+_MOST_PROBLEMS = 100  # told of one spec
+
 
 def load_spec(path: str | os.PathLike[str]) -> Spec:
     """Read and validate a spec file; raises SpecError with every problem found, InputError if it cannot be read."""
@@ -33,8 +35,11 @@ def parse_spec(content: bytes | str, file: str = "spec") -> Spec:
         spec = Spec.model_validate_json(json.dumps(document.value))
     except ValidationError as error:
         found = error.errors(include_url=False)
-        problems = [_explain(document, details) for details in found if not _follows_from_another(details, found)]
-        raise SpecError(sorted(problems, key=lambda p: (p.line or 0, p.column or 0))) from None
+        told = [details for details in found[:_MOST_PROBLEMS] if not _follows_from_another(details, found)]
+        problems = sorted((_explain(document, d) for d in told), key=lambda p: (p.line or 0, p.column or 0))
+        if len(found) > _MOST_PROBLEMS:
+            problems.append(Problem(f"and {len(found) - _MOST_PROBLEMS:,} more problems", file=file))
+        raise SpecError(problems) from None
     if contradictions := spec.contradictions():
         raise SpecError([document.problem(path, message) for path, message in contradictions])
     return spec
@@ -131,10 +136,7 @@ def _resolve(value: Any, location: tuple[str | int, ...]) -> tuple[Path, type[Ba
 def _class_below(cls: type[BaseModel] | None, key: str | int) -> type[BaseModel] | None:
     if cls is None or key not in cls.model_fields:
         return None
-    below = next(_models_in(cls.model_fields[str(key)].annotation), None)
-    if below and issubclass(below, Component) and len(members := family_members(below)) == 1:
-        return next(iter(members.values()))  # a family of one is validated without its tag
-    return below
+    return next(_models_in(cls.model_fields[str(key)].annotation), None)
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

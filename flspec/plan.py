@@ -94,6 +94,7 @@ class Plan:
 
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         """The tasks of a round, from 1, in client order."""
+        assert 1 <= round_number <= self.num_rounds, round_number
         start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
         return tuple(self._task(position) for position in range(start, end))
 

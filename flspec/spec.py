@@ -50,6 +50,13 @@ class Evaluation(Document):
         Field(min_length=1, description="measured on the dataset's test examples"),
     ] = ("loss", "accuracy")
 
+    @field_validator("metrics")
+    @classmethod
+    def _once_each(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(metrics)) < len(metrics):
+            raise ValueError(f"a metric is named twice in [{', '.join(metrics)}]; remove one")
+        return metrics
+
 
 class Spec(Document):
     """A federated-learning experiment. Every value that can change a result is here or has its default here."""

@@ -48,8 +48,10 @@ class ServerOptimizer(Component, ABC):
         next_slots: dict[str, dict[str, NDArray[np.float32]]] = {slot: {} for slot in state.slots}
         for name, weight in weights.items():
             before = {slot: values[name].astype(np.float64) for slot, values in state.slots.items()}
-            change, after = self.step(state.step + 1, delta[name], before)
-            next_weights[name] = (weight + change).astype(np.float32)
-            for slot, value in after.items():
-                next_slots[slot][name] = value.astype(np.float32)
+            with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused with its round
+                change, after = self.step(state.step + 1, delta[name], before)
+                next_weights[name] = (weight + change).astype(np.float32)
+                next_slots_of_name = {slot: value.astype(np.float32) for slot, value in after.items()}
+            for slot, value in next_slots_of_name.items():
+                next_slots[slot][name] = value
         return OptimizerState(state.step + 1, next_slots), next_weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import BACKENDS, Certified
+from harness import BACKENDS, Certified
 from plans import NAMES
 
 Get = Callable[[str, str], Certified]

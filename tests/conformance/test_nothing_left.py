@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Engines
+from harness import Engines
 
 from flspec.result import load_result
 

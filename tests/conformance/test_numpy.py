@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, Engines
+from harness import BACKENDS, Engines
 from oracle import execute_dense
 from plans import SMOOTH, compile_named
 

@@ -76,6 +76,8 @@ class FakeBackend(Backend):
                 misbehave()
             if number == 3 and self.variant == "daemon_then_hangs":
                 self._hangs()
+            if self.variant == "sleeps":
+                time.sleep(1)
             yield RoundFinished(
                 round=number,
                 cohort=(3, 1),
@@ -109,9 +111,6 @@ class FakeBackend(Backend):
     def _hangs(self) -> None:
         print("waiting for client 7")
         time.sleep(600)
-
-    def _sleeps(self) -> None:
-        time.sleep(2)
 
     def _freezes(self) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)

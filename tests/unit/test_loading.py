@@ -152,7 +152,7 @@ ONE_PROBLEM = [
     (34, "name: example", "name: " + "a" * 101, "2:1: name: expected text of the form"),
     (34, "name: example", 'name: "a\\n"', "2:1: name: expected text of the form"),
     # 40: a format from the future
-    (40, "flspec: 1", "flspec: 2", "1:1: flspec: expected at most 1, got 2"),
+    (40, "flspec: 1", "flspec: 2", "1:1: flspec: format 2 is not known to this flspec, which reads format 1; upgrade"),
     # absent
     (0, "rounds: 10\n", "", "spec.yaml: rounds: missing; add it"),
     (0, "alpha: 0.5", "min_examples: 1", "6:1: partition.alpha: missing; add it"),
@@ -170,7 +170,9 @@ ONE_PROBLEM = [
 
 
 @pytest.mark.parametrize(
-    ("case", "before", "after", "message"), ONE_PROBLEM, ids=[f"{r[0]}-{r[2][:40]}" for r in ONE_PROBLEM]
+    ("case", "before", "after", "message"),
+    ONE_PROBLEM,
+    ids=[f"{case}-{before[:20]}-{after[:40]}" for case, before, after, _ in ONE_PROBLEM],
 )
 def test_one_mistake_is_one_problem_at_its_place(case, before, after, message):
     found = problems(edited(before, after))

@@ -200,6 +200,11 @@ def test_a_round_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     assert message.endswith("waiting for client 7")
 
 
+def test_rounds_may_take_longer_together_than_one_may(tmp_path: Path) -> None:
+    with open_backend("fake:sleeps", Limits(silence=2.5)) as backend:
+        assert list(backend.execute(PLAN, Job(tmp_path)))[-1] == RunFinished()
+
+
 def test_a_frozen_process_is_told_from_a_slow_one(tmp_path: Path) -> None:
     message = failure("fake:freezes", tmp_path, heartbeat=2.5)
     assert "no sign of life for 2.5 s in round 2" in message
@@ -363,8 +368,10 @@ from flspec.events import dump_event
 from flspec.plan import Plan
 from flspec.remote import Limits, open_backend
 
-selection, forks, folder = sys.argv[1], "forks" in sys.argv[2], Path(sys.argv[3])
-with open_backend(selection, Limits(silence=1.5, heartbeat=1.5)) as backend:
+selection, how, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+forks = how == "forks"
+limits = Limits(silence=2.5, heartbeat=2.5) if how == "impatient" else Limits()
+with open_backend(selection, limits) as backend:
     for event in backend.execute(Plan.load(folder / "plan"), Job(folder)):
         print(dump_event(event), flush=True)
         if forks and os.fork() == 0:
@@ -377,7 +384,7 @@ with open_backend(selection, Limits(silence=1.5, heartbeat=1.5)) as backend:
 def start_flspec(selection: str, folder: Path, how: str = "") -> subprocess.Popen[bytes]:
     PLAN.save(folder / "plan")
     command = [sys.executable, "-c", PARENT, selection, how, folder]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
@@ -386,7 +393,7 @@ def test_nothing_is_left_when_flspec_is_killed(tmp_path: Path, mark: str, number
         started = RunStarted.model_validate_json(flspec.stdout.readline())
         assert [b'"round":1' in flspec.stdout.readline(), b'"round":2' in flspec.stdout.readline()] == [True, True]
         assert len(leftovers(mark, started)) == 6  # flspec, warden, worker, daemon, folder, segment
-        flspec.send_signal(number)
+        os.killpg(flspec.pid, number)  # as a terminal does
         flspec.wait(timeout=3)
         assert wait_until(lambda: not leftovers(mark, started))
     assert flspec.returncode == -number
@@ -403,9 +410,9 @@ def test_nothing_is_left_when_only_a_process_forked_from_flspec_lives(tmp_path: 
 
 
 def test_a_flspec_that_was_stopped_finds_its_worker_well(tmp_path: Path) -> None:
-    with start_flspec("fake:sleeps", tmp_path) as flspec:
+    with start_flspec("fake:sleeps", tmp_path, "impatient") as flspec:
         flspec.stdout.readline()
         flspec.send_signal(signal.SIGSTOP)
-        time.sleep(3)
+        time.sleep(4)
         flspec.send_signal(signal.SIGCONT)
         assert b"run_finished" in flspec.stdout.read()
