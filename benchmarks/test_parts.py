@@ -14,8 +14,9 @@ from flspec.backend import Aggregator
 from flspec.compiler import compile
 from flspec.loading import parse_spec
 from flspec.plan import Plan
-from flspec.server import ClientUpdate, finish_round
+from flspec.server import finish_round
 from flspec.state import ServerState
+from flspec.updates import ClientUpdate
 
 SPEC = parse_spec(
     """

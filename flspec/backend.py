@@ -18,8 +18,9 @@ from flspec.components import parse_component
 from flspec.errors import InputError, RunError
 from flspec.events import Event, RoundFinished, RunFinished, RunStarted
 from flspec.plan import Plan
-from flspec.server import ClientUpdate, RoundOutcome
+from flspec.server import RoundOutcome
 from flspec.state import ServerState, load_state, save_state, state_file
+from flspec.updates import ClientUpdate
 
 __all__ = [
     "Backend",

@@ -1,39 +1,18 @@
-"""The server's half of a round, in numpy: one definition for every backend that has none of its own.
-
-Sums are float64 and in client order, because floating-point sums depend on order and replies arrive in any; that
-is what makes two backends agree to the last bit. What is stored between rounds is float32.
-"""
+"""The server's half of a round, in numpy: one definition for every backend that has none of its own."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flspec.aggregators import Aggregator
 from flspec.state import ServerState, Weights
+from flspec.updates import ClientUpdate
 
-if TYPE_CHECKING:
-    from flspec.aggregators import Aggregator
-
-__all__ = ["ClientUpdate", "Delta", "RoundOutcome", "finish_round", "map_tensors", "weighted_mean"]
-
-Delta = Mapping[str, NDArray[np.float64]]  # a change of the weights, by tensor name
-
-
-@dataclass(frozen=True, eq=False)
-class ClientUpdate:
-    """What one client sends back after its local training."""
-
-    client: int
-    delta: Weights  # weights after training minus weights received
-    weight: float  # its planned share of the mean, before normalising
-    num_trained: int  # examples trained on, counted each time
-    loss_sum: float  # over those examples, each measured before the step it took part in
-    num_correct: int  # of those examples
+__all__ = ["RoundOutcome", "finish_round"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +37,6 @@ def finish_round(aggregator: Aggregator, state: ServerState, updates: Sequence[C
         return RoundOutcome(ServerState(state.round + 1, state.weights, state.optimizer), {}, dropped)
     optimizer, weights = aggregator.server_optimizer.apply(state.optimizer, state.weights, aggregator.combine(finite))
     return RoundOutcome(ServerState(state.round + 1, weights, optimizer), _train_metrics(finite), dropped)
-
-
-def weighted_mean(updates: Sequence[ClientUpdate]) -> Delta:
-    """sum_k weight_k * delta_k / sum_k weight_k, in float64 and in the order given."""
-    total = sum(update.weight for update in updates)
-    mean = {name: np.zeros(value.shape) for name, value in updates[0].delta.items()}
-    for update in updates:
-        for name, value in update.delta.items():
-            mean[name] += (update.weight / total) * value.astype(np.float64)
-    return mean
-
-
-def map_tensors(
-    function: Callable[..., NDArray[np.float64]], *trees: Mapping[str, NDArray[np.floating]]
-) -> dict[str, NDArray[np.float64]]:
-    """Apply `function` to the tensors of the same name in each of `trees`."""
-    return {name: function(*(tree[name] for tree in trees)) for name in trees[0]}
 
 
 def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:

@@ -10,8 +10,8 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 
 from flspec.plan import Plan
-from flspec.server import ClientUpdate
 from flspec.state import Weights
+from flspec.updates import ClientUpdate
 from flspec_torch.training import Trainer
 
 app = ClientApp()

@@ -20,8 +20,9 @@ from flspec.components import parse_component
 from flspec.errors import BackendError
 from flspec.events import Event
 from flspec.plan import Plan
-from flspec.server import ClientUpdate, finish_round
+from flspec.server import finish_round
 from flspec.state import ServerState
+from flspec.updates import ClientUpdate
 from flspec_flower.client import prepare_message, read_reply, task_message
 
 

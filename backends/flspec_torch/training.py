@@ -14,8 +14,8 @@ from flspec.components import parse_component
 from flspec.data import Data, open_data
 from flspec.layers import parse_layers
 from flspec.plan import ClientTask, Plan
-from flspec.server import ClientUpdate
 from flspec.state import Weights
+from flspec.updates import ClientUpdate
 from flspec_torch.model import Forward, build_forward, to_tensors
 from flspec_torch.optimizers import build_step
 

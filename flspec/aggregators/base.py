@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flspec.components import Component
-from flspec.server import ClientUpdate, Delta, weighted_mean
 from flspec.server_optimizers import ServerOptimizer
+from flspec.updates import ClientUpdate, Delta, weighted_mean
 
 __all__ = ["Aggregator", "MeanAggregator"]
 

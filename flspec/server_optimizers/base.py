@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.components import Component
-from flspec.server import Delta
 from flspec.state import OptimizerState, Weights
+from flspec.updates import Delta
 
 __all__ = ["Array", "ServerOptimizer"]
 

@@ -17,7 +17,8 @@ from flspec.aggregators import Aggregator
 from flspec.backend import Backend, drive_rounds, round_result
 from flspec.components import parse_component
 from flspec.data import open_data
-from flspec.server import ClientUpdate, finish_round
+from flspec.server import finish_round
+from flspec.updates import ClientUpdate
 
 
 class NumpyBackend(Backend):

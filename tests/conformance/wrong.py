@@ -6,13 +6,15 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from flspec.aggregators.fedadam import FedAdam
 from flspec.backend import Job
 from flspec.events import Event
 from flspec.plan import ClientTask, Plan
-from flspec.server_optimizers.adam import Adam
-from flspec.server_optimizers.base import Array
+from flspec.server_optimizers import ServerOptimizer
+from flspec.state import OptimizerState, Weights
+from flspec.updates import Delta
 from flspec_local import LocalBackend
 
 
@@ -80,9 +82,15 @@ class NextCohort(_Wrong):
         return self._plan.cohort(number % self._plan.num_rounds + 1)
 
 
-class _LateAdam(Adam):
-    def step(self, number: int, delta: Array, slots: dict[str, Array]) -> tuple[Array, dict[str, Array]]:  # type: ignore[override]
-        return super().step(number + 1, delta, slots)
+class _OneStepLate:
+    """A server optimizer that believes to be one update further than it is."""
+
+    def __init__(self, inner: ServerOptimizer) -> None:
+        self.initialize, self._inner = inner.initialize, inner
+
+    def apply(self, state: OptimizerState, weights: Weights, delta: Delta) -> tuple[OptimizerState, Weights]:
+        after, changed = self._inner.apply(replace(state, step=state.step + 1), weights, delta)
+        return replace(after, step=state.step + 1), changed
 
 
 class LateBiasCorrection(LocalBackend):
@@ -91,14 +99,10 @@ class LateBiasCorrection(LocalBackend):
     name = "late_bias_correction"
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        right = FedAdam.server_optimizer
-        FedAdam.server_optimizer = property(  # type: ignore[method-assign,assignment]
-            lambda self: _LateAdam(**right.fget(self).model_dump(exclude={"kind"}))  # type: ignore[attr-defined]
-        )
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            right = FedAdam.server_optimizer.fget
+            patch.setattr(FedAdam, "server_optimizer", property(lambda aggregator: _OneStepLate(right(aggregator))))
             yield from super().execute(plan, job)
-        finally:
-            FedAdam.server_optimizer = right  # type: ignore[method-assign]
 
 
 class FinalPartialBatchDropped(_Wrong):

@@ -11,8 +11,9 @@ import pytest
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
 from flspec.events import RoundFinished
-from flspec.server import ClientUpdate, finish_round, map_tensors, weighted_mean
+from flspec.server import finish_round
 from flspec.state import OptimizerState, ServerState
+from flspec.updates import ClientUpdate, weighted_mean
 
 ZERO = ServerState(0, {"w": np.zeros(3, np.float32)})
 
@@ -104,8 +105,3 @@ def test_a_round_changes_neither_the_state_nor_the_updates_it_was_given():
 @pytest.mark.parametrize(("weighting", "share"), [("examples", 17), ("uniform", 1)])
 def test_a_clients_planned_share_follows_the_weighting(weighting, share):
     assert FedAvg(weighting=weighting).client_weight(17) == share
-
-
-def test_map_tensors_pairs_tensors_by_name():
-    one, other = {"a": np.array([1.0]), "b": np.array([2.0])}, {"b": np.array([10.0]), "a": np.array([20.0])}
-    assert map_tensors(np.add, one, other) == {"a": [21.0], "b": [12.0]}
