@@ -37,11 +37,16 @@ class Evaluator:
     def __call__(self, weights: Weights) -> dict[str, dict[str, float]]:
         """Metrics by set of examples, then by name."""
         measured = classification_metrics(self._scorer.logits(weights, self._data.test), self._data.test.labels)
-        return {"test": {name: measured[name] for name in self._metrics}}
+        return {"test": {name: measured[name] for name in self._metrics if name in measured}}
 
 
 def classification_metrics(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> dict[str, float]:
-    """loss: mean of -log softmax(logits)[label]; accuracy: share whose largest logit, the first if tied, is right."""
+    """loss: mean of -log softmax(logits)[label]; accuracy: share whose largest logit, the first if tied, is right.
+
+    Neither is known of logits that are not finite.
+    """
+    if not np.isfinite(logits).all():
+        return {}
     scores = logits.astype(np.float64)
     shifted = scores - scores.max(axis=1, keepdims=True)
     log_sums = np.log(np.exp(shifted).sum(axis=1))

@@ -9,7 +9,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from flspec.errors import InputError, PlanViolation, RunError
+from flspec.errors import BackendError, InputError, PlanViolation, RunError
 from flspec.evaluation import Evaluator
 from flspec.events import Event, RoundEvaluated, RoundFinished, RunStarted, dump_event, parse_event
 from flspec.plan import Plan
@@ -31,7 +31,8 @@ class Recorder:
     def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
         """Follow a run to its end, giving each round's record as it is complete.
 
-        Raises PlanViolation when what ran is not what was planned, RunError when nothing is left to go on with.
+        Raises PlanViolation when what ran is not what was planned, BackendError when it ends too early, RunError when
+        nothing is left to go on with.
         """
         with (self._folder / "events.jsonl").open("a", encoding="utf-8") as log:
             for event in events:
@@ -44,6 +45,8 @@ class Recorder:
                     if evaluated:
                         _write(log, evaluated)
                     yield self._complete(event, evaluated)
+        if len(self.rounds) != self._plan.num_rounds:
+            raise BackendError(f"the backend ended after round {len(self.rounds)} of {self._plan.num_rounds}")
 
     def replay(self, events: Iterable[Event]) -> None:
         """Take the rounds of an earlier, interrupted execution as they were recorded."""

@@ -6,6 +6,7 @@ This folder is found like an installed package: it holds a dist-info with the en
 from __future__ import annotations
 
 import atexit
+import ctypes
 import mmap
 import os
 import signal
@@ -56,6 +57,7 @@ class FakeBackend(Backend):
         "raises_input_error",
         "raises_late",
         "raises_run_error",
+        "seizes",
         "sleeps",
     )
 
@@ -114,6 +116,9 @@ class FakeBackend(Backend):
 
     def _freezes(self) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _seizes(self) -> None:
+        ctypes.PyDLL(None).sleep(600)  # does not let go of the GIL
 
     def _chatty(self) -> None:
         print('{"event": "run_finished"}')

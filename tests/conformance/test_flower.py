@@ -1,0 +1,52 @@
+"""What is Flower's own: Ray, and clients that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import Certified, Engines
+from plans import compile_named
+
+from flspec.backend import Job
+from flspec.data import cache_folder
+from flspec.errors import FlspecError
+
+Get = Callable[[str, str], Certified]
+
+
+@pytest.mark.parametrize("name", ["mlp-momentum-fedavg", "cnn-sgd-fedadam"])
+def test_flower_on_ray_is_bit_identical_to_local(certified: Get, name: str) -> None:
+    case = certified(name, "flower")
+    assert case.verdict("flower").bitwise
+    assert case.result("flower").weights == case.result("local").weights
+    assert set(case.result("flower").backend.versions) >= {"flwr", "ray", "torch"}
+
+
+@pytest.mark.parametrize("backend", ["local", "flower:inprocess", "tff"])
+def test_two_runs_have_the_same_bits_whatever_the_number_of_workers(
+    engines: Engines, tmp_path: Path, backend: str
+) -> None:
+    from flspec.runner import execute_plan
+
+    plan = compile_named("cnn-momentum-fedavg", rounds=4)
+    results = []
+    for number, workers in enumerate((1, 2, 2)):
+        (tmp_path / str(number)).mkdir()
+        job = Job(tmp_path / str(number), workers=workers)
+        results.append(execute_plan(engines(backend), backend, plan, job))
+    assert len({result.weights.sha256 for result in results if result.weights}) == 1
+
+
+def test_a_client_that_fails_ends_the_run_with_its_reason(engines: Engines, tmp_path: Path) -> None:
+    plan = compile_named("softmax-sgd-fedavg", rounds=3)
+    store = cache_folder() / "data" / plan.settings["data"]["digest"]
+    hidden = store.with_name("hidden")
+    store.rename(hidden)
+    try:
+        with pytest.raises(FlspecError, match=r"a ClientApp could not start: .*the data of this plan are not in"):
+            list(engines("flower:inprocess").execute(plan, Job(tmp_path)))
+    finally:
+        hidden.rename(store)
+    assert list(engines("flower:inprocess").execute(plan, Job(tmp_path / "again")))

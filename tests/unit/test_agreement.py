@@ -1,0 +1,84 @@
+"""How far two executions are apart, in numbers worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flspec.agreement import compare_states
+from flspec.backend import initial_state, kept_state
+from flspec.plan import Plan
+from flspec.state import OptimizerState, ServerState, save_state
+
+STEP = 2.0**-23
+
+
+@pytest.fixture(scope="module")
+def plan(make_plan: Callable[..., Plan]) -> Plan:
+    return make_plan(rounds=2, aggregator={"kind": "fedavgm", "momentum": 0.5}, model={"kind": "softmax_regression"})
+
+
+def write(plan: Plan, folder: Path, bias: list[float], velocity: float = 0.0, step: int = 1) -> Path:
+    """Keeps two rounds' states whose first bias is as given and whose other weights do not move from zero."""
+    start = initial_state(plan)
+    for number, value in enumerate(bias, start=1):
+        weights = {name: weight.copy() for name, weight in start.weights.items()}
+        weights["output.bias"][0] = value
+        slots = {"momentum": {name: np.full_like(w, velocity) for name, w in start.weights.items()}}
+        path = kept_state(folder, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_state(path, ServerState(number, weights, OptimizerState(step, slots)), plan.digest)
+    return folder
+
+
+def test_equal_states_are_bitwise_equal(plan: Plan, tmp_path: Path) -> None:
+    agreement = compare_states(plan, write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "b", [1, 3]))
+    assert agreement.is_bitwise
+    assert agreement.max_abs_diff == agreement.max_rel_diff == 0.0
+    assert agreement.first_divergence is None
+
+
+def test_a_difference_is_measured_by_what_the_round_moved(plan: Plan, tmp_path: Path) -> None:
+    near = [1 + 8 * STEP, 3]
+    agreement = compare_states(plan, write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "b", near))
+    first, second = agreement.by_round
+    assert first.max_abs_diff == 8 * STEP
+    assert first.max_rel_diff == 8 * STEP  # the bias moved from 0 to 1
+    assert first.of_tolerance == pytest.approx(8 / (4 * 1 + 64 * 1))
+    assert second.max_abs_diff == 0.0
+    assert not agreement.is_bitwise
+    assert agreement.first_divergence is None
+
+
+def test_the_first_divergence_names_round_and_tensor(plan: Plan, tmp_path: Path) -> None:
+    far = [1, 3 + 400 * STEP]  # the tolerance is 4 * 3 + 64 * 2 = 140 steps
+    agreement = compare_states(plan, write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "b", far))
+    assert agreement.first_divergence is not None
+    assert agreement.first_divergence.round == 2
+    assert agreement.first_divergence.tensor == "output.bias"
+
+
+@pytest.mark.parametrize(
+    ("other", "tensor"), [({"velocity": 1e-3}, "optimizer/momentum/"), ({"step": 2}, "optimizer/step")]
+)
+def test_what_the_optimizer_remembers_counts_as_much(
+    plan: Plan, tmp_path: Path, other: dict[str, float], tensor: str
+) -> None:
+    ours = write(plan, tmp_path / "a", [1, 3])
+    agreement = compare_states(plan, ours, write(plan, tmp_path / "b", [1, 3], **other))  # type: ignore[arg-type]
+    assert agreement.max_abs_diff == 0.0
+    assert not agreement.is_bitwise
+    assert agreement.first_divergence is not None
+    assert agreement.first_divergence.tensor.startswith(tensor)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_a_divergence(plan: Plan, tmp_path: Path, value: float) -> None:
+    ours = write(plan, tmp_path / "a", [1, 3])
+    agreement = compare_states(plan, ours, write(plan, tmp_path / "b", [value, 3]))
+    assert agreement.first_divergence is not None
+    assert agreement.first_divergence.round == 1
+    assert agreement.model_dump_json()  # JSON has no word for infinity
