@@ -39,7 +39,8 @@ class Launched:
     def __init__(self, folder: Path, backend: str) -> None:
         self.folder, self.mark = folder / "run", secrets.token_hex(8)
         (folder / "spec.yaml").write_text(SPEC)
-        self.before = leftovers()
+        self.tokens: set[str] = set()  # of the workers that were seen
+        self.segments = shared_memory()
         command = ["run", str(folder / "spec.yaml"), "--backend", backend, "--out", str(self.folder)]
         with (folder / "output").open("wb") as output:
             self.process = subprocess.Popen(
@@ -56,7 +57,17 @@ class Launched:
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def wait_for_rounds(self) -> None:
-        wait_until(lambda: self._events().count("round_finished") >= 2, 120, f"no rounds: {self._events()}")
+        wait_until(lambda: self._events().count("round_finished") >= 2, 120, lambda: f"no rounds: {self._output()}")
+
+    def leftovers(self) -> list[str]:
+        """Temporary folders and shared memory of it that are still there."""
+        folders = [
+            Path(parent, f"flspec-{token}") for parent in ("/tmp", tempfile.gettempdir()) for token in self.tokens
+        ]
+        return [str(folder) for folder in folders if folder.exists()] + sorted(shared_memory() - self.segments)
+
+    def _output(self) -> str:
+        return (self.folder.parent / "output").read_text(errors="replace")[-2000:]
 
     def _events(self) -> str:
         path = self.folder / "events.jsonl"
@@ -64,26 +75,24 @@ class Launched:
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE
+            environment = process.environ()
+            if environment.get(MARK) != self.mark or process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            self.tokens |= {environment["FLSPEC_RUN"]} if "FLSPEC_RUN" in environment else set()
+            return True
         except psutil.Error:
             return False
 
 
-def leftovers() -> set[str]:
-    """What runs might leave in shared memory and among temporary files."""
-    folders = [Path("/dev/shm"), Path(tempfile.gettempdir())]
-    return {str(path) for folder in folders if folder.is_dir() for path in folder.iterdir() if _suspicious(path)}
+def shared_memory() -> set[str]:
+    return {str(path) for path in Path("/dev/shm").glob("*")}
 
 
-def _suspicious(path: Path) -> bool:
-    return path.parent.name == "shm" or path.name.startswith(("flspec-", "ray"))
-
-
-def wait_until(true: Callable[[], bool], seconds: float, otherwise: str) -> None:
+def wait_until(true: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
-            raise AssertionError(otherwise)
+            raise AssertionError(otherwise())
         time.sleep(0.1)
 
 
@@ -97,8 +106,8 @@ def launched(backend: str, engines: Engines, tmp_path: Path) -> Iterator[Launche
 
 
 def assert_nothing_left(run: Launched) -> None:
-    wait_until(lambda: not run.processes(), 10, f"still there: {[p.cmdline() for p in run.processes()]}")
-    assert leftovers() <= run.before
+    wait_until(lambda: not run.processes(), 10, lambda: f"still there: {run.processes()}")
+    wait_until(lambda: not run.leftovers(), 10, lambda: f"left behind: {run.leftovers()}")
 
 
 @every_engine
@@ -114,6 +123,7 @@ def test_killed_in_its_rounds(launched: Launched) -> None:
 def test_killed_at_a_random_moment(launched: Launched) -> None:
     moment = random.SystemRandom().uniform(0.5, 15.0)
     time.sleep(moment)
+    launched.processes()  # notes whose folders to look for
     launched.process.kill()
     launched.process.wait()
     print(f"killed after {moment:.2f} s")

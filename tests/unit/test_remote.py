@@ -406,6 +406,7 @@ def test_nothing_is_left_when_only_a_process_forked_from_flspec_lives(tmp_path: 
         flspec.kill()
         assert wait_until(lambda: leftovers(mark, started) == [forked])
         forked.kill()
+        forked.wait(timeout=3)
 
 
 def test_a_flspec_that_was_stopped_finds_its_worker_well(tmp_path: Path) -> None:
