@@ -19,7 +19,8 @@ _STEP = 2.0**-23  # one float32 step, relative
 _OF_VALUE, _OF_MOVEMENT = 4.0, 64.0
 
 TOLERANCE_RULE = (
-    "per tensor: 2^-23 * (4 * largest magnitude + 64 * largest movement of the round), in the reference's state"
+    "2^-23 * (4 * largest magnitude of the tensor + 64 * largest movement of any weight in the round), "
+    "by the reference; an optimizer's slots likewise"
 )
 
 
@@ -78,23 +79,34 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 def _compare_round(number: int, before: Tensors, ours: Tensors, theirs: Tensors) -> tuple[RoundAgreement, str]:
     """The distance of one round, and the tensor that uses up most of its tolerance."""
-    shares, differences, movements = {}, [0.0], [0.0]
+    differences = {name: _largest(value.astype(np.float64) - theirs[name]) for name, value in ours.items()}
+    movements: dict[str, float] = {}  # of all weights together, and of each slot of the optimizer
     for name, value in ours.items():
-        difference = _largest(value.astype(np.float64) - theirs[name])
         movement = _largest(value.astype(np.float64) - before[name])
-        tolerance = _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * movement)
-        shares[name] = _share(difference, tolerance)
-        if name.startswith("weights/"):
-            differences.append(difference)
-            movements.append(movement)
+        movements[_group(name)] = max(movement, movements.get(_group(name), 0.0))
+    shares = {
+        name: _share(difference, _tolerance(ours[name], movements[_group(name)]))
+        for name, difference in differences.items()
+    }
     worst = max(shares, key=lambda name: shares[name])
+    difference = max(value for name, value in differences.items() if _group(name) == "weights")
     entry = RoundAgreement(
         round=number,
-        max_abs_diff=max(differences),
-        max_rel_diff=_share(max(differences), max(movements)),
+        max_abs_diff=difference,
+        max_rel_diff=_share(difference, movements["weights"]),
         of_tolerance=shares[worst],
     )
     return entry, worst.removeprefix("weights/")
+
+
+def _tolerance(value: NDArray[np.float32], movement: float) -> float:
+    """TOLERANCE_RULE."""
+    return _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * movement)
+
+
+def _group(name: str) -> str:
+    """`weights`, or the slot of the optimizer that a tensor belongs to."""
+    return "weights" if name.startswith("weights/") else "/".join(name.split("/")[:2])
 
 
 def _tensors(state: ServerState) -> dict[str, NDArray[np.float32]]:

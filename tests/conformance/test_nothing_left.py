@@ -23,11 +23,11 @@ MARK = "FLSPEC_TEST_MARK"
 SPEC = """
 flspec: 1
 name: to-be-killed
-rounds: 100000
+rounds: 500
 dataset: {kind: digits}
 partition: {kind: iid, clients: 4}
 model: {kind: mlp, hidden: [16]}
-client: {steps: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}
+client: {steps: 300, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}
 evaluation: {every: 10}
 """
 every_engine = pytest.mark.parametrize("backend", ["flower", "tff"])

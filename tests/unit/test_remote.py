@@ -18,7 +18,7 @@ import pytest
 
 from flspec.backend import Job, find_backend
 from flspec.errors import BackendError, InputError, RunError
-from flspec.events import RunFinished, RunStarted
+from flspec.events import RunFinished, RunStarted, parse_event
 from flspec.plan import Plan
 from flspec.remote import Limits, Remote, open_backend
 
@@ -26,7 +26,6 @@ FAKES = Path(__file__).parent.parent / "fakes"
 MARK = "FLSPEC_TEST"  # everything that a test starts has it in its environment or its arguments
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-
 
 PLAN = Plan(
     {"evaluation": {"every": 1}, "weights": []},
@@ -358,39 +357,17 @@ def test_a_stopped_warden_is_not_waited_for(tmp_path: Path, mark: str, monkeypat
     assert leftovers(mark, first) == []
 
 
-PARENT = f"""
-import os, sys, time
-from pathlib import Path
-sys.path.insert(0, {str(FAKES)!r})
-from flspec.backend import Job
-from flspec.events import dump_event
-from flspec.plan import Plan
-from flspec.remote import Limits, open_backend
-
-selection, how, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-forks = how == "forks"
-limits = Limits(silence=2.5, heartbeat=2.5) if how == "impatient" else Limits()
-with open_backend(selection, limits) as backend:
-    for event in backend.execute(Plan.load(folder / "plan"), Job(folder)):
-        print(dump_event(event), flush=True)
-        if forks and os.fork() == 0:
-            os.closerange(0, 3)
-            time.sleep(600)
-        forks = False
-"""
-
-
 def start_flspec(selection: str, folder: Path, how: str = "") -> subprocess.Popen[bytes]:
+    """A process that executes the plan in `folder` and prints the events."""
     PLAN.save(folder / "plan")
-    command = [sys.executable, "-c", PARENT, selection, how, folder]
+    command = [sys.executable, FAKES / "fake_flspec.py", selection, how, folder]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_nothing_is_left_when_flspec_is_killed(tmp_path: Path, mark: str, number: signal.Signals) -> None:
     with start_flspec("fake:daemon_then_hangs", tmp_path) as flspec:
-        started = RunStarted.model_validate_json(flspec.stdout.readline())
-        assert [b'"round":1' in flspec.stdout.readline(), b'"round":2' in flspec.stdout.readline()] == [True, True]
+        started, _, _ = (parse_event(flspec.stdout.readline()) for _ in range(3))
         assert len(leftovers(mark, started)) == 6  # flspec, warden, worker, daemon, folder, segment
         os.killpg(flspec.pid, number)  # as a terminal does
         flspec.wait(timeout=3)
@@ -400,8 +377,7 @@ def test_nothing_is_left_when_flspec_is_killed(tmp_path: Path, mark: str, number
 
 def test_nothing_is_left_when_only_a_process_forked_from_flspec_lives(tmp_path: Path, mark: str) -> None:
     with start_flspec("fake:daemon_then_hangs", tmp_path, "forks") as flspec:
-        started = RunStarted.model_validate_json(flspec.stdout.readline())
-        assert [b'"round":1' in flspec.stdout.readline(), b'"round":2' in flspec.stdout.readline()] == [True, True]
+        started, _, _ = (parse_event(flspec.stdout.readline()) for _ in range(3))
         (forked,) = set(psutil.Process(flspec.pid).children()) - {psutil.Process(int(started.versions["pid"])).parent()}
         flspec.kill()
         assert wait_until(lambda: leftovers(mark, started) == [forked])

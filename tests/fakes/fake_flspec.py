@@ -1,0 +1,29 @@
+"""A flspec to be killed: `fake_flspec.py SELECTION HOW FOLDER` executes the plan in FOLDER and prints the events."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from flspec.backend import Job
+from flspec.events import dump_event
+from flspec.plan import Plan
+from flspec.remote import Limits, open_backend
+
+
+def main(selection: str, how: str, folder: Path) -> None:
+    limits = Limits(silence=2.5, heartbeat=2.5) if how == "impatient" else Limits()
+    forks = how == "forks"
+    with open_backend(selection, limits) as backend:
+        for event in backend.execute(Plan.load(folder / "plan"), Job(folder)):
+            print(dump_event(event), flush=True)
+            if forks and os.fork() == 0:
+                os.closerange(0, 3)
+                time.sleep(600)
+            forks = False
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
