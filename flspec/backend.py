@@ -23,6 +23,7 @@ from flspec.state import ServerState, load_state, save_state, state_file
 from flspec.updates import ClientUpdate
 
 __all__ = [
+    "CHECKPOINTS",
     "Backend",
     "Job",
     "RoundResult",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 GROUP = "flspec.backends"
+CHECKPOINTS = "checkpoints"  # folder, in a run's, of the states it keeps
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Job:
 
     folder: Path  # absolute; the only place the backend may write to
     start: Path | None = None  # a kept state to go on from, instead of the plan's start
-    follow: Path | None = None  # lockstep: a folder of kept states; round r starts from the one after round r - 1
+    follow: Path | None = None  # lockstep: another run's folder; round r starts from its state after round r - 1
     keep: Literal["planned", "all"] = "planned"  # rounds whose state is written to the folder
     workers: int = 0  # clients trained at once; 0 leaves it to the backend
 
@@ -102,7 +104,7 @@ def drive_rounds(
     yield RunStarted(versions=dict(versions))
     for number in range(state.round + 1, plan.num_rounds + 1):
         if job.follow and number > 1:
-            state = load_state(state_file(job.follow, number - 1), plan.digest)
+            state = load_state(kept_state(job.follow, number - 1), plan.digest)
         result = run_round(number, state)
         state, kept = result.state, None
         if not all(np.isfinite(weight).all() for weight in state.weights.values()):
@@ -137,7 +139,7 @@ def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds
 
 def kept_state(folder: Path, round_number: int) -> Path:
     """Where a run in `folder` keeps its state after a round."""
-    return state_file(folder / "states", round_number)
+    return state_file(folder / CHECKPOINTS, round_number)
 
 
 def initial_state(plan: Plan) -> ServerState:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from flspec.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states
-from flspec.backend import Backend, Job, kept_state
+from flspec.backend import CHECKPOINTS, Backend, Job
 from flspec.components import Document
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.plan import Plan
@@ -164,7 +164,7 @@ class _Session:
 
     def forget_states(self) -> None:
         """States of every round are large and have served; each run keeps its last weights."""
-        for folder in self.folder.glob("**/states"):
+        for folder in self.folder.glob(f"**/{CHECKPOINTS}"):
             shutil.rmtree(folder, ignore_errors=True)
         for folder in self.folder.glob("*/lockstep"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -183,8 +183,7 @@ class _Session:
     def _run_in_lockstep(self, engine: Backend, name: str) -> Agreement:
         folder = self._home(name) / "lockstep"
         folder.mkdir(parents=True)
-        follow = kept_state(self._home(self.reference), 0).parent
-        job = Job(folder, follow=follow, keep="all", workers=self.workers)
+        job = Job(folder, follow=self._home(self.reference), keep="all", workers=self.workers)
         recorder = Recorder(self.plan, folder, evaluator=None)
         with closing(engine.execute(self.plan, job)) as events:
             for record in recorder.record(events):

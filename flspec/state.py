@@ -70,7 +70,7 @@ def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
     """Read a state back; raises InputError if it is damaged or belongs to another plan."""
     tensors, header = _load(path)
     if "round" not in header:
-        raise InputError(f"{path} holds a model alone, not the state of a run; name one below a run's states/")
+        raise InputError(f"{path} holds a model alone, not the state of a run; name one of a run's checkpoints")
     if plan_digest is not None and header.get("plan_digest") != plan_digest:
         raise InputError(
             f"{path} belongs to plan {str(header.get('plan_digest'))[:12]}, not {plan_digest[:12]}; "

@@ -42,7 +42,7 @@ def stop_after(number: int) -> Callable[[RoundRecord], None]:
 def test_a_run_folder_holds_what_it_promises(plan: Plan, tmp_path: Path) -> None:
     result = run(plan, out=tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"spec.yaml", "plan", "events.jsonl", "result.json", "weights.safetensors", "states"}
+    assert names == {"spec.yaml", "plan", "events.jsonl", "result.json", "weights.safetensors", "checkpoints"}
     assert load_result(tmp_path / "run") == result
     assert Plan.load(tmp_path / "run" / "plan").digest == plan.digest == result.plan_digest
 
@@ -129,7 +129,7 @@ def test_an_event_that_was_not_written_to_its_end_is_passed_over(plan: Plan, tmp
 
 def test_old_states_are_not_kept(make_plan: MakePlan, tmp_path: Path) -> None:
     run(make_plan(rounds=9), out=tmp_path / "run")
-    assert len(list((tmp_path / "run" / "states").iterdir())) == 2
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -229,7 +229,7 @@ def test_the_driver_starts_each_round_from_the_run_it_follows(make_plan: MakePla
         nonsense = {name: weight + 1 for name, weight in state.weights.items()}
         return RoundResult(ServerState(number, nonsense, state.optimizer), (), 0, {}, {}, {})
 
-    list(drive_rounds(plan, Job(tmp_path / "mine", follow=kept_state(tmp_path / "followed", 0).parent), {}, run_round))
+    list(drive_rounds(plan, Job(tmp_path / "mine", follow=tmp_path / "followed"), {}, run_round))
     for number, start in enumerate(starts):
         expected = plan.weights if number == 0 else load_state(kept_state(tmp_path / "followed", number)).weights
         assert all(np.array_equal(start.weights[name], expected[name]) for name in expected)

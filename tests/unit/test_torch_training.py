@@ -11,12 +11,12 @@ import oracle
 import pytest
 import torch
 
-from flspec.backend import Job, initial_state
+from flspec.backend import Job, initial_state, kept_state
 from flspec.client_optimizers.sgd import Sgd
 from flspec.data import Split, open_data
 from flspec.events import RoundFinished
 from flspec.layers import AveragePool, Conv, MaxPool, chain
-from flspec.state import load_state, state_file
+from flspec.state import load_state
 from flspec_local import LocalBackend
 from flspec_torch import unsupported_training
 from flspec_torch.model import build_forward, to_tensors
@@ -153,7 +153,7 @@ def test_the_local_backend_follows_the_oracle_in_lockstep(make_plan, tmp_path, a
     )
     events = list(LocalBackend().execute(plan, Job(tmp_path, keep="all", workers=2)))
     rounds = [event for event in events if isinstance(event, RoundFinished)]
-    states = [load_state(state_file(tmp_path / "states", number), plan.digest) for number in range(1, 5)]
+    states = [load_state(kept_state(tmp_path, number), plan.digest) for number in range(1, 5)]
     expected = oracle.execute_dense(plan, starts=[initial_state(plan), *states])
     for event, state, round_expected in zip(rounds, states, expected, strict=True):
         for name, weight in state.weights.items():
@@ -179,7 +179,7 @@ def test_the_same_plan_gives_the_same_bits_with_one_worker_and_with_many(make_pl
     contents = set()
     for workers in (1, 2, 8):
         list(LocalBackend().execute(plan, Job(tmp_path / str(workers), workers=workers)))
-        contents.add(state_file(tmp_path / str(workers) / "states", 2).read_bytes())
+        contents.add(kept_state(tmp_path / str(workers), 2).read_bytes())
     assert len(contents) == 1
 
 
