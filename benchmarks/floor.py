@@ -73,6 +73,8 @@ def _module(plan: Plan) -> nn.Sequential:
                 modules.append(nn.Conv2d(features, layer.channels, layer.kernel_size, padding=layer.padding))
             case MaxPool():
                 modules.append(nn.MaxPool2d(layer.size))
-            case Activation():
+            case Activation(function="relu"):
                 modules.append(nn.ReLU())
+            case _:
+                raise ValueError(f"the floor has no {layer!r}")
     return nn.Sequential(*modules)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from flspec.aggregators import Aggregator
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
-from flspec.backend import Aggregator
 from flspec.compiler import compile
 from flspec.loading import parse_spec
 from flspec.plan import Plan

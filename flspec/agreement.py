@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,22 @@ from numpy.typing import NDArray
 from flspec.backend import initial_state, kept_state
 from flspec.components import Document
 from flspec.plan import Plan
+from flspec.randomness import Stream
 from flspec.state import ServerState, load_state
 
-__all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "RoundAgreement", "compare_states"]
+__all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "RoundAgreement", "compare_states", "nudge"]
 
 _STEP = 2.0**-23  # one float32 step, relative
-_OF_VALUE, _OF_MOVEMENT = 4.0, 64.0
+_OF_VALUE, _OF_MOVEMENT, _OF_SENSITIVITY = 4.0, 64.0, 4.0
+_LARGE = 1e-2  # of a round's movement: rounding does not do that, and what could hide it shows too little
 
 TOLERANCE_RULE = (
-    "2^-23 * (4 * largest magnitude of the tensor + 64 * largest movement of any weight in the round), "
-    "by the reference; an optimizer's slots likewise"
+    "a tensor's: 2^-23 * (4 * its largest magnitude + 64 * the largest movement of any weight in the round); in rounds "
+    "beyond that, if larger, 4 * the most that it moves when the reference runs the round 8 times from weights off by "
+    "what rounding adds in as many steps; an optimizer's slots likewise"
 )
+
+Tensors = Mapping[str, NDArray[np.generic]]
 
 
 class RoundAgreement(Document):
@@ -31,6 +37,7 @@ class RoundAgreement(Document):
     max_abs_diff: float
     max_rel_diff: float  # the same, divided by the largest movement of any weight in that round
     of_tolerance: float  # largest share of its tolerance that any tensor of the server state uses up
+    resolution: float  # the largest tolerance of any weight, divided by that movement: what could be hidden
 
 
 class Divergence(Document):
@@ -47,22 +54,37 @@ class Agreement(Document):
     max_rel_diff: float
     by_round: tuple[RoundAgreement, ...]
     first_divergence: Divergence | None
+    bitwise: bool  # every tensor of every round's server state is the reference's to the last bit
 
     @property
-    def is_bitwise(self) -> bool:
-        """Whether every round's state is the reference's to the last bit."""
-        return all(entry.max_abs_diff == 0.0 and entry.of_tolerance == 0.0 for entry in self.by_round)
+    def is_coarse(self) -> bool:
+        """Whether no round could have shown a deviation of a hundredth of its movement."""
+        return min(entry.resolution for entry in self.by_round) > _LARGE
+
+    @property
+    def beyond(self) -> list[int]:
+        """The rounds that are further apart than their tolerance."""
+        return [entry.round for entry in self.by_round if entry.of_tolerance > 1.0]
 
 
-def compare_states(plan: Plan, reference: Path, other: Path) -> Agreement:
-    """Compare the states that two executions kept of every round of `plan`, in their folders."""
+def compare_states(
+    plan: Plan, reference: Path, other: Path, nudged: Mapping[int, Sequence[ServerState]] | None = None
+) -> Agreement:
+    """Compare the states that two executions kept of every round of `plan`, in their folders.
+
+    `nudged` are, for some rounds, the states after them when the reference starts them from a `nudge`.
+    Raises InputError if a state is missing or damaged.
+    """
     entries: list[RoundAgreement] = []
     first: Divergence | None = None
+    bitwise = True
     before = _tensors(initial_state(plan))
     for number in range(1, plan.num_rounds + 1):
         ours, theirs = (_tensors(load_state(kept_state(f, number), plan.digest)) for f in (reference, other))
-        entry, worst = _compare_round(number, before, ours, theirs)
+        others = [_tensors(state) for state in (nudged or {}).get(number, ())]
+        entry, worst = _compare_round(number, before, ours, theirs, others)
         entries.append(entry)
+        bitwise = bitwise and _form(ours) == _form(theirs) and all(_same(ours[name], theirs[name]) for name in ours)
         if first is None and entry.of_tolerance > 1.0:
             first = Divergence(round=number, tensor=worst)
         before = ours
@@ -71,37 +93,57 @@ def compare_states(plan: Plan, reference: Path, other: Path) -> Agreement:
         max_rel_diff=max(entry.max_rel_diff for entry in entries),
         by_round=tuple(entries),
         first_divergence=first,
+        bitwise=bitwise,
     )
 
 
-Tensors = Mapping[str, NDArray[np.float32]]
+def nudge(state: ServerState, steps: int, number: int) -> ServerState:
+    """The state with every weight off by sqrt(`steps`) float32 steps, up or down by chance; `number` names the draw.
+
+    That is what rounding adds up to, as a random walk, in as many steps of training.
+    """
+    stream = Stream(number, "nudge", state.round)
+    weights = {}
+    for name, weight in state.weights.items():
+        signs = 1.0 - 2.0 * (stream.child(name).words(weight.size).reshape(weight.shape) & np.uint64(1))
+        # What is exactly zero stays so: rounding does not move it, and it may decide a tie that no engine breaks.
+        step = np.where(weight == 0.0, 0.0, np.spacing(np.abs(weight)).astype(np.float64))
+        offset = signs * math.sqrt(steps) * step
+        weights[name] = (weight + offset).astype(np.float32)
+    return ServerState(state.round, weights, state.optimizer)
 
 
-def _compare_round(number: int, before: Tensors, ours: Tensors, theirs: Tensors) -> tuple[RoundAgreement, str]:
+def _compare_round(
+    number: int, before: Tensors, ours: Tensors, theirs: Tensors, nudged: Sequence[Tensors]
+) -> tuple[RoundAgreement, str]:
     """The distance of one round, and the tensor that uses up most of its tolerance."""
-    differences = {name: _largest(value.astype(np.float64) - theirs[name]) for name, value in ours.items()}
+    if odd := _form(ours) ^ _form(theirs):  # missing, too many, or of another shape: no number describes that
+        most = float(np.finfo(np.float64).max)
+        entry = RoundAgreement(round=number, max_abs_diff=most, max_rel_diff=most, of_tolerance=most, resolution=0.0)
+        return entry, sorted(name for name, _, _ in odd)[0].removeprefix("weights/")
+    differences = {name: _distance(value, theirs[name]) for name, value in ours.items()}
     movements: dict[str, float] = {}  # of all weights together, and of each slot of the optimizer
     for name, value in ours.items():
-        movement = _largest(value.astype(np.float64) - before[name])
-        movements[_group(name)] = max(movement, movements.get(_group(name), 0.0))
-    shares = {
-        name: _share(difference, _tolerance(ours[name], movements[_group(name)]))
-        for name, difference in differences.items()
+        movements[_group(name)] = max(_distance(value, before[name]), movements.get(_group(name), 0.0))
+    tolerances = {
+        name: max(
+            0.0,
+            _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * movements[_group(name)]),
+            *(_OF_SENSITIVITY * _distance(value, other[name]) for other in nudged),
+        )
+        for name, value in ours.items()
     }
+    shares = {name: _share(difference, tolerances[name]) for name, difference in differences.items()}
     worst = max(shares, key=lambda name: shares[name])
-    difference = max(value for name, value in differences.items() if _group(name) == "weights")
+    weights = [name for name in ours if _group(name) == "weights"]
     entry = RoundAgreement(
         round=number,
-        max_abs_diff=difference,
-        max_rel_diff=_share(difference, movements["weights"]),
+        max_abs_diff=max(differences[name] for name in weights),
+        max_rel_diff=_share(max(differences[name] for name in weights), movements["weights"]),
         of_tolerance=shares[worst],
+        resolution=_share(max(tolerances[name] for name in weights), movements["weights"]),
     )
     return entry, worst.removeprefix("weights/")
-
-
-def _tolerance(value: NDArray[np.float32], movement: float) -> float:
-    """TOLERANCE_RULE."""
-    return _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * movement)
 
 
 def _group(name: str) -> str:
@@ -109,23 +151,35 @@ def _group(name: str) -> str:
     return "weights" if name.startswith("weights/") else "/".join(name.split("/")[:2])
 
 
-def _tensors(state: ServerState) -> dict[str, NDArray[np.float32]]:
-    """All that a state holds, by name; the optimizer's slots count as much as the weights."""
+def _tensors(state: ServerState) -> dict[str, NDArray[np.generic]]:
+    """All that a state holds, by name; what the optimizer remembers counts as much as the weights."""
     return dict(_named(state))
 
 
-def _named(state: ServerState) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _named(state: ServerState) -> Iterator[tuple[str, NDArray[np.generic]]]:
     for name, value in state.weights.items():
         yield f"weights/{name}", value
     for slot, values in state.optimizer.slots.items():
         for name, value in values.items():
             yield f"optimizer/{slot}/{name}", value
-    yield "optimizer/step", np.array(state.optimizer.step, np.float32)
+    yield "optimizer/step", np.array(state.optimizer.step, np.int64)
 
 
-def _largest(values: NDArray[np.floating]) -> float:
+def _form(tensors: Tensors) -> set[tuple[str, str, tuple[int, ...]]]:
+    return {(name, value.dtype.str, value.shape) for name, value in tensors.items()}
+
+
+def _same(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> bool:
+    return ours.tobytes() == theirs.tobytes()
+
+
+def _distance(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
+    return 0.0 if _same(ours, theirs) else _largest(ours.astype(np.float64) - theirs.astype(np.float64))
+
+
+def _largest(values: NDArray[np.generic]) -> float:
     """The largest magnitude; one that is not finite counts as larger than any."""
-    largest = float(np.max(np.abs(values), initial=0.0))
+    largest = float(np.max(np.abs(values.astype(np.float64)), initial=0.0))
     return largest if np.isfinite(largest) else float(np.finfo(np.float64).max)
 
 

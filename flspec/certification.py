@@ -7,34 +7,44 @@ snowballs; in lockstep they agree to the float floor, and a real difference stan
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flspec.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states
-from flspec.backend import CHECKPOINTS, Backend, Job
+from flspec.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states, nudge
+from flspec.backend import CHECKPOINTS, Backend, Job, find_backend, initial_state, kept_state
 from flspec.components import Document
 from flspec.errors import FlspecError, InputError, PlanViolation
+from flspec.events import RoundFinished
 from flspec.plan import Plan
 from flspec.recording import Recorder
 from flspec.remote import Limits, open_backend
-from flspec.result import Result, RoundRecord
-from flspec.runner import Experiment, execute_plan, new_folder, plan_of, refuse_unsupported
-from flspec.state import write_atomically
+from flspec.result import Result, RoundRecord, load_result
+from flspec.runner import Experiment, execute_plan, new_folder, plan_of, prepared_folder, refuse_unsupported
+from flspec.state import ServerState, load_state, save_state, write_atomically
 
 __all__ = ["BackendVerdict", "Certificate", "Phase", "certify", "load_certificate"]
 
+Verdict = Literal["equivalent", "different", "inconclusive", "refused", "failed"]
 Phase = Literal["free-running", "lockstep"]
 CertifyWatch = Callable[[str, Phase, RoundRecord], None]
+
+_LOCKSTEP, _SENSITIVITY = "lockstep", "sensitivity"  # folders in a backend's, while they are needed
+_NUDGES = 8  # draws of rounding by which the reference's sensitivity to it is measured
+_COARSE_REASON = (
+    "within rounding, but rounding alone moves every round by more than a hundredth of what it learns, so little is "
+    "shown; certify with fewer steps a round"
+)
 
 
 class BackendVerdict(Document):
     """What became of one backend."""
 
-    verdict: Literal["equivalent", "different", "refused", "failed"]
+    verdict: Verdict
     lockstep: Agreement | None = None
     free_running: Agreement | None = None
     first_divergence: Divergence | None = None  # in lockstep
@@ -79,16 +89,17 @@ def certify(
     plan = plan_of(experiment, data)
     names = list(dict.fromkeys(backends))
     if len(names) < 2:
-        raise InputError(f"backends: at least two are needed to compare, got {', '.join(names) or 'none'}")
+        raise InputError(f"backends: two different ones are needed to compare, got {', '.join(names) or 'none'}")
+    for name in set(names) - set(engines or {}):
+        find_backend(name)  # a name that nobody knows is a mistake, not a refusal
     folder = Path(out).absolute() if out else new_folder(Path("certificates"), str(plan.spec["name"]))
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"out: {folder} is not empty; choose another folder")
     session = _Session(plan, names[0], folder, workers, watch, _Opener(engines or {}, limits or Limits()))
-    try:
-        session.run_reference()
-        verdicts = {name: session.judge(name) for name in names[1:]}
-    finally:
-        session.forget_states()
+    with prepared_folder(folder, experiment, plan):
+        try:
+            session.run_reference()
+            verdicts = {name: session.judge(name) for name in names[1:]}
+        finally:
+            session.forget_states()
     certificate = Certificate(
         name=plan.spec["name"],
         plan_digest=plan.digest,
@@ -138,36 +149,47 @@ class _Session:
 
     def judge(self, name: str) -> BackendVerdict:
         """Execute the plan on one backend, freely and then in lockstep, and compare both with the reference."""
-        try:
-            with self.open(name) as engine:
-                if problems := engine.unsupported(self.plan):
-                    return BackendVerdict(verdict="refused", reason="; ".join(problems))
-                self._run_freely(engine, name)
-                free = compare_states(self.plan, self._home(self.reference), self._home(name))
-                # Where every state is the reference's already, every round did start from the reference's.
-                lockstep = free if free.is_bitwise else self._run_in_lockstep(engine, name)
-        except PlanViolation as error:
-            divergence = Divergence(round=error.round, tensor=None)
-            return BackendVerdict(verdict="different", reason=str(error), first_divergence=divergence)
-        except InputError as error:
-            return BackendVerdict(verdict="refused", reason=str(error))
-        except FlspecError as error:
-            return BackendVerdict(verdict="failed", reason=str(error))
-        return BackendVerdict(
-            verdict="different" if lockstep.first_divergence else "equivalent",
-            lockstep=lockstep,
-            free_running=free,
-            first_divergence=lockstep.first_divergence,
-            reason=_describe(lockstep.first_divergence),
-            bitwise=free.is_bitwise,
-        )
+        with ExitStack() as stack:
+            try:
+                engine = stack.enter_context(self.open(name))
+                refuse_unsupported(engine, name, self.plan)
+            except InputError as error:
+                return BackendVerdict(verdict="refused", reason="; ".join(str(error).splitlines()))
+            try:
+                return self._compare(engine, name)
+            except PlanViolation as error:
+                divergence = Divergence(round=error.round, tensor=None)
+                return BackendVerdict(verdict="different", reason=str(error), first_divergence=divergence)
+            except Exception as error:  # whatever somebody's engine raises, the other backends are still judged
+                reason = str(error) if isinstance(error, FlspecError) else repr(error)
+                return BackendVerdict(verdict="failed", reason=reason)
 
     def forget_states(self) -> None:
         """States of every round are large and have served; each run keeps its last weights."""
-        for folder in self.folder.glob(f"**/{CHECKPOINTS}"):
-            shutil.rmtree(folder, ignore_errors=True)
-        for folder in self.folder.glob("*/lockstep"):
-            shutil.rmtree(folder, ignore_errors=True)
+        for pattern in (f"**/{CHECKPOINTS}", f"*/{_LOCKSTEP}", f"*/{_SENSITIVITY}"):
+            for folder in list(self.folder.glob(pattern)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _compare(self, engine: Backend, name: str) -> BackendVerdict:
+        rounds = self._run_freely(engine, name).rounds
+        free = compare_states(self.plan, self._home(self.reference), self._home(name))
+        lockstep = free
+        if not free.bitwise:  # else every round did start from the reference's state
+            rounds = self._run_in_lockstep(engine, name)
+            folders = self._home(self.reference), self._home(name) / _LOCKSTEP
+            lockstep = compare_states(self.plan, *folders)
+            if lockstep.beyond:  # is that the backend, or would rounding alone do as much in these rounds?
+                lockstep = compare_states(self.plan, *folders, self._nudge(lockstep.beyond))
+        divergence = _earliest(lockstep.first_divergence, self._metrics_diverge(rounds))
+        verdict, reason = _verdict(lockstep, divergence)
+        return BackendVerdict(
+            verdict=verdict,
+            lockstep=lockstep,
+            free_running=free,
+            first_divergence=divergence,
+            reason=reason,
+            bitwise=free.bitwise,
+        )
 
     def _run_freely(self, engine: Backend, name: str) -> Result:
         home = self._home(name)
@@ -180,15 +202,51 @@ class _Session:
             watch=lambda record: self._tell(name, "free-running", record),
         )
 
-    def _run_in_lockstep(self, engine: Backend, name: str) -> Agreement:
-        folder = self._home(name) / "lockstep"
-        folder.mkdir(parents=True)
-        job = Job(folder, follow=self._home(self.reference), keep="all", workers=self.workers)
-        recorder = Recorder(self.plan, folder, evaluator=None)
+    def _run_in_lockstep(self, engine: Backend, name: str) -> tuple[RoundRecord, ...]:
+        job = Job(self._home(name) / _LOCKSTEP, follow=self._home(self.reference), keep="all", workers=self.workers)
+        return self._record(engine, job, lambda record: self._tell(name, "lockstep", record))
+
+    def _nudge(self, rounds: Sequence[int]) -> dict[int, list[ServerState]]:
+        """The states after these rounds when the reference starts them from weights off by what rounding adds."""
+        with self.open(self.reference) as engine:
+            return {number: [self._run_nudged(engine, number, draw) for draw in range(_NUDGES)] for number in rounds}
+
+    def _run_nudged(self, engine: Backend, number: int, draw: int) -> ServerState:
+        folder = self._home(self.reference) / _SENSITIVITY / f"{number}-{draw}"
+        if not (after := kept_state(folder, number)).exists():
+            before = self._state_before(number)
+            steps = max(len(task.batches) for task in self.plan.cohort(number))
+            start = kept_state(folder / "start", number - 1)
+            start.parent.mkdir(parents=True, exist_ok=True)
+            save_state(start, nudge(before, steps, draw), self.plan.digest)
+            with closing(
+                engine.execute(self.plan, Job(folder, start=start, keep="all", workers=self.workers))
+            ) as events:
+                next(event for event in events if isinstance(event, RoundFinished))
+        return load_state(after, self.plan.digest)
+
+    def _state_before(self, number: int) -> ServerState:
+        if number == 1:
+            return initial_state(self.plan)
+        return load_state(kept_state(self._home(self.reference), number - 1), self.plan.digest)
+
+    def _record(self, engine: Backend, job: Job, watch: Callable[[RoundRecord], None]) -> tuple[RoundRecord, ...]:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        recorder = Recorder(self.plan, job.folder, evaluator=None, keeps_all=True)
         with closing(engine.execute(self.plan, job)) as events:
             for record in recorder.record(events):
-                self._tell(name, "lockstep", record)
-        return compare_states(self.plan, self._home(self.reference), folder)
+                watch(record)
+        return tuple(recorder.rounds)
+
+    def _metrics_diverge(self, rounds: Sequence[RoundRecord]) -> Divergence | None:
+        """Where what a backend measured in training is not what the reference measured from the same weights."""
+        for ours, theirs in zip(load_result(self._home(self.reference)).rounds, rounds, strict=True):
+            for metric, value in ours.train.items():
+                # A thousandth, and two examples that may fall on the other side of a tie.
+                tolerance = 1e-3 * abs(value) + 2 / ours.num_examples
+                if not abs(theirs.train.get(metric, math.inf) - value) <= tolerance:
+                    return Divergence(round=ours.round, tensor=f"train {metric}")
+        return None
 
     def _tell(self, name: str, phase: Phase, record: RoundRecord) -> None:
         if self.watch:
@@ -198,7 +256,14 @@ class _Session:
         return self.folder / name.replace(":", "-")
 
 
-def _describe(divergence: Divergence | None) -> str | None:
+def _earliest(*divergences: Divergence | None) -> Divergence | None:
+    return min((d for d in divergences if d), key=lambda divergence: divergence.round, default=None)
+
+
+def _verdict(lockstep: Agreement, divergence: Divergence | None) -> tuple[Verdict, str | None]:
+    """What an agreement shows, and the words for it."""
     if divergence is None:
-        return None
-    return f"beyond rounding from round {divergence.round} on, first in {divergence.tensor}"
+        coarse = not lockstep.bitwise and lockstep.is_coarse
+        return ("inconclusive", _COARSE_REASON) if coarse else ("equivalent", None)
+    where = f"beyond rounding first in round {divergence.round}, in {divergence.tensor}"
+    return "different", where

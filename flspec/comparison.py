@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flspec.errors import InputError
-from flspec.result import Result, load_result
-from flspec.state import load_weights
+from flspec.result import Result, WeightsFile, load_result
+from flspec.state import load_weights, read_regular
 
 __all__ = ["ComparedRun", "Comparison", "compare"]
 
@@ -92,12 +94,23 @@ def _hold_against(first_folder: Path, first: Result, folder: Path, result: Resul
     same_weights, difference = None, None
     if first.weights and result.weights:
         same_weights = first.weights.sha256 == result.weights.sha256
-        difference = _largest_difference(first_folder / first.weights.path, folder / result.weights.path)
+        difference = _largest_difference(_weights(first_folder, first.weights), _weights(folder, result.weights))
     return ComparedRun(folder, result, first.plan_digest == result.plan_digest, same_weights, difference)
 
 
-def _largest_difference(first: Path, second: Path) -> float | None:
-    ours, theirs = load_weights(first), load_weights(second)
+def _weights(folder: Path, stated: WeightsFile) -> Mapping[str, NDArray[np.float32]]:
+    """A run's final weights; they must lie in its folder and be what its result says they are."""
+    if Path(stated.path).name != stated.path:
+        raise InputError(f"{folder}: its result names weights outside of it, {stated.path!r}")
+    path = folder / stated.path
+    if hashlib.sha256(read_regular(path)).hexdigest() != stated.sha256:
+        raise InputError(f"{path} does not have the SHA-256 that its result states; was it changed?")
+    return load_weights(path)
+
+
+def _largest_difference(
+    ours: Mapping[str, NDArray[np.float32]], theirs: Mapping[str, NDArray[np.float32]]
+) -> float | None:
     if {name: value.shape for name, value in ours.items()} != {name: value.shape for name, value in theirs.items()}:
         return None
     return max(float(np.max(np.abs(ours[name].astype(np.float64) - theirs[name]), initial=0.0)) for name in ours)

@@ -10,18 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.data import store_data
-from flspec.errors import InputError
-from flspec.layers import Layer, Shape, count_parameters, initial_weights
+from flspec.components import source_digests
+from flspec.data import Data, store_data
+from flspec.errors import InputError, Problem, SpecError
+from flspec.layers import Layer, count_parameters, initial_weights, trace
 from flspec.partitioners import Partitioner
 from flspec.plan import ClientTask, Plan
 from flspec.randomness import Stream
+from flspec.samplers import Sampler
 from flspec.spec import ClientWork, Spec
 
 __all__ = ["compile", "data_root"]
 
-_MOST_INDICES = 2**31  # of batches in one plan: 8 GiB
-_MOST_PARAMETERS = 2**31  # likewise
+_MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan: some gigabytes while it is compiled
+_MOST_PARAMETERS = 2**31  # 8 GiB
 
 
 def compile(spec: Spec, data: Path | None = None) -> Plan:
@@ -30,12 +32,14 @@ def compile(spec: Spec, data: Path | None = None) -> Plan:
     `data` is the folder below which data sets are found; see `data_root`. The examples are put into the store,
     where every backend's process finds them. Raises InputError when the spec cannot be carried out.
     """
+    if contradictions := spec.contradictions():
+        raise SpecError([Problem(message, ".".join(path)) for path, message in contradictions])
     root = Stream(spec.seed)
     examples = spec.dataset.load(data or data_root(), root.child("dataset"))
     holdings = spec.partition.split(examples.train.labels, examples.num_classes, root.child("partition"))
     _check_partition(spec.partition, holdings, len(examples.train))
     layers = spec.model.layers(examples.input_shape, examples.num_classes)
-    _check_model(layers, examples.input_shape)
+    _check_model(layers, examples)
     rounds = [
         [
             ClientTask(
@@ -43,11 +47,18 @@ def compile(spec: Spec, data: Path | None = None) -> Plan:
                 weight=spec.aggregator.client_weight(len(holdings[client])),
                 batches=tuple(_batches(spec.client, holdings[client], root.child("batches", number, int(client)))),
             )
-            for client in spec.cohort.cohort(len(holdings), root.child("cohort", number))
+            for client in _cohort(spec.cohort, len(holdings), root.child("cohort", number))
         ]
         for number in _bounded_rounds(spec, holdings)
     ]
     store_data(examples)
+    # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
+    acting = {
+        "client.optimizer": spec.client.optimizer,
+        "aggregator": spec.aggregator,
+        "aggregator.server_optimizer": spec.aggregator.server_optimizer,
+    }
+    code = source_digests(acting)
     return Plan.build(
         settings={
             "data": examples.describe(),
@@ -57,7 +68,8 @@ def compile(spec: Spec, data: Path | None = None) -> Plan:
             "aggregator": spec.aggregator.model_dump(mode="json"),
             # In one order, since the order in which metrics are named changes nothing.
             "evaluation": {"every": spec.evaluation.every, "metrics": sorted(spec.evaluation.metrics)},
-        },
+        }
+        | ({"code": code} if code else {}),
         weights=initial_weights(layers, examples.input_shape, root.child("weights")),
         clients=holdings,
         rounds=rounds,
@@ -84,14 +96,16 @@ def _batches(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> Itera
 
 def _bounded_rounds(spec: Spec, holdings: list[NDArray[np.int64]]) -> range:
     """The round numbers, unless their batches would not fit."""
-    largest = max(map(len, holdings))
-    work = spec.client
-    a_client = largest * work.epochs if work.epochs else (work.steps or 0) * min(work.batch_size, largest)
-    cohort = len(spec.cohort.cohort(len(holdings), Stream(spec.seed, "size")))
-    if spec.rounds * cohort * a_client > _MOST_INDICES:
+    work, largest = spec.client, max(map(len, holdings))
+    steps = work.steps if work.steps is not None else (work.epochs or 1) * -(-largest // work.batch_size)
+    cohort = len(_cohort(spec.cohort, len(holdings), Stream(spec.seed, "size")))
+    num_batches = spec.rounds * cohort * steps
+    num_indices = num_batches * min(work.batch_size, largest)
+    if num_batches > _MOST_BATCHES or num_indices > _MOST_INDICES:
         raise InputError(
-            f"rounds: {spec.rounds:,} rounds of {cohort:,} clients of up to {a_client:,} examples are more than the "
-            f"{_MOST_INDICES:,} that a plan holds; lower rounds, cohort.size or client.epochs"
+            f"rounds: {spec.rounds:,} rounds of {cohort:,} clients of up to {steps:,} steps are {num_batches:,} "
+            f"batches of {num_indices:,} examples, but a plan holds {_MOST_BATCHES:,} and {_MOST_INDICES:,}; "
+            "lower rounds, cohort.size or client.epochs"
         )
     return range(1, spec.rounds + 1)
 
@@ -112,11 +126,28 @@ def _check_partition(partition: Partitioner, holdings: Sequence[NDArray[np.int64
         raise InputError(f"partition: {type(partition).__name__} {broken}; this is a defect of the partitioner")
 
 
-def _check_model(layers: Sequence[Layer], input_shape: Shape) -> None:
+def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.int64]:
+    """The sampler's cohort, held to what any sampler promises."""
+    cohort = np.asarray(sampler.cohort(num_clients, stream))
+    if not len(cohort) or cohort.min() < 0 or cohort.max() >= num_clients or (np.diff(cohort) <= 0).any():
+        raise InputError(
+            f"cohort: {type(sampler).__name__} chose {cohort[:8].tolist()}, which is not one or more different clients "
+            f"of {num_clients} in ascending order; this is a defect of the sampler"
+        )
+    return cohort
+
+
+def _check_model(layers: Sequence[Layer], examples: Data) -> None:
+    names = [layer.name for layer in layers]
     try:
-        num_parameters = count_parameters(layers, input_shape)
-    except ValueError as error:
-        raise InputError(f"model: does not fit examples of shape {list(input_shape)}: {error}") from None
+        shapes = trace(layers, examples.input_shape)
+        num_parameters = count_parameters(layers, examples.input_shape)
+    except (ValueError, KeyError, IndexError) as error:
+        raise InputError(f"model: does not fit examples of shape {list(examples.input_shape)}: {error}") from None
+    if len(set(names)) < len(names):
+        raise InputError(f"model: two layers have one name in {', '.join(names)}; this is a defect of the model")
+    if not names or shapes[names[-1]] != (examples.num_classes,):
+        raise InputError(f"model: its last layer does not give {examples.num_classes} logits, one a class")
     if num_parameters > _MOST_PARAMETERS:
         raise InputError(
             f"model: {num_parameters:,} parameters are more than the {_MOST_PARAMETERS:,} that a plan holds"

@@ -11,11 +11,13 @@ an entry point in the group `flspec.<folder>`, for example
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter
@@ -23,7 +25,16 @@ from pydantic_core import CoreSchema, core_schema
 
 from flspec.errors import InputError
 
-__all__ = ["Component", "Document", "OneOf", "family_members", "load_family", "parse_component"]
+__all__ = [
+    "Component",
+    "Document",
+    "OneOf",
+    "comes_with_flspec",
+    "family_members",
+    "load_family",
+    "parse_component",
+    "source_digests",
+]
 
 
 class Document(BaseModel):
@@ -87,6 +98,20 @@ def parse_component(base: type[C], document: dict[str, Any]) -> C:
     adapter: TypeAdapter[C] = TypeAdapter(Annotated[base, _ByKind()])  # type: ignore[arg-type]
     # Through JSON, because strict validation of Python objects would refuse a list where a tuple is due.
     return adapter.validate_json(TypeAdapter(dict[str, Any]).dump_json(document))
+
+
+def source_digests(parts: Mapping[str, Component]) -> dict[str, str]:
+    """SHA-256 of the module that defines each part which does not come with flspec, by the name it is given."""
+    return {
+        name: hashlib.sha256(Path(inspect.getfile(type(part))).read_bytes()).hexdigest()
+        for name, part in parts.items()
+        if not comes_with_flspec(part)
+    }
+
+
+def comes_with_flspec(part: Component) -> bool:
+    """Whether every copy of this version of flspec has this part."""
+    return type(part).__module__.partition(".")[0] == "flspec"
 
 
 def _descendants(cls: type[C]) -> list[type[C]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from contextlib import suppress
@@ -48,6 +49,22 @@ class Data:
     train: Split
     test: Split
     num_classes: int
+
+    def __post_init__(self) -> None:
+        for name, split in (("train", self.train), ("test", self.test)):
+            if problem := self._problem(split):
+                raise InputError(f"dataset: the {name} examples {problem}")
+
+    def _problem(self, split: Split) -> str | None:
+        """What makes one of the splits unusable; both must look alike to a model."""
+        if not len(split.labels) or len(split.labels) != len(split.features):
+            return f"are {len(split.features)} with {len(split.labels)} labels; both must be the same number, not 0"
+        if split.labels.min() < 0 or split.labels.max() >= self.num_classes:
+            return f"have labels from {split.labels.min()} to {split.labels.max()}, outside 0..{self.num_classes - 1}"
+        if split.features.dtype not in (np.uint8, np.float32) or split.labels.dtype != np.int64:
+            return f"are {split.features.dtype} with {split.labels.dtype} labels; uint8 or float32 with int64 is due"
+        ours, theirs = ((s.features.shape[1:], s.features.dtype.name, s.divisor) for s in (self.train, split))
+        return None if ours == theirs else f"are {theirs} (shape, type, divisor), the train examples {ours}"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -122,6 +139,8 @@ def open_data(description: dict[str, Any], verify: bool = False) -> Data:
 
     With `verify`, reads them all, and raises InputError if any bit has changed since they were stored.
     """
+    if not re.fullmatch("[0-9a-f]{64}", str(description["digest"])):
+        raise InputError(f"the plan's data digest {str(description['digest'])[:80]!r} is none")
     folder = _stored(description["digest"])
     try:
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}

@@ -8,7 +8,24 @@ from pydantic import Field, TypeAdapter
 
 from flspec.components import Document
 
-__all__ = ["Event", "RoundEvaluated", "RoundFinished", "RunFinished", "RunStarted", "dump_event", "parse_event"]
+__all__ = [
+    "Event",
+    "RoundEvaluated",
+    "RoundFinished",
+    "RunAttempted",
+    "RunFinished",
+    "RunStarted",
+    "dump_event",
+    "parse_event",
+]
+
+
+class RunAttempted(Document):
+    """A run begins or goes on; flspec's own word, before any of a backend's."""
+
+    event: Literal["run_attempted"] = "run_attempted"
+    backend: str  # as selected
+    started: str  # ISO 8601, UTC
 
 
 class RunStarted(Document):
@@ -49,7 +66,7 @@ class RunFinished(Document):
     event: Literal["run_finished"] = "run_finished"
 
 
-Event = RunStarted | RoundFinished | RoundEvaluated | RunFinished
+Event = RunAttempted | RunStarted | RoundFinished | RoundEvaluated | RunFinished
 _events: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

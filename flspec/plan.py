@@ -126,8 +126,9 @@ class Plan:
     def save(self, folder: Path) -> None:
         """Write the plan into `folder`, `plan.json` last."""
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "arrays.npz").open("wb") as file:
+        with (folder / "arrays.npz.partial").open("wb") as file:
             np.savez(file, allow_pickle=False, **dict(self.arrays))
+        (folder / "arrays.npz.partial").replace(folder / "arrays.npz")
         document = {"format": FORMAT, "digest": self.digest, "settings": self.settings, "spec": self.spec}
         (folder / "plan.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 

@@ -1,10 +1,11 @@
-"""Named streams of random numbers that no library, platform or call order can change.
+"""Named streams of random numbers that do not depend on call order, platform or numpy's version.
 
 A stream is a Philox counter generator (Salmon et al., SC 2011) keyed by the SHA-256 of the experiment's seed and
 the stream's name. Each use has its own name, so adding a use never shifts another, and rounds are part of the
 name, so a longer run extends a shorter one. Only raw 64-bit words are taken from numpy, whose bit generators are
 guaranteed stable; `numpy.random.Generator`'s methods are not. Everything below is one word a draw, without
-rejection.
+rejection; normal and Dirichlet values are inverse distribution functions of SciPy, whose last bits may differ between
+its versions, so whoever uses them rounds.
 """
 
 from __future__ import annotations

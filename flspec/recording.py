@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from flspec.errors import BackendError, InputError, PlanViolation, RunError
 from flspec.evaluation import Evaluator
-from flspec.events import Event, RoundEvaluated, RoundFinished, RunStarted, dump_event, parse_event
+from flspec.events import Event, RoundEvaluated, RoundFinished, RunAttempted, RunStarted, dump_event, parse_event
 from flspec.plan import Plan
 from flspec.result import Failure, RoundRecord
 from flspec.state import load_state
@@ -22,10 +22,11 @@ __all__ = ["Recorder", "read_events"]
 class Recorder:
     """Writes `events.jsonl` into a run's folder and builds the records of its rounds."""
 
-    def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None) -> None:
+    def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None, keeps_all: bool = False) -> None:
         self.versions: dict[str, str] = {}
+        self.started: str | None = None  # when the run began, at its first attempt
         self.rounds: list[RoundRecord] = []
-        self._plan, self._folder, self._evaluator = plan, folder, evaluator
+        self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
         self._bytes = sum(weight.nbytes for weight in plan.weights.values())
 
     def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
@@ -37,8 +38,7 @@ class Recorder:
         with (self._folder / "events.jsonl").open("a", encoding="utf-8") as log:
             for event in events:
                 _write(log, event)
-                if isinstance(event, RunStarted):
-                    self.versions = event.versions
+                self._note(event)
                 if isinstance(event, RoundFinished):
                     self._check(event)
                     evaluated = self._evaluate(event)
@@ -52,9 +52,8 @@ class Recorder:
         """Take the rounds of an earlier, interrupted execution as they were recorded."""
         finished: RoundFinished | None = None
         for event in events:
+            self._note(event)
             match event:
-                case RunStarted():
-                    self.versions = event.versions
                 case RoundFinished():
                     if finished:
                         self._complete(finished, None)
@@ -65,9 +64,21 @@ class Recorder:
         if finished:
             self._complete(finished, None)
 
+    def _note(self, event: Event) -> None:
+        match event:
+            case RunAttempted():
+                self.started = self.started or event.started
+            case RunStarted():
+                self.versions = event.versions
+
     def _check(self, event: RoundFinished) -> None:
         """Hold what a backend says it did against what it was asked to do."""
-        tasks = self._plan.cohort(event.round)
+        due = len(self.rounds) + 1
+        if event.round != due or due > self._plan.num_rounds:
+            raise PlanViolation(due, f"the backend reports round {event.round} of {self._plan.num_rounds}")
+        if (self._keeps_all or self._plan.keeps(due)) and not (event.state and (self._folder / event.state).is_file()):
+            raise BackendError(f"round {due}: the backend did not keep the state that it was told to keep")
+        tasks = self._plan.cohort(due)
         planned = tuple(task.client for task in tasks)
         if event.cohort != planned:
             raise PlanViolation(
@@ -87,7 +98,7 @@ class Recorder:
 
     def _evaluate(self, event: RoundFinished) -> RoundEvaluated | None:
         if self._evaluator is None or event.state is None or not self._plan.keeps(event.round):
-            return None
+            return None  # not evaluated here, or in this round
         started = time.perf_counter()
         evaluation = self._evaluator(load_state(self._folder / event.state, self._plan.digest).weights)
         return RoundEvaluated(round=event.round, evaluation=evaluation, seconds=time.perf_counter() - started)

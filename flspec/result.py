@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from flspec.components import Document
 from flspec.errors import InputError
-from flspec.state import write_atomically
+from flspec.state import read_regular, write_atomically
 
 __all__ = ["Failure", "Result", "RoundRecord", "describe_environment", "load_result", "save_result"]
 
@@ -96,9 +96,9 @@ def load_result(folder: Path) -> Result:
     """Read a run's result; raises InputError if there is none or it is not one."""
     path = folder / "result.json"
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{folder}: no readable result.json ({error.strerror}); name a run's folder") from None
+        content = read_regular(path)
+    except InputError as error:
+        raise InputError(f"{folder}: no readable result.json ({error}); name a run's folder") from None
     try:
         return Result.model_validate_json(content)
     except ValidationError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +17,9 @@ import yaml
 
 from flspec.backend import Backend, Job, kept_state
 from flspec.compiler import compile
-from flspec.errors import FlspecError, InputError
+from flspec.errors import BackendError, InputError, RunError
 from flspec.evaluation import Evaluator
-from flspec.events import Event, RoundFinished, dump_event
+from flspec.events import Event, RoundEvaluated, RoundFinished, RunAttempted, dump_event
 from flspec.loading import load_spec
 from flspec.memory import MemoryMeter
 from flspec.plan import Plan
@@ -37,7 +39,16 @@ from flspec.result import (
 from flspec.spec import Spec
 from flspec.state import load_state, save_weights, write_atomically
 
-__all__ = ["Experiment", "Watch", "execute_plan", "new_folder", "plan_of", "refuse_unsupported", "run"]
+__all__ = [
+    "Experiment",
+    "Watch",
+    "execute_plan",
+    "new_folder",
+    "plan_of",
+    "prepared_folder",
+    "refuse_unsupported",
+    "run",
+]
 
 Experiment = str | Path | Spec | Plan  # a spec's file, a spec, or what it compiled into
 Watch = Callable[[RoundRecord], None]  # told of each round as it is complete
@@ -66,9 +77,11 @@ def run(
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:
         refuse_unsupported(engine, selection, plan)
+        evaluator = Evaluator(plan)  # makes sure that the data are there, before anything is written
         folder = Path(out).absolute() if out else new_folder(Path("runs"), f"{plan.spec['name']}-{selection}")
-        _prepare(folder, source or experiment, plan, resume)
-        return execute_plan(engine, selection, plan, Job(folder, workers=workers), resume=resume, watch=watch)
+        with prepared_folder(folder, source or experiment, plan, resume_on=selection if resume else None):
+            job = Job(folder, workers=workers)
+            return execute_plan(engine, selection, plan, job, evaluator=evaluator, resume=resume, watch=watch)
 
 
 def plan_of(experiment: Experiment, data: Path | None = None) -> Plan:
@@ -93,10 +106,20 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def execute_plan(
-    engine: Backend, selection: str, plan: Plan, job: Job, *, resume: bool = False, watch: Watch | None = None
+    engine: Backend,
+    selection: str,
+    plan: Plan,
+    job: Job,
+    *,
+    evaluator: Evaluator | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
 ) -> Result:
-    """Execute a plan into a folder that is ready, and write `result.json` however it ends."""
-    attempt = _Attempt(selection, plan, job.folder)
+    """Execute a plan into a folder that is ready, and write `result.json` however it ends.
+
+    Raises RunError for whatever goes wrong from here on: the input was right, and something has been written.
+    """
+    attempt = _Attempt(selection, plan, job, evaluator or Evaluator(plan))
     if resume:
         job = replace(job, start=attempt.take_up())
     try:
@@ -106,27 +129,35 @@ def execute_plan(
                     watch(record)
                 if job.keep == "planned":
                     _forget_old_states(job.folder)
+        return attempt.finish("completed")
     except (KeyboardInterrupt, SystemExit):
         attempt.finish("interrupted", error="interrupted")
         raise
-    except Exception as error:
-        attempt.finish("failed", error=str(error) if isinstance(error, FlspecError) else repr(error))
+    except RunError as error:
+        attempt.finish("failed", error=str(error))
         raise
-    return attempt.finish("completed")
+    except InputError as error:
+        attempt.finish("failed", error=str(error))
+        raise RunError(str(error)) from error
+    except Exception as error:
+        attempt.finish("failed", error=repr(error))
+        raise BackendError(f"{selection}: {type(error).__name__}: {error}") from error
 
 
 class _Attempt:
     """One execution on its way to a result."""
 
-    def __init__(self, selection: str, plan: Plan, folder: Path) -> None:
-        self.recorder = Recorder(plan, folder, Evaluator(plan))
+    def __init__(self, selection: str, plan: Plan, job: Job, evaluator: Evaluator) -> None:
+        folder = job.folder
+        self.recorder = Recorder(plan, folder, evaluator, keeps_all=job.keep == "all")
         self.memory = MemoryMeter()
         self._selection, self._plan, self._folder = selection, plan, folder
-        self._began, self._started = time.perf_counter(), datetime.now(UTC)
+        self._began, self._started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
         self._startup: float | None = None
 
     def clocked(self, events: Iterable[Event]) -> Iterator[Event]:
         """The same events; notes when the first came."""
+        yield RunAttempted(backend=self._selection, started=self._started)
         for event in events:
             if self._startup is None:
                 self._startup = time.perf_counter() - self._began
@@ -154,7 +185,7 @@ class _Attempt:
             seed=plan.spec["seed"],
             backend=BackendInfo(name=self._selection, versions=self.recorder.versions),
             environment=describe_environment(),
-            started=self._started.isoformat(timespec="seconds"),
+            started=self.recorder.started or self._started,
             seconds=Seconds(startup=self._startup, total=time.perf_counter() - self._began),
             memory={"peak_bytes": self.memory.peak_bytes},
             rounds=tuple(rounds),
@@ -170,39 +201,91 @@ class _Attempt:
         return WeightsFile(path=path.name, sha256=save_weights(path, state.weights))
 
 
-def _prepare(folder: Path, experiment: Experiment, plan: Plan, resume: bool) -> None:
-    """Make the run's folder, or make sure that the one to resume is of this plan."""
-    if resume:
-        if (found := Plan.load(folder / "plan").digest) != plan.digest:
-            raise InputError(
-                f"{folder} is a run of plan {found[:12]}, this spec compiles into {plan.digest[:12]}; "
-                "resume with the spec and data it was started with"
-            )
-        if (folder / "result.json").exists() and load_result(folder).status == "completed":
-            raise InputError(f"{folder} is complete; there is nothing to resume")
-        return
+@contextmanager
+def prepared_folder(folder: Path, experiment: Experiment, plan: Plan, resume_on: str | None = None) -> Iterator[None]:
+    """Make a run's folder, or make sure that the one to resume is of this plan and backend; keep others out of it."""
+    made = not resume_on and _make(folder)  # only what was made here may be taken away again
     try:
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"out: {folder} is not empty; choose another folder, or go on with --resume")
+        with _alone_in(folder):
+            if resume_on:
+                _check_resumable(folder, plan, resume_on)
+            else:
+                _fill(folder, experiment, plan)
+            yield
+    except InputError:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _make(folder: Path) -> bool:
+    """Make a folder; whether it was not there before."""
+    try:
+        existed = folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"out: {folder} cannot be made: {error}") from None
+    return not existed
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder itself, which the system takes back however this process ends."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (OSError, ValueError):
+        raise InputError(f"out: {folder} is not a folder that can be read") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"out: another flspec is running in {folder}; wait for it, or choose another") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_resumable(folder: Path, plan: Plan, selection: str) -> None:
+    if (found := Plan.load(folder / "plan").digest) != plan.digest:
+        raise InputError(
+            f"{folder} is a run of plan {found[:12]}, this spec compiles into {plan.digest[:12]}; "
+            "resume with the spec and data it was started with"
+        )
+    if (folder / "result.json").exists() and load_result(folder).status == "completed":
+        raise InputError(f"{folder} is complete; there is nothing to resume")
+    for event in read_events(folder):
+        if isinstance(event, RunAttempted) and event.backend != selection:
+            raise InputError(f"{folder} is a run on {event.backend}, not {selection}; resume it there")
+
+
+def _fill(folder: Path, experiment: Experiment, plan: Plan) -> None:
+    if any(folder.iterdir()):
+        raise InputError(f"out: {folder} is not empty; choose another folder, or go on with --resume")
+    try:
         plan.save(folder / "plan")
         if isinstance(experiment, str | Path):
             shutil.copyfile(experiment, folder / "spec.yaml")
         else:
             (folder / "spec.yaml").write_text(yaml.safe_dump(dict(plan.spec), sort_keys=False), encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"out: {folder} cannot be written: {error}") from None
 
 
-def _last_state(folder: Path, plan: Plan, events: Iterable[Event]) -> tuple[int, Path | None]:
-    """The last round whose state can be read, and its file; round 0 if there is none."""
+def _last_state(folder: Path, plan: Plan, events: Sequence[Event]) -> tuple[int, Path | None]:
+    """The last round whose state can be read, and its file; round 0 if there is none.
+
+    A round whose evaluation is planned and was not written down is trained again, so that none is lost.
+    """
+    evaluated = {event.round for event in events if isinstance(event, RoundEvaluated)}
     for event in reversed(list(events)):
-        if isinstance(event, RoundFinished) and event.state:
+        if isinstance(event, RoundFinished) and event.state and event.round in evaluated:
+            path = kept_state(folder, event.round)
             with suppress(InputError):  # damaged or gone: the one before it will do
-                return load_state(folder / event.state, plan.digest).round, folder / event.state
+                return load_state(path, plan.digest).round, path
     return 0, None
 
 
 def _forget_old_states(folder: Path) -> None:
     """Leave the newest two kept states: the last to go on from, and the one before should it be damaged."""
-    for old in sorted(kept_state(folder, 0).parent.glob("*.safetensors"))[:-2]:
+    for old in sorted(kept_state(folder, 0).parent.glob("*.safetensors"))[:-2]:  # names sort as rounds do
         old.unlink()

@@ -26,6 +26,7 @@ __all__ = [
     "Weights",
     "load_state",
     "load_weights",
+    "read_regular",
     "save_state",
     "save_weights",
     "state_file",
@@ -54,7 +55,7 @@ class ServerState:
 
 def state_file(folder: Path, round_number: int) -> Path:
     """Where a run keeps its state after a round."""
-    return folder / f"round_{round_number:06d}.safetensors"
+    return folder / f"round_{round_number:07d}.safetensors"
 
 
 def save_state(path: Path, state: ServerState, plan_digest: str) -> str:
@@ -101,6 +102,18 @@ def load_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     return _load(path)[0]
 
 
+def read_regular(path: Path) -> bytes:
+    """The content of a file; raises InputError for what is none, such as a pipe that could keep us waiting."""
+    try:
+        if not path.exists():
+            raise InputError(f"{path} does not exist")
+        if not path.is_file():
+            raise InputError(f"{path} is not a file")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Put a file in place whole: a crash at any moment leaves the old one or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -140,14 +153,14 @@ def _load(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     from safetensors.numpy import load
 
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         header_end = 8 + int.from_bytes(content[:8], "little")
         header = json.loads(json.loads(content[8:header_end])["__metadata__"]["flspec"])
         loaded = load(content)
         tensors = {name: loaded[name] for name in header.pop("order")}
         stated = header.pop("sha256")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
+    except InputError:
+        raise
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
         raise InputError(f"{path} is not a flspec weights file, or is cut short or damaged: {error}") from None
     if _digest(tensors, header | {"order": list(tensors)}) != stated or _encode(tensors, header) != content:

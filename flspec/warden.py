@@ -107,7 +107,10 @@ def _wake_up_on_child_exit() -> int:
 
 def _is_wanted(lifeline: int, parent: int, ended: int) -> bool:
     """Whether flspec still wants the worker, after waiting for news, for a moment at most."""
-    ready, _, _ = select.select([lifeline, ended], [], [], _TICK_SECONDS)
+    poll = select.poll()  # select itself fails for descriptors above 1023
+    for descriptor in (lifeline, ended):
+        poll.register(descriptor, select.POLLIN)
+    ready = [descriptor for descriptor, _ in poll.poll(_TICK_SECONDS * 1000)]
     if ended in ready:
         os.read(ended, 4096)
     # A child that flspec forked may hold the other end of the lifeline, so its own end is looked for too.

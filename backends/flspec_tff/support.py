@@ -10,7 +10,7 @@ import numpy as np
 
 from flspec.aggregators import Aggregator, MeanAggregator
 from flspec.client_optimizers.sgd import Sgd as ClientSgd
-from flspec.components import family_members, parse_component
+from flspec.components import comes_with_flspec, family_members, parse_component
 from flspec.plan import Plan
 from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import Adam
@@ -66,6 +66,8 @@ def _unsupported_aggregator(document: dict[str, Any]) -> list[str]:
     if kind not in family_members(Aggregator):
         return [f"aggregator: {kind} is not installed here"]
     aggregator = parse_component(Aggregator, document)
+    if not comes_with_flspec(aggregator):
+        return [f"aggregator: {kind} does not come with flspec, and TFF's environment has nothing else"]
     if type(aggregator).combine is not MeanAggregator.combine:
         return [f"aggregator: {kind} does not combine updates by their weighted mean, as TFF does"]
     if type(optimizer := aggregator.server_optimizer) not in _SERVER_OPTIMIZERS:

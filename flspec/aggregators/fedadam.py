@@ -9,7 +9,11 @@ from flspec.server_optimizers.adam import Adam, AdamParameters
 
 
 class FedAdam(AdamParameters, MeanAggregator):
-    """The mean of the updates, then the server optimizer `adam` (Reddi et al. 2021)."""
+    """The mean of the updates, then the server optimizer `adam`.
+
+    By default with bias correction and v from 0, as Kingma and Ba; `bias_correction: false` is FedAdam of Reddi et al.
+    2021, who start v at epsilon^2 or above.
+    """
 
     kind: Literal["fedadam"] = "fedadam"
 

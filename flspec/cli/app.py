@@ -52,7 +52,7 @@ def validate(
     specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Specs to check.")], as_json: Json = False
 ) -> None:
     """Check specs and print every problem, each with its place and a way out."""
-    from flspec.errors import Problem, SpecError
+    from flspec.errors import InputError, Problem, SpecError
     from flspec.loading import load_spec
 
     problems: list[Problem] = []
@@ -61,6 +61,8 @@ def validate(
             load_spec(path)
         except SpecError as error:
             problems += error.problems
+        except InputError as error:
+            problems.append(Problem(str(error)))
     if problems:
         raise SpecError(problems)
     if as_json:
@@ -79,12 +81,16 @@ def plan(
 ) -> None:
     """Compile a spec and say what will happen, without training."""
     from flspec.description import describe_plan
+    from flspec.errors import InputError
     from flspec.runner import plan_of
 
     compiled = plan_of(spec, data_root)
     description = describe_plan(compiled)
     if out:
-        compiled.save(out)
+        try:
+            compiled.save(out)
+        except OSError as error:
+            raise InputError(f"--out: {out} cannot be written: {error}") from None
     if as_json:
         print_json(description)
     else:

@@ -35,7 +35,7 @@ def list_backends(as_json: Json = False) -> None:
 
 
 @backends_app.command()
-def install(name: Name) -> None:
+def install(name: Name, as_json: Json = False) -> None:
     """Make the Python environment that a backend needs; safe to interrupt and to repeat."""
     from flspec.environments import install_environment
 
@@ -47,15 +47,21 @@ def install(name: Name) -> None:
                 progress_console.print(f"{name}: {step}", markup=False)
 
         folder = install_environment(name, show)
-    console.print(f"{name}: ready in {folder}", markup=False)
+    if as_json:
+        print_json({"name": name, "folder": str(folder)})
+    else:
+        console.print(f"{name}: ready in {folder}", markup=False)
 
 
 @backends_app.command()
-def remove(name: Name) -> None:
+def remove(name: Name, as_json: Json = False) -> None:
     """Remove a backend's Python environment, also those of earlier versions of flspec."""
     from flspec.environments import remove_environment
 
-    for folder in remove_environment(name):
+    folders = remove_environment(name)
+    if as_json:
+        print_json({"name": name, "removed": [str(folder) for folder in folders]})
+    for folder in () if as_json else folders:
         console.print(f"{name}: removed {folder}", markup=False)
 
 

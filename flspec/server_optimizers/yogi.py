@@ -12,7 +12,10 @@ from flspec.server_optimizers.base import Array
 
 
 class YogiParameters(AdamParameters):
-    """Parameters of the server's Yogi, shared with `fedyogi`: no bias correction, v starts at epsilon^2."""
+    """Parameters of the server's Yogi, shared with `fedyogi`.
+
+    Without bias correction; v starts at 1e-6, the square of the default epsilon.
+    """
 
     initial_accumulator: Annotated[
         float, Field(ge=0, le=1e6, description="where every entry of the second moment starts")

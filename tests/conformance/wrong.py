@@ -10,7 +10,7 @@ import pytest
 
 from flspec.aggregators.fedadam import FedAdam
 from flspec.backend import Job
-from flspec.events import Event
+from flspec.events import Event, RoundFinished
 from flspec.plan import ClientTask, Plan
 from flspec.server_optimizers import ServerOptimizer
 from flspec.state import OptimizerState, Weights
@@ -25,7 +25,17 @@ class _Wrong(LocalBackend):
         return cohort
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        yield from super().execute(_Altered(plan, self), job)
+        for event in super().execute(_Altered(plan, self), job):
+            yield as_planned(plan, event)
+
+
+def as_planned(plan: Plan, event: Event) -> Event:
+    """The event with the cohort and the counts that were planned, so that only the weights can tell."""
+    if not isinstance(event, RoundFinished):
+        return event
+    tasks = plan.cohort(event.round)
+    planned = {"cohort": tuple(t.client for t in tasks), "num_trained": sum(t.num_trained for t in tasks)}
+    return event.model_copy(update=planned)
 
 
 class _Altered(Plan):

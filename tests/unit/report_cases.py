@@ -54,10 +54,18 @@ def a_result(backend: str, rounds: Sequence[RoundRecord] | None = None, **fields
 
 def an_agreement(difference: float, tolerance_share: float) -> Agreement:
     entries = tuple(
-        RoundAgreement(round=n, max_abs_diff=difference, max_rel_diff=difference, of_tolerance=tolerance_share)
+        RoundAgreement(
+            round=n, max_abs_diff=difference, max_rel_diff=difference, of_tolerance=tolerance_share, resolution=1e-5
+        )
         for n in range(1, NUM_ROUNDS + 1)
     )
-    return Agreement(max_abs_diff=difference, max_rel_diff=difference, by_round=entries, first_divergence=None)
+    return Agreement(
+        max_abs_diff=difference,
+        max_rel_diff=difference,
+        by_round=entries,
+        first_divergence=None,
+        bitwise=difference == 0,
+    )
 
 
 SAME = BackendVerdict(verdict="equivalent", lockstep=an_agreement(0, 0), free_running=an_agreement(0, 0), bitwise=True)

@@ -36,7 +36,7 @@ def write(plan: Plan, folder: Path, bias: list[float], velocity: float = 0.0, st
 
 def test_equal_states_are_bitwise_equal(plan: Plan, tmp_path: Path) -> None:
     agreement = compare_states(plan, write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "b", [1, 3]))
-    assert agreement.is_bitwise
+    assert agreement.bitwise
     assert agreement.max_abs_diff == agreement.max_rel_diff == 0.0
     assert agreement.first_divergence is None
 
@@ -49,7 +49,7 @@ def test_a_difference_is_measured_by_what_the_round_moved(plan: Plan, tmp_path: 
     assert first.max_rel_diff == 8 * STEP  # the bias moved from 0 to 1
     assert first.of_tolerance == pytest.approx(8 / (4 * 1 + 64 * 1))
     assert second.max_abs_diff == 0.0
-    assert not agreement.is_bitwise
+    assert not agreement.bitwise
     assert agreement.first_divergence is None
 
 
@@ -70,7 +70,7 @@ def test_what_the_optimizer_remembers_counts_as_much(
     ours = write(plan, tmp_path / "a", [1, 3])
     agreement = compare_states(plan, ours, write(plan, tmp_path / "b", [1, 3], **other))  # type: ignore[arg-type]
     assert agreement.max_abs_diff == 0.0
-    assert not agreement.is_bitwise
+    assert not agreement.bitwise
     assert agreement.first_divergence is not None
     assert agreement.first_divergence.tensor.startswith(tensor)  # type: ignore[union-attr]
 

@@ -11,6 +11,7 @@ __all__ = ["blocks", "sentence", "status"]
 
 _BADGES = {
     "equivalent": Badge("equivalent", "good"),
+    "inconclusive": Badge("inconclusive", "unsure"),
     "different": Badge("different", "bad"),
     "refused": Badge("refused", "unsure"),
     "failed": Badge("failed", "bad"),
@@ -74,6 +75,8 @@ def _clause(label: str, verdict: BackendVerdict, num_rounds: int) -> str:
         return f"{label} failed before it could be compared"
     if verdict.verdict == "different":
         return f"{label} did not carry out the same plan{_where(verdict)}"
+    if verdict.verdict == "inconclusive":
+        return f"{label} is inconclusive: {brief(verdict.reason or 'nothing is known', 200)}"
     if verdict.bitwise:
         return f"{label} carried out the plan bit for bit {everywhere}"
     return (
