@@ -30,6 +30,10 @@ _HOME = {
 }
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
 def __getattr__(name: str) -> Any:
     """Import each function when it is first asked for, so that a worker with fewer packages can import flspec."""
     if name not in _HOME:

@@ -71,7 +71,7 @@ class Certificate(Document):
 
 def certify(
     experiment: Experiment,
-    backends: Sequence[str] = ("local", "flower", "tff"),
+    backends: str | Sequence[str] = ("local", "flower", "tff"),
     out: str | Path | None = None,
     *,
     data: Path | None = None,
@@ -87,6 +87,8 @@ def certify(
     Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
     """
     plan = plan_of(experiment, data)
+    if isinstance(backends, str):
+        backends = [name.strip() for name in backends.split(",") if name.strip()]
     names = list(dict.fromkeys(backends))
     if len(names) < 2:
         raise InputError(f"backends: two different ones are needed to compare, got {', '.join(names) or 'none'}")

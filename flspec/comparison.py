@@ -79,8 +79,10 @@ class Comparison:
         )
 
 
-def compare(runs: Sequence[str | Path]) -> Comparison:
+def compare(runs: str | Path | Sequence[str | Path]) -> Comparison:
     """Read run folders and hold them against the first; raises InputError if one has no result."""
+    if isinstance(runs, str | Path):
+        runs = [runs]
     if not runs:
         raise InputError("runs: name at least one run's folder")
     folders = [Path(run) for run in runs]

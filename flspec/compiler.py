@@ -14,6 +14,7 @@ from flspec.components import source_digests
 from flspec.data import Data, store_data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import Layer, count_parameters, initial_weights, trace
+from flspec.loading import load_spec
 from flspec.partitioners import Partitioner
 from flspec.plan import ClientTask, Plan
 from flspec.randomness import Stream
@@ -26,12 +27,14 @@ _MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan: some gigabytes while
 _MOST_PARAMETERS = 2**31  # 8 GiB
 
 
-def compile(spec: Spec, data: Path | None = None) -> Plan:
-    """Decide everything that `spec` leaves open.
+def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
+    """Decide everything that `spec`, or the spec in the file of that name, leaves open.
 
     `data` is the folder below which data sets are found; see `data_root`. The examples are put into the store,
     where every backend's process finds them. Raises InputError when the spec cannot be carried out.
     """
+    if not isinstance(spec, Spec):
+        spec = load_spec(spec)
     if contradictions := spec.contradictions():
         raise SpecError([Problem(message, ".".join(path)) for path, message in contradictions])
     root = Stream(spec.seed)

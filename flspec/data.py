@@ -119,6 +119,17 @@ def store_data(data: Data) -> Path:
             open_data(data.describe(), verify=True)
             return folder
         shutil.rmtree(folder)  # damaged: what was just read is put in its place
+    try:
+        _put(data, folder)
+    except OSError as error:
+        raise InputError(
+            f"data cannot be stored in {folder.parent}: {error.strerror or error}; set FLSPEC_CACHE to a folder that "
+            "can be written to"
+        ) from None
+    return folder
+
+
+def _put(data: Data, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:
@@ -131,7 +142,6 @@ def store_data(data: Data) -> Path:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
 
 
 def open_data(description: dict[str, Any], verify: bool = False) -> Data:

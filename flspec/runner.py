@@ -20,7 +20,6 @@ from flspec.compiler import compile
 from flspec.errors import BackendError, InputError, RunError
 from flspec.evaluation import Evaluator
 from flspec.events import Event, RoundEvaluated, RoundFinished, RunAttempted, dump_event
-from flspec.loading import load_spec
 from flspec.memory import MemoryMeter
 from flspec.plan import Plan
 from flspec.recording import Recorder, read_events
@@ -73,6 +72,8 @@ def run(
     interrupted run of the same plan, which goes on after its last kept round.
     Raises InputError before anything is written, RunError (after writing a result that says so) when it fails.
     """
+    if workers < 0:
+        raise InputError(f"workers is {workers}; give 0 for one a core, or how many clients to train at once")
     plan = plan_of(experiment, data)
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:
@@ -88,7 +89,7 @@ def plan_of(experiment: Experiment, data: Path | None = None) -> Plan:
     """The plan of an experiment in any of its forms."""
     if isinstance(experiment, Plan):
         return experiment
-    return compile(experiment if isinstance(experiment, Spec) else load_spec(experiment), data)
+    return compile(experiment, data)
 
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -121,16 +122,13 @@ def run(
     folder = out or new_folder(Path("runs"), f"{compiled.spec['name']}-{selection}")
     limits = Limits(silence=timeout)
     with RunProgress(progress_console, compiled.num_rounds, selection) as progress:
-        result = run(
-            compiled,
-            selection,
-            folder,
-            workers=workers,
-            limits=limits,
-            resume=resume,
-            watch=progress.update,
-            source=spec,
-        )
+        options: dict[str, Any] = {"workers": workers, "limits": limits, "resume": resume}
+        try:
+            result = run(compiled, selection, folder, **options, watch=progress.update, source=spec)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            again = f"flspec run {spec} --backend {selection} --out {folder} --resume"
+            print(f"flspec: interrupted after round {progress.last_round}; go on with: {again}", file=sys.stderr)
+            raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     if as_json:
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
     else:
@@ -162,10 +160,9 @@ def certify(
 
     compiled = plan_of(spec, data_root)
     folder = out or new_folder(Path("certificates"), str(compiled.spec["name"]))
-    names = [name.strip() for name in backends.split(",") if name.strip()]
     with CertifyProgress(progress_console, compiled.num_rounds) as progress:
         certificate = certify(
-            compiled, names, folder, workers=workers, limits=Limits(silence=timeout), watch=progress.update
+            compiled, backends, folder, workers=workers, limits=Limits(silence=timeout), watch=progress.update
         )
     report = write_certificate_report(folder)
     if as_json:

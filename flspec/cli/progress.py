@@ -52,9 +52,11 @@ class RunProgress(_Bars):
         super().__init__(console)
         self._task = self._progress.add_task(f"{backend}: starting", total=num_rounds, metrics="")
         self._backend = backend
+        self.last_round = 0
 
     def update(self, record: RoundRecord) -> None:
         """A round is complete."""
+        self.last_round = record.round
         self._progress.update(self._task, description=self._backend, completed=record.round, metrics=_metrics(record))
 
 

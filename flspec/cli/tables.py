@@ -37,6 +37,10 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     weights = result.weights.sha256[:12] if result.weights else "none"
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
     table.caption = f"{startup}{result.seconds.total:.1f} s in all; weights sha256 {weights}"
+    if failures := [failure for record in rounds for failure in record.failures]:
+        table.caption += f"\n{len(failures)} client updates did not count, the first because {failures[0].reason}"
+    if step > 1:
+        table.caption += f"\nshown are the first, the last and every {step}th of {len(rounds)} rounds"
     return table
 
 
@@ -112,7 +116,9 @@ def _praise(verdict: BackendVerdict) -> str:
 
 
 def _number(value: float | None, form: str = ".4f") -> str:
-    return "" if value is None else format(value, form)
+    if value is None:
+        return ""
+    return format(value, form if abs(value) < 1e4 else ".2e")
 
 
 def _weights(same: bool | None, difference: float | None) -> str:

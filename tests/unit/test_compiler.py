@@ -251,3 +251,16 @@ def test_the_data_root_is_flspec_data_or_data(monkeypatch, given, root):
     else:
         monkeypatch.setenv("FLSPEC_DATA", given)
     assert str(data_root()) == root
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"cohort": {"kind": "uniform", "size": 50}}, "cohort.size is 50, but partition.clients is 5"),
+        ({"client": {"batch_size": 5, "optimizer": SGD}}, "needs epochs or steps"),
+        ({"client": {"batch_size": 5, "epochs": 3, "steps": 1, "optimizer": SGD}}, "client.epochs is given too"),
+    ],
+)
+def test_a_spec_made_in_python_is_held_to_the_same_rules(make_plan, sections, message):
+    with pytest.raises(InputError, match=message):
+        make_plan(**sections)

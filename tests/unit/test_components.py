@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from flspec.aggregators import Aggregator
 from flspec.aggregators.fedadam import FedAdam
 from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.sgd import Sgd
-from flspec.components import Component, family_members, parse_component
+from flspec.components import Component, family_members, parse_component, source_digests
 from flspec.datasets import Dataset
 from flspec.errors import InputError
 from flspec.models import Model
@@ -198,3 +199,16 @@ def test_an_installed_package_that_cannot_be_imported_is_named(install):
     error = compile_with(install("import nothing_of_this_name")).stderr
     assert "InputError: flspec.partitioners: kind 'shards', offered by my-shards, cannot be imported" in error
     assert "mend or uninstall my-shards" in error
+
+
+def test_the_code_of_a_part_that_does_not_come_with_flspec_is_told_by_its_source(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = []
+    for number, rate in enumerate(("1.0", "0.3", "0.3")):
+        (tmp_path / f"their_part_{number}.py").write_text(
+            f"from flspec.components import Component\nclass Part(Component):\n    rate: float = {rate}\n"
+        )
+        part = importlib.import_module(f"their_part_{number}").Part()
+        digests.append(source_digests({"aggregator": part, "client.optimizer": Sgd(learning_rate=0.1)}))
+    assert [list(digest) for digest in digests] == [["aggregator"]] * 3
+    assert digests[0] != digests[1] == digests[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -67,13 +68,35 @@ def variants():
     yield dataclasses.replace(data, train=Split(features, np.array([0, 1]), 255.0))
     yield dataclasses.replace(data, test=Split(features, np.array([0, 1]), 255.0))
     yield dataclasses.replace(data, train=Split(features[::-1], labels[::-1], 255.0))
-    yield dataclasses.replace(data, train=Split(features.reshape(2, 9), labels, 255.0))
-    yield dataclasses.replace(data, train=Split(features.astype(np.float32), labels, 255.0))
+    yield both(data, lambda split: Split(split.features.reshape(len(split), 9), split.labels, 255.0))
+    yield both(data, lambda split: Split(split.features.astype(np.float32), split.labels, 255.0))
+
+
+def both(data, change):
+    return dataclasses.replace(data, train=change(data.train), test=change(data.test))
 
 
 def test_the_digest_changes_with_values_order_shape_type_divisor_and_classes():
     digests = [data.digest for data in (make_data(), *variants())]
     assert len(set(digests)) == len(digests) == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda split: Split(split.features[:, :, :2], split.labels, 255.0), "(shape, type, divisor)"),
+        (lambda split: Split(split.features.astype(np.float32), split.labels, 255.0), "(shape, type, divisor)"),
+        (lambda split: Split(split.features, split.labels, 16.0), "(shape, type, divisor)"),
+        (lambda split: Split(split.features[:0], split.labels[:0], 255.0), "not 0"),
+        (lambda split: Split(split.features, split.labels[:1], 255.0), "same number"),
+        (lambda split: Split(split.features, split.labels + 3, 255.0), "outside 0..2"),
+        (lambda split: Split(split.features.astype(np.float64), split.labels, 255.0), "float64"),
+    ],
+)
+def test_examples_to_evaluate_on_that_do_not_look_like_those_to_train_on_are_refused(change, message):
+    data = make_data()
+    with pytest.raises(InputError, match=re.escape(message)):
+        dataclasses.replace(data, test=change(data.test))
 
 
 def test_stored_data_come_back_the_same():
