@@ -34,6 +34,7 @@ __all__ = [
     "Parameter",
     "Shape",
     "chain",
+    "count_multiply_adds",
     "count_parameters",
     "initial_weights",
     "parse_layers",
@@ -177,6 +178,16 @@ def count_parameters(layers: Sequence[Layer], input_shape: Shape) -> int:
     shapes = trace(layers, input_shape)
     return sum(
         math.prod(parameter.shape)
+        for layer in layers
+        for parameter in layer.parameters(shapes[layer.inputs[0]]).values()
+    )
+
+
+def count_multiply_adds(layers: Sequence[Layer], input_shape: Shape) -> int:
+    """Multiplications in one forward pass of one example: each weight is used at every position of its output."""
+    shapes = trace(layers, input_shape)
+    return sum(
+        math.prod(parameter.shape) * math.prod(shapes[layer.name][1:])
         for layer in layers
         for parameter in layer.parameters(shapes[layer.inputs[0]]).values()
     )

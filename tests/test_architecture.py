@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+
+import flspec
 
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = {"torch", "tensorflow", "tensorflow_federated", "flwr", "ray"}
@@ -174,3 +179,64 @@ def test_there_is_something_to_check():
     names = {str(path.relative_to(ROOT)) for path in sources("flspec", "backends", "tests")}
     assert {"flspec/plan.py", "backends/flspec_torch/training.py", "tests/test_architecture.py"} <= names
     assert {"flspec_torch", "flspec_local", "flspec_flower", "flspec_tff"} <= BACKENDS
+
+
+def models_of_flspec():
+    """Every pydantic class that flspec defines, after importing all of it."""
+    for module in pkgutil.walk_packages(flspec.__path__, "flspec."):
+        if module.name != "flspec.__main__":
+            importlib.import_module(module.name)
+    found, below = set(), [BaseModel]
+    while below:
+        subclasses = below.pop().__subclasses__()
+        below += subclasses
+        found |= {cls for cls in subclasses if cls.__module__.startswith("flspec.")}
+    return found
+
+
+def test_documents_are_frozen_and_refuse_unknown_keys():
+    models = models_of_flspec()
+    assert len(models) > 30
+    for model in models:
+        assert model.model_config.get("frozen"), model
+        assert model.model_config.get("extra") == "forbid", model
+
+
+def loose_dataclasses(source):
+    """The dataclasses of a module that are not frozen."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        if "dataclass" in ast.unparse(decorator) and "frozen=True" not in ast.unparse(decorator)
+    ]
+
+
+def test_a_loose_dataclass_would_be_found():
+    assert loose_dataclasses("@dataclass\nclass A: ...\n@dataclass(frozen=True)\nclass B: ...") == ["A"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "flspec").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_dataclasses_are_frozen(path):
+    assert not loose_dataclasses(path.read_text(encoding="utf-8"))
+
+
+def talk(source):
+    """Calls and imports by which a backend would speak past its events."""
+    nodes = list(ast.walk(ast.parse(source)))
+    calls = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
+    modules = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return [
+        name for name in [*calls, *names, *modules] if name.partition(".")[0] in ("print", "logging", "rich", "typer")
+    ]
+
+
+def test_a_talking_backend_would_be_found():
+    assert talk("import logging\nprint(1)\nlogging.info(2)") == ["print", "logging.info", "logging"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_backend_only_yields_events(path):
+    assert not talk(path.read_text(encoding="utf-8"))

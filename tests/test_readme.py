@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flspec.compiler import compile
 from flspec.loading import parse_spec
 
 ROOT = Path(__file__).parent.parent
@@ -45,3 +46,9 @@ def test_the_table_in_the_readme_is_what_the_quickstart_prints(tmp_path: Path) -
     assert len(rows) == 10
     for row in rows:
         assert any(line[: len(row)] == row for line in shown), f"README does not show {row}"
+
+
+def test_the_readme_names_the_plan_it_shows_and_leaves_nothing_to_fill_in(tmp_path: Path) -> None:
+    digest = compile(ROOT / "specs" / "quickstart.yaml").digest[:12]
+    assert README.count(f"plan {digest}") == 2
+    assert "@@" not in README

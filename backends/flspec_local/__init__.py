@@ -11,12 +11,15 @@ from flspec.aggregators import Aggregator
 from flspec.backend import Backend, Job, RoundResult, drive_rounds, round_result, timed
 from flspec.components import parse_component
 from flspec.events import Event
+from flspec.layers import count_multiply_adds, parse_layers
 from flspec.plan import Plan
 from flspec.server import finish_round
 from flspec.state import ServerState
 from flspec_torch import unsupported_training
 
 __all__ = ["LocalBackend"]
+
+_WORTH_A_THREAD = 2_000_000  # multiplications a step
 
 
 class LocalBackend(Backend):
@@ -37,7 +40,10 @@ class LocalBackend(Backend):
         aggregator = parse_component(Aggregator, plan.settings["aggregator"])
         versions = {"torch": torch.__version__, "python": platform.python_version()}
         pool = ThreadPoolExecutor(
-            job.num_workers, thread_name_prefix="client", initializer=torch.set_num_threads, initargs=(1,)
+            job.workers or _useful_workers(plan, job),
+            thread_name_prefix="client",
+            initializer=torch.set_num_threads,
+            initargs=(1,),
         )
 
         def run_round(number: int, state: ServerState) -> RoundResult:
@@ -52,3 +58,13 @@ class LocalBackend(Backend):
         finally:
             stop.set()  # clients in training give up at their next batch
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _useful_workers(plan: Plan, job: Job) -> int:
+    """As many as there are cores, but one for steps so short that threads only wait for each other's Python.
+
+    Measured: at 0.5 million multiplications a step two threads take 1.7 times as long as one, at 8 million 0.6 times.
+    """
+    layers, shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
+    batch = max(map(len, plan.cohort(1)[0].batches))
+    return job.num_workers if count_multiply_adds(layers, shape) * batch >= _WORTH_A_THREAD else 1

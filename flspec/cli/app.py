@@ -29,7 +29,7 @@ SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, e.g. spe
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", help="Folder of data sets; else $FLSPEC_DATA, else ./data.")
 ]
-Workers = Annotated[int, typer.Option(min=0, max=1024, help="Clients trained at once; 0: one a core.")]
+Workers = Annotated[int, typer.Option(min=0, max=1024, help="Clients trained at once; 0: as many as pays.")]
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one round may take before the engine is given up.")]
 
 

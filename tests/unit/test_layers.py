@@ -16,10 +16,12 @@ from flspec.layers import (
     Flatten,
     MaxPool,
     chain,
+    count_multiply_adds,
     initial_weights,
     parse_layers,
     trace,
 )
+from flspec.models.cnn import Cnn
 from flspec.randomness import Stream
 
 
@@ -123,3 +125,9 @@ def test_layers_survive_being_written_into_a_plan():
 def test_an_unknown_layer_is_refused():
     with pytest.raises(ValidationError, match="lstm"):
         parse_layers([{"kind": "lstm", "name": "l"}])
+
+
+def test_a_weight_is_used_at_every_position_of_its_output():
+    layers = Cnn(channels=(2,), kernel_size=3, dense=()).layers((1, 4, 4), 10)
+    conv, dense = (2 * 1 * 9 + 2) * 16, (10 * 8 + 10)
+    assert count_multiply_adds(layers, (1, 4, 4)) == conv + dense
