@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,36 +44,10 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     _check_partition(spec.partition, holdings, len(examples.train))
     layers = spec.model.layers(examples.input_shape, examples.num_classes)
     _check_model(layers, examples)
-    rounds = [
-        [
-            ClientTask(
-                client=int(client),
-                weight=spec.aggregator.client_weight(len(holdings[client])),
-                batches=tuple(_batches(spec.client, holdings[client], root.child("batches", number, int(client)))),
-            )
-            for client in _cohort(spec.cohort, len(holdings), root.child("cohort", number))
-        ]
-        for number in _bounded_rounds(spec, holdings)
-    ]
+    rounds = [_tasks(spec, holdings, number, root) for number in _bounded_rounds(spec, holdings)]
     store_data(examples)
-    # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
-    acting = {
-        "client.optimizer": spec.client.optimizer,
-        "aggregator": spec.aggregator,
-        "aggregator.server_optimizer": spec.aggregator.server_optimizer,
-    }
-    code = source_digests(acting)
     return Plan.build(
-        settings={
-            "data": examples.describe(),
-            "layers": [layer.model_dump(mode="json") for layer in layers],
-            "loss": spec.client.loss,
-            "client_optimizer": spec.client.optimizer.model_dump(mode="json"),
-            "aggregator": spec.aggregator.model_dump(mode="json"),
-            # In one order, since the order in which metrics are named changes nothing.
-            "evaluation": {"every": spec.evaluation.every, "metrics": sorted(spec.evaluation.metrics)},
-        }
-        | ({"code": code} if code else {}),
+        settings=_settings(spec, examples, layers),
         weights=initial_weights(layers, examples.input_shape, root.child("weights")),
         clients=holdings,
         rounds=rounds,
@@ -83,6 +58,38 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
 def data_root() -> Path:
     """Where data sets are looked for: `$FLSPEC_DATA`, else `data` in the working folder."""
     return Path(os.environ.get("FLSPEC_DATA") or "data")
+
+
+def _tasks(spec: Spec, holdings: Sequence[NDArray[np.int64]], number: int, root: Stream) -> list[ClientTask]:
+    """What each client of a round's cohort is asked to do."""
+    return [
+        ClientTask(
+            client=int(client),
+            weight=spec.aggregator.client_weight(len(holdings[client])),
+            batches=tuple(_batches(spec.client, holdings[client], root.child("batches", number, int(client)))),
+        )
+        for client in _cohort(spec.cohort, len(holdings), root.child("cohort", number))
+    ]
+
+
+def _settings(spec: Spec, examples: Data, layers: Sequence[Layer]) -> dict[str, Any]:
+    """What of a spec is not drawn but acted on, as a plan says it."""
+    # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
+    acting = {
+        "client.optimizer": spec.client.optimizer,
+        "aggregator": spec.aggregator,
+        "aggregator.server_optimizer": spec.aggregator.server_optimizer,
+    }
+    code = source_digests(acting)
+    return {
+        "data": examples.describe(),
+        "layers": [layer.model_dump(mode="json") for layer in layers],
+        "loss": spec.client.loss,
+        "client_optimizer": spec.client.optimizer.model_dump(mode="json"),
+        "aggregator": spec.aggregator.model_dump(mode="json"),
+        # In one order, since the order in which metrics are named changes nothing.
+        "evaluation": {"every": spec.evaluation.every, "metrics": sorted(spec.evaluation.metrics)},
+    } | ({"code": code} if code else {})
 
 
 def _batches(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> Iterator[NDArray[np.int64]]:
