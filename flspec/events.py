@@ -47,7 +47,7 @@ class RoundFinished(Document):
     num_trained: int  # examples trained on by the clients that count, each time counted
     train: dict[str, float]  # over those examples, each measured before the step it took part in
     dropped: dict[int, str]  # clients whose update did not count, and why
-    seconds: dict[str, float]  # train (clients, messages) and aggregate, of the wall clock
+    seconds: dict[str, float]  # of the wall clock: train (clients, messages), and aggregate where it is told apart
     state: str | None = None  # file of the server state after the round, if it is kept
 
 

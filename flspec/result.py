@@ -36,7 +36,7 @@ class RoundRecord(Document):
     epsilon: float | None = None
     bytes_down: int  # of weights sent to the cohort
     bytes_up: int  # of updates sent back
-    seconds: dict[str, float]  # train, aggregate, evaluate
+    seconds: dict[str, float]  # train, aggregate (where the backend tells it apart), evaluate
     failures: tuple[Failure, ...] = ()
 
 

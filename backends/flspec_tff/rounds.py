@@ -70,7 +70,7 @@ class FederatedAveraging:
             cohort=tuple(task.client for task in tasks),
             num_trained=num_trained,
             train=_train_metrics(metrics, num_trained),
-            seconds={"train": lap(), "aggregate": 0.0},  # TFF does both in one call
+            seconds={"train": lap()},  # and aggregation, which TFF does in the same call
             dropped=_dropped(tasks, metrics["num_trained"], rejected),
         )
 

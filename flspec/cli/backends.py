@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from flspec.cli.output import console, print_json, progress_console, use_json
 
@@ -20,13 +19,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", call
 @backends_app.command("list")
 def list_backends(as_json: Json = False) -> None:
     """What can run here, and what is missing."""
+    from flspec.cli.tables import plain_table
     from flspec.doctor import availability
 
     found = availability()
     if as_json:
         print_json(found)
         return
-    table = Table(show_header=True)
+    table = plain_table()
     for heading in ("backend", "variants", "state"):
         table.add_column(heading, overflow="fold")
     for name, entry in found.items():
@@ -75,6 +75,7 @@ def doctor(
     Exits with 1 if any is broken.
     """
     from flspec.backend import installed_backends
+    from flspec.cli.tables import plain_table
     from flspec.doctor import examine
 
     diagnoses = []
@@ -84,7 +85,7 @@ def doctor(
     if as_json:
         print_json([vars(diagnosis) for diagnosis in diagnoses])
     else:
-        table = Table()
+        table = plain_table()
         for heading in ("backend", "status", "seconds", "what", "remedy"):
             table.add_column(heading, overflow="fold")
         for diagnosis in diagnoses:

@@ -11,12 +11,12 @@ from flspec.certification import BackendVerdict, Certificate
 from flspec.comparison import Comparison
 from flspec.result import Result
 
-__all__ = ["certificate_table", "comparison_table", "plan_table", "run_table"]
+__all__ = ["certificate_table", "comparison_table", "plain_table", "plan_table", "run_table"]
 
 
 def run_table(result: Result, most_rows: int = 30) -> Table:
     """A run, a round a row; training and test metrics in columns of their own."""
-    table = _table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}")
+    table = plain_table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}")
     for heading in ("round", "clients", "examples", "train loss", "train acc", "test loss", "test acc", "s"):
         table.add_column(heading, justify="right")
     rounds = result.rounds
@@ -46,7 +46,7 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
 
 def certificate_table(certificate: Certificate) -> Table:
     """A certificate, a backend a row."""
-    table = _table(
+    table = plain_table(
         f"{certificate.name}: {certificate.rounds} rounds against {certificate.reference}, "
         f"plan {certificate.plan_digest[:12]}"
     )
@@ -63,7 +63,7 @@ def certificate_table(certificate: Certificate) -> Table:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Runs side by side, a run a row."""
-    table = _table("runs, the first being the measure")
+    table = plain_table("runs, the first being the measure")
     table.add_column("run", overflow="fold")
     for heading in ("backend", "plan"):
         table.add_column(heading, no_wrap=True)
@@ -88,7 +88,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def plan_table(description: dict[str, Any]) -> Table:
     """A plan, a fact a row."""
-    table = _table(f"plan {description['plan_digest'][:12]}")
+    table = plain_table(f"plan {description['plan_digest'][:12]}")
     table.show_header = False
     table.add_column("fact")
     table.add_column("value", overflow="fold")
@@ -99,7 +99,8 @@ def plan_table(description: dict[str, Any]) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str | None = None) -> Table:
+    """A table as all of them look."""
     style = {"title_style": "bold", "title_justify": "left", "caption_justify": "left"}
     return Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)  # type: ignore[arg-type]
 
