@@ -42,9 +42,12 @@ def _run() -> int:
     except (KeyboardInterrupt, click.Abort):
         print("flspec: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print cannot be
+        if isinstance(error, BrokenPipeError):  # whoever read our output has gone
+            return 0
+        print(f"flspec: {error}", file=sys.stderr)
+        return 1
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

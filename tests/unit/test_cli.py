@@ -198,3 +198,15 @@ def test_backends_are_listed_with_what_is_missing(folder: Path) -> None:
     assert document["local"]["missing"] is None or document["local"]["missing"] == ""
     assert "flspec backends install tff" in document["tff"]["missing"]
     assert document["flower"]["variants"] == ["ray", "inprocess"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_line(folder: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flspec", "plan", "spec.yaml", "--json"],
+            cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
