@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +59,8 @@ class Agreement(Document):
 
     @property
     def is_coarse(self) -> bool:
-        """Whether no round could have shown a deviation of a hundredth of its movement."""
-        return min(entry.resolution for entry in self.by_round) > _LARGE
+        """Whether most rounds could not have shown a deviation of a hundredth of their movement."""
+        return median(entry.resolution for entry in self.by_round) > _LARGE
 
     @property
     def beyond(self) -> list[int]:

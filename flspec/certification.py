@@ -36,7 +36,7 @@ CertifyWatch = Callable[[str, Phase, RoundRecord], None]
 _LOCKSTEP, _SENSITIVITY = "lockstep", "sensitivity"  # folders in a backend's, while they are needed
 _NUDGES = 8  # draws of rounding by which the reference's sensitivity to it is measured
 _COARSE_REASON = (
-    "within rounding, but rounding alone moves every round by more than a hundredth of what it learns, so little is "
+    "within rounding, but rounding alone moves most rounds by more than a hundredth of what they learn, so little is "
     "shown; certify with fewer steps a round"
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flspec.agreement import compare_states
+from flspec.agreement import Agreement, RoundAgreement, compare_states
 from flspec.backend import initial_state, kept_state
 from flspec.plan import Plan
 from flspec.state import OptimizerState, ServerState, save_state
@@ -82,3 +82,16 @@ def test_a_weight_that_is_not_finite_is_a_divergence(plan: Plan, tmp_path: Path,
     assert agreement.first_divergence is not None
     assert agreement.first_divergence.round == 1
     assert agreement.model_dump_json()  # JSON has no word for infinity
+
+
+def test_agreement_is_coarse_when_most_rounds_could_hide_a_hundredth() -> None:
+    def entry(number: int, resolution: float) -> RoundAgreement:
+        return RoundAgreement(round=number, max_abs_diff=0.0, max_rel_diff=0.0, of_tolerance=0.0, resolution=resolution)
+
+    def coarse(*resolutions: float) -> bool:
+        rounds = tuple(entry(number, value) for number, value in enumerate(resolutions, start=1))
+        distances = {"max_abs_diff": 0.0, "max_rel_diff": 0.0, "first_divergence": None, "bitwise": False}
+        return Agreement(by_round=rounds, **distances).is_coarse  # type: ignore[arg-type]
+
+    assert coarse(0.3, 0.4, 1e-5)
+    assert not coarse(1e-5, 1e-3, 0.4)
