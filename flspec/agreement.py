@@ -69,11 +69,11 @@ class Agreement(Document):
 
 
 def compare_states(
-    plan: Plan, reference: Path, other: Path, nudged: Mapping[int, Sequence[ServerState]] | None = None
+    plan: Plan, reference: Path, other: Path, nudged: Mapping[int, Sequence[Path]] | None = None
 ) -> Agreement:
     """Compare the states that two executions kept of every round of `plan`, in their folders.
 
-    `nudged` are, for some rounds, the states after them when the reference starts them from a `nudge`.
+    `nudged` are, for some rounds, files of the states after them when the reference starts them from a `nudge`.
     Raises InputError if a state is missing or damaged.
     """
     entries: list[RoundAgreement] = []
@@ -82,7 +82,7 @@ def compare_states(
     before = _tensors(initial_state(plan))
     for number in range(1, plan.num_rounds + 1):
         ours, theirs = (_tensors(load_state(kept_state(f, number), plan.digest)) for f in (reference, other))
-        others = [_tensors(state) for state in (nudged or {}).get(number, ())]
+        others = [_tensors(load_state(path, plan.digest)) for path in (nudged or {}).get(number, ())]
         entry, worst = _compare_round(number, before, ours, theirs, others)
         entries.append(entry)
         bitwise = bitwise and _form(ours) == _form(theirs) and all(_same(ours[name], theirs[name]) for name in ours)

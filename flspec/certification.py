@@ -208,12 +208,12 @@ class _Session:
         job = Job(self._home(name) / _LOCKSTEP, follow=self._home(self.reference), keep="all", workers=self.workers)
         return self._record(engine, job, lambda record: self._tell(name, "lockstep", record))
 
-    def _nudge(self, rounds: Sequence[int]) -> dict[int, list[ServerState]]:
-        """The states after these rounds when the reference starts them from weights off by what rounding adds."""
+    def _nudge(self, rounds: Sequence[int]) -> dict[int, list[Path]]:
+        """Files of the states after these rounds, begun by the reference from weights off by what rounding adds."""
         with self.open(self.reference) as engine:
             return {number: [self._run_nudged(engine, number, draw) for draw in range(_NUDGES)] for number in rounds}
 
-    def _run_nudged(self, engine: Backend, number: int, draw: int) -> ServerState:
+    def _run_nudged(self, engine: Backend, number: int, draw: int) -> Path:
         folder = self._home(self.reference) / _SENSITIVITY / f"{number}-{draw}"
         if not (after := kept_state(folder, number)).exists():
             before = self._state_before(number)
@@ -225,7 +225,7 @@ class _Session:
                 engine.execute(self.plan, Job(folder, start=start, keep="all", workers=self.workers))
             ) as events:
                 next(event for event in events if isinstance(event, RoundFinished))
-        return load_state(after, self.plan.digest)
+        return after
 
     def _state_before(self, number: int) -> ServerState:
         if number == 1:

@@ -278,7 +278,7 @@ def _last_state(folder: Path, plan: Plan, events: Sequence[Event]) -> tuple[int,
     A round whose evaluation is planned and was not written down is trained again, so that none is lost.
     """
     evaluated = {event.round for event in events if isinstance(event, RoundEvaluated)}
-    for event in reversed(list(events)):
+    for event in reversed(events):
         if isinstance(event, RoundFinished) and event.state and event.round in evaluated:
             path = kept_state(folder, event.round)
             with suppress(InputError):  # damaged or gone: the one before it will do
