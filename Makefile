@@ -5,7 +5,7 @@ BIN := .venv/bin
 REQUIRE ?= local,flower,tff
 export OMP_NUM_THREADS = 1
 
-.PHONY: help setup demo tff test style check conformance golden bench clean
+.PHONY: help setup demo tff test style check conformance golden schema bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ conformance: setup tff ## every backend against the local one and against numpy
 
 golden: setup ## rewrite the numbers that must not move; say why in the commit
 	FLSPEC_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/golden
+
+schema: setup ## rewrite specs/schema.json
+	$(BIN)/python -c "from flspec.schema import write_schema; write_schema('specs/schema.json', installed=False)"
 
 bench: setup tff ## measure, store in .benchmarks/ and compare with the last time, by ratio
 	$(BIN)/python -m pytest benchmarks --benchmark-storage=.benchmarks --benchmark-autosave --benchmark-compare \

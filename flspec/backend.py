@@ -15,7 +15,7 @@ import numpy as np
 
 from flspec.aggregators import Aggregator
 from flspec.components import parse_component
-from flspec.errors import InputError, RunError
+from flspec.errors import InputError, RunError, choose
 from flspec.events import Event, RoundFinished, RunFinished, RunStarted
 from flspec.plan import Plan
 from flspec.server import RoundOutcome
@@ -26,6 +26,7 @@ __all__ = [
     "CHECKPOINTS",
     "Backend",
     "Job",
+    "Rehearsal",
     "RoundResult",
     "drive_rounds",
     "find_backend",
@@ -49,10 +50,19 @@ class Job:
     follow: Path | None = None  # lockstep: another run's folder; round r starts from its state after round r - 1
     keep: Literal["planned", "all"] = "planned"  # rounds whose state is written to the folder
     workers: int = 0  # clients trained at once; 0 leaves it to the backend
+    cores: int = 0  # that the backend may count on where others run beside it; 0: all
 
     @property
     def num_workers(self) -> int:
-        return self.workers or os.cpu_count() or 1
+        return self.workers or self.cores or os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How long a plan's rounds take here, scaled up from a few steps."""
+
+    seconds_a_round: float  # on average: training, aggregation, and evaluation as often as it is planned
+    num_steps: int  # training steps that were measured
 
 
 class Backend(ABC):
@@ -79,6 +89,13 @@ class Backend(ABC):
 
         Closing the iterator stops the run and leaves nothing of it behind.
         """
+
+    def rehearse(self, plan: Plan) -> Rehearsal | None:
+        """Measure a second or less of the plan's training, keeping nothing of it; None if it cannot tell.
+
+        Asked only of what `unsupported` lets through, whose data are in the store.
+        """
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +175,7 @@ def find_backend(selection: str) -> Backend:
     name, _, variant = selection.partition(":")
     known = installed_backends()
     if name not in known:
-        raise InputError(f"backend: unknown {name!r}; installed: {', '.join(known) or 'none'}")
+        raise InputError(f"backend: {choose(name, known)}")
     try:
         backend_class: type[Backend] = known[name].load()
     except Exception as error:  # whatever an installed package does when it is imported

@@ -20,11 +20,12 @@ from flspec.backend import CHECKPOINTS, Backend, Job, find_backend, initial_stat
 from flspec.components import Document
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.events import RoundFinished
+from flspec.folders import new_folder
 from flspec.plan import Plan
 from flspec.recording import Recorder
 from flspec.remote import Limits, open_backend
 from flspec.result import Result, RoundRecord, load_result
-from flspec.runner import Experiment, execute_plan, new_folder, plan_of, prepared_folder, refuse_unsupported
+from flspec.runner import Experiment, execute_plan, planned, prepared_folder, refuse_unsupported
 from flspec.state import ServerState, load_state, save_state, write_atomically
 
 __all__ = ["BackendVerdict", "Certificate", "Phase", "certify", "load_certificate"]
@@ -79,14 +80,16 @@ def certify(
     limits: Limits | None = None,
     watch: CertifyWatch | None = None,
     engines: Mapping[str, Backend] | None = None,
+    source: str | None = None,
 ) -> Certificate:
     """Run an experiment on each of `backends`, the first being the reference, and compare them.
 
     Writes `certificate.json` and a run folder a backend into `out`, by default a new folder below `certificates`.
-    `engines` are backends that are open already, by name, and stay so: they serve several certificates.
+    `engines` are backends that are open already, by name, and stay so: they serve several certificates. `source` is the
+    spec as text, to be kept there instead of the one that the plan carries.
     Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
     """
-    plan = plan_of(experiment, data)
+    plan, source = planned(experiment, data, source)
     if isinstance(backends, str):
         backends = [name.strip() for name in backends.split(",") if name.strip()]
     names = list(dict.fromkeys(backends))
@@ -96,7 +99,7 @@ def certify(
         find_backend(name)  # a name that nobody knows is a mistake, not a refusal
     folder = Path(out).absolute() if out else new_folder(Path("certificates"), str(plan.spec["name"]))
     session = _Session(plan, names[0], folder, workers, watch, _Opener(engines or {}, limits or Limits()))
-    with prepared_folder(folder, experiment, plan):
+    with prepared_folder(folder, plan, source):
         try:
             session.run_reference()
             verdicts = {name: session.judge(name) for name in names[1:]}

@@ -20,7 +20,7 @@ from flspec.partitioners import Partitioner
 from flspec.plan import ClientTask, Plan
 from flspec.randomness import Stream
 from flspec.samplers import Sampler
-from flspec.spec import ClientWork, Spec
+from flspec.spec import ClientWork, Spec, contradictions
 
 __all__ = ["compile", "data_root"]
 
@@ -36,8 +36,8 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     """
     if not isinstance(spec, Spec):
         spec = load_spec(spec)
-    if contradictions := spec.contradictions():
-        raise SpecError([Problem(message, ".".join(path)) for path, message in contradictions])
+    if found := contradictions(dict(spec)):
+        raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
     root = Stream(spec.seed)
     examples = spec.dataset.load(data or data_root(), root.child("dataset"))
     holdings = spec.partition.split(examples.train.labels, examples.num_classes, root.child("partition"))

@@ -54,7 +54,7 @@ class _ByKind:
         # Not pydantic's own Union, which is no union for a family of one: its `kind` could then be left out, and
         # specs without it would break as soon as a second member is installed.
         choices = {kind: handler.generate_schema(member) for kind, member in family_members(source).items()}
-        return core_schema.tagged_union_schema(choices, discriminator="kind")
+        return core_schema.tagged_union_schema(choices, discriminator="kind", metadata={"family": source})
 
 
 C = TypeVar("C", bound=Component)
@@ -109,9 +109,10 @@ def source_digests(parts: Mapping[str, Component]) -> dict[str, str]:
     }
 
 
-def comes_with_flspec(part: Component) -> bool:
+def comes_with_flspec(part: Component | type[Component]) -> bool:
     """Whether every copy of this version of flspec has this part."""
-    return type(part).__module__.partition(".")[0] == "flspec"
+    cls = part if isinstance(part, type) else type(part)
+    return cls.__module__.partition(".")[0] == "flspec"
 
 
 def _descendants(cls: type[C]) -> list[type[C]]:

@@ -5,49 +5,200 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flspec.backend import find_backend, installed_backends
+from flspec.components import Document
+from flspec.data import open_data
 from flspec.errors import InputError
+from flspec.footprint import estimate_memory
+from flspec.layers import count_multiply_adds, parse_layers
 from flspec.plan import Plan
+from flspec.skew import Skew, count_labels, measure_skew
 
-__all__ = ["describe_plan"]
-
-
-def describe_plan(plan: Plan) -> dict[str, Any]:
-    """The facts of a plan as text, and for each installed backend what stands in its way."""
-    return {
-        "plan_digest": plan.digest,
-        "facts": _facts(plan),
-        "backends": {name: _problems(name, plan) for name in installed_backends()},
-    }
+__all__ = ["Description", "describe_plan", "partition_counts"]
 
 
-def _facts(plan: Plan) -> dict[str, str]:
-    sizes = np.diff(plan.arrays["client_ends"], prepend=0)
-    cohorts = np.diff(plan.arrays["round_task_ends"], prepend=0)
-    steps = np.diff(plan.arrays["task_batch_ends"], prepend=0)
-    parameters = sum(weight.size for weight in plan.weights.values())
-    sent = sum(weight.nbytes for weight in plan.weights.values()) * int(cohorts.sum())
-    data = plan.settings["data"]
-    return {
-        "name": str(plan.spec["name"]),
-        "data": f"{data['num_train']:,} examples to train on, {data['num_test']:,} to evaluate on, "
-        f"{data['num_classes']} classes, shape {data['input_shape']}",
-        "clients": f"{plan.num_clients:,}, holding {sizes.min():,} / {np.median(sizes):,.0f} / {sizes.max():,} "
-        "examples (least / median / most)",
-        "rounds": f"{plan.num_rounds:,} of {_span(cohorts)} clients, {_span(steps)} steps a client",
-        "model": f"{parameters:,} parameters in {len(plan.weights)} tensors",
-        "bytes": f"{sent:,} down and as many up, over all rounds",
-    }
+class DataFacts(Document):
+    """The examples, and the shape of one."""
+
+    num_train: int
+    num_test: int
+    num_classes: int
+    shape: tuple[int, ...]
 
 
-def _problems(name: str, plan: Plan) -> list[str]:
+class ClientFacts(Document):
+    """How many there are, and how many examples they hold."""
+
+    num: int
+    min_examples: int
+    median_examples: float
+    max_examples: int
+    num_unheld: int  # training examples that no client holds
+
+
+class RoundFacts(Document):
+    """How much is trained; steps are of one client in one round, except their total."""
+
+    num: int
+    min_cohort: int
+    max_cohort: int
+    min_steps: int
+    max_steps: int
+    total_steps: int
+
+
+class ModelFacts(Document):
+    """The size of the model; `multiply_adds` are of one example's forward pass."""
+
+    num_parameters: int
+    num_tensors: int
+    multiply_adds: int
+
+
+class Traffic(Document):
+    """Bytes of float32 weights in one direction, without what a transport adds."""
+
+    each_time: int  # that a client takes part
+    busiest_client: int  # over all rounds
+    total: int  # over all rounds and clients
+
+
+class TimeEstimate(Document):
+    """Seconds, scaled up from training steps measured on this machine; starting the engine is not in it."""
+
+    seconds: float  # of all rounds
+    seconds_a_round: float
+    num_steps_measured: int
+
+
+class Estimates(Document):
+    """What is not known but reckoned."""
+
+    memory_bytes: int  # of one process that trains and evaluates with torch
+    time: dict[str, TimeEstimate]  # by backend, of those that can tell
+
+
+class Description(Document):
+    """A plan in numbers. `skew` is None where the data are not on this machine."""
+
+    plan_digest: str
+    name: str
+    data: DataFacts
+    clients: ClientFacts
+    skew: Skew | None
+    rounds: RoundFacts
+    model: ModelFacts
+    bytes_down: Traffic
+    bytes_up: Traffic
+    estimates: Estimates
+    backends: dict[str, tuple[str, ...]]  # what stands in the way of each installed one; empty: it can run the plan
+
+
+def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
+    """The facts of a plan, and for each installed backend what stands in its way.
+
+    With `rehearse`, backends that can also measure a few steps, a second or less, to estimate the time.
+    """
+    backends = {name: _problems(name, plan) for name in installed_backends()}
+    counts = partition_counts(plan)
+    able = [name for name, problems in backends.items() if not problems] if rehearse and counts is not None else []
+    traffic = _traffic(plan)
+    return Description(
+        plan_digest=plan.digest,
+        name=str(plan.spec["name"]),
+        data=_data(plan),
+        clients=_clients(plan),
+        skew=None if counts is None else measure_skew(counts),
+        rounds=_rounds(plan),
+        model=_model(plan),
+        bytes_down=traffic,
+        bytes_up=traffic,
+        estimates=Estimates(memory_bytes=estimate_memory(plan), time=_times(able, plan)),
+        backends=backends,
+    )
+
+
+def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
+    """int64 [num_clients, num_classes]: examples of each label that each client holds; None without the data."""
     try:
-        return find_backend(name).unsupported(plan)
+        data = open_data(plan.settings["data"])
+    except InputError:
+        return None
+    arrays = plan.arrays
+    return count_labels(arrays["client_examples"], arrays["client_ends"], data.train.labels, data.num_classes)
+
+
+def _data(plan: Plan) -> DataFacts:
+    data = plan.settings["data"]
+    return DataFacts(
+        num_train=data["num_train"],
+        num_test=data["num_test"],
+        num_classes=data["num_classes"],
+        shape=tuple(data["input_shape"]),
+    )
+
+
+def _clients(plan: Plan) -> ClientFacts:
+    sizes = _parts(plan, "client_ends")
+    return ClientFacts(
+        num=plan.num_clients,
+        min_examples=int(sizes.min()),
+        median_examples=float(np.median(sizes)),
+        max_examples=int(sizes.max()),
+        num_unheld=plan.settings["data"]["num_train"] - int(sizes.sum()),
+    )
+
+
+def _rounds(plan: Plan) -> RoundFacts:
+    cohorts, steps = _parts(plan, "round_task_ends"), _parts(plan, "task_batch_ends")
+    return RoundFacts(
+        num=plan.num_rounds,
+        min_cohort=int(cohorts.min()),
+        max_cohort=int(cohorts.max()),
+        min_steps=int(steps.min()),
+        max_steps=int(steps.max()),
+        total_steps=int(steps.sum()),
+    )
+
+
+def _model(plan: Plan) -> ModelFacts:
+    layers, shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
+    return ModelFacts(
+        num_parameters=sum(weight.size for weight in plan.weights.values()),
+        num_tensors=len(plan.weights),
+        multiply_adds=count_multiply_adds(layers, shape),
+    )
+
+
+def _traffic(plan: Plan) -> Traffic:
+    """The same down as up: an update has the weights' shapes."""
+    each = sum(weight.nbytes for weight in plan.weights.values())
+    tasks = plan.arrays["task_clients"]
+    return Traffic(each_time=each, busiest_client=each * int(np.bincount(tasks).max()), total=each * len(tasks))
+
+
+def _times(names: list[str], plan: Plan) -> dict[str, TimeEstimate]:
+    rehearsals = {name: find_backend(name).rehearse(plan) for name in names}
+    return {
+        name: TimeEstimate(
+            seconds=rehearsal.seconds_a_round * plan.num_rounds,
+            seconds_a_round=rehearsal.seconds_a_round,
+            num_steps_measured=rehearsal.num_steps,
+        )
+        for name, rehearsal in rehearsals.items()
+        if rehearsal
+    }
+
+
+def _problems(name: str, plan: Plan) -> tuple[str, ...]:
+    try:
+        return tuple(find_backend(name).unsupported(plan))
     except InputError as error:
-        return [str(error)]
+        return (str(error),)
 
 
-def _span(values: np.ndarray[Any, Any]) -> str:
-    low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _parts(plan: Plan, ends: str) -> NDArray[Any]:
+    """How long each of some parts is that stand one after another."""
+    return np.diff(plan.arrays[ends], prepend=0)

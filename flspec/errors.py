@@ -5,6 +5,8 @@ The command line prints each as one line and exits with its `exit_code`; a progr
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ __all__ = [
     "Problem",
     "RunError",
     "SpecError",
+    "choose",
     "printable",
     "shorten",
 ]
@@ -43,6 +46,15 @@ def shorten(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def choose(given: Any, choices: Iterable[str]) -> str:
+    """Why `given` is none of `choices`, and which of them may have been meant."""
+    known = list(choices)
+    close = difflib.get_close_matches(str(given)[:100], known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close and close[0] != str(given) else ""
+    shown = shorten(given) if isinstance(given, str) else given
+    return f"unknown {shown!r}; {meant}choose one of {', '.join(known) or 'none'}"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with a spec: where it stands and the way out."""
@@ -52,6 +64,7 @@ class Problem:
     file: str = ""
     line: int | None = None  # from 1
     column: int | None = None  # from 1
+    source: str = ""  # that line, as it stands in the file
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part not in ("", None))

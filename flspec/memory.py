@@ -1,8 +1,10 @@
-"""How much memory a run takes: of this process and everything it started, whatever the backend."""
+"""How much memory a run takes: of a process and everything it started, whatever the backend."""
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 import psutil
@@ -11,13 +13,15 @@ __all__ = ["MemoryMeter"]
 
 
 class MemoryMeter:
-    """Samples, while it is entered, the memory of this process and its descendants, and keeps the peak.
+    """Samples, while it is entered, the memory of a process and its descendants, and keeps the peak.
 
-    Shared pages are divided among those that share them where the system says so (PSS on Linux).
+    `find` gives the process's id, or None as long as there is none; by default it is this process. Shared pages are
+    divided among those that share them where the system says so (PSS on Linux).
     """
 
-    def __init__(self, interval: float = 0.5) -> None:
+    def __init__(self, find: Callable[[], int | None] = os.getpid, interval: float = 0.5) -> None:
         self.peak_bytes = 0
+        self._find = find
         self._interval = interval  # seconds between samples
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="memory", daemon=True)
@@ -33,12 +37,21 @@ class MemoryMeter:
         self._thread.join()
 
     def _sample(self) -> None:
-        me = psutil.Process()
+        is_last = False
         while True:
-            total = sum(_bytes(process) for process in [me, *me.children(recursive=True)])
-            self.peak_bytes = max(self.peak_bytes, total)
-            if self._stop.wait(self._interval):
+            self.peak_bytes = max(self.peak_bytes, sum(map(_bytes, self._processes())))
+            if is_last:
                 return
+            is_last = self._stop.wait(self._interval)  # and once more then, for what is over in a moment
+
+    def _processes(self) -> list[psutil.Process]:
+        if (found := self._find()) is None:
+            return []
+        try:
+            root = psutil.Process(found)
+            return [root, *root.children(recursive=True)]
+        except psutil.Error:  # it has ended
+            return []
 
 
 def _bytes(process: psutil.Process) -> int:

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from flspec.events import Event, RoundFinished, RunFinished, RunStarted, parse_e
 from flspec.plan import Plan
 from flspec.worker import ERRORS, job_lines
 
-__all__ = ["Limits", "Remote", "open_backend"]
+__all__ = ["Limits", "Remote", "open_apart", "open_backend"]
 
 _TICK_SECONDS = 0.2
 _GRACE_SECONDS = 5.0  # for an idle worker to end by itself
@@ -60,26 +61,43 @@ def open_backend(selection: str, limits: Limits = Limits()) -> Iterator[Backend]
     if not backend.isolated:
         yield backend
         return
-    python = Path(sys.executable)
-    if backend.environment:
-        from flspec.environments import environment_python
-
-        python = environment_python(backend.environment)
-    with Remote(backend, python, limits) as remote:
+    with Remote(backend, _python(backend), limits) as remote:
         yield remote
+
+
+def open_apart(selection: str, limits: Limits, log: Path, stop: threading.Event) -> Remote:
+    """The same, in a process of its own whether it wants one or not; see `Remote`."""
+    backend = find_backend(selection)
+    return Remote(backend, _python(backend), limits, log, stop)
+
+
+def _python(backend: Backend) -> Path:
+    if not backend.environment:
+        return Path(sys.executable)
+    from flspec.environments import environment_python
+
+    return environment_python(backend.environment)
 
 
 class Remote(Backend):
     """Runs `inner` in a worker process of the interpreter `python`, which must have flspec and `inner` installed.
 
     `inner` itself is never executed here, so no engine is imported. The worker starts with the first job, writes
-    its log beside it, and serves the next jobs too, until `close`. A job that fails or is given up ends the
-    worker; the next job gets a new one.
+    its log beside it unless told where, and serves the next jobs too, until `close`. A job that fails or is given
+    up ends the worker; the next job gets a new one. Setting `stop`, in any thread, interrupts a job.
     """
 
-    def __init__(self, inner: Backend, python: Path, limits: Limits = Limits()) -> None:
+    def __init__(
+        self,
+        inner: Backend,
+        python: Path,
+        limits: Limits = Limits(),
+        log: Path | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         super().__init__(inner.variant)
         self._inner, self._python, self._limits = inner, python, limits
+        self._log, self._stop = log, stop or threading.Event()
         self._worker: _Worker | None = None
 
     @property
@@ -92,7 +110,7 @@ class Remote(Backend):
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         """Have the worker run the plan; raises what the backend raised, or BackendError naming the log."""
         _save_plan(plan, job.folder / "plan")
-        worker = self._living_worker(job.folder / "worker.log")
+        worker = self._living_worker(self._log or job.folder / "worker.log")
         assert worker.is_idle, "one job at a time"
         try:
             worker.send(job_lines.dump_json(job))
@@ -102,6 +120,11 @@ class Remote(Backend):
         finally:
             if not worker.is_idle:
                 worker.stop()
+
+    @property
+    def process(self) -> int | None:
+        """The process that everything of this backend hangs below, if it has been started."""
+        return self._worker.process if self._worker else None
 
     def close(self) -> None:
         """End the worker; returns once nothing of it is left."""
@@ -135,6 +158,8 @@ class Remote(Backend):
         last: Event | None = None
         silence = _Silence()
         for line in worker.lines():
+            if self._stop.is_set():
+                raise KeyboardInterrupt  # which Python raises in the main thread only
             silence.add(heard=bool(line))
             match self._understand(line, worker.log):
                 case {"failed": failed}:
@@ -213,6 +238,10 @@ class _Worker:
                 env=_environment(Path(command[0]), self._token, self._folder),
                 start_new_session=True,  # Ctrl-C in the terminal is for this process alone
             )
+
+    @property
+    def process(self) -> int:
+        return self._process.pid  # the warden's
 
     @property
     def has_ended(self) -> bool:

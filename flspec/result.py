@@ -81,7 +81,7 @@ class Result(Document):
     environment: dict[str, Any]
     started: str  # ISO 8601, UTC
     seconds: Seconds
-    memory: dict[str, int]  # peak_bytes: of this process and all that it started
+    memory: dict[str, int]  # peak_bytes: of this process and all that it started; in a sweep, of the cell's worker
     rounds: tuple[RoundRecord, ...]
     final: FinalRecord | None
     weights: WeightsFile | None

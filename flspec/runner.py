@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from flspec.backend import Backend, Job, kept_state
 from flspec.compiler import compile
 from flspec.errors import BackendError, InputError, RunError
 from flspec.evaluation import Evaluator
 from flspec.events import Event, RoundEvaluated, RoundFinished, RunAttempted, dump_event
+from flspec.folders import new_folder
 from flspec.memory import MemoryMeter
 from flspec.plan import Plan
 from flspec.recording import Recorder, read_events
@@ -37,13 +36,16 @@ from flspec.result import (
 )
 from flspec.spec import Spec
 from flspec.state import load_state, save_weights, write_atomically
+from flspec.study import load_study
+from flspec.yaml_writer import write_yaml
 
 __all__ = [
     "Experiment",
     "Watch",
+    "alone_in",
     "execute_plan",
-    "new_folder",
-    "plan_of",
+    "forget_old_states",
+    "planned",
     "prepared_folder",
     "refuse_unsupported",
     "run",
@@ -63,47 +65,42 @@ def run(
     limits: Limits | None = None,
     resume: bool = False,
     watch: Watch | None = None,
-    source: Path | None = None,
+    source: str | None = None,
 ) -> Result:
     """Run an experiment and write its folder.
 
     `backend` is a NAME or NAME:VARIANT, by default the spec's; `out` the folder, by default a new one below
-    `runs`; `source` the file the spec came from, if `experiment` is not that file. With `resume`, `out` is an
-    interrupted run of the same plan, which goes on after its last kept round.
+    `runs`; `source` the spec as text, to be kept there instead of the one that the plan carries. With `resume`, `out`
+    is an interrupted run of the same plan, which goes on after its last kept round.
     Raises InputError before anything is written, RunError (after writing a result that says so) when it fails.
     """
     if workers < 0:
         raise InputError(f"workers is {workers}; give 0 for one a core, or how many clients to train at once")
-    plan = plan_of(experiment, data)
+    plan, source = planned(experiment, data, source)
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:
         refuse_unsupported(engine, selection, plan)
         evaluator = Evaluator(plan)  # makes sure that the data are there, before anything is written
         folder = Path(out).absolute() if out else new_folder(Path("runs"), f"{plan.spec['name']}-{selection}")
-        with prepared_folder(folder, source or experiment, plan, resume_on=selection if resume else None):
+        with prepared_folder(folder, plan, source, resume_on=selection if resume else None):
             job = Job(folder, workers=workers)
             return execute_plan(engine, selection, plan, job, evaluator=evaluator, resume=resume, watch=watch)
 
 
-def plan_of(experiment: Experiment, data: Path | None = None) -> Plan:
-    """The plan of an experiment in any of its forms."""
+def planned(experiment: Experiment, data: Path | None = None, source: str | None = None) -> tuple[Plan, str | None]:
+    """The plan of an experiment in any of its forms, and the text of its spec, if it has one."""
     if isinstance(experiment, Plan):
-        return experiment
-    return compile(experiment, data)
+        return experiment, source
+    if isinstance(experiment, Spec):
+        return compile(experiment, data), source
+    cell = load_study(experiment).cell(None)
+    return compile(cell.spec, data), source or cell.text
 
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
     """Raise InputError, naming the fields, if the backend cannot do what the plan says."""
     if problems := engine.unsupported(plan):
         raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """A folder below `parent` that does not exist yet; it is not made."""
-    number = 1
-    while (folder := parent / f"{name.replace(':', '-')}-{number}").exists():
-        number += 1
-    return folder.absolute()
 
 
 def execute_plan(
@@ -115,12 +112,14 @@ def execute_plan(
     evaluator: Evaluator | None = None,
     resume: bool = False,
     watch: Watch | None = None,
+    memory: MemoryMeter | None = None,
 ) -> Result:
     """Execute a plan into a folder that is ready, and write `result.json` however it ends.
 
+    `memory` measures what is the run's, by default this process and all that it starts.
     Raises RunError for whatever goes wrong from here on: the input was right, and something has been written.
     """
-    attempt = _Attempt(selection, plan, job, evaluator or Evaluator(plan))
+    attempt = _Attempt(selection, plan, job, evaluator or Evaluator(plan), memory or MemoryMeter())
     if resume:
         job = replace(job, start=attempt.take_up())
     try:
@@ -129,7 +128,7 @@ def execute_plan(
                 if watch:
                     watch(record)
                 if job.keep == "planned":
-                    _forget_old_states(job.folder)
+                    forget_old_states(job.folder, record.round)
         return attempt.finish("completed")
     except (KeyboardInterrupt, SystemExit):
         attempt.finish("interrupted", error="interrupted")
@@ -148,10 +147,10 @@ def execute_plan(
 class _Attempt:
     """One execution on its way to a result."""
 
-    def __init__(self, selection: str, plan: Plan, job: Job, evaluator: Evaluator) -> None:
+    def __init__(self, selection: str, plan: Plan, job: Job, evaluator: Evaluator, memory: MemoryMeter) -> None:
         folder = job.folder
         self.recorder = Recorder(plan, folder, evaluator, keeps_all=job.keep == "all")
-        self.memory = MemoryMeter()
+        self.memory = memory
         self._selection, self._plan, self._folder = selection, plan, folder
         self._began, self._started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
         self._startup: float | None = None
@@ -203,15 +202,20 @@ class _Attempt:
 
 
 @contextmanager
-def prepared_folder(folder: Path, experiment: Experiment, plan: Plan, resume_on: str | None = None) -> Iterator[None]:
-    """Make a run's folder, or make sure that the one to resume is of this plan and backend; keep others out of it."""
+def prepared_folder(
+    folder: Path, plan: Plan, source: str | None = None, resume_on: str | None = None
+) -> Iterator[None]:
+    """Make a run's folder, or make sure that the one to resume is of this plan and backend; keep others out of it.
+
+    `source` is the spec's text that the folder keeps, by default the spec that the plan carries.
+    """
     made = not resume_on and _make(folder)  # only what was made here may be taken away again
     try:
-        with _alone_in(folder):
+        with alone_in(folder):
             if resume_on:
                 _check_resumable(folder, plan, resume_on)
             else:
-                _fill(folder, experiment, plan)
+                _fill(folder, plan, source)
             yield
     except InputError:
         if made:
@@ -230,7 +234,7 @@ def _make(folder: Path) -> bool:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """Hold a lock on the folder itself, which the system takes back however this process ends."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -259,15 +263,13 @@ def _check_resumable(folder: Path, plan: Plan, selection: str) -> None:
             raise InputError(f"{folder} is a run on {event.backend}, not {selection}; resume it there")
 
 
-def _fill(folder: Path, experiment: Experiment, plan: Plan) -> None:
+def _fill(folder: Path, plan: Plan, source: str | None) -> None:
     if any(folder.iterdir()):
         raise InputError(f"out: {folder} is not empty; choose another folder, or go on with --resume")
     try:
         plan.save(folder / "plan")
-        if isinstance(experiment, str | Path):
-            shutil.copyfile(experiment, folder / "spec.yaml")
-        else:
-            (folder / "spec.yaml").write_text(yaml.safe_dump(dict(plan.spec), sort_keys=False), encoding="utf-8")
+        text = write_yaml(dict(plan.spec)) if source is None else source
+        (folder / "spec.yaml").write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"out: {folder} cannot be written: {error}") from None
 
@@ -286,7 +288,12 @@ def _last_state(folder: Path, plan: Plan, events: Sequence[Event]) -> tuple[int,
     return 0, None
 
 
-def _forget_old_states(folder: Path) -> None:
-    """Leave the newest two kept states: the last to go on from, and the one before should it be damaged."""
-    for old in sorted(kept_state(folder, 0).parent.glob("*.safetensors"))[:-2]:  # names sort as rounds do
+def forget_old_states(folder: Path, round_number: int) -> None:
+    """Of the kept states up to a round, leave the newest two: one to go on from, and one should it be damaged.
+
+    A backend in a process of its own may be some rounds ahead, whose states are still to be evaluated.
+    """
+    last = kept_state(folder, round_number)
+    kept = sorted(path for path in last.parent.glob("*.safetensors") if path <= last)  # names sort as rounds do
+    for old in kept[:-2]:
         old.unlink()

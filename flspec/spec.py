@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -16,7 +19,7 @@ from flspec.partitioners import Partitioner
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
 
-__all__ = ["ClientWork", "Evaluation", "Spec"]
+__all__ = ["ClientWork", "Contradiction", "Evaluation", "Spec", "contradictions"]
 
 
 class ClientWork(Document):
@@ -33,12 +36,17 @@ class ClientWork(Document):
             description="batches, going over the examples as often as it takes; or epochs",
         ),
     ] = None
-    batch_size: Annotated[PositiveInt, Field(description="examples a batch; the last of each pass may hold fewer")]
+    batch_size: Annotated[
+        PositiveInt, Field(description="examples a batch; the last of each pass may hold fewer", examples=[16])
+    ]
     shuffle: Annotated[bool, Field(description="a new order for each pass, or the order of the partition")] = True
     loss: Annotated[
         Literal["cross_entropy"], Field(description="mean over the batch, of the softmax of the logits")
     ] = "cross_entropy"
-    optimizer: Annotated[OneOf[ClientOptimizer], Field(description="how the client descends")]
+    optimizer: Annotated[
+        OneOf[ClientOptimizer],
+        Field(description="how the client descends", examples=[{"kind": "sgd", "learning_rate": 0.1}]),
+    ]
 
 
 class Evaluation(Document):
@@ -61,27 +69,48 @@ class Evaluation(Document):
 class Spec(Document):
     """A federated-learning experiment. Every value that can change a result is here or has its default here."""
 
-    flspec: Annotated[int, Field(description="format of this document: 1")]
+    flspec: Annotated[int, Field(description="format of this document: 1", examples=[1])]
     name: Annotated[
         str,
-        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="names run folders and reports"),
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+            description="names run folders and reports",
+            examples=["quickstart"],
+            # What editors show, and flspec too, instead of the pattern.
+            json_schema_extra={
+                "patternErrorMessage": "up to 100 letters, digits, dots, hyphens, underscores, first a letter or digit"
+            },
+        ),
     ]
     seed: Annotated[int, Field(ge=0, lt=2**63, description="all that is drawn follows from it")] = 0
-    rounds: Annotated[int, Field(ge=1, le=1_000_000, description="rounds of training")]
+    rounds: Annotated[int, Field(ge=1, le=1_000_000, description="rounds of training", examples=[10])]
     backend: Annotated[
         str,
         Field(
             pattern=r"^[a-z][a-z0-9_]*(:[a-z][a-z0-9_]*)?$",
             description="where to run it, unless told otherwise",
+            json_schema_extra={"patternErrorMessage": "a backend, as local, flower or flower:inprocess"},
         ),
     ] = "local"
-    dataset: OneOf[Dataset]
-    partition: OneOf[Partitioner]
-    model: OneOf[Model]
-    client: ClientWork
-    cohort: OneOf[Sampler] = All()
-    aggregator: OneOf[Aggregator] = FedAvg()
-    evaluation: Evaluation = Evaluation()
+    dataset: Annotated[OneOf[Dataset], Field(description="the examples", examples=[{"kind": "digits"}])]
+    partition: Annotated[
+        OneOf[Partitioner],
+        Field(
+            description="which client holds which examples",
+            examples=[{"kind": "dirichlet", "clients": 10, "alpha": 0.5}],
+        ),
+    ]
+    model: Annotated[OneOf[Model], Field(description="what is trained", examples=[{"kind": "mlp", "hidden": [64]}])]
+    client: Annotated[
+        ClientWork,
+        Field(
+            description="what a client does in a round",
+            examples=[{"epochs": 1, "batch_size": 16, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}],
+        ),
+    ]
+    cohort: Annotated[OneOf[Sampler], Field(description="the clients of a round")] = All()
+    aggregator: Annotated[OneOf[Aggregator], Field(description="what the server makes of their updates")] = FedAvg()
+    evaluation: Annotated[Evaluation, Field(description="what is measured, and when")] = Evaluation()
 
     @field_validator("flspec")
     @classmethod
@@ -90,13 +119,37 @@ class Spec(Document):
             raise ValueError(f"format {version} is not known to this flspec, which reads format 1; upgrade flspec")
         return version
 
-    def contradictions(self) -> list[tuple[tuple[str, ...], str]]:
-        """What is wrong between fields: where to point, and a message that names both."""
-        found: list[tuple[tuple[str, ...], str]] = []
-        if self.client.epochs is None and self.client.steps is None:
-            found.append((("client",), "needs epochs or steps; add one, e.g. epochs: 1"))
-        if self.client.epochs is not None and self.client.steps is not None:
-            found.append((("client", "steps"), "client.epochs is given too; remove one"))
-        if problem := self.cohort.problem(self.partition.clients):
-            found.append((("cohort",), problem))
-        return found
+
+@dataclass(frozen=True)
+class Contradiction:
+    """What is wrong between two fields."""
+
+    path: tuple[str, ...]  # where to point
+    other: tuple[str, ...] | None  # the other field
+    message: str  # names both
+
+
+def contradictions(sections: Mapping[str, Any]) -> list[Contradiction]:
+    """What is wrong between the fields of a spec, or of those of its sections that are right in themselves."""
+    found: list[Contradiction] = []
+    for rule in _RULES:
+        needed = inspect.signature(rule).parameters
+        if set(needed) <= set(sections):
+            found += rule(**{name: sections[name] for name in needed})
+    return found
+
+
+def _epochs_or_steps(client: ClientWork) -> Iterator[Contradiction]:
+    if client.epochs is None and client.steps is None:
+        yield Contradiction(("client",), None, "needs epochs or steps; add one, e.g. epochs: 1")
+    if client.epochs is not None and client.steps is not None:
+        yield Contradiction(("client", "steps"), ("client", "epochs"), "client.epochs is given too; remove one")
+
+
+def _cohort_of_clients(cohort: Sampler, partition: Partitioner) -> Iterator[Contradiction]:
+    if problem := cohort.problem(partition.clients):
+        yield Contradiction(("cohort",), ("partition", "clients"), problem)
+
+
+# Each is given the sections that its parameters name, if those are right in themselves.
+_RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (_epochs_or_steps, _cohort_of_clients)

@@ -16,7 +16,7 @@ import yaml
 
 from flspec.errors import Problem, SpecError
 
-__all__ = ["LocatedDocument", "Path", "is_number", "read_yaml"]
+__all__ = ["LocatedDocument", "Path", "dotted", "is_number", "read_value", "read_yaml"]
 
 Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 
@@ -41,13 +41,10 @@ class LocatedDocument:
     file: str
     lines: tuple[str, ...] = field(repr=False, default=())
 
-    def problem(self, path: Path, message: str) -> Problem:
-        """A problem at `path`, or at the nearest place around it that stands in the file."""
-        known = path
-        while known and known not in self.places:
-            known = known[:-1]
-        line, column = self.places.get(known, (None, None))
-        return Problem(message, ".".join(map(str, path)), self.file, line, column)
+
+def dotted(path: Path) -> str:
+    """A path as it is told: `client.optimizer.learning_rate`."""
+    return ".".join(map(str, path))
 
 
 def read_yaml(content: bytes, file: str) -> LocatedDocument:
@@ -58,21 +55,18 @@ def read_yaml(content: bytes, file: str) -> LocatedDocument:
         text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
         raise SpecError([Problem(f"not valid UTF-8 at byte {error.start}; save it as UTF-8", file=file)]) from None
-    reader = _Reader(file)
-    try:
-        value = reader.read(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reader.refuse(mark, _plain(error, text))
-    except yaml.reader.ReaderError as error:
-        reader.refuse(None, f"character {error.character!r} at {error.position} is not allowed in YAML")
-    if reader.problems:
-        raise SpecError(reader.problems)
+    reader = _Reader(file, tuple(text.splitlines()))
+    value = reader.read(text)
     if value is None:
         raise SpecError([Problem("empty spec; expected a mapping that starts with 'flspec: 1'", file=file)])
     if not isinstance(value, dict):
         raise SpecError([Problem(f"expected a mapping at the top level, got {_describe(value)}", file=file)])
-    return LocatedDocument(value, reader.places, file, tuple(text.splitlines()))
+    return LocatedDocument(value, reader.places, file, reader.lines)
+
+
+def read_value(text: str, source: str) -> Any:
+    """Read one value as it would be read in a spec, from text that `source` names; raises SpecError."""
+    return _Reader(source, ()).read(text)
 
 
 def is_number(value: object) -> bool:
@@ -83,16 +77,30 @@ def is_number(value: object) -> bool:
 class _Reader:
     """Builds values from PyYAML's events, so that nothing is constructed before it has been judged."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, lines: tuple[str, ...]) -> None:
+        self.file, self.lines = file, lines
         self.problems: list[Problem] = []
         self.places: dict[Path, tuple[int, int]] = {}
 
     def refuse(self, mark: Any, message: str, path: Path = ()) -> None:
-        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        self.problems.append(Problem(message, ".".join(map(str, path)), self.file, line, column))
+        line, column = (mark.line + 1, mark.column + 1) if mark and self.lines else (None, None)
+        source = self.lines[line - 1] if line and line <= len(self.lines) else ""
+        self.problems.append(Problem(message, dotted(path), self.file, line, column, source))
 
     def read(self, text: str) -> Any:
+        """The value of the text's one document; raises SpecError with every problem of it."""
+        value = None
+        try:
+            value = self._document(text)
+        except yaml.MarkedYAMLError as error:
+            self.refuse(error.problem_mark or error.context_mark, _plain(error, text))
+        except yaml.reader.ReaderError as error:
+            self.refuse(None, f"character {error.character!r} at {error.position} is not allowed in YAML")
+        if self.problems:
+            raise SpecError(self.problems)
+        return value
+
+    def _document(self, text: str) -> Any:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         events: Iterator[Any] = yaml.parse(text, Loader=loader)
         value, documents = None, 0
@@ -141,7 +149,7 @@ class _Reader:
             self._value(event, events, path, in_keys + 1)  # step over it
             return ""
         if event.value == "<<" and event.implicit[0]:
-            self.refuse(event.start_mark, "merge keys are not supported; write the values out", path)
+            self.refuse(event.start_mark, "merge keys are not supported; use extends: or write the values out", path)
         elif event.implicit[0] and not isinstance(key := self._scalar(event, path), str):
             self.refuse(event.start_mark, f"keys must be text, got {key!r}; quote it", path)
         return str(event.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from flspec.compiler import compile
-from flspec.loading import parse_spec
+from flspec.study import parse_study
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,11 +24,12 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_every_spec_in_the_readme_is_valid(text: str) -> None:
-    parse_spec(text)
+    parse_study(text)
 
 
-def test_the_readme_shows_the_quickstart_as_it_is() -> None:
-    shipped = yaml.safe_load((ROOT / "specs" / "quickstart.yaml").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["quickstart", "digits_matrix"])
+def test_the_readme_shows_specs_as_they_are(name: str) -> None:
+    shipped = yaml.safe_load((ROOT / "specs" / f"{name}.yaml").read_text(encoding="utf-8"))
     assert shipped in [yaml.safe_load(text) for text in blocks("yaml")]
 
 
@@ -42,10 +44,24 @@ def test_the_table_in_the_readme_is_what_the_quickstart_prints(tmp_path: Path) -
     command = [sys.executable, "-m", "flspec", "run", str(ROOT / "specs" / "quickstart.yaml"), "--out", "run"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     rows = [line.rsplit(maxsplit=1)[0].split() for line in printed.splitlines() if re.match(r" +\d+ +\d", line)]
-    shown = [line.split() for line in README.splitlines()]
     assert len(rows) == 10
+    check_shown(rows)
+
+
+def check_shown(rows: list[list[str]]) -> None:
+    shown = [line.split() for line in README.splitlines()]
     for row in rows:
         assert any(line[: len(row)] == row for line in shown), f"README does not show {row}"
+
+
+def test_the_matrix_in_the_readme_is_what_it_prints(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flspec", "run", str(ROOT / "specs" / "digits_matrix.yaml")]
+    printed = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "100"}
+    ).stdout
+    rows = [line.split() for line in printed.splitlines() if "±" in line and "sd" not in line]
+    assert len(rows) == 6
+    check_shown(rows)
 
 
 def test_the_readme_names_the_plan_it_shows_and_leaves_nothing_to_fill_in(tmp_path: Path) -> None:

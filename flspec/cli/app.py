@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from flspec.cli import tables
+from flspec.cli import authoring, explaining, tables
 from flspec.cli.backends import backends_app
-from flspec.cli.output import console, print_json, progress_console, use_json
+from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, SpecFile, Timeout, Workers
+from flspec.cli.output import console, print_json, progress_console
 
 __all__ = ["app"]
 
@@ -23,14 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(backends_app, name="backends")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
-SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, e.g. specs/quickstart.yaml.")]
-DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", help="Folder of data sets; else $FLSPEC_DATA, else ./data.")
-]
-Workers = Annotated[int, typer.Option(min=0, max=1024, help="Clients trained at once; 0: as many as pays.")]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one round may take before the engine is given up.")]
+app.command("new")(authoring.new_file)
+app.command("list")(authoring.list_kinds)
+app.command("schema")(authoring.schema)
 
 
 def _show_version(wanted: bool) -> None:
@@ -50,83 +47,88 @@ def _options(
 
 @app.command()
 def validate(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Specs to check.")], as_json: Json = False
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Specs to check.")],
+    settings: Settings = None,
+    max_runs: MaxRuns = 10_000,
+    as_json: Json = False,
 ) -> None:
     """Check specs and print every problem, each with its place and a way out."""
     from flspec.errors import InputError, Problem, SpecError
-    from flspec.loading import load_spec
+    from flspec.study import check_backends, load_study
 
     problems: list[Problem] = []
+    runs: dict[str, int] = {}
     for path in specs:
         try:
-            load_spec(path)
+            study = load_study(path, settings or (), max_runs)
+            check_backends(study)
+            runs[str(path)] = len(study.cells)
         except SpecError as error:
             problems += error.problems
         except InputError as error:
             problems.append(Problem(str(error)))
     if problems:
-        raise SpecError(problems)
+        raise SpecError(list(dict.fromkeys(problems)))
     if as_json:
-        print_json({"ok": True, "specs": [str(path) for path in specs]})
+        print_json({"ok": True, "specs": runs})
     else:
-        for path in specs:
-            console.print(f"{path}: valid", markup=False)
+        for name, num_runs in runs.items():
+            console.print(f"{name}: valid" + (f", {num_runs:,} runs" if num_runs > 1 else ""), markup=False)
 
 
-@app.command()
-def plan(
-    spec: SpecFile,
-    out: Annotated[Path | None, typer.Option(help="Folder to write the plan into.")] = None,
-    data_root: DataRoot = None,
-    as_json: Json = False,
-) -> None:
-    """Compile a spec and say what will happen, without training."""
-    from flspec.description import describe_plan
-    from flspec.errors import InputError
-    from flspec.runner import plan_of
-
-    compiled = plan_of(spec, data_root)
-    description = describe_plan(compiled)
-    if out:
-        try:
-            compiled.save(out)
-        except OSError as error:
-            raise InputError(f"--out: {out} cannot be written: {error}") from None
-    if as_json:
-        print_json(description)
-    else:
-        console.print(tables.plan_table(description))
+app.command()(explaining.plan)
+app.command()(explaining.diff)
 
 
 @app.command()
 def run(
     spec: SpecFile,
     backend: Annotated[str | None, typer.Option(help="NAME or NAME:VARIANT; else the spec's.")] = None,
+    settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; else a new one below runs/.")] = None,
+    cell: CellLabel = None,
+    max_runs: MaxRuns = 10_000,
+    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Experiments of a matrix at once; 0: as pays.")] = 0,
     workers: Workers = 0,
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a spec on one backend and write its result."""
+    """Run a spec on one backend and write its result; of a matrix, every experiment that is not done yet."""
     from flspec.cli.progress import RunProgress
+    from flspec.compiler import compile
     from flspec.errors import InputError
+    from flspec.folders import check_new_folder, new_folder
     from flspec.remote import Limits
-    from flspec.runner import new_folder, plan_of, run
+    from flspec.runner import run
+    from flspec.study import load_study
 
     if resume and not out:
         raise InputError("--resume: name the interrupted run with --out")
-    compiled = plan_of(spec, data_root)
-    selection = backend or str(compiled.spec["backend"])
-    folder = out or new_folder(Path("runs"), f"{compiled.spec['name']}-{selection}")
-    limits = Limits(silence=timeout)
+    study, limits = load_study(spec, settings or (), max_runs), Limits(silence=timeout)
+    selection = backend or study.backend
+    if study.is_matrix and cell is None:
+        from flspec.cli.sweeping import run_study
+
+        folder = out or Path("runs", f"{study.name}-{selection}-matrix".replace(":", "-"))
+        run_study(study, selection, folder, data=data_root, jobs=jobs, limits=limits, as_json=as_json)
+        return
+    chosen = study.cell(cell)
+    folder = out or new_folder(Path("runs"), f"{study.name}-{selection}")
+    if not resume:
+        check_new_folder(folder)
+    compiled = compile(chosen.spec, data_root)
     with RunProgress(progress_console, compiled.num_rounds, selection) as progress:
         options: dict[str, Any] = {"workers": workers, "limits": limits, "resume": resume}
         try:
-            result = run(compiled, selection, folder, **options, watch=progress.update, source=spec)
+            result = run(compiled, selection, folder, **options, watch=progress.update, source=chosen.text)
         except (KeyboardInterrupt, SystemExit) as stop:
-            again = f"flspec run {spec} --backend {selection} --out {folder} --resume"
+            given = [option for setting in settings or () for option in ("--set", setting)]
+            given += ["--cell", cell] if cell else []
+            again = shlex.join(
+                ["flspec", "run", str(spec), "--backend", selection, *given, "--out", str(folder), "--resume"]
+            )
             print(f"flspec: interrupted after round {progress.last_round}; go on with: {again}", file=sys.stderr)
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     if as_json:
@@ -142,6 +144,8 @@ def certify(
     backends: Annotated[
         str, typer.Option(help="Backends, with commas between; the first is the reference.")
     ] = "local,flower,tff",
+    settings: Settings = None,
+    cell: CellLabel = None,
     out: Annotated[Path | None, typer.Option(help="Folder; else a new one below certificates/.")] = None,
     workers: Workers = 0,
     data_root: DataRoot = None,
@@ -154,16 +158,19 @@ def certify(
     """
     from flspec.certification import certify
     from flspec.cli.progress import CertifyProgress
+    from flspec.compiler import compile
+    from flspec.folders import check_new_folder, new_folder
     from flspec.remote import Limits
     from flspec.report import write_certificate_report
-    from flspec.runner import new_folder, plan_of
+    from flspec.study import load_study
 
-    compiled = plan_of(spec, data_root)
-    folder = out or new_folder(Path("certificates"), str(compiled.spec["name"]))
+    chosen = load_study(spec, settings or ()).cell(cell)
+    folder = out or new_folder(Path("certificates"), chosen.spec.name)
+    check_new_folder(folder)
+    compiled = compile(chosen.spec, data_root)
+    options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
     with CertifyProgress(progress_console, compiled.num_rounds) as progress:
-        certificate = certify(
-            compiled, backends, folder, workers=workers, limits=Limits(silence=timeout), watch=progress.update
-        )
+        certificate = certify(compiled, backends, folder, **options, watch=progress.update)
     report = write_certificate_report(folder)
     if as_json:
         print_json(certificate.model_dump(mode="json") | {"folder": str(folder)})
@@ -184,9 +191,9 @@ def compare(
     from flspec.comparison import compare
     from flspec.errors import InputError
 
-    comparison = compare(runs)
     if out and out.suffix not in (".html", ".htm"):
         raise InputError(f"--out: {out} does not end in .html; a report replaces the file it is given")
+    comparison = compare(runs)
     if out:
         from flspec.report import write_comparison_report
 

@@ -14,8 +14,8 @@ from types import FrameType
 import click
 
 from flspec.cli.app import app
-from flspec.cli.output import print_error
-from flspec.errors import FlspecError
+from flspec.cli.output import print_error, use_json
+from flspec.errors import FlspecError, InputError
 
 __all__ = ["main"]
 
@@ -37,7 +37,9 @@ def _run() -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        print(f"flspec: {error.format_message()}", file=sys.stderr)
+        if "--json" in sys.argv:  # the option itself may not have been reached
+            use_json(True)
+        print_error(InputError(error.format_message()))
         return 2
     except (KeyboardInterrupt, click.Abort):
         print("flspec: interrupted", file=sys.stderr)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 
-from flspec.certification import BackendVerdict, Certificate
-from flspec.comparison import Comparison
-from flspec.result import Result
+if TYPE_CHECKING:
+    from flspec.certification import BackendVerdict, Certificate
+    from flspec.comparison import Comparison
+    from flspec.result import Result
 
-__all__ = ["certificate_table", "comparison_table", "plain_table", "plan_table", "run_table"]
+__all__ = ["certificate_table", "comparison_table", "plain_table", "run_table"]
 
 
 def run_table(result: Result, most_rows: int = 30) -> Table:
@@ -83,19 +84,6 @@ def comparison_table(comparison: Comparison) -> Table:
             _number(run.seconds_a_round, ".3f"),
             f"{result.memory.get('peak_bytes', 0) / 2**20:.0f}",
         )
-    return table
-
-
-def plan_table(description: dict[str, Any]) -> Table:
-    """A plan, a fact a row."""
-    table = plain_table(f"plan {description['plan_digest'][:12]}")
-    table.show_header = False
-    table.add_column("fact")
-    table.add_column("value", overflow="fold")
-    for fact, value in description["facts"].items():
-        table.add_row(fact, value)
-    for name, problems in description["backends"].items():
-        table.add_row(f"on {name}", "; ".join(problems) if problems else "can run")
     return table
 
 

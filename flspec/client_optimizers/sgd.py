@@ -10,14 +10,15 @@ from flspec.client_optimizers.base import ClientOptimizer
 
 
 class Sgd(ClientOptimizer):
-    """w <- w - learning_rate * d, where g is the batch's mean gradient plus weight_decay * w, and
+    """Stochastic gradient descent, with momentum and weight decay where asked for.
 
+    w <- w - learning_rate * d, where g is the batch's mean gradient plus weight_decay * w, and
     d = g without momentum; v <- momentum * v + g and d = v with it (v starts at 0, no dampening);
     d = g + momentum * v with nesterov. Torch's definition; weight decay is coupled (an L2 penalty).
     """
 
     kind: Literal["sgd"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0, le=1e6, description="step size")]
+    learning_rate: Annotated[float, Field(gt=0, le=1e6, description="step size", examples=[0.1])]
     momentum: Annotated[float, Field(ge=0, lt=1, description="share of the last velocity that is kept")] = 0.0
     nesterov: Annotated[bool, Field(description="look ahead along the velocity; needs momentum")] = False
     weight_decay: Annotated[float, Field(ge=0, le=1e6, description="L2 penalty on every weight")] = 0.0

@@ -18,7 +18,7 @@ __all__ = ["Partitioner"]
 class Partitioner(Component, ABC):
     """A rule that gives every client its own examples."""
 
-    clients: Annotated[int, Field(ge=1, le=10_000_000, description="number of clients")]
+    clients: Annotated[int, Field(ge=1, le=10_000_000, description="number of clients", examples=[10])]
 
     @abstractmethod
     def split(self, labels: NDArray[np.int64], num_classes: int, stream: Stream) -> list[NDArray[np.int64]]:

@@ -24,7 +24,9 @@ class Dirichlet(Partitioner):
     """Each class is spread over the clients in Dirichlet(alpha) shares; every example goes to one client."""
 
     kind: Literal["dirichlet"] = "dirichlet"
-    alpha: Annotated[float, Field(gt=0, le=1e6, description="concentration: small is skewed, large is even")]
+    alpha: Annotated[
+        float, Field(gt=0, le=1e6, description="concentration: small is skewed, large is even", examples=[0.5])
+    ]
     min_examples: Annotated[
         PositiveInt,
         Field(description="fewest examples a client may hold; the whole split is drawn again until so"),

@@ -15,7 +15,7 @@ from flspec.server_optimizers.base import Array, ServerOptimizer
 class AdagradParameters(Document):
     """Parameters of the server's Adagrad, shared with `fedadagrad`."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1e6, description="server step size, eta")]
+    learning_rate: Annotated[float, Field(gt=0, le=1e6, description="server step size, eta", examples=[0.03])]
     epsilon: Annotated[
         float, Field(gt=0, le=1e6, description="added to the root of the accumulator; tau in Reddi et al.")
     ] = 1e-3

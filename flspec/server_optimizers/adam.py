@@ -16,7 +16,7 @@ from flspec.server_optimizers.base import Array, ServerOptimizer
 class AdamParameters(Document):
     """Parameters of the server's Adam, shared with `fedadam`."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1e6, description="server step size, eta")]
+    learning_rate: Annotated[float, Field(gt=0, le=1e6, description="server step size, eta", examples=[0.03])]
     beta_1: Annotated[float, Field(ge=0, lt=1, description="decay of the first moment")] = 0.9
     beta_2: Annotated[float, Field(ge=0, lt=1, description="decay of the second moment")] = 0.99
     epsilon: Annotated[

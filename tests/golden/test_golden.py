@@ -14,12 +14,16 @@ from typing import Any
 import pytest
 
 from flspec.compiler import compile
-from flspec.loading import load_spec
 from flspec.plan import Plan
 from flspec.runner import run
+from flspec.spec import Spec
+from flspec.study import load_study
 
 HERE = Path(__file__).parent
-SPECS = sorted((HERE.parents[1] / "specs").rglob("*.yaml"))
+CELLS = [
+    (path.stem, cell) for path in sorted((HERE.parents[1] / "specs").rglob("*.yaml")) for cell in load_study(path).cells
+]
+ALONE = [(stem, cell) for stem, cell in CELLS if not cell.label]
 NEEDS_MNIST = "mnist"
 # TensorFlow Federated's first image-classification tutorial, second model, as published: all digits it printed.
 TUTORIAL = [
@@ -34,8 +38,7 @@ TUTORIAL = [
 
 @pytest.fixture
 def compiled(request: pytest.FixtureRequest) -> Plan:
-    path: Path = request.param
-    spec = load_spec(path)
+    spec: Spec = request.param[1].spec
     if spec.dataset.kind == NEEDS_MNIST:  # type: ignore[attr-defined]
         request.getfixturevalue("mnist_root")
     return compile(spec)
@@ -52,13 +55,14 @@ def hold(file: str, key: str, value: Any) -> Any:
     return golden[key]
 
 
-@pytest.mark.parametrize("compiled", SPECS, ids=lambda path: path.stem, indirect=True)
-def test_the_digest_of_a_shipped_spec_does_not_move(compiled: Plan) -> None:
-    assert compiled.digest == hold("digests.json", compiled.spec["name"], compiled.digest)
+@pytest.mark.parametrize(("label", "compiled"), [(one[1].label, one) for one in CELLS], indirect=["compiled"])
+def test_the_digest_of_a_shipped_experiment_does_not_move(label: str, compiled: Plan) -> None:
+    key = f"{compiled.spec['name']} {label}".strip()
+    assert compiled.digest == hold("digests.json", key, compiled.digest)
 
 
 @pytest.mark.parametrize(
-    "compiled", [p for p in SPECS if p.stem != "mnist_cnn"], ids=lambda path: path.stem, indirect=True
+    "compiled", [one for one in ALONE if one[0] != "mnist_cnn"], ids=lambda one: one[0], indirect=True
 )
 def test_the_curve_of_a_shipped_spec_does_not_move(compiled: Plan, tmp_path: Path) -> None:
     result = run(compiled, "local", tmp_path / "run")
@@ -67,7 +71,7 @@ def test_the_curve_of_a_shipped_spec_does_not_move(compiled: Plan, tmp_path: Pat
     assert curve == [pytest.approx(row, abs=1e-4) for row in golden]
 
 
-@pytest.mark.parametrize("compiled", [p for p in SPECS if p.stem == "mnist_tutorial_softmax"], indirect=True)
+@pytest.mark.parametrize("compiled", [one for one in ALONE if one[0] == "mnist_tutorial_softmax"], indirect=True)
 @pytest.mark.parametrize("backend", ["local", "flower", "tff"])
 def test_the_published_table_of_the_tutorial_comes_out_digit_for_digit(
     compiled: Plan, backend: str, tmp_path: Path, missing: Any

@@ -20,7 +20,7 @@ def write_spec(folder: Path, spec: Spec) -> None:
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False))
 
 
-COMMANDS = ("validate", "plan", "run", "certify", "compare", "backends")
+COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "compare", "backends")
 
 
 def flspec(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -83,7 +83,7 @@ def test_problems_are_objects_under_json(folder: Path) -> None:
         (["run", "absent.yaml"], "absent.yaml: cannot be read"),
         (["run", "."], ".: not a file; name a spec"),
         (["run", "wrong.yaml"], "wrong.yaml:3:1: rounds"),
-        (["run", "spec.yaml", "--backend", "flowr"], "unknown 'flowr'; installed: flower, local, tff"),
+        (["run", "spec.yaml", "--backend", "flowr"], "unknown 'flowr'; did you mean 'flower'? choose one of flower"),
         (["run", "spec.yaml", "--backend", "flower:rai"], "no variant 'rai'; choose flower:ray, flower:inprocess"),
         (["run", "spec.yaml", "--backend", "local:fast"], "no variant 'fast'; choose local alone"),
         (["run", "spec.yaml", "--resume"], "--resume: name the interrupted run with --out"),
@@ -91,7 +91,7 @@ def test_problems_are_objects_under_json(folder: Path) -> None:
         (["run", "spec.yaml", "--workers", "-1"], "--workers"),
         (["run", "spec.yaml", "--out", "wrong.yaml"], "wrong.yaml"),
         (["certify", "spec.yaml", "--backends", "local"], "two different ones"),
-        (["certify", "spec.yaml", "--backends", "lokal,local"], "unknown 'lokal'"),
+        (["certify", "spec.yaml", "--backends", "lokal,local"], "unknown 'lokal'; did you mean 'local'?"),
         (["compare", "nowhere"], "nowhere: no readable result.json"),
         (["backends", "install", "flower"], "'flower' has no environment of its own"),
         (["plan"], "SPEC"),
@@ -155,9 +155,9 @@ def _read(descriptor: int) -> bytes:
 def test_plan_explains_without_training(folder: Path) -> None:
     done = flspec(folder, "plan", "spec.yaml", "--out", "p", "--json")
     document = json.loads(done.stdout)
-    assert document["facts"]["clients"].startswith("5, holding 12 / 12 / 12 examples")
-    assert document["facts"]["rounds"] == "3 of 3 clients, 3 steps a client"
-    assert document["facts"]["model"].startswith("51 parameters")
+    assert document["clients"].items() >= {"num": 5, "min_examples": 12, "max_examples": 12}.items()
+    assert document["rounds"].items() >= {"num": 3, "max_cohort": 3, "max_steps": 3}.items()
+    assert document["model"]["num_parameters"] == 51
     assert document["backends"]["local"] == []
     from flspec.plan import Plan
 

@@ -91,7 +91,7 @@ def test_a_missing_file_is_named_with_where_to_put_it(write_mnist, name):
     with pytest.raises(InputError) as refused:
         load_mnist(root)
     message = str(refused.value)
-    assert f"{name} or {name}.gz is in neither {root / 'mnist'} nor {root}" in message
+    assert f"{name} or {name}.gz is not in {root / 'mnist'} or {root}" in message
     assert "--data-root or FLSPEC_DATA" in message
 
 

@@ -16,7 +16,7 @@ from flspec.events import Event, RoundEvaluated, RoundFinished, RunFinished, Run
 from flspec.plan import Plan
 from flspec.recording import read_events
 from flspec.result import Result, RoundRecord, load_result
-from flspec.runner import execute_plan, run
+from flspec.runner import execute_plan, forget_old_states, run
 from flspec.state import ServerState, load_state, load_weights
 from flspec_local import LocalBackend
 
@@ -37,6 +37,14 @@ def stop_after(number: int) -> Callable[[RoundRecord], None]:
             raise KeyboardInterrupt
 
     return watch
+
+
+def test_states_that_a_backend_kept_ahead_of_its_reports_are_left_alone(tmp_path):
+    for number in range(1, 8):
+        kept_state(tmp_path, number).parent.mkdir(exist_ok=True)
+        kept_state(tmp_path, number).touch()
+    forget_old_states(tmp_path, 4)
+    assert [number for number in range(1, 8) if kept_state(tmp_path, number).exists()] == [3, 4, 5, 6, 7]
 
 
 def test_a_run_folder_holds_what_it_promises(plan: Plan, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flspec.errors import SpecError
-from flspec.yaml_reader import read_yaml
+from flspec.yaml_reader import read_value, read_yaml
 
 
 def problems(content):
@@ -141,7 +141,10 @@ REFUSED = {
     "an alias": ("a: &x 1\nb: *x\n", "spec.yaml:2:4: b: aliases are not allowed"),
     "an anchor": ("a: &x 1\n", "spec.yaml:1:4: a: anchors are not allowed"),
     "an alias of itself": ("a: &x [*x]\n", "spec.yaml:1:8: a.0: aliases are not allowed"),
-    "a merge key": ("a: 1\n<<: {b: 2}\n", "spec.yaml:2:1: merge keys are not supported; write the values out"),
+    "a merge key": (
+        "a: 1\n<<: {b: 2}\n",
+        "spec.yaml:2:1: merge keys are not supported; use extends: or write",
+    ),
     "a nested merge key": ("a: {<<: {b: 2}}\n", "spec.yaml:1:5: a: merge keys are not supported"),
     # 18: depth
     "deep lists": (f"a: {'[' * 5000}{']' * 5000}\n", "spec.yaml:1:36: nested deeper than 32 levels"),
@@ -218,7 +221,9 @@ def test_every_key_and_item_knows_its_line_and_column():
     }
 
 
-def test_a_problem_stands_at_the_nearest_place_that_is_written():
-    document = read_yaml(b"a: 1\nb:\n  c: {}\n", "spec.yaml")
-    assert str(document.problem(("b", "c", "d", "e"), "missing")) == "spec.yaml:3:3: b.c.d.e: missing"
-    assert str(document.problem(("z",), "missing")) == "spec.yaml: z: missing"
+def test_a_value_is_read_as_it_would_be_in_a_spec():
+    assert [read_value(text, "--set") for text in ("1e-3", "no", "[1, a]", "{a: 1}", '"1"', "")] == [
+        0.001, "no", [1, "a"], {"a": 1}, "1", None,
+    ]  # fmt: skip
+    with pytest.raises(SpecError, match="--set: 010: leading zeros"):
+        read_value("010", "--set")

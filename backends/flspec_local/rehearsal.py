@@ -1,0 +1,108 @@
+"""How long a round takes on this machine, from a few steps of the first cohort's own training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import cycle, islice
+
+import numpy as np
+import torch
+
+from flspec.aggregators import Aggregator
+from flspec.backend import Rehearsal, initial_state, timed
+from flspec.components import parse_component
+from flspec.data import Split, open_data
+from flspec.layers import count_multiply_adds, parse_layers
+from flspec.plan import ClientTask, Plan
+from flspec.server import finish_round
+from flspec.updates import ClientUpdate
+from flspec_torch.scoring import TorchScorer
+from flspec_torch.training import Trainer
+
+_BUDGET = 0.4  # seconds of training to measure
+_MOST_WORK = 2**31  # multiplications of a step or a scoring that is worth waiting for: less than a second
+_MOST_ADDED = 2**24  # parameters of updates to aggregate: some tenths of a second
+_SCORED_AT_ONCE = 500
+
+
+def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
+    """Measured with as many clients at a time as a run would train; None where one example alone takes too long."""
+    work = count_multiply_adds(parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"]))
+    if work > _MOST_WORK:
+        return None
+    num_examples = _MOST_WORK // max(1, work)
+    planned = plan.cohort(1)[:workers]
+    tasks = [_bounded(task, num_examples) for task in planned]
+    full, cut = (sum(len(task.batches[0]) for task in some) for some in (planned, tasks))
+    seconds_a_step, num_steps, updates = _train(plan, tasks)
+    train = seconds_a_step * full / cut * _mean_steps_in_a_row(plan, workers)
+    return Rehearsal(train + _aggregate(plan, updates) + _evaluate(plan, num_examples), num_steps)
+
+
+def _train(plan: Plan, tasks: Sequence[ClientTask]) -> tuple[float, int, list[ClientUpdate]]:
+    """Seconds from one step to the next of clients trained side by side, the steps measured, what came of the last."""
+    trainer = Trainer(plan)
+    with ThreadPoolExecutor(len(tasks), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+
+        def seconds(steps: int) -> tuple[float, list[ClientUpdate]]:
+            lap = timed()
+            shortened = [replace(task, batches=tuple(islice(cycle(task.batches), steps))) for task in tasks]
+            updates = list(pool.map(lambda task: trainer.train(task, plan.weights), shortened))
+            return lap(), updates
+
+        first, updates = seconds(1)  # also reads the data and has torch choose its algorithms
+        if first > _BUDGET:
+            return first, len(tasks), updates
+        once, _ = seconds(1)
+        # Whole tasks where they are short, since what each begins and ends with counts too.
+        steps = max(1, min(*(len(task.batches) for task in tasks), int(_BUDGET / 2 / once)))
+        spent, taken = 0.0, 0
+        while spent < _BUDGET:
+            elapsed, updates = seconds(steps)
+            spent, taken = spent + elapsed, taken + steps
+    return spent / taken, taken * len(tasks), updates
+
+
+def _bounded(task: ClientTask, num_examples: int) -> ClientTask:
+    """The task with batches of at most so many examples."""
+    return replace(task, batches=tuple(batch[:num_examples] for batch in task.batches))
+
+
+def _mean_steps_in_a_row(plan: Plan, workers: int, most_rounds: int = 50) -> float:
+    """The steps of the worker that ends last, each free one taking the next task; the mean of rounds picked evenly."""
+    ends = plan.arrays["round_task_ends"]
+    steps = np.diff(plan.arrays["task_batch_ends"], prepend=0)
+    picked = np.unique(np.linspace(0, plan.num_rounds - 1, most_rounds).astype(int))
+    longest = []
+    for number in picked:
+        taken = [0] * workers
+        for task in steps[(ends[number - 1] if number else 0) : ends[number]]:
+            taken[taken.index(min(taken))] += int(task)
+        longest.append(max(taken))
+    return float(np.mean(longest))
+
+
+def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
+    """Seconds of the server's half, from what its step takes and what each update adds to that."""
+    aggregator, state = parse_component(Aggregator, plan.settings["aggregator"]), initial_state(plan)
+    cohort = len(plan.arrays["task_clients"]) / plan.num_rounds
+    several = min(max(2, _MOST_ADDED // sum(weight.size for weight in plan.weights.values())), 64)
+    lap = timed()
+    finish_round(aggregator, state, updates[:1])
+    one = lap()
+    finish_round(aggregator, state, list(islice(cycle(updates), several)))
+    return one + max(0.0, lap() - one) / (several - 1) * (cohort - 1)
+
+
+def _evaluate(plan: Plan, num_examples: int) -> float:
+    """Seconds of an evaluation, scaled from a batch a core or less, and by how many rounds have one."""
+    test = open_data(plan.settings["data"]).test
+    num = min(len(test), num_examples, _SCORED_AT_ONCE * (os.cpu_count() or 1))
+    scorer, part = TorchScorer(plan), Split(test.features[:num], test.labels[:num], test.divisor)
+    lap = timed()
+    scorer.logits(plan.weights, part)
+    kept = sum(map(plan.keeps, range(1, plan.num_rounds + 1)))
+    return lap() * len(test) / num * kept / plan.num_rounds

@@ -1,0 +1,113 @@
+"""`flspec plan` and `flspec diff`: what will happen, and what sets two experiments apart, before or after they ran."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, SpecFile
+from flspec.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from flspec.description import Description
+    from flspec.study import Study
+
+__all__ = ["diff", "plan"]
+
+Experiment = Annotated[Path, typer.Argument(help="A spec, or the folder of a plan or run.", show_default=False)]
+
+
+def plan(
+    spec: SpecFile,
+    settings: Settings = None,
+    cell: CellLabel = None,
+    max_runs: MaxRuns = 10_000,
+    out: Annotated[Path | None, typer.Option(help="Folder to write the plan into.")] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw who holds which labels, as an SVG and here.")] = False,
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a spec will do, without doing it; of a matrix, which experiments it asks for.
+
+    Measures a few training steps, of which nothing is kept, to say how long it will take.
+    """
+    from flspec.cli.explanation_tables import partition_picture, plan_table, settings_table
+    from flspec.compiler import compile
+    from flspec.description import describe_plan, partition_counts
+    from flspec.errors import InputError
+    from flspec.folders import check_new_folder
+    from flspec.provenance import provenance
+    from flspec.study import load_study
+
+    study = load_study(spec, settings or (), max_runs)
+    if study.is_matrix and cell is None:
+        _list_cells(study, as_json)
+        return
+    chosen = study.cell(cell)
+    if out:
+        check_new_folder(out)
+    compiled = compile(chosen.spec, data_root)
+    description = describe_plan(compiled, rehearse=True)
+    said = provenance(chosen.spec, chosen.draft) if chosen.draft else ()
+    if out:
+        try:
+            compiled.save(out)
+        except OSError as error:
+            raise InputError(f"--out: {out} cannot be written: {error}") from None
+    counts = partition_counts(compiled) if plot else None
+    drawing = None if counts is None else _draw(counts, description, out or Path())
+    if as_json:
+        settled = {"settings": [one.model_dump(mode="json") for one in said]}
+        print_json(description.model_dump(mode="json") | settled | ({"plot": str(drawing)} if drawing else {}))
+        return
+    console.print(plan_table(description))
+    console.print(settings_table(said))
+    if counts is not None:
+        if picture := partition_picture(counts):
+            console.print(picture)
+        console.print(f"drawn in {drawing}", markup=False, soft_wrap=True)
+
+
+def diff(a: Experiment, b: Experiment, data_root: DataRoot = None, as_json: Json = False) -> None:
+    """Say what sets two experiments apart: settings, what was decided, what that does, what came of it."""
+    from flspec.cli.explanation_tables import difference_tables, sameness
+    from flspec.difference import difference
+
+    found = difference(a, b, data_root)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    sides, *tables = difference_tables(found)
+    console.print(sides)
+    console.print(sameness(found), markup=False)
+    for table in tables:
+        console.print(table)
+
+
+def _list_cells(study: Study, as_json: bool) -> None:
+    from flspec.cli.explanation_tables import cells_table
+
+    if as_json:
+        cells = [{"label": cell.label, "values": dict(cell.values)} for cell in study.cells]
+        print_json({"name": study.name, "backend": study.backend, "cells": cells})
+        return
+    console.print(cells_table(study))
+    console.print(f"explain one with --cell, e.g. --cell {study.cells[0].label}", markup=False, soft_wrap=True)
+
+
+def _draw(counts: NDArray[np.int64], description: Description, folder: Path) -> Path:
+    from flspec.errors import InputError
+    from flspec.report.partition_chart import draw_partition
+    from flspec.state import write_atomically
+
+    path = folder / f"{description.name}-partition.svg"
+    try:
+        write_atomically(path, draw_partition(counts, description.name, description.skew).encode())
+    except OSError as error:
+        raise InputError(f"--plot: {path} cannot be written: {error.strerror or error}") from None
+    return path

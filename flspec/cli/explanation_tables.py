@@ -1,0 +1,246 @@
+"""What a plan will do, and what sets two experiments apart, as tables for a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+from rich.table import Table
+from rich.text import Text
+
+from flspec.cli.tables import plain_table
+from flspec.description import Description, TimeEstimate
+from flspec.difference import Change, Difference, RunDifference
+from flspec.errors import printable, shorten
+from flspec.provenance import Provenance
+from flspec.skew import Skew
+from flspec.study import Study, short_names
+from flspec.yaml_writer import write_value
+
+__all__ = ["cells_table", "difference_tables", "partition_picture", "plan_table", "sameness", "settings_table"]
+
+_MOST_CLIENTS, _MOST_LABELS = 40, 20  # that a terminal shows at a glance
+_SHADES = "·░▒▓█"  # none, then quarters of the most that a client holds of a label
+
+
+def plan_table(description: Description) -> Table:
+    """A plan, a fact a row."""
+    table = plain_table(f"{description.name}, plan {description.plan_digest[:12]}")
+    table.show_header = False
+    table.add_column("fact", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for fact, lines in _facts(description):
+        table.add_row(fact, Text("\n".join(lines)))
+    for name, problems in description.backends.items():
+        table.add_row(f"on {name}", Text("\n".join(map(printable, problems)) or "can run"))
+    return table
+
+
+def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
+    data, clients, rounds, model = description.data, description.clients, description.rounds, description.model
+    yield (
+        "data",
+        [
+            f"{data.num_train:,} examples to train on, {data.num_test:,} to evaluate on",
+            f"{data.num_classes:,} classes, shape {' × '.join(map(str, data.shape))}",
+        ],
+    )
+    held = f"{_span(clients.min_examples, clients.max_examples)} examples"
+    if clients.min_examples < clients.max_examples:
+        held += f", median {clients.median_examples:,.0f}"
+    nobody = f"{clients.num_unheld:,} training examples are held by nobody" if clients.num_unheld else ""
+    yield "clients", list(filter(None, [f"{clients.num:,}, each holding {held}", nobody]))
+    yield "skew", _skew(description.skew)
+    steps = f"{_span(rounds.min_steps, rounds.max_steps)} steps each"
+    cohort = f"{rounds.num:,} of {_span(rounds.min_cohort, rounds.max_cohort)} clients"
+    yield "rounds", [f"{cohort}, {steps}; {rounds.total_steps:,} steps in all"]
+    work = f"{model.multiply_adds:,} multiply-adds an example"
+    yield "model", [f"{model.num_parameters:,} parameters in {model.num_tensors:,} tensors", work]
+    down, up = description.bytes_down, description.bytes_up
+    each = f"{_bytes(down.each_time)} to a client and {_bytes(up.each_time)} back, each time"
+    yield "bytes", [each, f"{_bytes(down.total)} down and {_bytes(up.total)} up in all"]
+    yield "memory", [f"about {_bytes(description.estimates.memory_bytes)}, all in one process"]
+    if times := description.estimates.time:
+        yield "time", [_time(name, estimate) for name, estimate in times.items()]
+
+
+def _skew(skew: Skew | None) -> list[str]:
+    if skew is None:
+        return ["not known: the data are not on this machine"]
+    entropy = skew.label_entropy
+    span = f"{entropy.min:.2f} to {entropy.max:.2f}, mean {entropy.mean:.2f}, of at most {entropy.greatest:.2f} nats"
+    return [
+        f"label entropy {span}",
+        f"label distance from all (EMD) mean {skew.emd.mean:.2f}, most {skew.emd.max:.2f}, of at most 2",
+        f"Gini of client sizes {skew.size_gini:.2f}, from 0, all equal, to 1",
+    ]
+
+
+def _time(name: str, estimate: TimeEstimate) -> str:
+    return f"about {_seconds(estimate.seconds)} on {name}, from {estimate.num_steps_measured:,} steps measured here"
+
+
+def settings_table(settings: Sequence[Provenance]) -> Table:
+    """Every value that counts, a value a row, and who said so."""
+    table = plain_table("settings, and who said so")
+    table.add_column("setting", overflow="fold")
+    table.add_column("value", overflow="fold")
+    for one in settings:
+        table.add_row(one.path, Text(_told(one), style="dim" if one.origin == "default" else ""))
+    return table
+
+
+def cells_table(study: Study, most_rows: int = 40) -> Table:
+    """The experiments of a matrix, one a row."""
+    names = short_names(name for cell in study.cells for name in cell.values)
+    table = plain_table(f"{study.name}: {len(study.cells):,} experiments")
+    for name in ("", *names.values()):
+        table.add_column(name, overflow="fold", justify="left" if name else "right")
+    for number, cell in enumerate(study.cells[:most_rows], start=1):
+        table.add_row(f"{number:,}", *(_cell_value(cell.values, name) for name in names))
+    if len(study.cells) > most_rows:
+        table.caption = f"and {len(study.cells) - most_rows:,} more"
+    return table
+
+
+def _cell_value(values: Mapping[str, JsonValue], name: str) -> Text:
+    return Text(printable(shorten(write_value(values[name]), 60)) if name in values else "as written")
+
+
+def _told(one: Provenance) -> str:
+    """`0.05 ← --set; base.yaml:12 said 0.1`."""
+    before = "".join(f"; {said.origin} said {write_value(said.value)}" for said in one.replaced)
+    return printable(f"{shorten(write_value(one.value))} ← {one.origin}{shorten(before, 200)}")
+
+
+def partition_picture(counts: NDArray[np.int64]) -> Text | None:
+    """Clients by labels in shades, with a bar of each client's size; None if a terminal is too small for it."""
+    clients, labels = counts.shape
+    if clients > _MOST_CLIENTS or labels > _MOST_LABELS:
+        return None
+    sizes, most = counts.sum(axis=1), int(counts.max())
+    lines = [f"client  {''.join(f'{label:<3}' for label in range(labels))}  examples"]
+    for client in range(clients):
+        cells = "".join(f"{_SHADES[math.ceil(4 * int(count) / most)] * 2} " for count in counts[client])
+        bar = "█" * max(1, round(10 * int(sizes[client]) / int(sizes.max())))
+        lines.append(f"{client:>6}  {cells}  {int(sizes[client]):>6,}{bar:>{len(bar) + 1}}")
+    shares = ", ".join(f"{shade} to {math.floor(most * part / 4):,}" for part, shade in enumerate(_SHADES) if part)
+    lines.append(f"        examples of a label: {_SHADES[0]} none, {shares}")
+    return Text("\n".join(lines) + "\n", no_wrap=True)
+
+
+# -------------------------------------------------------------------------------------------------------- difference
+
+
+def sameness(found: Difference) -> str:
+    """One sentence: whether the plans are the same."""
+    if not found.same_plan:
+        return "Two different plans: they answer different questions."
+    if found.settings:
+        return "The same plan: the settings that differ change nothing that is computed."
+    return "The same plan: comments, names and key order aside, nothing differs."
+
+
+def difference_tables(found: Difference) -> Iterator[Table]:
+    """What was asked for, what was decided, what that does, what came of it; only what differs."""
+    yield _sides(found)
+    if found.settings:
+        yield _change_table("settings that differ", found.settings)
+    if found.parts:
+        table = plain_table()
+        table.add_column("decided otherwise", no_wrap=True)
+        table.add_column("where", overflow="fold")
+        for part in found.parts:
+            table.add_row(printable(part.name), part.what)
+        yield table
+    if found.facts:
+        yield _change_table("facts that differ", found.facts, spoken=True)
+    if found.runs:
+        yield from _run_tables(found.runs)
+
+
+def _sides(found: Difference) -> Table:
+    table = plain_table()
+    table.show_header = False
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for letter, side in (("A", found.a), ("B", found.b)):
+        table.add_row(
+            letter, Text(printable(side.path)), Text(f"{side.kind} {side.name}, plan {side.plan_digest[:12]}")
+        )
+    return table
+
+
+def _change_table(heading: str, changes: Sequence[Change], *, spoken: bool = False) -> Table:
+    table = plain_table()
+    table.add_column(heading, overflow="fold")
+    for letter in ("A", "B"):
+        table.add_column(letter, justify="right", overflow="fold")
+    for change in changes:
+        table.add_row(Text(_spoken(change.path) if spoken else change.path), _value(change.a), _value(change.b))
+    return table
+
+
+def _run_tables(runs: RunDifference) -> Iterator[Table]:
+    table = plain_table()
+    table.add_column("final metric", overflow="fold")
+    for heading in ("A", "B", "B less A"):
+        table.add_column(heading, justify="right")
+    for metric in runs.metrics:
+        moved = "" if metric.difference is None else f"{metric.difference:+.4g}" if metric.difference else "the same"
+        table.add_row(Text(_spoken(metric.path)), _value(metric.a), _value(metric.b), moved)
+    table.caption = f"final weights: {_weights(runs)}"
+    yield table
+    if runs.engines:
+        yield _change_table("run otherwise", runs.engines)
+
+
+def _weights(runs: RunDifference) -> str:
+    if runs.same_weights:
+        return "identical to the last bit"
+    if runs.weights_diff is None:
+        return "cannot be compared"
+    return f"differ by {runs.weights_diff:.3g} at most"
+
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+def _spoken(path: str) -> str:
+    """A path in words."""
+    return path.removesuffix(".num").replace(".", " ").replace("num_", "").replace("_", " ")
+
+
+def _value(value: Any) -> Text:
+    if value is None:
+        return Text("–")
+    if isinstance(value, float):
+        return Text(f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}" if abs(value) < 1e15 else f"{value:g}")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(f"{value:,}")
+    return Text(shorten(printable(value if isinstance(value, str) else json.dumps(value))))
+
+
+def _span(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _bytes(number: int) -> str:
+    """A number of bytes in binary units, three digits or more."""
+    value, unit = float(number), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:,.0f} {unit}" if value >= 100 or unit == "bytes" else f"{value:.3g} {unit}"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.2g} min" if seconds < 6000 else f"{seconds / 3600:,.3g} h"

@@ -1,0 +1,25 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flspec.cli.output import use_json
+
+__all__ = ["CellLabel", "DataRoot", "Json", "MaxRuns", "Settings", "SpecFile", "Timeout", "Workers"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, e.g. specs/quickstart.yaml.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the spec's; repeatable.")
+]
+CellLabel = Annotated[str | None, typer.Option("--cell", metavar="LABEL", help="One experiment of a matrix.")]
+MaxRuns = Annotated[int, typer.Option(min=1, help="Most experiments that a matrix may ask for.")]
+DataRoot = Annotated[
+    Path | None, typer.Option("--data-root", help="Folder of data sets; else $FLSPEC_DATA, else ./data.")
+]
+Workers = Annotated[int, typer.Option(min=0, max=1024, help="Clients trained at once; 0: as many as pays.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one round may take before the engine is given up.")]

@@ -1,0 +1,151 @@
+"""Running a matrix: progress on a terminal, and one table at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from pydantic import JsonValue
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from flspec.cli.output import console, print_json, progress_console
+from flspec.cli.tables import plain_table
+from flspec.errors import printable, shorten
+from flspec.remote import Limits
+from flspec.study import Study, short_names
+from flspec.sweep import Standing, sweep
+from flspec.tally import Spread, Sweep
+
+__all__ = ["SweepProgress", "run_study", "sweep_table"]
+
+_BAR_WIDTH = 18
+_AROUND = _BAR_WIDTH + 2 + 8 + 7  # the spinner, the time left, spaces, and room for the ^C that a terminal echoes
+
+
+def run_study(
+    study: Study,
+    backend: str,
+    folder: Path,
+    *,
+    data: Path | None = None,
+    jobs: int = 0,
+    limits: Limits | None = None,
+    as_json: bool = False,
+) -> None:
+    """Run what is left of a study and print what came of it; exits with 1 unless every cell is done."""
+    progress = SweepProgress(len(study.cells))
+    try:
+        with progress:
+            result = sweep(study, backend, folder, data=data, jobs=jobs, limits=limits, watch=progress.update)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        done = f"{progress.num_done} of {len(study.cells)} cells done"
+        print(f"flspec: interrupted with {done}; go on with the same command", file=sys.stderr)
+        raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
+    if as_json:
+        print_json(result.model_dump(mode="json") | {"folder": str(folder)})
+    else:
+        _print(result, folder)
+    if not result.is_complete:
+        raise typer.Exit(1)
+
+
+class SweepProgress:
+    """The bar of a sweep, of the rounds that are left to do; silent when stderr is not a terminal."""
+
+    def __init__(self, num_cells: int) -> None:
+        self.num_done = 0
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=_BAR_WIDTH),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[running]}", markup=False),
+            console=progress_console,
+            disable=not progress_console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task(f"0 of {num_cells} cells", total=num_cells, running="")
+
+    def __enter__(self) -> SweepProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, standing: Standing) -> None:
+        """Something has changed."""
+        self.num_done = standing.num_done
+        failed = f", {standing.num_failed} failed" if standing.num_failed else ""
+        description = f"{standing.num_done} of {standing.num_cells} cells{failed}"
+        self._progress.update(
+            self._task,
+            description=description,
+            # What is taken over takes no time, and would make the rest look as if it took none either.
+            total=standing.num_cells - standing.num_reused,
+            completed=standing.num_done - standing.num_reused + sum(standing.running.values()),
+            running=_running(list(standing.running), progress_console.width - _AROUND - len(description)),
+        )
+
+
+def sweep_table(result: Sweep) -> Table:
+    """A sweep, a combination of values a row."""
+    table = plain_table(f"{result.name} on {result.backend}, mean ± sd")
+    paths = list(dict.fromkeys(path for group in result.groups for path in group.values))
+    for heading in short_names(paths).values():
+        table.add_column(heading, overflow="fold")
+    table.add_column("runs", justify="right", no_wrap=True)
+    metrics = list(
+        dict.fromkeys((split, name) for g in result.groups for split, found in g.evaluation.items() for name in found)
+    )
+    for split, name in metrics:
+        table.add_column(f"{split} {name}", justify="right", no_wrap=True)
+    has_failures = any(group.num_failures for group in result.groups)
+    if has_failures:
+        table.add_column("failed", justify="right", no_wrap=True)
+    for group in result.groups:
+        table.add_row(
+            *(Text(_value(group.values[path])) if path in group.values else "" for path in paths),
+            str(group.num_runs),
+            *(_spread(group.evaluation.get(split, {}).get(name)) for split, name in metrics),
+            *([str(group.num_failures or "")] if has_failures else []),
+        )
+    return table
+
+
+def _running(labels: Sequence[str], room: int) -> str:
+    """Which cells are running, in no more than `room` characters: a line that is too long loses its bar instead."""
+    if not labels:
+        return ""
+    others = f" +{len(labels) - 1}" if len(labels) > 1 else ""
+    return shorten(labels[0], max(1, room - len(others))) + others
+
+
+def _print(result: Sweep, folder: Path) -> None:
+    console.print(sweep_table(result))
+    for cell in result.cells:
+        if cell.status != "completed":
+            console.print(printable(f"{cell.label} {cell.status}: {cell.error}"), markup=False, soft_wrap=True)
+    reused = sum(cell.reused for cell in result.cells)
+    taken_over = f"{reused} of {len(result.cells)} cells were done before; " if reused else ""
+    console.print(f"{taken_over}written to {folder}", markup=False)
+
+
+def _value(value: JsonValue) -> str:
+    """A value as a cell of the table; a component by its kind, and by what else is said of it."""
+    if isinstance(value, dict) and "kind" in value:
+        others = [f"{name}={_value(inner)}" for name, inner in value.items() if name != "kind"]
+        return " ".join([_value(value["kind"]), *others])
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    form = ".4f" if max(abs(spread.mean), spread.sd or 0) < 1e4 else ".2e"
+    return f"{spread.mean:{form}}" + ("" if spread.sd is None else f" ± {spread.sd:{form}}")

@@ -1,0 +1,56 @@
+"""Studies for the tests of sweeps, run in this process."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from flspec.backend import Job
+from flspec.events import Event
+from flspec.plan import Plan
+from flspec.spec import Spec
+from flspec.study import Cell, Study
+from flspec_local import LocalBackend
+
+
+class InProcess(LocalBackend):
+    """Saves the tests a second a worker process."""
+
+    process = None
+    jobs: list[Job] = []  # noqa: RUF012
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        self.jobs.append(job)
+        return super().execute(plan, job)
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Sweeps run in this process; these jobs."""
+    monkeypatch.setattr(InProcess, "jobs", [])
+    module = importlib.import_module("flspec.sweep")  # not the function, should the package offer it by this name
+    monkeypatch.setattr(module, "open_apart", lambda *_: InProcess())
+    return InProcess.jobs
+
+
+@pytest.fixture
+def make_study(make_spec: Callable[..., Spec]) -> Callable[..., Study]:
+    """`make_study([{"rounds": 2}, ...], seeds=(0, 1), **sections)`."""
+
+    def make(settings: list[dict[str, Any]], seeds: tuple[int, ...] = (0, 1), **sections: Any) -> Study:
+        cells = []
+        for values in ({**setting, "seed": seed} for setting in settings for seed in seeds):
+            label = ",".join(f"{name}={value}" for name, value in values.items()).replace(" ", "")
+            cells.append(Cell(label, values, make_spec(**sections, **values), f"# {label}\n"))
+        return Study("small", "local", tuple(cells), is_matrix=True)
+
+    return make
