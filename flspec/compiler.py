@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.components import source_digests
-from flspec.data import Data, store_data
+from flspec.data import Data
 from flspec.errors import InputError, Problem, SpecError
+from flspec.holdings import hold_examples
 from flspec.layers import Layer, count_parameters, initial_weights, trace
 from flspec.loading import load_spec
-from flspec.partitioners import Partitioner
 from flspec.plan import ClientTask, Plan
 from flspec.randomness import Stream
 from flspec.samplers import Sampler
 from flspec.spec import ClientWork, Spec, contradictions
+from flspec.store import store_data
 
 __all__ = ["compile", "data_root"]
 
@@ -40,16 +41,19 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
         raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
     root = Stream(spec.seed)
     examples = spec.dataset.load(data or data_root(), root.child("dataset"))
-    holdings = spec.partition.split(examples.train.labels, examples.num_classes, root.child("partition"))
-    _check_partition(spec.partition, holdings, len(examples.train))
+    holdings, held_out = hold_examples(spec.partition, examples.examples, root)
+    if problem := spec.cohort.problem(len(holdings)):
+        raise SpecError([Problem(problem, "cohort")])
     layers = spec.model.layers(examples.input_shape, examples.num_classes)
     _check_model(layers, examples)
-    rounds = [_tasks(spec, holdings, number, root) for number in _bounded_rounds(spec, holdings)]
+    draws = any(transform.is_random for transform in examples.train.transforms)
+    rounds = [_tasks(spec, holdings, number, root, draws) for number in _bounded_rounds(spec, holdings)]
     store_data(examples)
     return Plan.build(
         settings=_settings(spec, examples, layers),
         weights=initial_weights(layers, examples.input_shape, root.child("weights")),
         clients=holdings,
+        held_out=held_out,
         rounds=rounds,
         spec=spec.model_dump(mode="json"),
     )
@@ -60,13 +64,16 @@ def data_root() -> Path:
     return Path(os.environ.get("FLSPEC_DATA") or "data")
 
 
-def _tasks(spec: Spec, holdings: Sequence[NDArray[np.int64]], number: int, root: Stream) -> list[ClientTask]:
-    """What each client of a round's cohort is asked to do."""
+def _tasks(
+    spec: Spec, holdings: Sequence[NDArray[np.int64]], number: int, root: Stream, draws: bool
+) -> list[ClientTask]:
+    """What each client of a round's cohort is asked to do; `draws`: whether its examples are transformed at random."""
     return [
         ClientTask(
             client=int(client),
             weight=spec.aggregator.client_weight(len(holdings[client])),
             batches=tuple(_batches(spec.client, holdings[client], root.child("batches", number, int(client)))),
+            seed=int(root.child("transforms", number, int(client)).words(1)[0] >> np.uint64(1)) if draws else 0,
         )
         for client in _cohort(spec.cohort, len(holdings), root.child("cohort", number))
     ]
@@ -120,22 +127,6 @@ def _bounded_rounds(spec: Spec, holdings: list[NDArray[np.int64]]) -> range:
     return range(1, spec.rounds + 1)
 
 
-def _check_partition(partition: Partitioner, holdings: Sequence[NDArray[np.int64]], num_examples: int) -> None:
-    """Hold any partitioner, whoever wrote it, to what it promises."""
-    held = np.concatenate([*holdings, np.empty(0, np.int64)])
-    broken = None
-    if len(holdings) != partition.clients:
-        broken = f"made {len(holdings)} clients instead of {partition.clients}"
-    elif min(map(len, holdings)) == 0:
-        broken = f"left client {next(c for c, examples in enumerate(holdings) if not len(examples))} without examples"
-    elif held.min() < 0 or held.max() >= num_examples:
-        broken = f"gave out example {held.max() if held.min() >= 0 else held.min()} of {num_examples}"
-    elif len(np.unique(held)) < len(held):
-        broken = "gave one example to two clients, or to one twice"
-    if broken:
-        raise InputError(f"partition: {type(partition).__name__} {broken}; this is a defect of the partitioner")
-
-
 def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.int64]:
     """The sampler's cohort, held to what any sampler promises."""
     cohort = np.asarray(sampler.cohort(num_clients, stream))
@@ -148,6 +139,11 @@ def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.in
 
 
 def _check_model(layers: Sequence[Layer], examples: Data) -> None:
+    if examples.is_multi_label:
+        raise InputError(
+            "client.loss: cross_entropy learns one label an example, but an example of this dataset may have several "
+            f"of {examples.num_classes}"
+        )
     names = [layer.name for layer in layers]
     try:
         shapes = trace(layers, examples.input_shape)

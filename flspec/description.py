@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from flspec.backend import find_backend, installed_backends
 from flspec.components import Document
-from flspec.data import open_data
 from flspec.errors import InputError
 from flspec.footprint import estimate_memory
 from flspec.layers import count_multiply_adds, parse_layers
 from flspec.plan import Plan
 from flspec.skew import Skew, count_labels, measure_skew
+from flspec.store import open_data
 
 __all__ = ["Description", "describe_plan", "partition_counts"]
 
@@ -123,11 +123,10 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
 def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
     """int64 [num_clients, num_classes]: examples of each label that each client holds; None without the data."""
     try:
-        data = open_data(plan.settings["data"])
-    except InputError:
+        classes = open_data(plan.settings["data"]).examples.classes("dataset")
+    except InputError:  # also where an example may have several labels
         return None
-    arrays = plan.arrays
-    return count_labels(arrays["client_examples"], arrays["client_ends"], data.train.labels, data.num_classes)
+    return count_labels(plan.arrays["client_examples"], plan.arrays["client_ends"], *classes)
 
 
 def _data(plan: Plan) -> DataFacts:

@@ -15,7 +15,6 @@ import numpy as np
 
 from flspec.backend import Job, find_backend, installed_backends, kept_state, timed
 from flspec.compiler import compile
-from flspec.data import open_data, store_data
 from flspec.environments import ENVIRONMENTS
 from flspec.errors import FlspecError, InputError, RunError
 from flspec.events import RunStarted
@@ -23,6 +22,7 @@ from flspec.loading import parse_spec
 from flspec.plan import Plan
 from flspec.remote import Limits, open_backend
 from flspec.state import Weights, load_state
+from flspec.store import open_data, store_data
 
 __all__ = ["Diagnosis", "availability", "examine"]
 

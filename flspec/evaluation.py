@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.data import Split, open_data
+from flspec.data import Split
 from flspec.errors import InputError
 from flspec.plan import Plan
 from flspec.state import Weights
+from flspec.store import open_data
 
 __all__ = ["Evaluator", "Scorer", "classification_metrics"]
 
@@ -36,7 +37,8 @@ class Evaluator:
 
     def __call__(self, weights: Weights) -> dict[str, dict[str, float]]:
         """Metrics by set of examples, then by name."""
-        measured = classification_metrics(self._scorer.logits(weights, self._data.test), self._data.test.labels)
+        test = self._data.test
+        measured = classification_metrics(self._scorer.logits(weights, test), test.labels.astype(np.int64))
         return {"test": {name: measured[name] for name in self._metrics if name in measured}}
 
 

@@ -34,6 +34,7 @@ class ClientTask:
     client: int
     weight: int  # its share of the mean, before normalising
     batches: tuple[NDArray[np.integer[Any]], ...]  # each [batch_size], of the training set, in order
+    seed: int = 0  # from which the random transforms of its examples follow, where there are any
 
     @property
     def num_trained(self) -> int:
@@ -62,8 +63,9 @@ class Plan:
         clients: Sequence[NDArray[np.integer[Any]]],
         rounds: Sequence[Sequence[ClientTask]],
         spec: Mapping[str, Any],
+        held_out: Sequence[NDArray[np.integer[Any]]] = (),
     ) -> Plan:
-        """Pack what compile decided."""
+        """Pack what compile decided; `held_out` is what each client is evaluated on, where that is planned."""
         tasks = [task for cohort in rounds for task in cohort]
         batches = [batch for task in tasks for batch in task.batches]
         arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in weights.items()}
@@ -73,6 +75,10 @@ class Plan:
         arrays["task_clients"] = np.array([task.client for task in tasks], np.int32)
         arrays["task_weights"] = np.array([task.weight for task in tasks], np.int64)
         arrays["round_task_ends"] = np.cumsum([len(cohort) for cohort in rounds], dtype=np.int64)
+        if any(task.seed for task in tasks):
+            arrays["task_seeds"] = np.array([task.seed for task in tasks], np.int64)
+        if held_out:
+            arrays["held_out_examples"], arrays["held_out_ends"] = _pack(held_out)
         return cls(dict(settings) | {"weights": list(weights)}, arrays, spec)
 
     @property
@@ -92,6 +98,12 @@ class Plan:
         """The training examples that a client holds."""
         return _part(self.arrays["client_examples"], self.arrays["client_ends"], client)
 
+    def held_out_examples(self, client: int) -> Indices:
+        """The training set's examples that a client is evaluated on instead; none unless that is planned."""
+        if "held_out_ends" not in self.arrays:
+            return np.empty(0, np.int32)
+        return _part(self.arrays["held_out_examples"], self.arrays["held_out_ends"], client)
+
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         """The tasks of a round, from 1, in client order."""
         assert 1 <= round_number <= self.num_rounds, round_number
@@ -108,6 +120,7 @@ class Plan:
         return ClientTask(
             client=int(self.arrays["task_clients"][position]),
             weight=int(self.arrays["task_weights"][position]),
+            seed=int(self.arrays["task_seeds"][position]) if "task_seeds" in self.arrays else 0,
             batches=tuple(
                 _part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end)
             ),

@@ -147,7 +147,7 @@ def _epochs_or_steps(client: ClientWork) -> Iterator[Contradiction]:
 
 
 def _cohort_of_clients(cohort: Sampler, partition: Partitioner) -> Iterator[Contradiction]:
-    if problem := cohort.problem(partition.clients):
+    if partition.num_clients and (problem := cohort.problem(partition.num_clients)):
         yield Contradiction(("cohort",), ("partition", "clients"), problem)
 
 

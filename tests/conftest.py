@@ -14,9 +14,9 @@ import pytest
 from hypothesis import settings
 
 from flspec.compiler import compile, data_root
-from flspec.data import cache_folder
 from flspec.plan import Plan
 from flspec.spec import Spec
+from flspec.store import cache_folder
 
 MNIST_FILES = (
     "train-images-idx3-ubyte",

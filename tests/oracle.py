@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.data import open_data
 from flspec.plan import Plan
+from flspec.store import open_data
 
 Tensors = dict[str, NDArray[np.float64]]
 

@@ -14,10 +14,11 @@ import torch
 from flspec.aggregators import Aggregator
 from flspec.backend import Rehearsal, initial_state, timed
 from flspec.components import parse_component
-from flspec.data import Split, open_data
+from flspec.data import Split
 from flspec.layers import count_multiply_adds, parse_layers
 from flspec.plan import ClientTask, Plan
 from flspec.server import finish_round
+from flspec.store import open_data
 from flspec.updates import ClientUpdate
 from flspec_torch.scoring import TorchScorer
 from flspec_torch.training import Trainer

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from flspec.data import Split
+from flspec.data import Split, step_stream
 from flspec.plan import ClientTask
 from flspec_tff.layout import image_to_tensorflow
 
@@ -28,6 +28,8 @@ class Examples(NamedTuple):
 
     divisor: Any  # float32; the model sees features / divisor
     features: Any  # uint8 or float32 [num_examples, ...], channels last
+    mean: Any  # float32 [channels] or [1]; what is left after the division, less this,
+    std: Any  # of the same shape, is divided by this
 
 
 class Step(NamedTuple):
@@ -55,11 +57,18 @@ class Target(NamedTuple):
 def client_dataset(task: ClientTask, position: int, split: Split) -> tf.data.Dataset:
     """The steps of the client at `position` in its cohort, one element each: (Inputs, Target)."""
     taken = np.concatenate(task.batches)
-    held, rows = np.unique(taken, return_inverse=True)
+    if split.transforms:  # at random, perhaps: then one example is another at each step
+        features = np.concatenate(
+            [split.transformed(batch, step_stream(task, number)) for number, batch in enumerate(task.batches)]
+        )
+        rows = np.arange(len(taken))
+    else:
+        held, rows = np.unique(taken, return_inverse=True)
+        features = split.features[held]
     sizes = np.array([len(batch) for batch in task.batches], np.int32)
     weights = np.zeros_like(sizes)
     weights[0] = task.weight
-    examples = Examples(np.float32(split.divisor), image_to_tensorflow(split.features[held]))
+    examples = Examples(np.float32(split.divisor), image_to_tensorflow(features), *_normalisation(split))
     step = Step(_pad(rows, sizes), sizes, weights)
     target = Target(_pad(split.labels[taken], sizes), np.full_like(sizes, position))
     sliced = tf.data.Dataset.from_tensor_slices
@@ -69,10 +78,16 @@ def client_dataset(task: ClientTask, position: int, split: Split) -> tf.data.Dat
 
 def element_spec(split: Split) -> tuple[Inputs, Target]:
     """The types of one element of `client_dataset`."""
-    shape = image_to_tensorflow(split.features[:1]).shape[1:]
+    shape = image_to_tensorflow(np.empty((1, *split.input_shape))).shape[1:]
     number, numbers = tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)
-    examples = Examples(tf.TensorSpec([], tf.float32), tf.TensorSpec([None, *shape], split.features.dtype))
+    constants = (tf.TensorSpec(constant.shape, tf.float32) for constant in _normalisation(split))
+    features = tf.TensorSpec([None, *shape], split.features.dtype)
+    examples = Examples(tf.TensorSpec([], tf.float32), features, *constants)
     return Inputs(examples, Step(numbers, number, number)), Target(numbers, number)
+
+
+def _normalisation(split: Split) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return np.array(split.mean or (0.0,), np.float32), np.array(split.std or (1.0,), np.float32)
 
 
 def _pad(values: NDArray[np.integer[Any]], sizes: NDArray[np.int32]) -> NDArray[np.int32]:

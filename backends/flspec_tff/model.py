@@ -36,9 +36,9 @@ def build_model(
     def predict(weights: tuple[Sequence[tf.Tensor], Any], x: Inputs, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         examples, step = x
         features = tf.gather(examples.features, step.rows[: step.size])
-        # The divisor comes with the data because TensorFlow turns division by a constant into a product, which
+        # These numbers come with the data because TensorFlow turns division by a constant into a product, which
         # rounds otherwise.
-        inputs = tf.cast(features, tf.float32) / examples.divisor
+        inputs = (tf.cast(features, tf.float32) / examples.divisor - examples.mean) / examples.std
         return tf.zeros([step.weight], tf.bool), forward(dict(zip(layouts, weights[0], strict=True)), inputs)
 
     @tf.autograph.experimental.do_not_convert

@@ -14,10 +14,10 @@ from flspec.aggregators import Aggregator
 from flspec.backend import RoundResult, timed
 from flspec.client_optimizers import ClientOptimizer
 from flspec.components import parse_component
-from flspec.data import open_data
 from flspec.layers import parse_layers
 from flspec.plan import ClientTask, Plan
 from flspec.state import ServerState
+from flspec.store import open_data
 from flspec_tff.clients import client_dataset, element_spec
 from flspec_tff.layout import from_tensorflow, to_tensorflow, weight_layouts
 from flspec_tff.model import build_forward, build_model

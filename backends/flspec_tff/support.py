@@ -43,9 +43,15 @@ def _unsupported_settings(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _too_large(plan: Plan) -> list[str]:
-    """What cannot be sent to a client; compared with what it holds, which is the most it can be sent."""
+    """What cannot be sent to a client; compared with what it holds, which is the most it can be sent.
+
+    Of examples that are transformed, each is sent as often as it is trained on.
+    """
     data = plan.settings["data"]
     most = int(np.diff(plan.arrays["client_ends"], prepend=0).max())
+    if data.get("transforms", {}).get("train"):
+        ends = plan.arrays["batch_ends"][plan.arrays["task_batch_ends"] - 1]
+        most = int(np.diff(ends, prepend=0).max())
     size = most * math.prod(data["input_shape"]) * np.dtype(data["feature_type"]).itemsize
     if size <= _MOST_BYTES:
         return []

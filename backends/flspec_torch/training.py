@@ -11,10 +11,11 @@ import torch.nn.functional as F  # noqa: N812
 
 from flspec.client_optimizers import ClientOptimizer
 from flspec.components import parse_component
-from flspec.data import Data, open_data
+from flspec.data import Data, step_stream
 from flspec.layers import parse_layers
 from flspec.plan import ClientTask, Plan
 from flspec.state import Weights
+from flspec.store import open_data
 from flspec.updates import ClientUpdate
 from flspec_torch.model import Forward, build_forward, to_tensors
 from flspec_torch.optimizers import build_step
@@ -52,10 +53,10 @@ class Trainer:
         trained = list(tensors.values())
         step = build_step(self.optimizer, trained)
         loss_sum, num_correct = 0.0, 0
-        for batch in task.batches:
+        for number, batch in enumerate(task.batches):
             if self.stop and self.stop.is_set():
                 raise Stopped
-            inputs = torch.from_numpy(self.data.train.inputs(batch))
+            inputs = torch.from_numpy(self.data.train.inputs(batch, step_stream(task, number)))
             labels = torch.from_numpy(self.data.train.labels[batch])
             logits = self.forward(tensors, inputs)
             loss = F.cross_entropy(logits, labels)

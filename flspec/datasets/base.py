@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
-from flspec.components import Component
-from flspec.data import Data
+from pydantic import Field, field_validator
+
+from flspec.components import Component, OneOf
+from flspec.data import Data, Split
+from flspec.errors import InputError
 from flspec.randomness import Stream
+from flspec.transforms import Transform
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "ImageDataset", "TwinSize"]
+
+_NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean and deviation of each channel
+    "none": ((), ()),
+    "half": ((0.5,), (0.5,)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+@dataclass(frozen=True)
+class TwinSize:
+    """How large a synthetic twin is."""
+
+    clients: int  # natural clients, where the data set has them
+    examples: int  # over all splits
 
 
 class Dataset(Component, ABC):
@@ -21,3 +42,58 @@ class Dataset(Component, ABC):
 
         Raises InputError naming the file that is missing or wrong.
         """
+
+    @classmethod
+    def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
+        """Write a small data set that can be learned, in the published layout, into an empty folder."""
+        raise InputError(f"kind: {cls.model_fields['kind'].default} has no synthetic twin")
+
+    def findings(self, root: Path) -> Sequence[str]:
+        """What is missing or differs from what was published, a line each; reads as little as it takes."""
+        return ()
+
+
+class ImageDataset(Dataset, ABC):
+    """Images, and what is done to them on their way to the model."""
+
+    train_transforms: Annotated[
+        tuple[OneOf[Transform], ...],
+        Field(max_length=16, description="done to each image to train on, one after another"),
+    ] = ()
+    test_transforms: Annotated[
+        tuple[OneOf[Transform], ...],
+        Field(max_length=16, description="done to each image to evaluate on; none of them random"),
+    ] = ()
+    normalise: Annotated[
+        Literal["none", "half", "imagenet"],
+        Field(description="after division by 255: nothing; to -1..1; or by ImageNet's mean and deviation"),
+    ] = "none"
+
+    @field_validator("test_transforms")
+    @classmethod
+    def _draws_nothing(cls, transforms: tuple[Transform, ...]) -> tuple[Transform, ...]:
+        for transform in transforms:
+            if transform.is_random:
+                kind = type(transform).model_fields["kind"].default
+                raise ValueError(f"{kind} is random, but evaluation is not; use it in train_transforms alone")
+        return transforms
+
+    @abstractmethod
+    def read(self, root: Path, stream: Stream) -> Data:
+        """The images as they are stored; see `load`."""
+
+    def load(self, root: Path, stream: Stream) -> Data:
+        data = self.read(root, stream)
+        return replace(
+            data,
+            train=self._dressed(data.train, self.train_transforms),
+            test=self._dressed(data.test, self.test_transforms),
+            validation=self._dressed(data.validation, self.test_transforms) if data.validation else None,
+        )
+
+    def _dressed(self, split: Split, transforms: tuple[Transform, ...]) -> Split:
+        mean, std = _NORMALISATIONS[self.normalise]
+        channels = split.features.shape[1]
+        if len(mean) > 1 and channels != len(mean):
+            raise InputError(f"dataset.normalise: imagenet is for {len(mean)} channels, these images have {channels}")
+        return replace(split, transforms=transforms, mean=mean, std=std)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flspec.data import Data, Split
-from flspec.datasets.base import Dataset
+from flspec.datasets.base import ImageDataset
 from flspec.errors import InputError
 from flspec.locations import Location, locate
 from flspec.randomness import Stream
@@ -23,7 +23,7 @@ _MAGIC = {1: 0x00000801, 3: 0x00000803}  # unsigned bytes in that many dimension
 _MOST_BYTES = 2**28  # larger than any file of this format that is MNIST's
 
 
-class Mnist(Dataset):
+class Mnist(ImageDataset):
     """Handwritten digits, 28 by 28 pixels: 60,000 to train on and 10,000 to evaluate on, in file order.
 
     Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
@@ -39,7 +39,7 @@ class Mnist(Dataset):
         ),
     ] = None
 
-    def load(self, root: Path, stream: Stream) -> Data:
+    def read(self, root: Path, stream: Stream) -> Data:
         folders = [locate(self.folder, root, "dataset.folder")] if self.folder else [root / "mnist", root]
         train, test = _read_split(folders, "train"), _read_split(folders, "t10k")
         if (ours := train.features.shape[1:]) != (theirs := test.features.shape[1:]):

@@ -1,8 +1,8 @@
 """How training examples are split over clients."""
 
 from flspec.components import load_family
-from flspec.partitioners.base import Partitioner
+from flspec.partitioners.base import Counted, Holdings, Partitioner
 
 load_family(__name__, __path__)
 
-__all__ = ["Partitioner"]
+__all__ = ["Counted", "Holdings", "Partitioner"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
+from flspec.data import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Partitioner
+from flspec.partitioners.base import Counted, Holdings
 from flspec.randomness import Stream
 
 
-class ByLabel(Partitioner):
+class ByLabel(Counted):
     """Client i holds the first `examples_per_client` examples of label i, in file order; nothing is drawn."""
 
     kind: Literal["by_label"] = "by_label"
@@ -22,7 +22,8 @@ class ByLabel(Partitioner):
         Field(description="how many of its label's examples a client holds; all if absent"),
     ] = None
 
-    def split(self, labels: NDArray[np.int64], num_classes: int, stream: Stream) -> list[NDArray[np.int64]]:
+    def split(self, examples: Examples, stream: Stream) -> Holdings:
+        labels, num_classes = examples.classes("partition")
         if self.clients > num_classes:
             raise InputError(
                 f"partition.clients is {self.clients}, but by_label gives each client one of {num_classes} labels; "
@@ -30,15 +31,15 @@ class ByLabel(Partitioner):
             )
         held = [np.flatnonzero(labels == label) for label in range(self.clients)]
         wanted = self.examples_per_client or 1
-        for label, examples in enumerate(held):
-            if not len(examples):
+        for label, found in enumerate(held):
+            if not len(found):
                 raise InputError(
                     f"partition.clients is {self.clients}, but there is no example of label {label}, which is all that "
                     f"client {label} would hold; use another partition, or fewer clients"
                 )
-            if len(examples) < wanted:
+            if len(found) < wanted:
                 raise InputError(
-                    f"partition.examples_per_client is {wanted}, but label {label} has {len(examples)} examples; "
+                    f"partition.examples_per_client is {wanted}, but label {label} has {len(found)} examples; "
                     f"lower it to {min(map(len, held))} or less"
                 )
-        return [examples[: self.examples_per_client] for examples in held]
+        return [found[: self.examples_per_client] for found in held]

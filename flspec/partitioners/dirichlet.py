@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
+from flspec.data import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Partitioner
+from flspec.partitioners.base import Counted, Holdings
 from flspec.randomness import Stream
 
 _ATTEMPTS = 100
 
 
-class Dirichlet(Partitioner):
+class Dirichlet(Counted):
     """Each class is spread over the clients in Dirichlet(alpha) shares; every example goes to one client."""
 
     kind: Literal["dirichlet"] = "dirichlet"
@@ -32,7 +33,8 @@ class Dirichlet(Partitioner):
         Field(description="fewest examples a client may hold; the whole split is drawn again until so"),
     ] = 1
 
-    def split(self, labels: NDArray[np.int64], num_classes: int, stream: Stream) -> list[NDArray[np.int64]]:
+    def split(self, examples: Examples, stream: Stream) -> Holdings:
+        labels, num_classes = examples.classes("partition")
         if self.clients * self.min_examples > len(labels):
             raise InputError(
                 f"partition: {self.clients} clients of at least {self.min_examples} examples need "
@@ -50,7 +52,7 @@ class Dirichlet(Partitioner):
             f"{np.mean(smallest):.1f} on average); raise alpha or lower clients or min_examples"
         )
 
-    def _attempt(self, labels: NDArray[np.int64], num_classes: int, stream: Stream) -> list[NDArray[np.int64]]:
+    def _attempt(self, labels: NDArray[np.int64], num_classes: int, stream: Stream) -> Holdings:
         parts: list[list[NDArray[np.int64]]] = [[] for _ in range(self.clients)]
         for label in range(num_classes):
             examples = np.flatnonzero(labels == label)

@@ -16,7 +16,7 @@ import numpy as np
 from flspec.aggregators import Aggregator
 from flspec.backend import Backend, drive_rounds, round_result
 from flspec.components import parse_component
-from flspec.data import open_data
+from flspec.store import open_data
 from flspec.server import finish_round
 from flspec.updates import ClientUpdate
 

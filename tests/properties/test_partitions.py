@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from flspec.data import Examples
 from flspec.errors import InputError
 from flspec.partitioners.by_label import ByLabel
 from flspec.partitioners.dirichlet import Dirichlet
@@ -32,7 +33,7 @@ PARTIAL = {
 def split(partitioner, labels, seed):
     """The clients, or a discarded example where the partitioner says that it cannot be done."""
     try:
-        return partitioner.split(labels, NUM_CLASSES, Stream(seed, "partition"))
+        return partitioner.split(Examples(labels, NUM_CLASSES), Stream(seed, "partition"))
     except InputError:
         assume(False)
 

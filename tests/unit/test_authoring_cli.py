@@ -23,17 +23,17 @@ HEAVY = {"torch", "sklearn", "scipy", "flwr", "ray", "tensorflow"}
 SHARDS = """
     from typing import Literal
     from flspec.components import OneOf
-    from flspec.partitioners import Partitioner
+    from flspec.partitioners import Counted
     from flspec.samplers import Sampler
 
-    class Shards(Partitioner):
+    class Shards(Counted):
         '''Deal [red]shards[/red].'''
         kind: Literal["shards"] = "shards"
         shards_each: int = 2
         before: OneOf[Sampler]
         turns: tuple[OneOf[Sampler], ...] = ()
         last: OneOf[Sampler] | None = None
-        def split(self, labels, num_classes, stream): ...
+        def split(self, examples, stream): ...
 """
 
 

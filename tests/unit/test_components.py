@@ -121,15 +121,15 @@ SHARDS = """
 
     import numpy as np
 
-    from flspec.partitioners import Partitioner
+    from flspec.partitioners import Counted
 
 
-    class Shards(Partitioner):
+    class Shards(Counted):
         kind: Literal["{kind}"] = "{kind}"
         shards_each: int = 2
 
-        def split(self, labels, num_classes, stream):
-            order = np.argsort(labels, kind="stable")
+        def split(self, examples, stream):
+            order = np.argsort(examples.labels, kind="stable")
             return np.array_split(order, self.clients)
 """
 COMPILE = """

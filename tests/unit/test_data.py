@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flspec.data import Data, Split, cache_folder, open_data, store_data
+from flspec.data import Data, Split
 from flspec.errors import InputError
+from flspec.store import cache_folder, open_data, store_data
 
 
 def make_data(value=7, divisor=255.0, num_classes=3):

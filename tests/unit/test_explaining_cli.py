@@ -73,7 +73,7 @@ def test_plan_says_facts_skew_cost_and_who_can_run_it(folder):
 
 def test_plan_of_a_real_spec_breaks_no_line():
     lines = lines_of(flspec(Path(__file__).parents[2], "plan", "specs/quickstart.yaml"))
-    ends = [line for line in lines if line.startswith(" ") and len(line.split()) == 1]
+    ends = [line for line in lines if line.startswith(" ") and len(line.split()) == 1 and set(line) > set(" ─")]
     assert ends == []  # a word alone on its line is what is left of a broken one
 
 

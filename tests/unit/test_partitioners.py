@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from flspec.data import Examples
 from flspec.errors import InputError
 from flspec.partitioners.by_label import ByLabel
 from flspec.partitioners.dirichlet import Dirichlet
@@ -15,7 +16,7 @@ LABELS = np.arange(1000) % 10
 
 
 def split(partitioner, labels=LABELS, seed=0):
-    return partitioner.split(labels, 10, Stream(seed, "partition"))
+    return partitioner.split(Examples(labels, 10), Stream(seed, "partition"))
 
 
 def label_share(held):

@@ -199,15 +199,15 @@ INSTALLED = """
 import json, os, sys
 from typing import Literal
 from flspec.components import OneOf
-from flspec.partitioners import Partitioner
+from flspec.partitioners import Counted
 from flspec.samplers import Sampler
-class Shards(Partitioner):
+class Shards(Counted):
     '''Deal shards.'''
     kind: Literal["shards"] = "shards"
     band: tuple[float, float] = (0.0, 1.0)
     turns: tuple[OneOf[Sampler], ...] = ()
     last: OneOf[Sampler] | None = None
-    def split(self, labels, num_classes, stream): ...
+    def split(self, examples, stream): ...
 from flspec.schema import spec_schema
 print(json.dumps([spec_schema(installed=True), spec_schema(installed=False)]))
 """

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flspec.data import Examples
 from flspec.partitioners.by_label import ByLabel
 from flspec.partitioners.iid import Iid
 from flspec.randomness import Stream
@@ -80,5 +81,5 @@ def test_iid_and_by_label_are_the_extremes(clients, each, seed):
 
 
 def counts_of(partitioner, labels, num_classes, seed):
-    held = partitioner.split(labels, num_classes, Stream(seed, "partition"))
+    held = partitioner.split(Examples(labels, num_classes), Stream(seed, "partition"))
     return count_labels(np.concatenate(held), np.cumsum([len(part) for part in held]), labels, num_classes)

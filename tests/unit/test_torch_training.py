@@ -13,10 +13,11 @@ import torch
 
 from flspec.backend import Job, initial_state, kept_state
 from flspec.client_optimizers.sgd import Sgd
-from flspec.data import Split, open_data
+from flspec.data import Split
 from flspec.events import RoundFinished
 from flspec.layers import AveragePool, Conv, MaxPool, chain
 from flspec.state import load_state
+from flspec.store import open_data
 from flspec_local import LocalBackend
 from flspec_torch import unsupported_training
 from flspec_torch.model import build_forward, to_tensors

@@ -1,0 +1,8 @@
+"""What is done to an image between the store and the model."""
+
+from flspec.components import load_family
+from flspec.transforms.base import Transform
+
+load_family(__name__, __path__)
+
+__all__ = ["Transform"]

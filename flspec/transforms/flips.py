@@ -1,0 +1,66 @@
+"""Mirror images and turns."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from flspec.randomness import Stream
+from flspec.transforms.base import Images, Transform, sample
+
+_Probability = Annotated[float, Field(ge=0, le=1, description="share of the images that are turned over")]
+
+
+class HorizontalFlip(Transform):
+    """Left becomes right, for a random share of the images."""
+
+    is_random: ClassVar[bool] = True
+    kind: Literal["horizontal_flip"] = "horizontal_flip"
+    probability: _Probability = 0.5
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def apply(self, images: Images, stream: Stream) -> Images:
+        flipped = stream.uniform(len(images)) < self.probability
+        return np.where(flipped[:, None, None, None], images[:, :, :, ::-1], images)
+
+
+class VerticalFlip(Transform):
+    """Top becomes bottom, for a random share of the images."""
+
+    is_random: ClassVar[bool] = True
+    kind: Literal["vertical_flip"] = "vertical_flip"
+    probability: _Probability = 0.5
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def apply(self, images: Images, stream: Stream) -> Images:
+        flipped = stream.uniform(len(images)) < self.probability
+        return np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
+
+
+class Rotation(Transform):
+    """Turned about the middle by a random angle, bilinearly; black where nothing was."""
+
+    is_random: ClassVar[bool] = True
+    kind: Literal["rotation"] = "rotation"
+    degrees: Annotated[
+        float, Field(gt=0, le=180, description="largest angle; uniform from minus this to this", examples=[30])
+    ]
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def apply(self, images: Images, stream: Stream) -> Images:
+        angles = np.deg2rad((2.0 * stream.uniform(len(images)) - 1.0) * self.degrees)
+        # To nine digits, because the last bits of sine and cosine differ between machines.
+        sine, cosine = (np.round(f(angles), 9)[:, None, None] for f in (np.sin, np.cos))
+        height, width = images.shape[2:]
+        y = (np.arange(height) - (height - 1) / 2)[:, None]
+        x = (np.arange(width) - (width - 1) / 2)[None, :]
+        rows, columns = cosine * y + sine * x + (height - 1) / 2, cosine * x - sine * y + (width - 1) / 2
+        return sample(images, rows, columns)

@@ -1,0 +1,40 @@
+"""A smaller or larger picture."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from flspec.randomness import Stream
+from flspec.transforms.base import Images, Transform, sample
+
+
+class Resize(Transform):
+    """Scale an image, bilinearly, pixels' corners kept: to `size` by `size`, or its shorter side to `size`.
+
+    Without a filter: to make images much smaller, let the dataset do so, once, when it decodes them.
+    """
+
+    kind: Literal["resize"] = "resize"
+    size: Annotated[int, Field(ge=1, le=4096, description="pixels a side", examples=[224])]
+    side: Annotated[
+        Literal["both", "shorter"], Field(description="both sides get it, or the shorter one and the shape is kept")
+    ] = "both"
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        channels, height, width = shape
+        if self.side == "both":
+            return channels, self.size, self.size
+        shorter = min(height, width)
+        return channels, self.size * height // shorter, self.size * width // shorter
+
+    def apply(self, images: Images, stream: Stream) -> Images:
+        _, height, width = self.output_shape(images.shape[1:])
+        rows, columns = (
+            np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+            for new, old in ((height, images.shape[2]), (width, images.shape[3]))
+        )
+        grid = np.broadcast_to(rows[None, :, None], (len(images), height, width))
+        return sample(images, grid, np.broadcast_to(columns[None, None, :], grid.shape))
