@@ -95,12 +95,11 @@ def find_kind(family: Family, kind: str) -> Kind:
 
 
 def parameters(cls: type[BaseModel]) -> tuple[Parameter, ...]:
-    """The keys of a section, `kind` apart."""
+    """The keys of a section, `kind` apart, those that are required first."""
     schema = cls.model_json_schema(schema_generator=_Plain)
     required = schema.get("required", ())
-    return tuple(
-        _parameter(name, schema["properties"][name], name in required) for name in cls.model_fields if name != "kind"
-    )
+    names = sorted((name for name in cls.model_fields if name != "kind"), key=lambda name: name not in required)
+    return tuple(_parameter(name, schema["properties"][name], name in required) for name in names)
 
 
 def is_family(cls: type[BaseModel]) -> TypeGuard[type[Component]]:

@@ -142,7 +142,9 @@ def _below(cls: type[BaseModel], section: tuple[str, ...]) -> Iterator[_Place]:
 
 
 def _keys(owner: type[BaseModel] | None) -> list[str]:
-    every = [*(owner.model_fields if owner else ()), *(("extends", "matrix") if owner is Spec else ())]
+    fields = owner.model_fields if owner else {}
+    every = sorted(fields, key=lambda name: not fields[name].is_required())
+    every += ("extends", "matrix") if owner is Spec else ()
     return [name for name in every if name != "kind"]
 
 

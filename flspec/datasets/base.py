@@ -66,7 +66,7 @@ class ImageDataset(Dataset, ABC):
     ] = ()
     normalise: Annotated[
         Literal["none", "half", "imagenet"],
-        Field(description="after division by 255: nothing; to -1..1; or by ImageNet's mean and deviation"),
+        Field(description="of pixels from 0 to 1: nothing; to -1..1; or by ImageNet's mean and deviation"),
     ] = "none"
 
     @field_validator("test_transforms")

@@ -8,16 +8,16 @@ from typing import Literal
 import numpy as np
 
 from flspec.data import Data, Split
-from flspec.datasets.base import Dataset
+from flspec.datasets.base import ImageDataset
 from flspec.randomness import Stream
 
 
-class Digits(Dataset):
+class Digits(ImageDataset):
     """The 1,797 images of 8 by 8 pixels that come with scikit-learn; every fifth is held out for evaluation."""
 
     kind: Literal["digits"] = "digits"
 
-    def load(self, root: Path, stream: Stream) -> Data:
+    def read(self, root: Path, stream: Stream) -> Data:
         from sklearn.datasets import load_digits
 
         bunch = load_digits()

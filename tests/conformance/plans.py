@@ -37,6 +37,14 @@ AGGREGATORS = {
 }
 SERVER_OPTIMIZERS = ("fedavgm", "fedadam", "fedyogi", "fedadagrad")
 
+# How the pictures are transformed, at random and otherwise, before a model is given them.
+DATASETS = {
+    "plain": "{kind: digits}",
+    "transformed": "{kind: digits, normalise: half, test_transforms: [{kind: centre_crop, size: 6}, {kind: resize, size: 8}],"
+    " train_transforms: [{kind: rotation, degrees: 20}, {kind: random_crop, size: 7, padding: 1},"
+    " {kind: random_resized_crop, size: 8, scale: [0.5, 1]}, {kind: horizontal_flip}]}",
+}
+
 NAMES = (
     *(f"{model}-{client}-fedavg" for model in ("mlp", "cnn") for client in ("sgd", "momentum")),
     *(f"{model}-sgd-{aggregator}" for model in ("mlp", "cnn") for aggregator in SERVER_OPTIMIZERS),
@@ -45,6 +53,7 @@ NAMES = (
     "mlp-sgd-fedadam_uncorrected",
     "tanh_cnn-sgd-fedavg",
     "softmax-sgd-fedavg",
+    "cnn-sgd-fedavg-transformed",
 )
 # For comparison with float64, whose sums differ from float32's by far more than two engines' do: without kinks, since
 # a ReLU whose input is nearly zero then opens in one and not in the other.
@@ -52,15 +61,15 @@ SMOOTH = (*(name.replace("mlp", "tanh") for name in NAMES if name.startswith("ml
 
 
 def compile_named(name: str, rounds: int = 20) -> Plan:
-    """The plan of `MODEL-CLIENT-AGGREGATOR`."""
-    model, client, aggregator = name.split("-")
+    """The plan of `MODEL-CLIENT-AGGREGATOR`, or `MODEL-CLIENT-AGGREGATOR-DATASET`."""
+    model, client, aggregator, dataset = (*name.split("-"), "plain")[:4]
     return compile(
         parse_spec(f"""
 flspec: 1
 name: {name}
 seed: 7
 rounds: {rounds}
-dataset: {{kind: digits}}
+dataset: {DATASETS[dataset]}
 partition: {{kind: dirichlet, clients: 10, alpha: 0.5, min_examples: 5}}
 model: {MODELS[model]}
 client: {CLIENTS[client]}

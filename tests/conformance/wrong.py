@@ -157,7 +157,18 @@ class OneWeightNudged(LocalBackend):
         yield from super().execute(altered, job)
 
 
+class OtherPixels(_Wrong):
+    """One client's pictures are cropped and turned by other draws than the plan's."""
+
+    name = "other_pixels"
+
+    def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
+        first, *others = cohort
+        return [replace(first, seed=first.seed + 1), *others]
+
+
 WRONG_WITH_ADAM = (LateBiasCorrection,)
+WRONG_WITH_TRANSFORMS = (OtherPixels,)
 ALWAYS_WRONG = (
     UniformWeights,
     RepeatedBatch,

@@ -24,8 +24,8 @@ CASES = [
     ("extend", Spec, (), "did you mean 'extends'?"),
     ("strategy", Spec, (), "did you mean 'aggregator'?"),
     ("metrics", Spec, (), "'metrics' belongs to `evaluation`"),
-    ("zzz", Iid, ("partition",), "known here: clients"),
-    ("kinds", Iid, ("partition",), "known here: clients"),
+    ("zzz", Iid, ("partition",), "known here: clients, held_out, held_out_by"),
+    ("kinds", Iid, ("partition",), "known here: clients, held_out, held_out_by"),
 ]
 
 
