@@ -120,6 +120,23 @@ def test_reading_a_spec_imports_nothing_heavy():
     assert imported_by("flspec.loading") & set(HEAVY) == set()
 
 
+@pytest.mark.parametrize("command", ["validate specs/digits_matrix.yaml", "list", "list partition", "schema", "new"])
+def test_commands_about_specs_import_nothing_heavy(command):
+    source = """
+import contextlib, io, sys
+from flspec.cli import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main()
+print(*{name.partition('.')[0] for name in sys.modules})
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", source, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(process.stdout.split())
+    assert {"flspec", "pydantic"} <= loaded
+    assert loaded & {*HEAVY, "matplotlib", "PIL", "pyarrow"} == set()
+
+
 def test_a_heavy_import_is_found():
     assert imported_by("flspec.loading, scipy.special") & set(HEAVY) == {"scipy"}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import operator
 import random
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutations import TEXTS, mutate, tree, values, write
+from mutations import SHIPPED, TEXTS, mutate, nodes, tree, values, write
 
 from flspec.errors import SpecError
 from flspec.study import parse_study
@@ -28,10 +31,40 @@ def understood(text) -> bool:
 # ---------------------------------------------------------------------------------------------- changes of the tree
 
 
-@settings(max_examples=600)
-@given(data=st.data(), text=st.sampled_from(TEXTS))
+@settings(max_examples=3000)
+@given(data=st.data(), text=st.sampled_from(SHIPPED))
 def test_a_spec_with_its_parts_changed_is_understood_or_refused(data, text):
     understood(mutate(tree(text), data.draw))
+
+
+def misspellings(key):
+    """The slips that fingers make: a letter left out, doubled, swapped with the next, or another; in capitals."""
+    for place in range(len(key)):
+        yield key[:place] + key[place + 1 :]
+        yield key[:place] + key[place] + key[place:]
+        yield key[:place] + key[place : place + 2][::-1] + key[place + 2 :]
+    yield from (f"{key}s", f"{key}_", key.upper(), key.replace("_", "-"), key.replace("_", ""))
+
+
+@pytest.mark.parametrize("text", SHIPPED, ids=[tree(text)["name"] for text in SHIPPED])
+def test_no_misspelt_key_is_passed_over(text):
+    """Whatever key of whatever section is misspelt, the spec is refused, and the key is named."""
+    spec, count = tree(text), 0
+    for *parents, key in [path for path in nodes(spec) if path and isinstance(path[-1], str)]:
+        if parents[:2] == ["matrix", "axes"]:
+            continue  # those are paths, whose misspelling is told at the section that they lead to
+        for misspelt in {m for m in misspellings(key) if m and m != key}:
+            mutant = copy.deepcopy(spec)
+            section = functools.reduce(operator.getitem, parents, mutant)
+            if misspelt in section:
+                continue
+            section[misspelt] = section.pop(key)
+            with pytest.raises(SpecError) as refused:
+                parse_study(write(mutant), "spec.yaml")
+            told = [problem for problem in refused.value.problems if misspelt in problem.message]
+            assert told or any(problem.message.startswith("missing 'kind'") for problem in refused.value.problems)
+            count += 1
+    assert count > 300
 
 
 # -------------------------------------------------------------------------------------------------- changes of the text
