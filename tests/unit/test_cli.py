@@ -210,3 +210,7 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
     assert done.returncode == 1
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_says_what_an_argument_is(folder: Path) -> None:
+    assert "A spec, e.g. specs/quickstart.yaml." in flspec(folder, "run", "--help", COLUMNS="80").stdout
