@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from flspec.components import source_digests
 from flspec.data import Data
 from flspec.errors import InputError, Problem, SpecError
+from flspec.evaluation import check_groups
 from flspec.holdings import hold_examples
 from flspec.layers import Layer, count_parameters, initial_weights, trace
 from flspec.loading import load_spec
@@ -40,8 +42,10 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     if found := contradictions(dict(spec)):
         raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
     root = Stream(spec.seed)
-    examples = spec.dataset.load(data or data_root(), root.child("dataset"))
-    holdings, held_out = hold_examples(spec.partition, examples.examples, root)
+    folder = data or data_root()
+    examples = spec.dataset.load(folder, root.child("dataset"))
+    check_groups(spec.evaluation.groups, examples)
+    holdings, held_out = hold_examples(spec.partition, replace(examples.examples, root=folder), root)
     if problem := spec.cohort.problem(len(holdings)):
         raise SpecError([Problem(problem, "cohort")])
     layers = spec.model.layers(examples.input_shape, examples.num_classes)
@@ -95,7 +99,8 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer]) -> dict[str, 
         "client_optimizer": spec.client.optimizer.model_dump(mode="json"),
         "aggregator": spec.aggregator.model_dump(mode="json"),
         # In one order, since the order in which metrics are named changes nothing.
-        "evaluation": {"every": spec.evaluation.every, "metrics": sorted(spec.evaluation.metrics)},
+        "evaluation": {"every": spec.evaluation.every, "metrics": sorted(spec.evaluation.metrics)}
+        | ({"groups": sorted(spec.evaluation.groups)} if spec.evaluation.groups else {}),
     } | ({"code": code} if code else {})
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Component",
     "Document",
     "OneOf",
+    "OneOfOthers",
     "comes_with_flspec",
     "family_members",
     "load_family",
@@ -47,18 +48,25 @@ class Component(Document):
     """Base of everything a spec can name by `kind`; equal parameters mean equal components."""
 
 
-class _ByKind:
-    """Validates a family's base class as the union of its concrete members, told apart by `kind`."""
+class OneOfOthers:
+    """Validates a family's base class as the union of its concrete members, told apart by `kind`.
+
+    A member that holds one of its own family leaves itself out by its kind, so that it cannot hold itself for ever.
+    """
+
+    def __init__(self, *but: str) -> None:
+        self._but = but
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Not pydantic's own Union, which is no union for a family of one: its `kind` could then be left out, and
         # specs without it would break as soon as a second member is installed.
-        choices = {kind: handler.generate_schema(member) for kind, member in family_members(source).items()}
+        members = {kind: member for kind, member in family_members(source).items() if kind not in self._but}
+        choices = {kind: handler.generate_schema(member) for kind, member in members.items()}
         return core_schema.tagged_union_schema(choices, discriminator="kind", metadata={"family": source})
 
 
 C = TypeVar("C", bound=Component)
-OneOf = Annotated[C, _ByKind()]
+OneOf = Annotated[C, OneOfOthers()]
 
 
 def load_family(package: str, path: Iterable[str]) -> None:
@@ -95,7 +103,7 @@ def family_members(base: type[C]) -> dict[str, type[C]]:
 
 def parse_component(base: type[C], document: dict[str, Any]) -> C:
     """The component that a plan's `document` describes, for a process that has only the plan."""
-    adapter: TypeAdapter[C] = TypeAdapter(Annotated[base, _ByKind()])  # type: ignore[arg-type]
+    adapter: TypeAdapter[C] = TypeAdapter(Annotated[base, OneOfOthers()])  # type: ignore[arg-type]
     # Through JSON, because strict validation of Python objects would refuse a list where a tuple is due.
     return adapter.validate_json(TypeAdapter(dict[str, Any]).dump_json(document))
 
@@ -116,4 +124,5 @@ def comes_with_flspec(part: Component | type[Component]) -> bool:
 
 
 def _descendants(cls: type[C]) -> list[type[C]]:
-    return [c for sub in cls.__subclasses__() for c in (sub, *_descendants(sub))]
+    every = [c for sub in cls.__subclasses__() for c in (sub, *_descendants(sub))]
+    return list(dict.fromkeys(every))  # one that is reached on two ways is still one

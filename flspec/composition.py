@@ -128,6 +128,13 @@ def parse_settings(arguments: Iterable[str]) -> list[Setting]:
         if not equals or not all(path):
             problems.append(Problem("expected a path and a value, as client.epochs=2", file=source))
             continue
+        if not text.strip():
+            problems.append(Problem("no value; write null if that is meant", dotted(path), source))
+            continue
+        if path[:2] == ("matrix", "axes") and len(path) > 3:
+            whole = f"--set 'matrix.axes={{{dotted(path[2:])}: {text}}}'"
+            problems.append(Problem(f"an axis is named by its whole path; write {whole}", dotted(path), source))
+            continue
         if path[0] == "extends":
             problems.append(Problem("only a file can extend another; write it there", "extends", source))
             continue

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ class Examples:
     num_classes: int
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     client_column: str | None = None  # the column that says to whom an example belongs by nature
+    test_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # of the examples to evaluate on
+    root: Path = Path("data")  # below which files are found that a partition names
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -145,7 +148,7 @@ class Data:
     @property
     def examples(self) -> Examples:
         """What a partition is made from."""
-        return Examples(self.train.labels, self.num_classes, self.train.columns, self.client_column)
+        return Examples(self.train.labels, self.num_classes, self.train.columns, self.client_column, self.test.columns)
 
     def _problem(self, split: Split) -> str | None:
         """What makes one of the splits unusable; all must look alike to a model."""
@@ -178,14 +181,9 @@ class Data:
         arrays: dict[str, NDArray[Any]] = {}
         for name, split in self.splits.items():
             arrays |= {f"{name}_features": split.features, f"{name}_labels": split.labels}
-            for number, column in enumerate(self.column_names):
+            for number, column in enumerate(sorted(split.columns)):
                 arrays[f"{name}_column_{number}"] = split.columns[column]
         return arrays
-
-    @property
-    def column_names(self) -> list[str]:
-        """The columns that every split has."""
-        return sorted(set.intersection(*(set(split.columns) for split in self.splits.values())))
 
     def describe(self) -> dict[str, Any]:
         """What a plan says of its data: enough to find and check them, and their shapes."""
@@ -203,7 +201,7 @@ class Data:
             "num_validation": len(self.validation) if self.validation else 0,
             "multi_label": self.is_multi_label,
             "label_names": list(self.label_names),
-            "columns": self.column_names,
+            "columns": {name: sorted(split.columns) for name, split in self.splits.items() if split.columns},
             "client_column": self.client_column,
             "mean": list(self.train.mean),
             "std": list(self.train.std),

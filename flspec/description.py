@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from flspec.backend import find_backend, installed_backends
-from flspec.components import Document
+from flspec.components import Document, parse_component
 from flspec.errors import InputError
 from flspec.footprint import estimate_memory
 from flspec.layers import count_multiply_adds, parse_layers
+from flspec.leakage import Leakage, find_leakage
+from flspec.partitioners import Partitioner
 from flspec.plan import Plan
 from flspec.skew import Skew, count_labels, measure_skew
 from flspec.store import open_data
 
-__all__ = ["Description", "describe_plan", "partition_counts"]
+__all__ = ["Description", "describe_plan", "partition_counts", "plan_skew"]
 
 
 class DataFacts(Document):
@@ -81,13 +84,15 @@ class Estimates(Document):
 
 
 class Description(Document):
-    """A plan in numbers. `skew` is None where the data are not on this machine."""
+    """A plan in numbers. `skew` and `leakage` are None where the data are not on this machine."""
 
     plan_digest: str
     name: str
     data: DataFacts
     clients: ClientFacts
+    remarks: tuple[str, ...]  # of the partition, where it is not quite what was asked for
     skew: Skew | None
+    leakage: Leakage | None
     rounds: RoundFacts
     model: ModelFacts
     bytes_down: Traffic
@@ -110,7 +115,9 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
         name=str(plan.spec["name"]),
         data=_data(plan),
         clients=_clients(plan),
+        remarks=_remarks(plan),
         skew=None if counts is None else measure_skew(counts),
+        leakage=_leakage(plan),
         rounds=_rounds(plan),
         model=_model(plan),
         bytes_down=traffic,
@@ -118,6 +125,12 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
         estimates=Estimates(memory_bytes=estimate_memory(plan), time=_times(able, plan)),
         backends=backends,
     )
+
+
+def plan_skew(plan: Plan) -> Skew | None:
+    """How much the clients of a plan differ; None without the data, or where an example may have several labels."""
+    counts = partition_counts(plan)
+    return None if counts is None else measure_skew(counts)
 
 
 def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
@@ -148,6 +161,22 @@ def _clients(plan: Plan) -> ClientFacts:
         max_examples=int(sizes.max()),
         num_unheld=plan.settings["data"]["num_train"] - int(sizes.sum()),
     )
+
+
+def _remarks(plan: Plan) -> tuple[str, ...]:
+    held = [_parts(plan, ends) for ends in ("client_ends", "held_out_ends") if ends in plan.arrays]
+    try:
+        partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
+    except ValidationError:  # of a kind that is not installed here
+        return ()
+    return tuple(partitioner.remarks(np.sum(held, axis=0)))
+
+
+def _leakage(plan: Plan) -> Leakage | None:
+    try:
+        return find_leakage(plan, open_data(plan.settings["data"]))
+    except InputError:
+        return None
 
 
 def _rounds(plan: Plan) -> RoundFacts:

@@ -24,15 +24,13 @@ _MOST_PROBLEMS = 100  # told of one spec
 def diagnose(draft: Draft, error: ValidationError, model: type[BaseModel], at: Path = ()) -> list[Problem]:
     """Every problem that validating `draft`, or its part at `at`, as `model` brought up."""
     found = error.errors(include_url=False)
-    value: Any = draft.value
-    for key in at:
-        value = value[key]
+    value = _at(draft.value, at)
     misspelt = set(_misspelt(found[:_MOST_PROBLEMS], value, model))
     told = [
         details
         for details in found[:_MOST_PROBLEMS]
         if not _follows_from_another(details, found)
-        and not (details["type"] == "missing" and details["loc"] in misspelt)
+        and not (details["type"] == "missing" and (details["loc"] in misspelt or ("extends",) in misspelt))
     ]
     problems = [_explain(draft, details, value, model, at) for details in told]
     if len(found) > _MOST_PROBLEMS:
@@ -46,7 +44,9 @@ def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseMo
     kind, context = details["type"], details.get("ctx", {})
     match kind:
         case "extra_forbidden":
-            return draft.problem(path, suggest_key(str(path[-1]), owner, path[:-1]))
+            section = _at(value, inner[:-1])
+            present = section if isinstance(section, Mapping) else ()
+            return draft.problem(path, suggest_key(str(path[-1]), owner, path[:-1], present))
         case "missing":
             return draft.problem(path, "missing; add it" + _example(owner, path[-1]))
         case "union_tag_invalid":
@@ -74,6 +74,16 @@ def _misspelt(found: Sequence[ErrorDetails], value: Any, model: type[BaseModel])
         if details["type"] == "extra_forbidden":
             *section, key = details["loc"]
             yield (*section, meant_key(str(key), _resolve(value, details["loc"], model)[1]) or "")
+
+
+def _at(value: Any, path: Path) -> Any:
+    """What stands at a path, as far as it leads anywhere."""
+    for key in path:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
 
 
 def _follows_from_another(details: ErrorDetails, found: Sequence[ErrorDetails]) -> bool:
@@ -162,7 +172,7 @@ def _show(value: Any) -> str:
         case str():
             return f"text {json.dumps(value if len(value) < 60 else value[:57] + '...')}"
         case list():
-            return "a list"
+            return "a list" if value else "an empty list"
         case dict():
             return "a mapping"
     return str(value)

@@ -6,6 +6,7 @@ The command line prints each as one line and exits with its `exit_code`; a progr
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -51,8 +52,8 @@ def choose(given: Any, choices: Iterable[str]) -> str:
     known = list(choices)
     close = difflib.get_close_matches(str(given)[:100], known, n=1)
     meant = f"did you mean {close[0]!r}? " if close and close[0] != str(given) else ""
-    shown = shorten(given) if isinstance(given, str) else given
-    return f"unknown {shown!r}; {meant}choose one of {', '.join(known) or 'none'}"
+    shown = repr(shorten(given)) if isinstance(given, str) else json.dumps(given, default=str)
+    return f"unknown {shorten(shown)}; {meant}choose one of {', '.join(known) or 'none'}"
 
 
 @dataclass(frozen=True)

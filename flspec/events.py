@@ -57,6 +57,7 @@ class RoundEvaluated(Document):
     event: Literal["round_evaluated"] = "round_evaluated"
     round: int
     evaluation: dict[str, dict[str, float]]  # by set of examples, then by metric
+    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # why a metric of a set has no value
     seconds: float
 
 

@@ -15,8 +15,9 @@ from pydantic import AfterValidator, Field
 
 from flspec.errors import InputError, shorten
 
-__all__ = ["Location", "locate"]
+__all__ = ["Location", "conceal", "locate", "locate_file"]
 
+_replaced: dict[str, str] = {}  # what this process has read from variables: the value, and how the spec has it
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -41,6 +42,22 @@ def locate(location: str, root: Path, field: str) -> Path:
         found = os.environ.get(match[1])
         if not found:
             raise InputError(f"{field}: {shorten(location)}: {match[1]} is not set in the environment; set it")
+        _replaced[found] = match[0]
         return found
 
     return root / _VARIABLE.sub(value, location)
+
+
+def conceal(text: str) -> str:
+    """`text` with each value of a variable as the spec has it, for what is stored."""
+    for value, name in sorted(_replaced.items(), key=lambda item: -len(item[0])):
+        text = text.replace(value, name)
+    return text
+
+
+def locate_file(location: str, root: Path, field: str) -> Path:
+    """The file that `location` means; raises InputError if there is none: a pipe could keep us reading for ever."""
+    path = locate(location, root, field)
+    if not path.is_file():
+        raise InputError(f"{field}: {shorten(str(path), 300)} is no file; name one below the data root, or absolute")
+    return path

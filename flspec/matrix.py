@@ -85,8 +85,8 @@ def mistakes(matrix: Matrix) -> Iterator[tuple[Path, str]]:
 
 
 def _has_grid(matrix: Matrix) -> bool:
-    """Whether the axes make combinations; without any, the spec as it is counts only if nothing is included."""
-    return bool(matrix.axes) or not matrix.include
+    """Whether axes or seeds make combinations; without either, only what is included is run."""
+    return bool(matrix.axes or matrix.seeds)
 
 
 def _grid(matrix: Matrix) -> Iterator[tuple[dict[str, JsonValue], dict[str, Path]]]:
@@ -115,7 +115,9 @@ def _has(combination: Combination, values: Combination) -> bool:
 
 
 def _key(value: JsonValue) -> str:
-    """Equal for equal values; tells true from 1, which Python does not."""
+    """Equal for equal values, as 1 and 1.0 are; tells true from 1, which Python does not."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return json.dumps(value, sort_keys=True)
 
 
@@ -123,6 +125,8 @@ def _name_mistakes(name: str, others: Iterable[str], place: Path, seed: bool = F
     parts = name.split(".")
     if not all(parts):
         yield place, "expected a path, as client.optimizer.learning_rate"
+    elif parts[0] == "backend":
+        yield place, "a matrix runs on one backend; compare backends with flspec certify"
     elif parts[0] in ("flspec", "name", "extends", "matrix"):
         yield place, f"{parts[0]} cannot differ within a matrix"
     elif name == "seed" and not seed:

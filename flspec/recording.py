@@ -100,8 +100,13 @@ class Recorder:
         if self._evaluator is None or event.state is None or not self._plan.keeps(event.round):
             return None  # not evaluated here, or in this round
         started = time.perf_counter()
-        evaluation = self._evaluator(load_state(self._folder / event.state, self._plan.digest).weights)
-        return RoundEvaluated(round=event.round, evaluation=evaluation, seconds=time.perf_counter() - started)
+        measured = self._evaluator(load_state(self._folder / event.state, self._plan.digest).weights)
+        return RoundEvaluated(
+            round=event.round,
+            evaluation=measured.values,
+            undefined=measured.undefined,
+            seconds=time.perf_counter() - started,
+        )
 
     def _complete(self, event: RoundFinished, evaluated: RoundEvaluated | None) -> RoundRecord:
         record = RoundRecord(
@@ -110,6 +115,7 @@ class Recorder:
             num_examples=sum(len(self._plan.client_examples(client)) for client in event.cohort),
             train=event.train,
             evaluation=evaluated.evaluation if evaluated else None,
+            undefined=evaluated.undefined if evaluated else {},
             bytes_down=self._bytes * len(event.cohort),
             bytes_up=self._bytes * len(event.cohort),
             seconds=event.seconds | {"evaluate": evaluated.seconds if evaluated else 0.0},

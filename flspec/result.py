@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from flspec.components import Document
 from flspec.errors import InputError
+from flspec.skew import Skew
 from flspec.state import read_regular, write_atomically
 
 __all__ = ["Failure", "Result", "RoundRecord", "describe_environment", "load_result", "save_result"]
@@ -33,6 +34,7 @@ class RoundRecord(Document):
     num_examples: int  # that the cohort holds
     train: dict[str, float]
     evaluation: dict[str, dict[str, float]] | None
+    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # why a metric of a set of examples has no value
     epsilon: float | None = None
     bytes_down: int  # of weights sent to the cohort
     bytes_up: int  # of updates sent back
@@ -82,6 +84,7 @@ class Result(Document):
     started: str  # ISO 8601, UTC
     seconds: Seconds
     memory: dict[str, int]  # peak_bytes: of this process and all that it started; in a sweep, of the cell's worker
+    skew: Skew | None = None  # of what the clients train on; None where an example may have several labels
     rounds: tuple[RoundRecord, ...]
     final: FinalRecord | None
     weights: WeightsFile | None

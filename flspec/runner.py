@@ -15,10 +15,12 @@ from typing import Literal
 
 from flspec.backend import Backend, Job, kept_state
 from flspec.compiler import compile
+from flspec.description import plan_skew
 from flspec.errors import BackendError, InputError, RunError
 from flspec.evaluation import Evaluator
 from flspec.events import Event, RoundEvaluated, RoundFinished, RunAttempted, dump_event
 from flspec.folders import new_folder
+from flspec.locations import conceal
 from flspec.memory import MemoryMeter
 from flspec.plan import Plan
 from flspec.recording import Recorder, read_events
@@ -178,7 +180,7 @@ class _Attempt:
         last = rounds[-1].evaluation if rounds else None
         result = Result(
             status=status,
-            error=error,
+            error=conceal(error) if error else None,
             name=plan.spec["name"],
             plan_digest=plan.digest,
             spec=dict(plan.spec),
@@ -188,6 +190,7 @@ class _Attempt:
             started=self.recorder.started or self._started,
             seconds=Seconds(startup=self._startup, total=time.perf_counter() - self._began),
             memory={"peak_bytes": self.memory.peak_bytes},
+            skew=plan_skew(plan),
             rounds=tuple(rounds),
             final=FinalRecord(evaluation=last) if completed and last else None,
             weights=self._save_weights() if completed else None,

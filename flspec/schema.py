@@ -81,7 +81,8 @@ class _Whole(GenerateJsonSchema):
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         base = schema["metadata"]["family"]
-        members = {k: m for k, m in family_members(base).items() if self.installed or comes_with_flspec(m)}
+        known = {k: m for k, m in family_members(base).items() if k in schema["choices"]}
+        members = {k: m for k, m in known.items() if self.installed or comes_with_flspec(m)}
         kind = {
             "description": first_line(base),
             "enum": list(members),

@@ -21,6 +21,23 @@ from flspec.samplers.all import All
 
 __all__ = ["ClientWork", "Contradiction", "Evaluation", "Spec", "contradictions"]
 
+MetricName = Literal[
+    "loss",
+    "accuracy",
+    "balanced_accuracy",
+    "top_5_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "precision",
+    "recall",
+    "specificity",
+    "f1",
+    "roc_auc",
+    "average_precision",
+    "calibration_error",
+]
+
 
 class ClientWork(Document):
     """What a client is asked to do in a round: passes over its own examples, or a number of steps."""
@@ -54,9 +71,13 @@ class Evaluation(Document):
 
     every: Annotated[PositiveInt, Field(description="rounds between evaluations; the last round always is")] = 1
     metrics: Annotated[
-        tuple[Literal["loss", "accuracy"], ...],
-        Field(min_length=1, description="measured on the dataset's test examples"),
+        tuple[MetricName, ...],
+        Field(min_length=1, description="measured on the test examples, and on those to validate and held out, if any"),
     ] = ("loss", "accuracy")
+    groups: Annotated[
+        tuple[str, ...],
+        Field(description="columns of the test examples, each of whose values is measured apart", examples=[["Male"]]),
+    ] = ()
 
     @field_validator("metrics")
     @classmethod

@@ -44,6 +44,8 @@ def store_data(data: Data) -> Path:
     """Put `data` where every process finds it by digest, whole or not at all; returns its folder."""
     folder = stored(data.digest)
     if folder.is_dir():
+        if data.known_digest:  # whoever knows it has just opened them from there
+            return folder
         with suppress(InputError):
             open_data(data.describe(), verify=True)
             return folder
@@ -129,7 +131,8 @@ def _split(name: str, arrays: Mapping[str, NDArray[Any]], description: Mapping[s
         mean=tuple(description.get("mean", ())),
         std=tuple(description.get("std", ())),
         columns={
-            column: arrays[f"{name}_column_{number}"] for number, column in enumerate(description.get("columns", ()))
+            column: arrays[f"{name}_column_{number}"]
+            for number, column in enumerate(description.get("columns", {}).get(name, ()))
         },
         transforms=tuple(parse_component(Transform, transform) for transform in transforms),
     )

@@ -75,7 +75,8 @@ def parse_study(content: bytes | str, file: str = "spec", max_runs: int = _MOST_
 
 
 def _study(draft: Draft, given: Sequence[Setting], max_runs: int) -> Study:
-    if "matrix" not in draft.value:
+    if draft.value.get("matrix") is None:  # absent, or taken away by an extending file or a setting
+        draft = draft.without("matrix")
         spec = validate_draft(draft)
         return Study(spec.name, spec.backend, (Cell("", {}, spec, draft.text, draft),), is_matrix=False)
     matrix = _matrix(draft, given, max_runs)
@@ -141,12 +142,19 @@ def _cells(base: Draft, draft: Draft, matrix: Matrix) -> list[Cell]:
             cells.append(Cell(label, combination, validate_draft(one), one.text, one))
         except SpecError as error:
             problems += error.problems
-    if repeated := [label for label, times in Counter(cell.text for cell in cells).items() if times > 1]:
-        same = ", ".join(cell.label for cell in cells if cell.text == repeated[0])
-        problems.append(draft.problem(("matrix",), f"asks for the same experiment more than once: {same}; remove one"))
+    if alike := _alike(cells):
+        problems.append(draft.problem(("matrix",), f"asks for the same experiment more than once: {alike}; remove one"))
     if problems:
-        raise SpecError(in_order(problems))
+        told = {(problem.path, problem.message): problem for problem in reversed(problems)}  # once for all cells
+        raise SpecError(in_order(told.values()))
     return cells
+
+
+def _alike(cells: Sequence[Cell]) -> str:
+    """The labels of the first cells that are one experiment, however their values are written."""
+    specs = [cell.spec.model_dump_json() for cell in cells]
+    repeated = next((spec for spec, times in Counter(specs).items() if times > 1), None)
+    return ", ".join(cell.label for cell, spec in zip(cells, specs, strict=True) if spec == repeated)
 
 
 def _setting(draft: Draft, name: str, value: JsonValue, place: Path) -> Setting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -16,47 +16,44 @@ from flspec.spec import Spec
 
 __all__ = ["meant_key", "model_below", "suggest_key"]
 
-# What other frameworks call what is a key here.
+# What other frameworks, and papers, call what has a place here.
 _ALSO_CALLED = {
-    "lr": "learning_rate",
-    "step_size": "learning_rate",
-    "server_lr": "learning_rate",
-    "server_learning_rate": "learning_rate",
-    "client_lr": "learning_rate",
-    "num_rounds": "rounds",
-    "num_server_rounds": "rounds",
-    "comm_rounds": "rounds",
-    "num_clients": "clients",
-    "population": "clients",
-    "num_partitions": "clients",
-    "clients_per_round": "size",
-    "num_clients_per_round": "size",
-    "cohort_size": "size",
-    "local_epochs": "epochs",
-    "num_epochs": "epochs",
-    "batchsize": "batch_size",
-    "bs": "batch_size",
-    "strategy": "aggregator",
-    "aggregation": "aggregator",
-    "server_momentum": "momentum",
-    "beta1": "beta_1",
-    "beta2": "beta_2",
-    "tau": "epsilon",
-    "eps": "epsilon",
+    **dict.fromkeys(
+        ("lr", "step_size", "client_lr", "client_learning_rate", "eta_l"), "client.optimizer.learning_rate"
+    ),
+    **dict.fromkeys(("server_lr", "server_learning_rate", "eta", "eta_g"), "aggregator.learning_rate"),
+    **dict.fromkeys(("num_rounds", "num_server_rounds", "comm_rounds", "comm_round", "communication_rounds"), "rounds"),
+    **dict.fromkeys(
+        ("num_clients", "population", "num_partitions", "client_num_in_total", "num_users"), "partition.clients"
+    ),
+    **dict.fromkeys(
+        ("clients_per_round", "num_clients_per_round", "client_num_per_round", "cohort_size", "min_fit_clients"),
+        "cohort.size",
+    ),
+    **dict.fromkeys(("local_epochs", "num_epochs", "client_epochs"), "client.epochs"),
+    **dict.fromkeys(("local_steps", "num_steps"), "client.steps"),
+    **dict.fromkeys(("batchsize", "bs", "local_batch_size", "client_batch_size"), "client.batch_size"),
+    **dict.fromkeys(("strategy", "aggregation", "server", "algorithm", "server_optimizer"), "aggregator"),
+    **dict.fromkeys(("clients_optimizer", "client_optimizer", "optimiser"), "client.optimizer"),
+    "server_momentum": "aggregator.momentum",
+    "beta1": "aggregator.beta_1",
+    "beta2": "aggregator.beta_2",
+    **dict.fromkeys(("tau", "eps"), "aggregator.epsilon"),
     "data": "dataset",
-    "partitioner": "partition",
-    "sampler": "cohort",
-    "hidden_units": "hidden",
-    "hidden_sizes": "hidden",
-    "l2": "weight_decay",
-    "min_partition_size": "min_examples",
-    "eval_every": "every",
+    **dict.fromkeys(("partitioner", "split", "distribution"), "partition"),
+    **dict.fromkeys(("sampler", "sampling", "client_selection"), "cohort"),
+    **dict.fromkeys(("concentration", "dirichlet_alpha"), "partition.alpha"),
+    **dict.fromkeys(("min_partition_size", "min_size"), "partition.min_examples"),
+    **dict.fromkeys(("hidden_units", "hidden_sizes", "hidden_layers"), "model.hidden"),
+    **dict.fromkeys(("l2", "wd"), "client.optimizer.weight_decay"),
+    **dict.fromkeys(("eval_every", "test_every", "rounds_per_eval"), "evaluation.every"),
     "random_seed": "seed",
-    "base": "extends",
-    "include": "extends",
-    "sweep": "matrix",
-    "grid": "matrix",
+    "num_seeds": "matrix.seeds",
+    **dict.fromkeys(("extend", "inherits", "defaults", "base", "_base_", "parent", "imports"), "extends"),
+    **dict.fromkeys(("sweep", "grid", "hyperparameters"), "matrix"),
 }
+_MOST_KINDS = 5  # that one message names
+_SHORT = 6  # letters; of shorter keys too many look alike
 
 
 @dataclass(frozen=True)
@@ -68,16 +65,20 @@ class _Place:
     cls: type[BaseModel]
 
 
-def suggest_key(key: str, owner: type[BaseModel] | None, section: Sequence[str | int]) -> str:
-    """Why `key` is not read by `owner`, which stands at `section`, and what may have been meant."""
-    unknown = f"unknown key {shorten(key)!r}"
-    known = _keys(owner)
+def suggest_key(
+    key: str, owner: type[BaseModel] | None, section: Sequence[str | int], present: Collection[str] = ()
+) -> str:
+    """Why `key` is not read by `owner`, which stands at `section` and has the keys `present`, and what may be meant."""
+    unknown, known = f"unknown key {shorten(key)!r}", _keys(owner)
     if meant := meant_key(key, owner):
-        return f"{unknown}; did you mean {meant!r}?"
-    elsewhere = _elsewhere(key, section) or _elsewhere(_ALSO_CALLED.get(key.lower(), ""), section)
-    close = difflib.get_close_matches(key[:100], known, n=1, cutoff=0.75 if elsewhere else 0.6)
-    if close or elsewhere:
-        return "; ".join([unknown, *([f"did you mean {close[0]!r}?"] if close else []), *filter(None, [elsewhere])])
+        return f"{unknown}; did you mean {meant!r}?" + (" It is given too" if meant in present else "")
+    close = difflib.get_close_matches(key[:100], known, n=1, cutoff=0.75 if len(key) <= _SHORT else 0.6)
+    if elsewhere := _elsewhere(key, section):
+        return f"{unknown}; {elsewhere}" + (f"; or did you mean {close[0]!r}?" if close else "")
+    if called := _ALSO_CALLED.get(key.lower()):
+        return f"{unknown}; that is `{called}` here"
+    if close:
+        return f"{unknown}; did you mean {close[0]!r}?"
     if close := difflib.get_close_matches(key[:100], _every_key(), n=1, cutoff=0.8):
         return f"{unknown}; {_elsewhere(close[0], section)}"
     return f"{unknown}; known here: {', '.join(known) or 'none'}"
@@ -86,7 +87,7 @@ def suggest_key(key: str, owner: type[BaseModel] | None, section: Sequence[str |
 def meant_key(key: str, owner: type[BaseModel] | None) -> str | None:
     """The key of `owner` that `key` is almost certainly meant to be."""
     known = _keys(owner)
-    if (meant := _ALSO_CALLED.get(key.lower())) in known:
+    if (meant := _ALSO_CALLED.get(key.lower(), "").rpartition(".")[2]) in known:
         return meant
     if key in _every_key():
         return None
@@ -104,9 +105,9 @@ def _elsewhere(key: str, section: Sequence[str | int]) -> str:
     """Where in a spec `key` is read, in words; nothing if nowhere."""
     every = list(_places())
     places = [place for place in every if key in place.cls.model_fields and key != "kind"]
-    here = sorted({f"kind {p.kind}" for p in places if p.kind and p.section == tuple(section)})
+    here = sorted({p.kind for p in places if p.kind and p.section == tuple(section)})
     if here:
-        return f"{key!r} is read by {' and '.join(here)} only"
+        return f"{key!r} is read by {_kinds(here)} only"
     sections = dict.fromkeys(place.section for place in places)
     described = [_describe(where, [p for p in every if p.section == where], places) for where in sections]
     return f"{key!r} belongs to {' or '.join(described[:3])}" if described else ""
@@ -117,7 +118,16 @@ def _describe(section: tuple[str, ...], there: Sequence[_Place], reading: Sequen
     if not section:
         return "the top level"
     kinds = sorted(str(place.kind) for place in there if place in reading)
-    return f"`{'.'.join(section)}`" + ("" if len(kinds) == len(there) else f" (kind {' or '.join(kinds)})")
+    return f"`{'.'.join(section)}`" + ("" if len(kinds) == len(there) else f" ({_kinds(kinds)})")
+
+
+def _kinds(kinds: Sequence[str]) -> str:
+    """`kind a`, or `kinds a, b and c`, a few of them."""
+    if len(kinds) == 1:
+        return f"kind {kinds[0]}"
+    if len(kinds) > _MOST_KINDS:
+        return f"kinds {', '.join(kinds[:_MOST_KINDS])} and {len(kinds) - _MOST_KINDS} more"
+    return f"kinds {', '.join(kinds[:-1])} and {kinds[-1]}"
 
 
 def _every_key() -> set[str]:
@@ -126,19 +136,21 @@ def _every_key() -> set[str]:
 
 def _places() -> Iterator[_Place]:
     yield _Place((), None, Spec)
-    yield from _below(Spec, ())
+    yield from _below(Spec, (), set())
     yield _Place(("matrix",), None, Matrix)
 
 
-def _below(cls: type[BaseModel], section: tuple[str, ...]) -> Iterator[_Place]:
+def _below(cls: type[BaseModel], section: tuple[str, ...], told: set[type[BaseModel]]) -> Iterator[_Place]:
+    """The documents in `cls`, each family where it first appears."""
     for name in cls.model_fields:
         child = model_below(cls, name)
-        if child is None:
+        if child is None or child in told:
             continue
+        told.add(child)
         members: Mapping[str, type[BaseModel]] = family_members(child) if issubclass(child, Component) else {}
         for kind, member in members.items() or [(None, child)]:
             yield _Place((*section, name), kind, member)
-            yield from _below(member, (*section, name))
+            yield from _below(member, (*section, name), told)
 
 
 def _keys(owner: type[BaseModel] | None) -> list[str]:

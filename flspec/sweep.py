@@ -25,6 +25,7 @@ from flspec.backend import Job
 from flspec.compiler import compile
 from flspec.errors import FlspecError, InputError, printable
 from flspec.evaluation import Evaluator
+from flspec.locations import conceal
 from flspec.memory import MemoryMeter
 from flspec.plan import Plan
 from flspec.remote import Limits, Remote, open_apart, open_backend
@@ -165,13 +166,18 @@ class _Server:
             folder = self._folder / cell_folder(cell.label, plan.digest)
             record = record.model_copy(update={"plan_digest": plan.digest})
             done = _finished(folder, plan, self._selection)
+            if done is None and not folder.exists():  # under a label from before an axis was changed, perhaps
+                for other in sorted(self._folder.glob(f"*-{plan.digest[:8]}")):
+                    if done := _finished(other, plan, self._selection):
+                        folder = other
+                        break
             result = done or self._run(cell, plan, folder, engine)
             evaluation = result.final.evaluation if result.final else None
             outcome = {"status": "completed", "reused": done is not None, "evaluation": evaluation}
         except KeyboardInterrupt:
             outcome = {"status": "interrupted"}
         except Exception as error:  # whatever a component or an engine raises, the other cells are still run
-            outcome = {"status": "failed", "error": _in_one_line(error)}
+            outcome = {"status": "failed", "error": conceal(_in_one_line(error))}
         written = folder.name if folder and folder.is_dir() else None
         return record.model_copy(update={**outcome, "folder": written})
 

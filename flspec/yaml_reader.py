@@ -7,6 +7,7 @@ keys are refused, since each has made somebody run another experiment than the o
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -151,7 +152,7 @@ class _Reader:
         if event.value == "<<" and event.implicit[0]:
             self.refuse(event.start_mark, "merge keys are not supported; use extends: or write the values out", path)
         elif event.implicit[0] and not isinstance(key := self._scalar(event, path), str):
-            self.refuse(event.start_mark, f"keys must be text, got {key!r}; quote it", path)
+            self.refuse(event.start_mark, f"keys must be text, got {json.dumps(key)}; quote it", path)
         return str(event.value)
 
     def _sequence(self, events: Iterator[Any], path: Path, in_keys: int) -> list[Any]:

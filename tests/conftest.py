@@ -89,6 +89,15 @@ def mnist_root(missing: Callable[[str, str], None]) -> Path:
 
 
 @pytest.fixture
+def cifar10_root(missing: Callable[[str, str], None]) -> Path:
+    """The data root, where CIFAR-10 is below it."""
+    root = data_root()
+    if not any(any((root / "cifar10").rglob(name)) for name in ("data_batch_1*", "train*.parquet")):
+        missing("cifar10", f"CIFAR-10 is not below FLSPEC_DATA; put one of its layouts in {root / 'cifar10'}")
+    return root
+
+
+@pytest.fixture
 def write_mnist(tmp_path: Path) -> Callable[..., Path]:
     """Writes four files of MNIST's format, of two images a label, and returns the data root."""
 

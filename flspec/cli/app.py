@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +11,9 @@ import typer
 
 from flspec.cli import authoring, explaining, tables
 from flspec.cli.backends import backends_app
+from flspec.cli.data import data_app
 from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, SpecFile, Timeout, Workers
-from flspec.cli.output import console, print_json, progress_console
+from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 
 __all__ = ["app"]
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(backends_app, name="backends")
+app.add_typer(data_app, name="data")
 app.command("new")(authoring.new_file)
 app.command("list")(authoring.list_kinds)
 app.command("schema")(authoring.schema)
@@ -111,25 +112,35 @@ def run(
     if study.is_matrix and cell is None:
         from flspec.cli.sweeping import run_study
 
-        folder = out or Path("runs", f"{study.name}-{selection}-matrix".replace(":", "-"))
+        if resume or workers:
+            unread = "--resume: a matrix goes on by itself" if resume else "--workers: of a matrix, give --jobs"
+            raise InputError(f"{unread}; leave it out, or choose one experiment with --cell")
+        folder = out or Path("runs", f"{spec.stem}-{selection}-matrix".replace(":", "-"))
         run_study(study, selection, folder, data=data_root, jobs=jobs, limits=limits, as_json=as_json)
         return
+    if jobs:
+        raise InputError("--jobs: this is one experiment; leave it out, or give --workers")
     chosen = study.cell(cell)
     folder = out or new_folder(Path("runs"), f"{study.name}-{selection}")
     if not resume:
         check_new_folder(folder)
+    elif not (folder / "plan").is_dir():
+        raise InputError(f"--resume: {folder} holds no run to go on with; leave --resume out")
     compiled = compile(chosen.spec, data_root)
     with RunProgress(progress_console, compiled.num_rounds, selection) as progress:
         options: dict[str, Any] = {"workers": workers, "limits": limits, "resume": resume}
         try:
             result = run(compiled, selection, folder, **options, watch=progress.update, source=chosen.text)
         except (KeyboardInterrupt, SystemExit) as stop:
-            given = [option for setting in settings or () for option in ("--set", setting)]
-            given += ["--cell", cell] if cell else []
-            again = shlex.join(
-                ["flspec", "run", str(spec), "--backend", selection, *given, "--out", str(folder), "--resume"]
-            )
-            print(f"flspec: interrupted after round {progress.last_round}; go on with: {again}", file=sys.stderr)
+            told = "before anything was written"
+            if (folder / "plan" / "plan.json").exists():
+                given = [option for setting in settings or () for option in ("--set", setting)]
+                for option, value in (("--cell", cell), ("--data-root", data_root), ("--workers", workers or None)):
+                    given += [option, str(value)] if value is not None else []
+                given += ["--timeout", f"{timeout:g}"] if timeout != 3600.0 else []
+                command = ["flspec", "run", str(spec), "--backend", selection, *given, "--out", str(folder), "--resume"]
+                told = f"after round {progress.last_round}; go on with: {shlex.join(command)}"
+            tell_interrupted(told)
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     if as_json:
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
@@ -146,6 +157,7 @@ def certify(
     ] = "local,flower,tff",
     settings: Settings = None,
     cell: CellLabel = None,
+    max_runs: MaxRuns = 10_000,
     out: Annotated[Path | None, typer.Option(help="Folder; else a new one below certificates/.")] = None,
     workers: Workers = 0,
     data_root: DataRoot = None,
@@ -164,7 +176,7 @@ def certify(
     from flspec.report import write_certificate_report
     from flspec.study import load_study
 
-    chosen = load_study(spec, settings or ()).cell(cell)
+    chosen = load_study(spec, settings or (), max_runs).cell(cell)
     folder = out or new_folder(Path("certificates"), chosen.spec.name)
     check_new_folder(folder)
     compiled = compile(chosen.spec, data_root)

@@ -18,7 +18,7 @@ from flspec.cli.output import console, print_json, progress_console, use_json
 if TYPE_CHECKING:
     from flspec.catalogue import Family, Kind, Parameter
 
-__all__ = ["list_kinds", "new_file", "schema"]
+__all__ = ["kinds_of", "list_kinds", "new_file", "schema"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
 
@@ -52,7 +52,7 @@ def _kinds_of_family(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
     return _kinds(ctx.params.get("family") or "", incomplete)
 
 
-def _kinds_of(section: str) -> Callable[[str], list[tuple[str, str]]]:
+def kinds_of(section: str) -> Callable[[str], list[tuple[str, str]]]:
     def complete(incomplete: str) -> list[tuple[str, str]]:
         return _kinds(section, incomplete)
 
@@ -181,20 +181,20 @@ def new_file(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A file to make; else stdout.")] = None,
     name: Annotated[str | None, typer.Option(help="What it is called; else as its file.")] = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="KIND", help="The examples.", autocompletion=_kinds_of("dataset"))
+        str | None, typer.Option(metavar="KIND", help="The examples.", autocompletion=kinds_of("dataset"))
     ] = None,
     partition: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="Which client holds which.", autocompletion=_kinds_of("partition")),
+        typer.Option(metavar="KIND", help="Which client holds which.", autocompletion=kinds_of("partition")),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="KIND", help="What is trained.", autocompletion=_kinds_of("model"))
+        str | None, typer.Option(metavar="KIND", help="What is trained.", autocompletion=kinds_of("model"))
     ] = None,
     cohort: Annotated[
-        str | None, typer.Option(metavar="KIND", help="The clients of a round.", autocompletion=_kinds_of("cohort"))
+        str | None, typer.Option(metavar="KIND", help="The clients of a round.", autocompletion=kinds_of("cohort"))
     ] = None,
     aggregator: Annotated[
-        str | None, typer.Option(metavar="KIND", help="What the server does.", autocompletion=_kinds_of("aggregator"))
+        str | None, typer.Option(metavar="KIND", help="What the server does.", autocompletion=kinds_of("aggregator"))
     ] = None,
     clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of training.")] = None,
@@ -217,7 +217,8 @@ def new_file(
     kinds = {"dataset": dataset, "partition": partition, "model": model, "cohort": cohort, "aggregator": aggregator}
     asked = {f"{section}.kind": kind for section, kind in kinds.items()}
     asked |= {"partition.clients": clients, "rounds": rounds}  # type: ignore[dict-item]
-    if not (any(asked.values()) or settings or yes or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
+    is_asked = any(value is not None for value in asked.values())
+    if not (is_asked or settings or yes or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
         asked = {f"{section}.kind": _ask(section) for section in ("dataset", "partition", "model", "aggregator")}
     asked["name"] = name or (name_for(file) if file else None)
     given = [f"{path}={json.dumps(value)}" for path, value in asked.items() if value is not None]

@@ -46,6 +46,8 @@ def plan(
 
     study = load_study(spec, settings or (), max_runs)
     if study.is_matrix and cell is None:
+        if plot or out:
+            raise InputError(f"{'--plot' if plot else '--out'}: {study.name} is a matrix; choose one of it with --cell")
         _list_cells(study, as_json)
         return
     chosen = study.cell(cell)

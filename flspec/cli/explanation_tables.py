@@ -17,6 +17,7 @@ from flspec.cli.tables import plain_table
 from flspec.description import Description, TimeEstimate
 from flspec.difference import Change, Difference, RunDifference
 from flspec.errors import printable, shorten
+from flspec.leakage import Leakage, Overlap
 from flspec.provenance import Provenance
 from flspec.skew import Skew
 from flspec.study import Study, short_names
@@ -54,8 +55,10 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     if clients.min_examples < clients.max_examples:
         held += f", median {clients.median_examples:,.0f}"
     nobody = f"{clients.num_unheld:,} training examples are held by nobody" if clients.num_unheld else ""
-    yield "clients", list(filter(None, [f"{clients.num:,}, each holding {held}", nobody]))
+    yield "clients", list(filter(None, [f"{clients.num:,}, each holding {held}", nobody, *description.remarks]))
     yield "skew", _skew(description.skew)
+    if description.leakage and (told := _leakage(description.leakage)):
+        yield "leakage", told
     steps = f"{_span(rounds.min_steps, rounds.max_steps)} steps each"
     cohort = f"{rounds.num:,} of {_span(rounds.min_cohort, rounds.max_cohort)} clients"
     yield "rounds", [f"{cohort}, {steps}; {rounds.total_steps:,} steps in all"]
@@ -79,6 +82,25 @@ def _skew(skew: Skew | None) -> list[str]:
         f"label distance from all (EMD) mean {skew.emd.mean:.2f}, most {skew.emd.max:.2f}, of at most 2",
         f"Gini of client sizes {skew.size_gini:.2f}, from 0, all equal, to 1",
     ]
+
+
+def _leakage(leakage: Leakage) -> list[str]:
+    """What is on two sides, or that nothing is; no line if there was nothing to look at."""
+    lines = [f"{printable(name)}: {_overlap(overlap, 'value')}" for name, overlap in leakage.groups.items()]
+    lines += [f"identical images: {_overlap(leakage.duplicates, 'image')}"] if leakage.duplicates else []
+    return [*lines, *([leakage.not_checked] if leakage.not_checked else [])]
+
+
+def _overlap(overlap: Overlap, one: str) -> str:
+    """`12 values held by more than one client; 3 values in train and test`; `one` is what is counted."""
+    told = {
+        "held by more than one client": overlap.between_clients,
+        "both trained on and held out": overlap.train_and_held_out,
+        "in train and test": overlap.train_and_test,
+        "in train and validation": overlap.train_and_validation,
+    }
+    found = [f"{num:,} {one if num == 1 else f'{one}s'} {where}" for where, num in told.items() if num]
+    return "; ".join(found) or "none on two sides"
 
 
 def _time(name: str, estimate: TimeEstimate) -> str:

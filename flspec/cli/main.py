@@ -14,7 +14,7 @@ from types import FrameType
 import click
 
 from flspec.cli.app import app
-from flspec.cli.output import print_error, use_json
+from flspec.cli.output import print_error, tell_interrupted, use_json
 from flspec.errors import FlspecError, InputError
 
 __all__ = ["main"]
@@ -35,6 +35,8 @@ def _run() -> int:
         print_error(error)
         return error.exit_code
     except click.exceptions.Exit as error:
+        if error.exit_code == 130:  # typer's word for Ctrl-C
+            tell_interrupted()
         return error.exit_code
     except click.ClickException as error:
         if "--json" in sys.argv:  # the option itself may not have been reached
@@ -42,7 +44,7 @@ def _run() -> int:
         print_error(InputError(error.format_message()))
         return 2
     except (KeyboardInterrupt, click.Abort):
-        print("flspec: interrupted", file=sys.stderr)
+        tell_interrupted()
         return 130
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print cannot be

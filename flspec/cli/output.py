@@ -7,17 +7,26 @@ import re
 import sys
 from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from flspec.errors import FlspecError, Problem, SpecError, printable
 
-__all__ = ["console", "print_error", "print_json", "progress_console", "use_json"]
+__all__ = ["console", "print_error", "print_json", "progress_console", "tell_interrupted", "use_json"]
 
 console = Console(highlight=False)
 progress_console = Console(stderr=True, highlight=False)
 _wants_json = False
+_told_interrupted = False
+
+
+def tell_interrupted(how_far: str = "") -> None:
+    """Say, once, that the command was interrupted."""
+    global _told_interrupted  # noqa: PLW0603
+    if not _told_interrupted:
+        print(f"flspec: interrupted {how_far}".rstrip(), file=sys.stderr)
+    _told_interrupted = True
 
 
 def use_json(wanted: bool) -> bool:
@@ -46,14 +55,26 @@ def print_error(error: FlspecError) -> None:
 def _point_at(problem: Problem, column: int) -> None:
     """The line that a problem stands in, as much of it as fits, and a caret below the place."""
     line, before = problem.source.replace("\t", " "), column - 1
-    room = max(40, progress_console.width) - 8
-    start = max(0, min(before - room // 2, len(line) - room))
-    shown = printable(line[start : start + room])
+    room = max(40, progress_console.width) - 8  # columns, of which some characters take two and others six
     named = re.match(r"[\w.-]+", line[before:])
-    width = max(1, min(named.end() if named else 1, start + room - before))
-    progress_console.print(Text(f"    {shown}"), style="dim", soft_wrap=True)
-    caret = " " * cell_len(printable(line[start:before])) + "^" * width
+    left, name, right = line[:before], line[before : before + (named.end() if named else 1)], ""
+    right = line[before + len(name) :]
+    left, name = _last(printable(left), room // 2), set_cell_size(printable(name), min(room // 2, _cells(name)))
+    right = set_cell_size(printable(right), min(_cells(right), room - cell_len(left) - cell_len(name)))
+    progress_console.print(Text(f"    {left}{name}{right}"), style="dim", soft_wrap=True)
+    caret = " " * cell_len(left) + "^" * max(1, cell_len(name))
     progress_console.print(Text(f"    {caret}"), style="bold red", soft_wrap=True)
+
+
+def _cells(text: str) -> int:
+    return cell_len(printable(text))
+
+
+def _last(text: str, room: int) -> str:
+    """The end of a text that fits into so many columns."""
+    while cell_len(text) > room:
+        text = text[1:]
+    return text
 
 
 def _lines(error: FlspecError) -> list[str]:

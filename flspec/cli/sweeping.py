@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 from rich.text import Text
 
-from flspec.cli.output import console, print_json, progress_console
+from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 from flspec.cli.tables import plain_table
 from flspec.errors import printable, shorten
 from flspec.remote import Limits
@@ -44,7 +43,7 @@ def run_study(
             result = sweep(study, backend, folder, data=data, jobs=jobs, limits=limits, watch=progress.update)
     except (KeyboardInterrupt, SystemExit) as stop:
         done = f"{progress.num_done} of {len(study.cells)} cells done"
-        print(f"flspec: interrupted with {done}; go on with the same command", file=sys.stderr)
+        tell_interrupted(f"with {done}; go on with the same command")
         raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     if as_json:
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
@@ -112,7 +111,7 @@ def sweep_table(result: Sweep) -> Table:
         table.add_row(
             *(Text(_value(group.values[path])) if path in group.values else "" for path in paths),
             str(group.num_runs),
-            *(_spread(group.evaluation.get(split, {}).get(name)) for split, name in metrics),
+            *(_spread(group.evaluation.get(split, {}).get(name), group.num_runs) for split, name in metrics),
             *([str(group.num_failures or "")] if has_failures else []),
         )
     return table
@@ -128,9 +127,13 @@ def _running(labels: Sequence[str], room: int) -> str:
 
 def _print(result: Sweep, folder: Path) -> None:
     console.print(sweep_table(result))
+    why: dict[str, list[str]] = {}
     for cell in result.cells:
         if cell.status != "completed":
-            console.print(printable(f"{cell.label} {cell.status}: {cell.error}"), markup=False, soft_wrap=True)
+            why.setdefault(f"{cell.status}: {cell.error}", []).append(cell.label)
+    for reason, labels in why.items():
+        others = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+        console.print(printable(f"{', '.join(labels[:3])}{others} {reason}"), markup=False, soft_wrap=True)
     reused = sum(cell.reused for cell in result.cells)
     taken_over = f"{reused} of {len(result.cells)} cells were done before; " if reused else ""
     console.print(f"{taken_over}written to {folder}", markup=False)
@@ -144,8 +147,10 @@ def _value(value: JsonValue) -> str:
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _spread(spread: Spread | None) -> str:
+def _spread(spread: Spread | None, num_runs: int) -> str:
+    """Mean ± deviation, and of how many runs, if some have no value, as those that diverged."""
     if spread is None:
-        return ""
+        return "none" if num_runs else ""
     form = ".4f" if max(abs(spread.mean), spread.sd or 0) < 1e4 else ".2e"
-    return f"{spread.mean:{form}}" + ("" if spread.sd is None else f" ± {spread.sd:{form}}")
+    some = f" ({spread.num_runs} of {num_runs})" if spread.num_runs < num_runs else ""
+    return f"{spread.mean:{form}}" + ("" if spread.sd is None else f" ± {spread.sd:{form}}") + some

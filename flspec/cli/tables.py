@@ -41,7 +41,7 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     if failures := [failure for record in rounds for failure in record.failures]:
         table.caption += f"\n{len(failures)} client updates did not count, the first because {failures[0].reason}"
     if step > 1:
-        table.caption += f"\nshown are the first, the last and every {step}th of {len(rounds)} rounds"
+        table.caption += f"\nshown are the first, the last and one in {step} of {len(rounds)} rounds"
     return table
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from flspec.components import Component, OneOf
 from flspec.data import Data, Split
 from flspec.errors import InputError
+from flspec.locations import locate
 from flspec.randomness import Stream
 from flspec.transforms import Transform
 
@@ -34,7 +35,12 @@ class TwinSize:
 
 
 class Dataset(Component, ABC):
-    """A source of examples for training and for evaluation."""
+    """A source of examples for training and for evaluation.
+
+    Where its files are: in the `folder` or `file` that the spec names, below the data root or absolute; else in the
+    folder of the kind's name below the data root; else in the data root itself. So the folder of any data set can be
+    given as the data root, as `flspec data check DIR --kind KIND` does.
+    """
 
     @abstractmethod
     def load(self, root: Path, stream: Stream) -> Data:
@@ -49,8 +55,18 @@ class Dataset(Component, ABC):
         raise InputError(f"kind: {cls.model_fields['kind'].default} has no synthetic twin")
 
     def findings(self, root: Path) -> Sequence[str]:
-        """What is missing or differs from what was published, a line each; reads as little as it takes."""
+        """What is missing or differs from what was published, a line each; by default, why it cannot be read."""
+        try:
+            self.load(root, Stream(0))
+        except InputError as error:
+            return [str(error)]
         return ()
+
+    def places(self, root: Path, folder: str | None = None) -> list[Path]:
+        """The folders in which files are looked for, the first that has them counting; see above."""
+        if folder:
+            return [locate(folder, root, "dataset.folder")]
+        return [root / str(type(self).model_fields["kind"].default), root]
 
 
 class ImageDataset(Dataset, ABC):

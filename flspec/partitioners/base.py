@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -11,11 +12,13 @@ from pydantic import Field
 
 from flspec.components import Component
 from flspec.data import Examples
+from flspec.errors import InputError
 from flspec.randomness import Stream
 
-__all__ = ["Counted", "Holdings", "Partitioner"]
+__all__ = ["ByClass", "Count", "Counted", "Holdings", "Partitioner"]
 
 Holdings = list[NDArray[np.int64]]  # for each client, the indices of its examples
+Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Partitioner(Component, ABC):
@@ -42,6 +45,14 @@ class Partitioner(Component, ABC):
         """How many clients there will be, or None if only the examples tell."""
         return None
 
+    def whole(self, examples: Examples) -> str | None:
+        """The column of which all examples of one value are promised to one client, if any."""
+        return None
+
+    def remarks(self, sizes: NDArray[np.int64]) -> Sequence[str]:
+        """What to tell of clients that hold so many examples, where it is not quite what was asked for."""
+        return ()
+
 
 class Counted(Partitioner, ABC):
     """A partitioner that is told how many clients there are."""
@@ -51,3 +62,44 @@ class Counted(Partitioner, ABC):
     @property
     def num_clients(self) -> int:
         return self.clients
+
+    def check_enough(self, num_examples: int, least: int = 1) -> None:
+        """Raise InputError if there are not `least` examples for every client."""
+        needed = self.clients * least
+        if needed <= num_examples:
+            return
+        if least == 1:
+            raise InputError(
+                f"partition.clients is {self.clients}, but there are only {num_examples} examples; "
+                f"lower it to {num_examples} or less"
+            )
+        raise InputError(
+            f"partition: {self.clients} clients of at least {least} examples need {needed}, but there are "
+            f"{num_examples}; lower clients or min_examples"
+        )
+
+
+class ByClass(Counted, ABC):
+    """A partitioner that treats the examples of each class alike."""
+
+    column: Annotated[
+        str | None,
+        Field(description="column whose values are the classes that are told apart; the label if absent"),
+    ] = None
+
+    def classes(self, examples: Examples) -> tuple[NDArray[np.int64], int]:
+        """The class of each example, and how many classes there are.
+
+        Raises InputError if a table of clients by classes would not fit into memory.
+        """
+        codes, num_classes = examples.classes("partition" if self.column is None else "partition.column", self.column)
+        if self.clients * num_classes > _MOST_ENTRIES:
+            raise InputError(
+                f"partition: {self.clients:,} clients by {num_classes:,} classes are "
+                f"{self.clients * num_classes:,} shares, but at most {_MOST_ENTRIES:,} are reckoned with; lower "
+                "clients, or choose a column with fewer values"
+            )
+        return codes, num_classes
+
+
+_MOST_ENTRIES = 2**28

@@ -11,54 +11,65 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from flspec.data import Examples
-from flspec.errors import InputError
-from flspec.partitioners.base import Counted, Holdings
+from flspec.partitioners.base import ByClass, Count, Holdings
+from flspec.partitioners.dealing import counts_that_suffice, deal_classes, members_of
 from flspec.randomness import Stream
 
-_ATTEMPTS = 100
 
+class Dirichlet(ByClass):
+    """Each class is spread over the clients in Dirichlet(alpha) shares; every example goes to one client.
 
-class Dirichlet(Counted):
-    """Each class is spread over the clients in Dirichlet(alpha) shares; every example goes to one client."""
+    p_c ~ Dir(alpha, ..., alpha), and client k holds the share p_c[k] of class c. With `balanced`, as in Li et al., ICDE
+    2022 (NIID-Bench), https://arxiv.org/abs/2102.02079, classes are spread one after another, and a client that already
+    has its even share of all examples gets no more: p_c[k] is then 0, and the others' shares are scaled up.
+    """
 
     kind: Literal["dirichlet"] = "dirichlet"
     alpha: Annotated[
         float, Field(gt=0, le=1e6, description="concentration: small is skewed, large is even", examples=[0.5])
     ]
     min_examples: Annotated[
-        PositiveInt,
+        Count,
         Field(description="fewest examples a client may hold; the whole split is drawn again until so"),
     ] = 1
+    balanced: Annotated[
+        bool, Field(description="whether a client that has its even share of the examples gets no more")
+    ] = False
 
     def split(self, examples: Examples, stream: Stream) -> Holdings:
-        labels, num_classes = examples.classes("partition")
-        if self.clients * self.min_examples > len(labels):
-            raise InputError(
-                f"partition: {self.clients} clients of at least {self.min_examples} examples need "
-                f"{self.clients * self.min_examples}, but there are {len(labels)}; lower clients or min_examples"
-            )
-        smallest = []
-        for attempt in range(_ATTEMPTS):
-            clients = self._attempt(labels, num_classes, stream.child("attempt", attempt))
-            smallest.append(min(map(len, clients)))
-            if smallest[-1] >= self.min_examples:
-                return clients
-        raise InputError(
-            f"partition: alpha {self.alpha:g} over {self.clients} clients left a client with fewer than "
-            f"min_examples {self.min_examples} in each of {_ATTEMPTS} draws (the smallest client held "
-            f"{np.mean(smallest):.1f} on average); raise alpha or lower clients or min_examples"
+        members = members_of(*self.classes(examples))
+        sizes = [len(of_class) for of_class in members]
+        self.check_enough(sum(sizes), self.min_examples)
+        attempt, counts = counts_that_suffice(
+            lambda attempt: self._counts(sizes, stream.child("attempt", attempt)),
+            self.min_examples,
+            f"alpha {self.alpha:g} × {self.clients} clients",
         )
+        return deal_classes(members, counts, stream.child("attempt", attempt))
 
-    def _attempt(self, labels: NDArray[np.int64], num_classes: int, stream: Stream) -> Holdings:
-        parts: list[list[NDArray[np.int64]]] = [[] for _ in range(self.clients)]
-        for label in range(num_classes):
-            examples = np.flatnonzero(labels == label)
-            examples = examples[stream.child("order", label).permutation(len(examples))]
+    def _counts(self, sizes: list[int], stream: Stream) -> NDArray[np.int64]:
+        """How many examples of each class each client holds: [clients, classes]."""
+        counts = np.zeros((self.clients, len(sizes)), np.int64)
+        held = np.zeros(self.clients, np.int64)
+        for label, size in enumerate(sizes):
+            if not size:
+                continue
             shares = stream.child("shares", label).dirichlet(self.alpha, self.clients)
-            cuts = (np.cumsum(shares)[:-1] * len(examples)).astype(np.int64)
-            for client, part in zip(parts, np.split(examples, cuts), strict=True):
-                client.append(part)
-        return [np.sort(np.concatenate(client)) for client in parts]
+            ends: NDArray[np.float64] = np.cumsum(shares)
+            if self.balanced:  # rounded, so that a last client without a share gets none by the error of a sum
+                ends = np.cumsum(_shares_of(held * self.clients < sum(sizes), shares)).round(12)
+            cuts = (ends[:-1] * size).astype(np.int64)
+            counts[:, label] = np.diff(cuts, prepend=0, append=size)
+            held += counts[:, label]
+        return counts
+
+
+def _shares_of(is_open: NDArray[np.bool_], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The shares of the clients that may have more; even ones where all that was drawn is other clients'."""
+    theirs = np.where(is_open, shares, 0.0)
+    if not theirs.sum() > 0.0:
+        theirs = is_open.astype(np.float64)
+    return np.asarray(theirs / theirs.sum())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from flspec.data import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Counted, Holdings
+from flspec.partitioners.base import Count, Counted, Holdings
 from flspec.randomness import Stream
 
 
@@ -16,11 +17,21 @@ class Iid(Counted):
     """Shuffle all examples and deal out equal shares; the first clients get one more where it does not divide."""
 
     kind: Literal["iid"] = "iid"
+    examples_per_client: Annotated[
+        Count | None,
+        Field(description="how many examples each client is dealt; all are dealt out if absent"),
+    ] = None
 
     def split(self, examples: Examples, stream: Stream) -> Holdings:
-        if self.clients > len(examples):
+        self.check_enough(len(examples))
+        order = stream.permutation(len(examples))
+        if self.examples_per_client is None:
+            return np.array_split(order, self.clients)
+        needed = self.clients * self.examples_per_client
+        if needed > len(examples):
             raise InputError(
-                f"partition.clients is {self.clients}, but there are only {len(examples)} examples; "
-                f"lower it to {len(examples)} or less"
+                f"partition.examples_per_client is {self.examples_per_client}, which {self.clients} clients take "
+                f"{needed:,} examples for, but there are {len(examples):,}; lower it to "
+                f"{len(examples) // self.clients} or less, or lower clients"
             )
-        return np.array_split(stream.permutation(len(examples)), self.clients)
+        return np.split(order[:needed], self.clients)

@@ -40,7 +40,8 @@ SERVER_OPTIMIZERS = ("fedavgm", "fedadam", "fedyogi", "fedadagrad")
 # How the pictures are transformed, at random and otherwise, before a model is given them.
 DATASETS = {
     "plain": "{kind: digits}",
-    "transformed": "{kind: digits, normalise: half, test_transforms: [{kind: centre_crop, size: 6}, {kind: resize, size: 8}],"
+    "transformed": "{kind: digits, normalise: half,"
+    " test_transforms: [{kind: centre_crop, size: 6}, {kind: resize, size: 8}],"
     " train_transforms: [{kind: rotation, degrees: 20}, {kind: random_crop, size: 7, padding: 1},"
     " {kind: random_resized_crop, size: 8, scale: [0.5, 1]}, {kind: horizontal_flip}]}",
 }

@@ -1,16 +1,21 @@
-"""Studies for the tests of sweeps, run in this process."""
+"""Studies for the tests of sweeps, run in this process, and downloads of pictures that may be damaged."""
 
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from image_damage import SOUND
 
 from flspec.backend import Job
+from flspec.datasets.base import Dataset, TwinSize
 from flspec.events import Event
 from flspec.plan import Plan
+from flspec.randomness import Stream
 from flspec.spec import Spec
 from flspec.study import Cell, Study
 from flspec_local import LocalBackend
@@ -54,3 +59,19 @@ def make_study(make_spec: Callable[..., Spec]) -> Callable[..., Study]:
         return Study("small", "local", tuple(cells), is_matrix=True)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def image_twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with forty pictures of each kind."""
+    root = tmp_path_factory.mktemp("twins")
+    for dataset in SOUND:
+        (root / dataset.kind).mkdir()
+        dataset.write_twin(root / dataset.kind, TwinSize(clients=10, examples=40), Stream(0))
+    return root
+
+
+@pytest.fixture
+def copied(image_twins: Path, tmp_path: Path) -> Callable[[Dataset], Path]:
+    """`copied(FLAIR)` is the folder of that data set, for this test alone."""
+    return lambda dataset: Path(shutil.copytree(image_twins / dataset.kind, tmp_path / dataset.kind))

@@ -20,16 +20,16 @@ from flspec.loading import load_spec, parse_spec
 from flspec.schema import spec_schema
 
 HEAVY = {"torch", "sklearn", "scipy", "flwr", "ray", "tensorflow"}
-SHARDS = """
+CRUMBS = """
     from typing import Literal
     from flspec.components import OneOf
     from flspec.partitioners import Counted
     from flspec.samplers import Sampler
 
-    class Shards(Counted):
-        '''Deal [red]shards[/red].'''
-        kind: Literal["shards"] = "shards"
-        shards_each: int = 2
+    class Crumbs(Counted):
+        '''Deal [red]crumbs[/red].'''
+        kind: Literal["crumbs"] = "crumbs"
+        crumbs_each: int = 2
         before: OneOf[Sampler]
         turns: tuple[OneOf[Sampler], ...] = ()
         last: OneOf[Sampler] | None = None
@@ -105,25 +105,25 @@ def test_list_as_json_is_whole(told):
 @pytest.fixture
 def site(tmp_path):
     """A folder with an installed package of one partitioner."""
-    metadata = tmp_path / "site" / "my_shards-1.0.dist-info"
+    metadata = tmp_path / "site" / "my_crumbs-1.0.dist-info"
     metadata.mkdir(parents=True)
-    (tmp_path / "site" / "my_shards.py").write_text(textwrap.dedent(SHARDS))
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-shards\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[flspec.partitioners]\nshards = my_shards:Shards\n")
+    (tmp_path / "site" / "my_crumbs.py").write_text(textwrap.dedent(CRUMBS))
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-crumbs\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[flspec.partitioners]\ncrumbs = my_crumbs:Crumbs\n")
     return tmp_path / "site"
 
 
 def test_an_installed_kind_is_listed_with_its_package_and_offered(site, tmp_path):
-    shown = flspec(tmp_path, "list", "partition", "shards", PYTHONPATH=str(site)).stdout
-    assert shown.startswith("partition: {kind: shards} (from my_shards)\n\nDeal [red]shards[/red].\n")
-    assert "Deal [red]shards[/red]." in flspec(tmp_path, "list", "partition", PYTHONPATH=str(site)).stdout
-    made = flspec(tmp_path, "new", "--partition", "shards", PYTHONPATH=str(site))
-    assert "kind: shards  # Deal [red]shards[/red]." in made.stdout
-    assert "# shards_each: 2" in made.stdout
+    shown = flspec(tmp_path, "list", "partition", "crumbs", PYTHONPATH=str(site)).stdout
+    assert shown.startswith("partition: {kind: crumbs} (from my_crumbs)\n\nDeal [red]crumbs[/red].\n")
+    assert "Deal [red]crumbs[/red]." in flspec(tmp_path, "list", "partition", PYTHONPATH=str(site)).stdout
+    made = flspec(tmp_path, "new", "--partition", "crumbs", PYTHONPATH=str(site))
+    assert "kind: crumbs  # Deal [red]crumbs[/red]." in made.stdout
+    assert "# crumbs_each: 2" in made.stdout
     assert "  before:\n    kind: all" in made.stdout
     assert "# turns: []  # kinds: all, uniform (flspec list partition.turns)" in made.stdout
     assert "# last: null" in made.stdout
-    assert '"shards"' in flspec(tmp_path, "schema", PYTHONPATH=str(site)).stdout
+    assert '"crumbs"' in flspec(tmp_path, "schema", PYTHONPATH=str(site)).stdout
 
 
 # ------------------------------------------------------------------------------------------------------ schema and new

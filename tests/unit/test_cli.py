@@ -20,7 +20,7 @@ def write_spec(folder: Path, spec: Spec) -> None:
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False))
 
 
-COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "compare", "backends")
+COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "compare", "backends", "data")
 
 
 def flspec(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

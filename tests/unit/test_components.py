@@ -116,7 +116,7 @@ def test_a_component_cannot_be_changed():
 
 # ------------------------------------------------------------------------------------------------ installed packages
 
-SHARDS = """
+CRUMBS = """
     from typing import Literal
 
     import numpy as np
@@ -124,9 +124,9 @@ SHARDS = """
     from flspec.partitioners import Counted
 
 
-    class Shards(Counted):
+    class Crumbs(Counted):
         kind: Literal["{kind}"] = "{kind}"
-        shards_each: int = 2
+        crumbs_each: int = 2
 
         def split(self, examples, stream):
             order = np.argsort(examples.labels, kind="stable")
@@ -144,7 +144,7 @@ flspec: 1
 name: example
 rounds: 1
 dataset: {kind: synthetic, classes: 3, features: 4, train_examples: 60, test_examples: 20}
-partition: {kind: shards, clients: 4, shards_each: 3}
+partition: {kind: crumbs, clients: 4, crumbs_each: 3}
 model: {kind: mlp, hidden: [6]}
 client: {epochs: 1, batch_size: 5, optimizer: {kind: sgd, learning_rate: 0.1}}
 """
@@ -156,11 +156,11 @@ def install(tmp_path):
 
     def make(source):
         site = tmp_path / "site"
-        metadata = site / "my_shards-1.0.dist-info"
+        metadata = site / "my_crumbs-1.0.dist-info"
         metadata.mkdir(parents=True)
-        (site / "my_shards.py").write_text(textwrap.dedent(source))
-        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-shards\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text("[flspec.partitioners]\nshards = my_shards:Shards\n")
+        (site / "my_crumbs.py").write_text(textwrap.dedent(source))
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-crumbs\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text("[flspec.partitioners]\ncrumbs = my_crumbs:Crumbs\n")
         return site
 
     return make
@@ -178,27 +178,27 @@ def compile_with(site, spec=SPEC):
 
 
 def test_an_installed_partitioner_is_a_kind_like_any_other(install):
-    site = install(SHARDS.format(kind="shards"))
+    site = install(CRUMBS.format(kind="crumbs"))
     assert compile_with(site).stdout == "[15, 15, 15, 15]\n"
-    assert "did you mean 'shards_each'" in compile_with(site, SPEC.replace("shards_each", "shard_each")).stderr
-    assert "did you mean 'shards'" in compile_with(site, SPEC.replace("kind: shards", "kind: shard")).stderr
+    assert "did you mean 'crumbs_each'" in compile_with(site, SPEC.replace("crumbs_each", "crumb_each")).stderr
+    assert "did you mean 'crumbs'" in compile_with(site, SPEC.replace("kind: crumbs", "kind: crumb")).stderr
 
 
 def test_without_the_package_its_kind_is_unknown(tmp_path):
-    assert "partition.kind: unknown 'shards'; choose one of by_label, dirichlet, iid" in compile_with(tmp_path).stderr
+    assert "partition.kind: unknown 'crumbs'; choose one of by_label, continuous, " in compile_with(tmp_path).stderr
 
 
 def test_an_installed_kind_that_is_taken_is_refused_by_both_names(install):
-    error = compile_with(install(SHARDS.format(kind="iid"))).stderr
+    error = compile_with(install(CRUMBS.format(kind="iid"))).stderr
     assert "kind 'iid' is defined by both" in error
     assert "flspec.partitioners.iid.Iid" in error
-    assert "my_shards.Shards" in error
+    assert "my_crumbs.Crumbs" in error
 
 
 def test_an_installed_package_that_cannot_be_imported_is_named(install):
     error = compile_with(install("import nothing_of_this_name")).stderr
-    assert "InputError: flspec.partitioners: kind 'shards', offered by my-shards, cannot be imported" in error
-    assert "mend or uninstall my-shards" in error
+    assert "InputError: flspec.partitioners: kind 'crumbs', offered by my-crumbs, cannot be imported" in error
+    assert "mend or uninstall my-crumbs" in error
 
 
 def test_the_code_of_a_part_that_does_not_come_with_flspec_is_told_by_its_source(tmp_path, monkeypatch):

@@ -11,6 +11,8 @@ import pytest
 from flspec.composition import compose, draft_of_text, lay_settings, parse_settings
 from flspec.errors import InputError, SpecError
 from flspec.loading import load_spec
+from flspec.partitioners.dirichlet import Dirichlet
+from flspec.partitioners.iid import Iid
 from flspec.provenance import provenance
 from flspec.yaml_reader import read_yaml
 
@@ -59,7 +61,7 @@ def test_mappings_are_merged_and_the_rest_is_replaced(folder: Path) -> None:
 
 def test_a_section_whose_kind_changes_starts_afresh(folder: Path) -> None:
     path = write(folder, "extends: base.yaml\npartition: {kind: iid, clients: 3}\n")
-    assert load_spec(path).partition.model_dump() == {"kind": "iid", "clients": 3}
+    assert load_spec(path).partition == Iid(clients=3)
     assert problems(write(folder, "extends: base.yaml\npartition: {kind: iid}\n")) == [
         "spec.yaml:2:1: partition.clients: missing; add it, e.g. clients: 10"
     ]
@@ -67,9 +69,7 @@ def test_a_section_whose_kind_changes_starts_afresh(folder: Path) -> None:
 
 def test_a_section_whose_kind_is_repeated_is_merged(folder: Path) -> None:
     path = write(folder, "extends: base.yaml\npartition: {kind: dirichlet, alpha: 9}\n")
-    assert load_spec(path).partition.model_dump() == {
-        "kind": "dirichlet", "clients": 10, "alpha": 9, "min_examples": 2,
-    }  # fmt: skip
+    assert load_spec(path).partition == Dirichlet(clients=10, alpha=9, min_examples=2)
 
 
 def test_a_chain_is_followed_from_file_to_file_and_folder_to_folder(folder: Path) -> None:
@@ -156,7 +156,7 @@ def test_settings_are_laid_over_the_file(folder: Path) -> None:
 def test_the_order_of_settings_changes_nothing(folder: Path) -> None:
     settings = ["partition.clients=3", "partition.kind=iid"]
     assert load_spec(folder / "base.yaml", settings) == load_spec(folder / "base.yaml", settings[::-1])
-    assert load_spec(folder / "base.yaml", settings).partition.model_dump() == {"kind": "iid", "clients": 3}
+    assert load_spec(folder / "base.yaml", settings).partition == Iid(clients=3)
 
 
 SETTINGS = {
@@ -168,7 +168,7 @@ SETTINGS = {
     "client.epochs=!!int 3": "--set client.epochs=!!int 3: client.epochs: YAML tag",
     "client.epochs=ten": '--set client.epochs=ten: client.epochs: expected an integer, got text "ten"',
     "client.optimizer.lr=1": "client.optimizer.lr: unknown key 'lr'; did you mean 'learning_rate'?",
-    "clients=4": "clients: unknown key 'clients'; did you mean 'client'?; 'clients' belongs to `partition`",
+    "clients=4": "clients: unknown key 'clients'; 'clients' belongs to `partition`",
     "model.hidden.0=4": "--set model.hidden.0=4: model.hidden: expected a list, got a mapping",
     "extends=base.yaml": "--set extends=base.yaml: extends: only a file can extend another",
     "client={}": None,

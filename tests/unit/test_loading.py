@@ -116,7 +116,7 @@ ONE_PROBLEM = [
         "10:3: client.sufffle: unknown key 'sufffle'; did you mean 'shuffle'?",
     ),
     (21, "size: 5", "size: 5, zzz: 1", "12:34: cohort.zzz: unknown key 'zzz'; known here: size"),
-    (21, "kind: digits", "kind: digits, size: 5", "5:25: dataset.size: unknown key 'size'; 'size' belongs to `dataset.train_transforms`"),
+    (21, "kind: digits", "kind: digits, size: 5", "5:25: dataset.size: unknown key 'size'; 'size' is read by kinds "),
     (21, "0.1}", "0.1, momentun: 0}", "client.optimizer.momentun: unknown key 'momentun'; did you mean 'momentum'?"),
     (21, "0.1}", "0.1, sgd: 0}", "11:46: client.optimizer.sgd: unknown key 'sgd'; known here: learning_rate, momentum"),
     (22, "seed: 0", "1: 0", "3:1: keys must be text, got 1"),
@@ -124,7 +124,7 @@ ONE_PROBLEM = [
         29,
         "kind: digits",
         "kind: mnits",
-        "5:11: dataset.kind: unknown 'mnits'; did you mean 'mnist'? choose one of digits,",
+        "5:11: dataset.kind: unknown 'mnits'; did you mean 'mnist'? choose one of ",
     ),
     (29, "kind: dirichlet", "kind: dirichlett", "partition.kind: unknown 'dirichlett'; did you mean 'dirichlet'?"),
     (

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from flspec.data import Examples
 from flspec.errors import InputError
 from flspec.partitioners.by_label import ByLabel
+from flspec.partitioners.dealing import apportion, held_by
 from flspec.partitioners.dirichlet import Dirichlet
+from flspec.partitioners.groups import group_by
 from flspec.partitioners.iid import Iid
 from flspec.randomness import Stream
 
@@ -57,6 +61,18 @@ def test_iid_refuses_more_clients_than_examples():
         split(Iid(clients=4), LABELS[:3])
 
 
+def test_iid_draws_so_many_for_each_client_from_all_when_told():
+    held = split(Iid(clients=7, examples_per_client=50))
+    assert [len(one) for one in held] == [50] * 7
+    assert len(set(np.concatenate(held))) == 350
+    assert max(np.concatenate(held)) > 900  # not the first of the file
+
+
+def test_iid_refuses_to_draw_more_than_there_are():
+    with pytest.raises(InputError, match=r"examples_per_client is 143, which 7 clients take 1,001.*lower it to 142"):
+        split(Iid(clients=7, examples_per_client=143))
+
+
 def test_by_label_gives_client_i_the_first_examples_of_label_i_in_file_order():
     held = split(ByLabel(clients=3, examples_per_client=4))
     assert [list(examples) for examples in held] == [[0, 10, 20, 30], [1, 11, 21, 31], [2, 12, 22, 32]]
@@ -91,7 +107,7 @@ def test_a_small_alpha_skews_the_labels_and_a_large_one_does_not():
 
 def test_dirichlet_cuts_each_class_by_shares_of_its_own_stream():
     stream = Stream(0, "partition")
-    held = Dirichlet(clients=4, alpha=2.0).split(LABELS, 10, stream)
+    held = Dirichlet(clients=4, alpha=2.0).split(Examples(LABELS, 10), stream)
     for label in range(10):
         shares = stream.child("attempt", 0).child("shares", label).dirichlet(2.0, 4)
         ends = [0, *(int(end * 100) for end in np.cumsum(shares)[:-1]), 100]
@@ -107,13 +123,21 @@ def test_dirichlet_gives_a_client_no_run_of_a_class_but_a_draw_of_it():
 
 def test_dirichlet_draws_again_until_every_client_holds_enough():
     partitioner = Dirichlet(clients=20, alpha=0.3, min_examples=20)
-    first_draw = partitioner._attempt(LABELS, 10, Stream(0, "partition", "attempt", 0))
-    assert min(map(len, split(partitioner))) >= 20 > min(map(len, first_draw))
+    first_draw = partitioner.model_copy(update={"min_examples": 1})
+    assert min(map(len, split(partitioner))) >= 20 > min(map(len, split(first_draw)))
 
 
-def test_dirichlet_gives_up_with_the_numbers_when_no_draw_will_do():
-    with pytest.raises(InputError, match=r"alpha 0\.001 over 100 clients.*min_examples 5.*100 draws.*raise alpha"):
+def test_dirichlet_gives_up_with_the_numbers_as_soon_as_it_is_plain_that_no_draw_will_do():
+    with pytest.raises(InputError) as refused:
         split(Dirichlet(clients=100, alpha=0.001, min_examples=5))
+    assert "alpha 0.001 × 100 clients × min_examples 5 is infeasible: in 2 draws the smallest" in str(refused.value)
+    assert re.search(r"held 0\.0 examples on average, and 8\d\.\d of 100 clients held fewer than 5", str(refused.value))
+    assert "raise alpha, or lower clients or min_examples" in str(refused.value)
+
+
+def test_dirichlet_goes_on_drawing_while_there_is_hope():
+    with pytest.raises(InputError, match="in 100 draws the smallest client held"):
+        split(Dirichlet(clients=12, alpha=0.2, min_examples=70))
 
 
 def test_dirichlet_refuses_what_no_draw_could_give():
@@ -124,3 +148,44 @@ def test_dirichlet_refuses_what_no_draw_could_give():
 def test_a_class_without_examples_is_no_obstacle():
     held = split(Dirichlet(clients=3, alpha=1.0), LABELS[LABELS != 4])
     assert sum(map(len, held)) == 900
+
+
+# ------------------------------------------------------------------------------------------------------------ dealing
+
+
+@pytest.mark.parametrize(
+    ("shares", "total", "sizes"),
+    [
+        ([1, 1, 1], 10, [4, 3, 3]),
+        ([0.5, 0.3, 0.2], 9, [4, 3, 2]),  # 4.5, 2.7, 1.8: the largest remainders are 0.8 and 0.7
+        ([1, 0, 3], 4, [1, 0, 3]),
+        ([1e-300, 1.0], 5, [0, 5]),
+        ([0.1, 0.2, 0.7], 10, [1, 2, 7]),  # 0.7 × 10 is a hair less than 7
+    ],
+)
+def test_whole_numbers_are_in_proportion_by_largest_remainder(shares, total, sizes):
+    assert apportion(np.array(shares, float), total).tolist() == sizes
+
+
+@pytest.mark.parametrize("num_clients", [3, 70_000])
+def test_owners_become_holdings_in_file_order_and_nobody_s_are_left_out(num_clients):
+    held = held_by(np.array([2, -1, 0, 2, 0, -1, 1]), num_clients)
+    assert [one.tolist() for one in held[:3]] == [[2, 4], [6], [0, 3]]
+    assert len(held) == num_clients
+    assert all(not len(one) for one in held[3:])
+
+
+def test_groups_are_numbered_as_they_first_appear_and_the_missing_are_one():
+    groups = group_by(np.array(["b", "", "a", "b", ""]))
+    assert (groups.of.tolist(), groups.values.tolist(), groups.sizes.tolist()) == (
+        [0, 1, 2, 0, 1],
+        ["b", "", "a"],
+        [2, 2, 1],
+    )
+    assert group_by(np.array([np.nan, 3.0, np.nan])).of.tolist() == [0, 1, 0]
+
+
+def test_a_table_of_clients_by_classes_that_would_not_fit_is_refused():
+    many = Examples(np.arange(40_000) % 10, 10, {"image": np.arange(40_000)})
+    with pytest.raises(InputError, match=r"10,000 clients by 40,000 classes are 400,000,000 shares"):
+        Dirichlet(clients=10_000, alpha=1.0, column="image").split(many, Stream(0))

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from flspec.backend import Job, RoundResult, drive_rounds, kept_state
+from flspec.data import Data, Split
+from flspec.description import plan_skew
 from flspec.errors import BackendError, InputError, PlanViolation, RunError
 from flspec.events import Event, RoundEvaluated, RoundFinished, RunFinished, RunStarted
 from flspec.plan import Plan
@@ -18,6 +20,7 @@ from flspec.recording import read_events
 from flspec.result import Result, RoundRecord, load_result
 from flspec.runner import execute_plan, forget_old_states, run
 from flspec.state import ServerState, load_state, load_weights
+from flspec.store import store_data
 from flspec_local import LocalBackend
 
 MakePlan = Callable[..., Plan]
@@ -77,6 +80,22 @@ def test_a_result_has_the_fields_that_others_rely_on(plan: Plan, tmp_path: Path)
     assert second["epsilon"] is None
     assert document["rounds"][0]["evaluation"] is None  # evaluated every second round, and at the end
     assert document["final"]["evaluation"] == document["rounds"][6]["evaluation"]
+
+
+def test_a_result_says_how_much_its_clients_differ_if_an_example_has_one_label(make_plan, tmp_path: Path) -> None:
+    alike = {"kind": "by_label", "clients": 3}
+    result = run(make_plan(partition=alike, cohort={"kind": "all"}), "local", tmp_path / "run")
+    assert result.skew is not None
+    assert result.skew.emd.mean == pytest.approx(4 / 3)  # one label of three each
+    assert load_result(tmp_path / "run").skew == result.skew
+    without = result.model_dump(exclude={"skew"}) | {"rounds": result.rounds}
+    assert Result.model_validate(without).skew is None  # of before there was one
+
+    labels = np.eye(3, dtype=np.uint8)
+    data = Data(*(Split(np.zeros((3, 2), np.float32), labels) for _ in range(2)), num_classes=3)
+    store_data(data)
+    arrays = {"client_examples": np.arange(3), "client_ends": np.array([1, 3])}
+    assert plan_skew(Plan({"data": data.describe()}, arrays)) is None  # of several labels an example
 
 
 def test_the_final_weights_are_the_last_state(plan: Plan, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_every_shipped_spec_names_the_schema_and_is_accepted(path):
         ("client.optimizer.nesterov", 1),
         ("cohort", ["all"]),
         ("evaluation", {"every": 0}),
-        ("evaluation", {"metrics": ["f1"]}),
+        ("evaluation", {"metrics": ["f2"]}),
         ("evaluation", {"when": 1}),
     ],
 )
@@ -122,6 +122,8 @@ def test_a_kind_has_its_own_parameters_and_no_other_s(section, kind):
         assert not accepts_here({k: v for k, v in example.items() if k != name})
     for other in family.kinds.values():
         for parameter in other.parameters:
+            if parameter.name in own and other.kind != kind:
+                continue  # one name may be of another type here
             value = parameter.examples[0] if parameter.examples else parameter.default
             assert accepts_here(example | {parameter.name: value}) == (parameter.name in own)
 
@@ -204,9 +206,9 @@ from typing import Literal
 from flspec.components import OneOf
 from flspec.partitioners import Counted
 from flspec.samplers import Sampler
-class Shards(Counted):
-    '''Deal shards.'''
-    kind: Literal["shards"] = "shards"
+class Crumbs(Counted):
+    '''Deal crumbs.'''
+    kind: Literal["crumbs"] = "crumbs"
     band: tuple[float, float] = (0.0, 1.0)
     turns: tuple[OneOf[Sampler], ...] = ()
     last: OneOf[Sampler] | None = None
@@ -221,7 +223,7 @@ def test_an_installed_kind_is_in_the_schema_unless_only_flspec_s_own_are_asked_f
         [sys.executable, "-c", INSTALLED], env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, check=True
     )
     installed, own = json.loads(done.stdout)
-    document = with_value("partition", {"kind": "shards", "clients": 3})
+    document = with_value("partition", {"kind": "crumbs", "clients": 3})
     assert accepts(document, installed)
     jsonschema.Draft7Validator.check_schema(installed)
     for wrong in ({"band": ["a", 1]}, {"turns": {"kind": "all"}}, {"turns": [{"kind": "al"}]}, {"last": {"size": 1}}):

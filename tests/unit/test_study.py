@@ -103,7 +103,9 @@ def test_what_is_excluded_is_left_out_and_what_is_included_is_added(study):
 
 def test_included_experiments_need_no_axes(study):
     found = study("  include: [{rounds: 1}, {rounds: 2}]\n  seeds: [0, 1]\n")
-    assert [(cell.spec.rounds, cell.spec.seed) for cell in found.cells] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    found = [(cell.spec.rounds, cell.spec.seed) for cell in found.cells]
+    assert found == [(10, 0), (10, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    assert [cell.spec.rounds for cell in study("  include: [{rounds: 1}, {rounds: 2}]\n").cells] == [1, 2]
 
 
 def test_a_setting_holds_for_every_cell_and_may_change_the_matrix(study):
@@ -183,6 +185,10 @@ MISTAKES = {
     "  seeds: [1, 1]\n": "matrix.seeds.1: 1 is given twice",
     "  seeds: [-1]\n": "matrix.seeds.0: expected at least 0, got -1",
     "  axes: {seed: [1, 2]}\n": "matrix.axes.seed: write seeds: beside axes instead",
+    "  axes: {backend: [local, tff]}\n": "a matrix runs on one backend; compare backends with flspec certify",
+    "  axes: {rounds: [1, 1.0]}\n": "matrix.axes.rounds.1: 1 is given twice; remove one",
+    "  axes: {client.epochs: [1, 2]}\n  include: [{client: {epochs: 2}}]\n": "the same experiment more than",
+    "  axes: {client.optimizer.lr: [1, 2, 3]}\n": "unknown key 'lr'; did you mean 'learning_rate'?",
     "  axes: {name: [a, b]}\n": "matrix.axes.name: name cannot differ within a matrix",
     "  axes: {a..b: [1]}\n": "matrix.axes.a..b: expected a path, as client.optimizer.learning_rate",
     "  axes: {client.epochs: [1], client: [{steps: 1}]}\n": "matrix.axes.client.epochs: lies inside client",

@@ -116,10 +116,10 @@ REFUSED = {
     "a time": ("a: 1:30\n", "spec.yaml:1:4: a: 1:30: write one number"),
     "a time with seconds": ("a: 1:30:00.5\n", "spec.yaml:1:4: a: 1:30:00.5: write one number"),
     # 10 and 22: keys that are not text
-    "true as a key": ("a: 1\ntrue: 2\n", "spec.yaml:2:1: keys must be text, got True; quote it"),
+    "true as a key": ("a: 1\ntrue: 2\n", "spec.yaml:2:1: keys must be text, got true; quote it"),
     "a number as a key": ("1: 2\n", "spec.yaml:1:1: keys must be text, got 1; quote it"),
     "a fraction as a key": ("1.5: 2\n", "spec.yaml:1:1: keys must be text, got 1.5; quote it"),
-    "null as a key": ("a: {~: 2}\n", "spec.yaml:1:5: a: keys must be text, got None; quote it"),
+    "null as a key": ("a: {~: 2}\n", "spec.yaml:1:5: a: keys must be text, got null; quote it"),
     "a list as a key": ("? [a, b]\n: 2\n", "spec.yaml:1:3: keys must be text"),
     "a mapping as a key": ("? {a: 1}\n: 2\n", "spec.yaml:1:3: keys must be text"),
     # 11 and 12: no finite number

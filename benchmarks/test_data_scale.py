@@ -1,0 +1,135 @@
+"""A million rows over ten thousand clients: what loading, partitioning and compiling take, and how they grow.
+
+Times are of one process with one thread; memory is what numpy and Python allocate at most, measured in a run of its
+own because measuring takes time. The last tests refuse what grows faster than the rows.
+"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from flspec.compiler import compile
+from flspec.data import Examples
+from flspec.datasets.csv import CsvTable
+from flspec.datasets.synthetic import Synthetic
+from flspec.loading import parse_spec
+from flspec.partitioners import Partitioner
+from flspec.partitioners.dirichlet import Dirichlet
+from flspec.partitioners.iid import Iid
+from flspec.randomness import Stream
+
+MILLION, CLIENTS = 1_000_000, 10_000
+SIZES = (MILLION // 10, MILLION)
+PARTITIONERS: dict[str, Callable[[int], Partitioner]] = {
+    "iid": lambda clients: Iid(clients=clients),
+    "dirichlet": lambda clients: Dirichlet(clients=clients, alpha=0.5, min_examples=1),
+}
+MOST_GROWTH = 40.0  # in time, for ten times the rows: linear is 10, quadratic 100
+MOST_CSV_ROWS = 100_000
+
+
+def load(rows: int) -> object:
+    return Synthetic(features=32, train_examples=rows, test_examples=1000).load(Path(), Stream(0))
+
+
+def split(name: str, rows: int) -> object:
+    """The partition of rows over a hundredth as many clients."""
+    examples = Examples(np.arange(rows, dtype=np.int64) % 10, 10)
+    return PARTITIONERS[name](rows // 100).split(examples, Stream(0))
+
+
+def compiled(rows: int, kind: str = "iid") -> object:
+    """A plan of ten rounds of a hundred clients, without what the store holds already."""
+    alpha = ", alpha: 0.5" if kind == "dirichlet" else ""
+    return compile(
+        parse_spec(f"""
+flspec: 1
+name: large
+rounds: 10
+dataset: {{kind: synthetic, features: 32, train_examples: {rows}, test_examples: 1000}}
+partition: {{kind: {kind}, clients: {rows // 100}{alpha}}}
+model: {{kind: softmax_regression}}
+client: {{epochs: 1, batch_size: 20, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
+cohort: {{kind: uniform, size: 100}}
+""")
+    )
+
+
+def measure(benchmark: BenchmarkFixture, group: str, act: Callable[[], object]) -> None:
+    """Time an act, and note the most memory that it takes."""
+    benchmark.group = group
+    tracemalloc.start()
+    act()
+    benchmark.extra_info["peak_mib"] = round(tracemalloc.get_traced_memory()[1] / 2**20)
+    tracemalloc.stop()
+    benchmark.pedantic(act, rounds=3)
+
+
+@pytest.mark.parametrize("rows", SIZES)
+def test_load(benchmark: BenchmarkFixture, rows: int) -> None:
+    measure(benchmark, f"load {rows:,} rows of 32 values", lambda: load(rows))
+
+
+@pytest.mark.parametrize("rows", SIZES)
+@pytest.mark.parametrize("kind", PARTITIONERS)
+def test_partition(benchmark: BenchmarkFixture, kind: str, rows: int) -> None:
+    measure(benchmark, f"{kind} partition: {rows:,} rows, {rows // 100:,} clients", lambda: split(kind, rows))
+
+
+@pytest.mark.parametrize("rows", SIZES)
+@pytest.mark.parametrize("kind", PARTITIONERS)
+def test_compile(benchmark: BenchmarkFixture, kind: str, rows: int) -> None:
+    compiled(rows, kind)  # puts the examples into the store
+    measure(benchmark, f"compile {kind}: {rows:,} rows, {rows // 100:,} clients", lambda: compiled(rows, kind))
+
+
+def test_csv(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    line = ",".join(f"{number / 7:.4f}" for number in range(32))
+    header = ",".join(f"x{number}" for number in range(32))
+    text = f"label,{header}\n" + "".join(f"{number % 10},{line}\n" for number in range(MOST_CSV_ROWS))
+    (tmp_path / "train.csv").write_text(text)
+    dataset = CsvTable(test_share=0.1)
+    measure(benchmark, f"csv: {MOST_CSV_ROWS:,} rows of 32 values", lambda: dataset.load(tmp_path, Stream(0)))
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """The least of three times, which other work on the machine disturbs least."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def growth(act: Callable[[int], object]) -> float:
+    """How many times longer ten times the rows take."""
+    few, many = (seconds(lambda rows=rows: act(rows)) for rows in SIZES)
+    return many / few
+
+
+@pytest.mark.parametrize(
+    ("name", "act"),
+    [
+        ("load", load),
+        *((kind, lambda rows, kind=kind: split(kind, rows)) for kind in PARTITIONERS),
+        ("compile", compiled),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_time_grows_with_the_rows(name: str, act: Callable[[int], object]) -> None:
+    if name == "compile":
+        act(MILLION)
+    assert growth(act) < MOST_GROWTH
+
+
+def test_what_grows_with_the_square_would_be_noticed() -> None:
+    work = np.zeros(1000)
+    assert growth(lambda rows: [work.sum() for _ in range((rows // 20_000) ** 2)]) > MOST_GROWTH

@@ -1,0 +1,174 @@
+"""`flspec data`: making a synthetic twin of a data set, checking files against what was published, counting them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flspec.cli.authoring import kinds_of
+from flspec.cli.output import console, print_json, use_json
+
+if TYPE_CHECKING:
+    from flspec.datasets import Dataset
+    from flspec.inventory import Inventory
+
+__all__ = ["data_app"]
+
+data_app = typer.Typer(help="Make, check and count the files of data sets.", no_args_is_help=True)
+
+_MOST_LABELS = 20  # shown as rows of a table
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of its files; or a data root.")]
+Kind = Annotated[
+    str,
+    typer.Option(
+        "--kind", metavar="KIND", help="What it is; see flspec list dataset.", autocompletion=kinds_of("dataset")
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the kind, e.g. label=age; repeatable."),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="All that is drawn follows from it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
+
+
+@data_app.command()
+def make(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="A data set's kind.", autocompletion=kinds_of("dataset"))],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+    clients: Annotated[int, typer.Option(min=1, max=10_000_000, help="Natural clients, where it has them.")] = 10,
+    examples: Annotated[int, typer.Option(min=1, max=100_000_000, help="Examples over all splits.")] = 1000,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a synthetic twin: small, learnable, in the published layout."""
+    from flspec.datasets.base import TwinSize
+    from flspec.inventory import make_twin
+
+    files = make_twin(_dataset_class(kind), folder, TwinSize(clients, examples), seed)
+    if as_json:
+        print_json({"kind": kind, "folder": str(folder), "files": files})
+    else:
+        console.print(f"written to {folder}: {_some(files)}", markup=False)
+
+
+@data_app.command()
+def check(folder: Folder, kind: Kind, settings: Settings = None, as_json: Json = False) -> None:
+    """Say what is missing or differs from what was published.
+
+    Each finding is a line; exits with 1 if there are any.
+    """
+    dataset = _dataset(kind, settings)
+    findings = list(dataset.findings(_existing(folder)))
+    if as_json:
+        print_json({"kind": kind, "folder": str(folder), "findings": findings})
+    elif not findings:
+        console.print(f"{folder}: nothing found", markup=False)
+    else:
+        for finding in findings:
+            console.print(finding, markup=False, soft_wrap=True)
+    if findings:
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def info(folder: Folder, kind: Kind, settings: Settings = None, seed: Seed = 0, as_json: Json = False) -> None:
+    """Count what is there: splits, labels, columns, natural clients; with its digest."""
+    from flspec.inventory import take_inventory
+    from flspec.randomness import Stream
+
+    dataset = _dataset(kind, settings)
+    # The stream that `compile` takes, so that a share held out is the one of a spec with this seed.
+    found = take_inventory(kind, dataset.load(_existing(folder), Stream(seed).child("dataset")))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        _print_inventory(found)
+
+
+def _dataset_class(kind: str) -> type[Dataset]:
+    from flspec.components import family_members
+    from flspec.datasets import Dataset
+    from flspec.errors import InputError, choose
+
+    members = family_members(Dataset)
+    if kind not in members:
+        raise InputError(f"kind: {choose(kind, members)}")
+    return members[kind]
+
+
+def _dataset(kind: str, settings: list[str] | None) -> Dataset:
+    """The component that the options describe; raises SpecError with every problem and the option it is in."""
+    from pydantic import ValidationError
+
+    from flspec.components import parse_component
+    from flspec.composition import Draft, lay_settings, parse_settings
+    from flspec.datasets import Dataset
+    from flspec.diagnosis import diagnose
+    from flspec.errors import InputError, SpecError
+
+    _dataset_class(kind)
+    given = parse_settings(settings or ())
+    if any(setting.path[0] == "kind" for setting in given):
+        raise InputError("--set kind: name the kind with --kind")
+    draft = lay_settings(Draft({"kind": kind}, {}, {}, f"--kind {kind}"), given)
+    try:
+        return parse_component(Dataset, json.loads(json.dumps(draft.value)))
+    except ValidationError as error:
+        raise SpecError(diagnose(draft, error, Dataset)) from None
+
+
+def _existing(folder: Path) -> Path:
+    from flspec.errors import InputError, shorten
+
+    if not folder.is_dir():
+        raise InputError(f"{shorten(str(folder), 200)} is no folder; name the one that holds the data set's files")
+    return folder
+
+
+def _some(files: list[str]) -> str:
+    more = f" and {len(files) - 8:,} more" if len(files) > 8 else ""
+    return ", ".join(files[:8]) + more
+
+
+def _print_inventory(found: Inventory) -> None:
+    from rich.markup import escape
+
+    from flspec.cli.tables import plain_table
+
+    splits = list(found.examples)
+    rows = [("examples", *(f"{count:,}" for count in found.examples.values()))]
+    histogram = [
+        (found.label_names[label] if found.label_names else f"label {label}", *(f"{count:,}" for count in counts))
+        for label, counts in enumerate(zip(*found.labels.values(), strict=True))
+    ]
+    table = plain_table()
+    table.add_column(escape(found.kind), overflow="fold")
+    for name in splits:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in [*rows, *histogram[:_MOST_LABELS]]:
+        table.add_row(*map(escape, row))
+    console.print(table)
+    if len(histogram) > _MOST_LABELS:
+        console.print(f"and {len(histogram) - _MOST_LABELS:,} more labels; --json has all", markup=False)
+    several = ", of which an example may have several" if found.multi_label else ""
+    facts = {
+        "shape": f"{list(found.shape)}, stored as {found.stored_as}",
+        "labels": f"{found.num_classes:,}{several}",
+        "columns": ", ".join(f"{name} ({num:,} values)" for name, num in found.columns.items()) or "none",
+        "clients": _clients_in_words(found),
+        "digest": found.digest,
+    }
+    for name, fact in facts.items():
+        console.print(f"{name}: {fact}", markup=False)
+
+
+def _clients_in_words(found: Inventory) -> str:
+    if (clients := found.clients) is None:
+        return "none by nature"
+    sizes = f"{clients.min_examples:,} to {clients.max_examples:,} examples, median {clients.median_examples:,g}"
+    return f"{clients.num:,} by column {clients.column}, with {sizes}"

@@ -1,0 +1,231 @@
+"""CelebA: faces with forty attributes and the person they show (Liu et al., ICCV 2015)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from flspec.data import Data
+from flspec.datasets.base import TwinSize
+from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
+from flspec.errors import InputError, choose, shorten
+from flspec.image_store import Listing, Pictures, open_images
+from flspec.images import ImageFile
+from flspec.metadata import find, plain_name, read_text
+from flspec.randomness import Stream
+
+__all__ = ["ATTRIBUTES"]
+
+_NAMES = (
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "
+    "Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
+    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
+    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
+    "Wearing_Necktie Young"
+)
+ATTRIBUTES = tuple(_NAMES.split(" "))
+_PUBLISHED = (202_599, 10_177)  # pictures, people
+_PUBLISHED_SPLIT = {"train": 162_770, "validation": 19_867, "test": 19_962}
+_NUMBERS = {"train": 0, "validation": 1, "test": 2}  # in list_eval_partition.txt
+_FOLDERS = ("img_align_celeba", "Img/img_align_celeba", "img_align_celeba/img_align_celeba")
+_IDENTITIES, _ATTRIBUTES, _PARTITION = "identity_CelebA.txt", "list_attr_celeba.txt", "list_eval_partition.txt"
+_CHALLENGE_SEED, _CHALLENGE_SHARE = 42, 0.999
+
+
+class CelebA(PictureDataset):
+    """202,599 pictures of 10,177 faces, of which one of forty attributes is learned.
+
+    Reads `img_align_celeba/`, `identity_CelebA.txt` and `list_attr_celeba.txt`, and for the published split
+    `list_eval_partition.txt`. Columns: `identity`, whose pictures make up a client; every attribute by its name, 0 or
+    1; `file`; `identity_in_test`, 1 where the same person is in the test split too; and `identity_order`, from 0, of
+    people as they first come in the identity file.
+
+    The split `challenge` has no people of its own: all file names in alphabetical order, shuffled by
+    Python's `random.Random(42)`; the first 99.9 % are to train on, in that order, and the rest to evaluate on.
+    """
+
+    kind: Literal["celeba"] = "celeba"
+    size: Size = 64
+    target: Annotated[str, Field(description="the attribute that is learned", examples=["Smiling"])] = "Smiling"
+    split: Annotated[
+        Literal["published", "challenge"],
+        Field(description="as list_eval_partition.txt says, or 99.9 % and the rest, shuffled over all people"),
+    ] = "published"
+
+    @field_validator("target")
+    @classmethod
+    def _is_an_attribute(cls, target: str) -> str:
+        if target not in ATTRIBUTES:
+            raise ValueError(choose(target, ATTRIBUTES))
+        return target
+
+    def read(self, root: Path, stream: Stream) -> Data:
+        places = self.places(root, self.folder)
+        faces = _read_faces(places)
+        members = self._members(places, faces)
+        folder = self.pictures_folder(places, _FOLDERS)
+        in_test = np.isin(faces.people, faces.people[members["test"]]).astype(np.int64)
+        splits = {
+            split: self._pictures(faces, in_test, chosen, folder) for split, chosen in members.items() if len(chosen)
+        }
+        names = (f"not {self.target}", self.target)
+        return open_images(Listing(folder, splits, self.decoding, 2, names, "identity"))
+
+    def findings(self, root: Path) -> Sequence[str]:
+        places = self.places(root, self.folder)
+        try:
+            faces = _read_faces(places)
+        except InputError as error:
+            return [str(error)]
+        found = list(_count_differences(faces))
+        try:
+            members = _published(places, faces)
+        except InputError as error:
+            found.append(str(error))
+        else:
+            found += [
+                f"{split}: {len(members[split]):,} pictures; {due:,} were published"
+                for split, due in _PUBLISHED_SPLIT.items()
+                if len(members[split]) != due
+            ]
+        try:
+            return [*found, *missing_pictures(self.pictures_folder(places, _FOLDERS), faces.files)]
+        except InputError as error:
+            return [*found, str(error)]
+
+    @classmethod
+    def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
+        """Write faces with a few attributes that can be seen, of people with very different numbers of pictures."""
+        from flspec.picture_twins import write_celeba
+
+        write_celeba(folder, size, stream)
+
+    def _members(self, places: Sequence[Path], faces: _Faces) -> dict[str, NDArray[np.int64]]:
+        """The pictures of each split, by their number in file order."""
+        members = _published(places, faces) if self.split == "published" else _challenge(faces)
+        for split in ("train", "test"):
+            if not len(members[split]):
+                raise InputError(f"dataset.split: {self.split} leaves no pictures to {split}; are the files whole?")
+        return members
+
+    def _pictures(self, faces: _Faces, in_test: NDArray[np.int64], chosen: NDArray[np.int64], folder: Path) -> Pictures:
+        files = [faces.files[number] for number in chosen.tolist()]
+        columns: dict[str, NDArray[Any]] = {
+            name: faces.attributes[chosen, number].astype(np.int64) for number, name in enumerate(ATTRIBUTES)
+        }
+        columns |= {
+            "identity": faces.people[chosen],
+            "identity_in_test": in_test[chosen],
+            "identity_order": faces.order[chosen],
+            "file": np.array(files),
+        }
+        return Pictures([ImageFile(str(folder), file) for file in files], columns[self.target], columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Faces:
+    """What the text files say."""
+
+    files: list[str]  # in the order of the attributes' file
+    attributes: NDArray[np.uint8]  # [num_files, 40], 0 or 1, in the order of ATTRIBUTES
+    people: NDArray[np.int64]  # [num_files]
+    order: NDArray[np.int64]  # [num_files], where its person first comes in the identity file
+
+
+def _read_faces(places: Sequence[Path]) -> _Faces:
+    files, attributes = _read_attributes(find(places, (_ATTRIBUTES, f"Anno/{_ATTRIBUTES}"), _ATTRIBUTES))
+    people = _read_numbers(find(places, (_IDENTITIES, f"Anno/{_IDENTITIES}"), _IDENTITIES), files)
+    first = {person: number for number, person in enumerate(dict.fromkeys(people.values()))}
+    return _Faces(
+        files,
+        attributes,
+        np.array([people[file] for file in files], np.int64),
+        np.array([first[people[file]] for file in files], np.int64),
+    )
+
+
+def _read_attributes(path: Path) -> tuple[list[str], NDArray[np.uint8]]:
+    """File names, and uint8 [num_files, 40]: a count, the names, then a line each of a name and 40 times -1 or 1."""
+    lines = read_text(path).splitlines()
+    if len(lines) < 3 or not lines[0].strip().isdecimal():
+        raise InputError(f"{path}:1: should be the number of pictures, with the names of attributes below it")
+    if tuple(header := lines[1].split()) != ATTRIBUTES:
+        missing = [name for name in ATTRIBUTES if name not in header]
+        what = f"{missing[0]} is missing" if missing else "their order is another"
+        raise InputError(f"{path}:2: should name CelebA's {len(ATTRIBUTES)} attributes, but {what}")
+    files: dict[str, None] = {}
+    values = bytearray()
+    for number, line in enumerate(lines[2:], start=3):
+        name, *signs = line.split() or [""]
+        if len(signs) != len(ATTRIBUTES) or not set(signs) <= {"-1", "1"}:
+            raise InputError(
+                f"{path}:{number}: should be a file and {len(ATTRIBUTES)} times -1 or 1, not {_quote(line)}"
+            )
+        if plain_name(name, f"{path}:{number}") in files:
+            raise InputError(f"{path}:{number}: {name} stands there twice")
+        files[name] = None
+        values += bytes([sign == "1" for sign in signs])
+    if len(files) != int(lines[0]):
+        raise InputError(f"{path}: says it has {int(lines[0]):,} pictures, but lists {len(files):,}; download it again")
+    return list(files), np.frombuffer(bytes(values), np.uint8).reshape(len(files), len(ATTRIBUTES))
+
+
+def _read_numbers(path: Path, files: Sequence[str]) -> dict[str, int]:
+    """A number for each file, in the order of the lines `file number`; raises InputError unless each has one."""
+    known = set(files)
+    numbers: dict[str, int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        match line.split():
+            case [name, value] if value.isascii() and value.isdecimal() and len(value) < 19:
+                if name not in known:
+                    raise InputError(f"{path}:{number}: {shorten(name)} is not among the files of {_ATTRIBUTES}")
+                if name in numbers:
+                    raise InputError(f"{path}:{number}: {name} stands there twice")
+                numbers[name] = int(value)
+            case _:
+                raise InputError(f"{path}:{number}: should be a file and a number, not {_quote(line)}")
+    if missing := [name for name in files if name not in numbers]:
+        raise InputError(f"{path}: says nothing of {len(missing):,} of {len(files):,} files, as {missing[0]}")
+    return numbers
+
+
+def _published(places: Sequence[Path], faces: _Faces) -> dict[str, NDArray[np.int64]]:
+    path = find(
+        places, (_PARTITION, f"Eval/{_PARTITION}"), f"{_PARTITION} (without it, only split: challenge can be read)"
+    )
+    numbers = _read_numbers(path, faces.files)
+    parts = np.array([numbers[file] for file in faces.files])
+    if parts.max(initial=0) > max(_NUMBERS.values()):
+        wrong = int(parts.argmax())
+        raise InputError(f"{path}: {faces.files[wrong]} is in part {parts[wrong]}; there are 0, 1 and 2")
+    return {split: np.flatnonzero(parts == number) for split, number in _NUMBERS.items()}
+
+
+def _challenge(faces: _Faces) -> dict[str, NDArray[np.int64]]:
+    """The split of a published challenge; Python has kept this shuffle of a seed since 3.2."""
+    names = sorted(faces.files)
+    random.Random(_CHALLENGE_SEED).shuffle(names)
+    number = {file: position for position, file in enumerate(faces.files)}
+    order = np.array([number[name] for name in names], np.int64)
+    cut = int(len(names) * _CHALLENGE_SHARE)
+    return {"train": order[:cut], "test": order[cut:]}
+
+
+def _quote(line: str) -> str:
+    return repr(shorten(line.strip(), 40))
+
+
+def _count_differences(faces: _Faces) -> Iterator[str]:
+    people = len(np.unique(faces.people))
+    if (len(faces.files), people) != _PUBLISHED:
+        pictures, published = _PUBLISHED
+        yield (
+            f"{len(faces.files):,} pictures of {people:,} people; {pictures:,} of {published:,} people were published"
+        )

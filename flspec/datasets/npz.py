@@ -1,0 +1,213 @@
+"""Arrays that numpy saved together."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from flspec.data import Data
+from flspec.datasets.base import ImageDataset, TwinSize
+from flspec.errors import InputError, shorten
+from flspec.locations import Location, locate_file
+from flspec.randomness import Stream
+from flspec.tables import Rows, as_float32, check_text, combine
+from flspec.twins import class_images, held_labels
+
+_MOST_BYTES = 2**33  # 8 GiB over all arrays, unpacked
+_MOST_ARRAYS = 1000
+_TWIN_CLASSES = 4
+_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
+
+
+class NpzArrays(ImageDataset):
+    """A file of `np.savez`: `x_train`, `y_train`, `x_test` and `y_test`, one row an example, as Keras shares its data.
+
+    Arrays `NAME_train` and `NAME_test` beside them are columns; `client` says to whom an example belongs. Labels are
+    integers from 0, or text. uint8 stays as it is and is divided by `divisor`; other numbers become float32. Of what
+    the file promises nothing is read before all sizes are known; pickled objects are refused.
+    """
+
+    kind: Literal["npz"] = "npz"
+    file: Annotated[
+        Location | None,
+        Field(
+            description="the file, below the data root or absolute; if absent, the only .npz in npz/ or in the root; "
+            "${env:NAME} is replaced when it is read"
+        ),
+    ] = None
+    channels: Annotated[
+        Literal["first", "last"] | None,
+        Field(description="which axis of images [num, a, b, c] is colour; if absent, the one of size 1 or 3"),
+    ] = None
+    divisor: Annotated[float, Field(gt=0, le=1e9, description="what uint8 features are divided by")] = 255.0
+
+    def read(self, root: Path, stream: Stream) -> Data:
+        path = locate_file(self.file, root, "dataset.file") if self.file else self._found(root)
+        arrays = _read(path)
+        if absent := [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in arrays]:
+            raise InputError(f"{path}: no array {absent[0]}; it holds {shorten(', '.join(sorted(arrays)) or 'none')}")
+        parts = {split: [self._rows(path, arrays, split)] for split in ("train", "test")}
+        if "x_validation" in arrays and "y_validation" in arrays:
+            parts["validation"] = [self._rows(path, arrays, "validation")]
+        return combine(parts, stream, divisor=self.divisor, client_column="client")
+
+    @classmethod
+    def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
+        """Write data.npz: small grey images held by clients, every fifth of which is to evaluate on."""
+        holders, labels = held_labels(size.clients, size.examples, _TWIN_CLASSES, stream)
+        images = class_images(labels, _TWIN_CLASSES, (12, 12), stream, "all")
+        is_test = np.arange(len(labels)) % 5 == 4
+        arrays = {
+            f"{name}_{split}": array[chosen]
+            for split, chosen in (("train", ~is_test), ("test", is_test))
+            for name, array in (("x", images), ("y", labels), ("client", holders))
+        }
+        with zipfile.ZipFile(folder / "data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():  # not by np.savez, which writes the time of day
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as file:
+                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+    def _found(self, root: Path) -> Path:
+        for folder in (places := self.places(root)):
+            if len(every := sorted(folder.glob("*.npz"))) == 1 and every[0].is_file():
+                return every[0]
+        raise InputError(
+            f"dataset: no single .npz is in {' or '.join(map(str, places))}; name the file with dataset.file, "
+            "--data-root or FLSPEC_DATA"
+        )
+
+    def _rows(self, path: Path, arrays: Mapping[str, NDArray[Any]], split: str) -> Rows:
+        features = self._features(arrays[f"x_{split}"], f"{path}: x_{split}")
+        labels = _column(arrays[f"y_{split}"], f"{path}: y_{split}")
+        columns = {
+            stem: _column(array, f"{path}: {name}")
+            for name, array in sorted(arrays.items())
+            for stem, _, of in [name.rpartition("_")]
+            if of == split and stem not in ("x", "y", "")
+        }
+        for name, array in {"y": labels, **columns}.items():
+            if len(array) != len(features):
+                raise InputError(
+                    f"{path}: {name}_{split} has {len(array):,} rows, but x_{split} has {len(features):,}; each is one "
+                    "of an example"
+                )
+        return Rows(f"{path}: {split}", features, labels, columns)
+
+    def _features(self, array: NDArray[Any], source: str) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Features as they are stored: images with their channels first."""
+        if array.ndim < 2 or not array.size:
+            raise InputError(f"{source}: shape {list(array.shape)} is not one row an example; it needs values in rows")
+        if array.dtype.kind not in "uif":
+            raise InputError(f"{source}: {array.dtype} is not a type of numbers; save it as float32 or uint8")
+        if array.ndim == 3:
+            array = array[:, np.newaxis]
+        elif array.ndim == 4 and self._channel_axis(array.shape, source) == 3:
+            array = array.transpose(0, 3, 1, 2)
+        if array.dtype == np.uint8:
+            return np.ascontiguousarray(array, np.uint8)
+        return np.ascontiguousarray(as_float32(array, (), source))
+
+    def _channel_axis(self, shape: tuple[int, ...], source: str) -> int:
+        if self.channels:
+            return 1 if self.channels == "first" else 3
+        fitting = [axis for axis in (1, 3) if shape[axis] in (1, 3)]
+        if len(fitting) != 1:
+            raise InputError(
+                f"{source}: images of shape {list(shape[1:])} could have their colours first or last; say which with "
+                "dataset.channels"
+            )
+        return fitting[0]
+
+
+def _column(array: NDArray[Any], source: str) -> NDArray[Any]:
+    """One value an example, in the types that are stored."""
+    if array.ndim == 2 and array.shape[1] == 1:  # as Keras gives CIFAR's labels
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise InputError(f"{source}: shape {list(array.shape)} is not one value an example")
+    match array.dtype.kind:
+        case "u" | "i" | "b":
+            if array.size and int(array.max()) > np.iinfo(np.int64).max:
+                raise InputError(f"{source}: {int(array.max()):,} is larger than a 64-bit integer; number them anew")
+            return array.astype(np.int64)
+        case "f":
+            if not np.isfinite(array).all():
+                raise InputError(f"{source}: row {int((~np.isfinite(array)).argmax()) + 1}: not a finite number")
+            return array.astype(np.float64)
+        case "U":
+            for text in np.unique(array).tolist():
+                check_text(text, source)
+            return np.array(array.tolist(), dtype=np.str_)  # in this machine's byte order, no wider than it must be
+    raise InputError(f"{source}: {array.dtype} is neither numbers nor text; save it as one of them")
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class _Promise:
+    """What the header of an array says of it."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file by name; raises InputError before anything large is read if they are not what is due."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            total = sum(member.file_size for member in members)
+            if len(members) > _MOST_ARRAYS or total > _MOST_BYTES:
+                raise InputError(
+                    f"{path}: {len(members):,} arrays of {total:,} bytes are more than the {_MOST_ARRAYS:,} arrays and "
+                    f"{_MOST_BYTES:,} bytes that are read"
+                )
+            return dict(_arrays(archive, path))
+    except _ERRORS as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"{path}: cannot be read as .npz: {shorten(str(reason), 200)}") from None
+
+
+def _arrays(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    names = set()
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name == member.filename or name in names:
+            what = "is there twice" if name in names else "is not an array"
+            raise InputError(f"{path}: {shorten(ascii(member.filename), 80)} {what}; save it with np.savez")
+        names.add(name)
+        with archive.open(member) as file:
+            promise = _header(file, f"{path}: {name}")
+            if (follow := member.file_size - file.tell()) != promise.num_bytes:
+                raise InputError(
+                    f"{path}: {name}: its header promises shape {list(promise.shape)} of {promise.dtype}, but "
+                    f"{follow:,} bytes follow, not {promise.num_bytes:,}"
+                )
+            values = np.frombuffer(file.read(), promise.dtype)
+        array = values.reshape(promise.shape, order="F" if promise.fortran else "C")
+        yield name, array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _header(file: IO[bytes], source: str) -> _Promise:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject or dtype.kind not in "uifbU" or not dtype.itemsize:
+        objects = "pickled objects, which are not loaded" if dtype.hasobject else f"of type {dtype}"
+        raise InputError(f"{source}: holds {objects}; save it as numbers or text")
+    return _Promise(shape, fortran, dtype)

@@ -1,0 +1,217 @@
+"""Tables in Parquet files, as Hugging Face shares data sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from flspec.data import Data
+from flspec.datasets.base import ImageDataset, TwinSize
+from flspec.datasets.table import TableColumns
+from flspec.errors import InputError
+from flspec.image_store import Listing, Pictures, open_images
+from flspec.images import Decoding, UnreadableImage
+from flspec.locations import Location, locate_file
+from flspec.parquet_files import Look, ParquetFile, find_shards, look_of
+from flspec.randomness import Stream
+from flspec.tables import Assembled, Rows, assemble, combine
+from flspec.twins import class_images, held_labels
+
+__all__ = ["ParquetTable", "open_pictures", "shards_below", "write_pictures"]
+
+_BELOW = ("", "data", "plain_text", "default")  # where Hugging Face keeps shards below a data set's folder
+_IMAGE_COLUMNS = ("image", "img")
+_TWIN_CLASSES = 4
+
+Shards = dict[str, list[ParquetFile]]  # of each split
+
+
+class ParquetTable(TableColumns, ImageDataset):
+    """Shards `train*.parquet`, `test*.parquet` and `validation*.parquet`, or one file of which a share is held out.
+
+    A column of pictures is decoded, as Hugging Face stores them: bytes, or bytes with a path, which is not followed.
+    Without one, all columns of numbers are features, or lists of numbers. Needs pyarrow: pip install 'flspec[parquet]'.
+    """
+
+    kind: Literal["parquet"] = "parquet"
+    folder: Annotated[
+        Location | None,
+        Field(
+            description="where the shards are, or data/ with them, below the data root or absolute; if absent, in "
+            "parquet/ or in the root; ${env:NAME} is replaced when they are read"
+        ),
+    ] = None
+    file: Annotated[Location | None, Field(description="one file instead, of which test_share is to evaluate on")] = (
+        None
+    )
+    image: Annotated[
+        str | None, Field(min_length=1, description="column of pictures; if absent, `image` or `img` if there is one")
+    ] = None
+    size: Annotated[
+        int | None,
+        Field(ge=1, le=4096, description="pixels a side to which pictures are scaled; if absent, all have one size"),
+    ] = None
+    fit: Annotated[
+        Literal["crop", "squash"],
+        Field(description="a picture of another shape: scaled until it covers and its middle cut out, or distorted"),
+    ] = "crop"
+    colour: Annotated[
+        Literal["rgb", "grey"] | None, Field(description="three channels or one; if absent, as all of them are")
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ParquetTable:
+        if self.file and self.folder:
+            raise ValueError("file and folder both say where the rows are; remove one")
+        if self.image and self.features:
+            raise ValueError("image and features both say what a model sees; remove one")
+        return self
+
+    def read(self, root: Path, stream: Stream) -> Data:
+        shards = self._shards(root)
+        first = shards["train"][0]
+        image = self._image_column(first)
+        features = [] if image else self._features(first)
+        for file in (file for files in shards.values() for file in files):
+            needed = [*([image] if image else features), self.label, *self.kept(list(first.types))]
+            self.check_names(list(file.types), str(file.path), needed)
+        names, client = first.label_names(self.label), self.client_in(list(first.types))
+        if image is None:
+            parts = {
+                split: [self._rows(file, self._numbers(file, features)) for file in files]
+                for split, files in shards.items()
+            }
+            return combine(parts, stream, self.test_share, client_column=client, label_names=names)
+        decoding, due = self._decoding(first, image)
+        parts = {
+            split: [self._rows(file, np.array(file.images(image, due), dtype=object)) for file in files]
+            for split, files in shards.items()
+        }
+        return open_pictures(first.path.parent, assemble(parts, stream, self.test_share, 1.0, names), decoding, client)
+
+    @classmethod
+    def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
+        """Write a shard each of train and test with small pictures held by clients; every fifth is of test."""
+        holders, labels = held_labels(size.clients, size.examples, _TWIN_CLASSES, stream)
+        images = class_images(labels, _TWIN_CLASSES, (3, 16, 16), stream, "all")
+        is_test = np.arange(len(labels)) % 5 == 4
+        (folder / "data").mkdir()
+        names = [f"class {number}" for number in range(_TWIN_CLASSES)]
+        for split, chosen in (("train", ~is_test), ("test", is_test)):
+            clients = [f"client-{holder}" for holder in holders[chosen]]
+            file = folder / "data" / f"{split}-00000-of-00001.parquet"
+            write_pictures(file, images[chosen], labels[chosen], names, client=clients)
+
+    def _shards(self, root: Path) -> Shards:
+        if self.file:
+            paths = {"train": [locate_file(self.file, root, "dataset.file")]}
+        else:
+            paths = shards_below(self.places(root, self.folder))
+        if self.test_share:
+            paths.pop("test", None)
+        elif not paths.get("test"):
+            raise InputError(
+                f"dataset: no test*.parquet beside {paths['train'][0]}; say which share of the rows is to evaluate on "
+                "with dataset.test_share, e.g. 0.2"
+            )
+        return {split: [ParquetFile(path) for path in found] for split, found in paths.items() if found}
+
+    def _image_column(self, file: ParquetFile) -> str | None:
+        if self.features is not None:
+            return None
+        if self.image is None:
+            return next((name for name in _IMAGE_COLUMNS if file.is_image(name)), None)
+        self.check_names(list(file.types), str(file.path), [self.image])
+        if not file.is_image(self.image):
+            raise InputError(f"{file.path}: column {self.image} holds {file.types[self.image]}, no pictures")
+        return self.image
+
+    def _features(self, file: ParquetFile) -> list[str]:
+        """The columns of numbers that are not something else."""
+        names = list(file.types)
+        if self.features is not None:
+            self.check_names(names, str(file.path), self.features)
+            if wrong := [name for name in self.features if not file.is_number(name)]:
+                raise InputError(f"{file.path}: column {wrong[0]} holds {file.types[wrong[0]]}, no numbers")
+            return list(self.features)
+        others = {self.label, *self.kept(names)}
+        found = [name for name in names if name not in others and file.is_number(name)]
+        if not found:
+            raise InputError(f"{file.path}: neither a column of pictures nor one of numbers is left for features")
+        return found
+
+    def _numbers(self, file: ParquetFile, features: Sequence[str]) -> NDArray[np.float32]:
+        return self.shaped(file.numbers(features), str(file.path))
+
+    def _rows(self, file: ParquetFile, features: NDArray[Any]) -> Rows:
+        client, kept = self.client_in(list(file.types)), self.kept(list(file.types))
+        columns = {name: file.column(name, may_be_empty=name != client) for name in kept}
+        return Rows(str(file.path), features, file.column(self.label), columns)
+
+    def _decoding(self, file: ParquetFile, image: str) -> tuple[Decoding, Look]:
+        """What pictures are made into, and what they must look like already where the spec does not say it."""
+        try:
+            look = look_of(file.images(image)[0].read())
+        except UnreadableImage as error:
+            raise InputError(f"{file.path}: row 1: the picture {error}") from None
+        is_grey = look.is_grey if self.colour is None else self.colour == "grey"
+        height, width = (self.size, self.size) if self.size else (look.height or 0, look.width or 0)
+        due = Look(
+            None if self.size else look.height,
+            None if self.size else look.width,
+            look.is_grey if self.colour is None else None,
+        )
+        return Decoding(height, width, self.fit, "grey" if is_grey else "rgb"), due
+
+
+def shards_below(places: Sequence[Path]) -> dict[str, list[Path]]:
+    """The files of each split, in the first of these folders, or of those that Hugging Face keeps in them."""
+    for folder in [place / name for place in places for name in _BELOW]:
+        if found := find_shards(folder, "train"):
+            return {"train": found, **{split: find_shards(folder, split) for split in ("test", "validation")}}
+    raise InputError(
+        f"dataset: no train*.parquet is in {' or '.join(map(str, places))}; name the folder with dataset.folder, "
+        "--data-root or FLSPEC_DATA"
+    )
+
+
+def open_pictures(folder: Path, made: Assembled, decoding: Decoding, client: str | None = None) -> Data:
+    """The data set whose pictures are not read yet."""
+    splits: Mapping[str, Pictures] = {
+        name: Pictures(split.features.tolist(), split.labels.astype(np.int64), split.columns)
+        for name, split in made.splits.items()
+    }
+    return open_images(Listing(folder, splits, decoding, made.num_classes, made.label_names, client))
+
+
+def write_pictures(
+    path: Path,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    label_names: Sequence[str],
+    image_column: str = "image",
+    **columns: Sequence[str],
+) -> None:
+    """Write pictures, uint8 [num, channels, height, width], as PNG in a column as Hugging Face has it."""
+    from PIL import Image
+
+    from flspec.parquet_files import pyarrow_module
+
+    pyarrow = pyarrow_module()
+    cells = []
+    for number, pixels in enumerate(images):
+        file = BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)).squeeze()).save(file, "PNG")
+        cells.append({"bytes": file.getvalue(), "path": f"{number:05d}.png"})
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    described = {"info": {"features": {"label": {"names": list(label_names), "_type": "ClassLabel"}}}}
+    table = pyarrow.table({image_column: pyarrow.array(cells, kind), "label": pyarrow.array(labels), **columns})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(described)})
+    pyarrow.parquet.write_table(table, path)

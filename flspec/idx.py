@@ -1,0 +1,45 @@
+"""The IDX format of MNIST and its kin: a magic number, the shape as big-endian 32-bit integers, the bytes.
+
+LeCun, Cortes, Burges. The MNIST Database of Handwritten Digits. http://yann.lecun.com/exdb/mnist
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.errors import InputError
+
+__all__ = ["read_idx", "write_idx"]
+
+_UNSIGNED_BYTES = 0x0800  # the number of dimensions is added to it
+_MOST_BYTES = 2**28  # larger than any published file of this format
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The array in a file, packed by gzip if its name ends so; raises InputError where it is not what it should be."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(_MOST_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); download it again") from None
+    header_size = 4 * (dimensions + 1)
+    if len(content) < header_size or int.from_bytes(content[:4], "big") != _UNSIGNED_BYTES + dimensions:
+        raise InputError(f"{path}: not an IDX file of bytes in {dimensions} dimensions; download it again")
+    shape = tuple(int(size) for size in np.frombuffer(content[4:header_size], ">u4"))
+    body = np.frombuffer(content, np.uint8, offset=header_size)
+    if body.size != math.prod(shape):
+        raise InputError(f"{path}: its header promises shape {list(shape)}, but {body.size} bytes follow")
+    return body.reshape(shape)
+
+
+def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
+    """Write an array, packed by gzip if the name ends so; equal arrays give equal files."""
+    content = struct.pack(f">{array.ndim + 1}I", _UNSIGNED_BYTES + array.ndim, *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)

@@ -1,0 +1,225 @@
+"""One picture: from the bytes of its file to the pixels that are stored.
+
+Pillow decodes and scales, always in this order and by these rules:
+
+1. the first frame of an animated picture, turned upright as its EXIF data say;
+2. to 8 bits: of 16 bits the upper 8 are kept; 32-bit and floating-point pictures have no scale and are refused;
+3. to RGB, or to L where grey is asked for, as Pillow's `convert` does and torchvision and Keras with it: grey is
+   repeated, a palette looked up, CMYK reckoned without a colour profile, transparency dropped;
+4. scaled by Pillow's bilinear filter, which averages when it makes smaller: `crop` until both sides cover what is
+   asked, the shape kept, and then the middle is cut out (torchvision's `Resize` and `CenterCrop`); `squash` each side
+   by itself. A picture that has the size already is not touched.
+
+Values may differ in their last bits between versions of Pillow and its libjpeg. So digests cover decoded pixels, and
+what was decoded by one version is not taken for another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Decoding", "ImageBytes", "ImageFile", "Source", "UnreadableImage", "archives", "decode", "quiet", "read_as"]
+
+# Formats whose readers only read: Pillow has others that start programs (EPS) or follow names to further files.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_MOST_PIXELS = 2**26  # 8192 by 8192; Pillow only warns up to 179 million, and each takes four bytes
+_MOST_BYTES = 2**28
+_ORIENTATION = 0x0112  # EXIF's tag
+
+
+class UnreadableImage(ValueError):
+    """Why a picture cannot be used, without its name."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What all pictures of a data set are made into."""
+
+    height: int
+    width: int
+    fit: Literal["crop", "squash"] = "crop"
+    colour: Literal["rgb", "grey"] = "rgb"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return (3 if self.colour == "rgb" else 1), self.height, self.width
+
+
+class Source(Protocol):
+    """Where the bytes of one picture come from."""
+
+    @property
+    def name(self) -> str:
+        """How an error calls it."""
+
+    def stamp(self) -> str:
+        """What changes when the bytes do, told without reading them if possible; raises OSError if there are none."""
+
+    def read(self) -> bytes:
+        """The bytes; raises OSError or UnreadableImage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A picture in a file of its own."""
+
+    folder: str
+    name: str  # below the folder
+
+    def stamp(self) -> str:
+        status = os.stat(self._path)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(f"{self.name} is no file")
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    def read(self) -> bytes:
+        with open(self._path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+                raise UnreadableImage(f"is larger than {_MOST_BYTES >> 20} MiB")
+            return file.read()
+
+    @property
+    def _path(self) -> str:
+        return f"{self.folder}/{self.name}"  # os.path.join takes as long as finding the file
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """A picture inside something else, as a cell of a table."""
+
+    name: str
+    content: bytes
+
+    def stamp(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    def read(self) -> bytes:
+        return self.content
+
+
+def decode(content: bytes, decoding: Decoding) -> NDArray[np.uint8]:
+    """Pixels, uint8 [channels, height, width]; raises UnreadableImage. Call it within `quiet()`."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not content:
+        raise UnreadableImage("is empty")
+    try:
+        with Image.open(BytesIO(content), formats=_FORMATS) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise UnreadableImage(_too_large(f"{image.width:,} by {image.height:,}"))
+            image.load()
+            pixels = np.asarray(_scaled(_coloured(_upright(image), decoding), decoding))
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage(f"is no picture in a format that is read ({', '.join(_FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage(_too_large("too many")) from None
+    except Exception as error:  # a damaged file can make its reader raise anything
+        raise UnreadableImage(f"is cut short or damaged ({error})") from None
+    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings, of bombs (refused anyway) and of EXIF data, reach nobody; in all threads until it ends."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read_as() -> str:
+    """The versions on which pixel values may depend."""
+    import PIL
+    from PIL import features
+
+    return f"Pillow {PIL.__version__}, libjpeg {features.version('jpg')}"
+
+
+def archives(folder: Path) -> list[str]:
+    """What lies in a folder that someone still has to extract."""
+    packed = (".tar.gz", ".tgz", ".tar", ".zip", ".7z", ".7z.001")
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(packed))
+    except OSError:
+        return []
+
+
+def _too_large(size: str) -> str:
+    return f"says that it has {size} pixels; no more than {_MOST_PIXELS:,} are decoded"
+
+
+def _upright(image: Image) -> Image:
+    from PIL.Image import Transpose
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF data that cannot be read turn nothing
+        return image
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _coloured(image: Image, decoding: Decoding) -> Image:
+    mode = "RGB" if decoding.colour == "rgb" else "L"
+    image = _in_eight_bits(image)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _in_eight_bits(image: Image) -> Image:
+    from PIL import Image as Images
+
+    if image.mode == "F":
+        raise UnreadableImage("holds floating-point values; save it with 8 or 16 bits")
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    if values.size and (values.min() < 0 or values.max() > 0xFFFF):
+        raise UnreadableImage("holds 32-bit values; save it with 8 or 16 bits")
+    return Images.fromarray((values.astype(np.int64) >> 8).astype(np.uint8))
+
+
+def _scaled(image: Image, decoding: Decoding) -> Image:
+    from PIL.Image import Resampling
+
+    wanted = (decoding.width, decoding.height)
+    if decoding.fit == "squash":
+        return image.resize(wanted, Resampling.BILINEAR)
+    size = _covering(image.size, wanted)
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise UnreadableImage(f"has {image.width:,} by {image.height:,} pixels, too thin to crop; use fit: squash")
+    # Rounded as torchvision does, so that the reference systems' pictures are met.
+    left, top = (round((have - want) / 2) for have, want in zip(size, wanted, strict=True))
+    return image.resize(size, Resampling.BILINEAR).crop((left, top, left + wanted[0], top + wanted[1]))
+
+
+def _covering(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """Width and height after the scaling at which the one fits that is relatively smaller."""
+    (width, height), (least_width, least_height) = size, wanted
+    if width * least_height <= height * least_width:
+        return least_width, max(least_height, least_width * height // width)
+    return max(least_width, least_height * width // height), least_height

@@ -1,0 +1,60 @@
+"""Clients along a covariate, such as age."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from flspec.data import Examples
+from flspec.errors import InputError
+from flspec.partitioners.base import Counted, Holdings
+from flspec.partitioners.dealing import apportion, cut
+from flspec.partitioners.groups import is_missing
+from flspec.randomness import Stream
+
+
+class Continuous(Counted):
+    """Sort the examples by a number and noise, and give each client the next equal part.
+
+    Sorted by b = strictness × z + (1 - strictness) × e, where z is the column less its mean and divided by its
+    deviation, and e ~ N(0, 1). Strictness 1 follows the column, 0 is i.i.d. As Flower Datasets' ContinuousPartitioner.
+    """
+
+    kind: Literal["continuous"] = "continuous"
+    column: Annotated[str, Field(description="column of numbers to sort by", examples=["age"])]
+    strictness: Annotated[
+        float, Field(ge=0, le=1, description="how much of the order is the column's, from 0 to 1", examples=[0.5])
+    ]
+
+    def split(self, examples: Examples, stream: Stream) -> Holdings:
+        self.check_enough(len(examples))
+        values = self._standardised(examples)
+        noise = stream.child("noise").normal(len(examples))
+        # Rounded, because the last bits may differ between machines, and sorting makes a whole example of them.
+        blend = np.round(self.strictness * values + (1 - self.strictness) * noise, 9)
+        sizes = apportion(np.ones(self.clients), len(examples))
+        return cut(np.argsort(blend, kind="stable"), sizes, len(examples))
+
+    def _standardised(self, examples: Examples) -> NDArray[np.float64]:
+        column = examples.column(self.column, "partition.column")
+        if column.dtype.kind not in "if":
+            raise InputError(
+                f"partition.column: {self.column} is text, and numbers are needed to sort by; name another"
+            )
+        if missing := int(is_missing(column).sum()):
+            raise InputError(
+                f"partition.column: {missing:,} of {len(column):,} examples have no {self.column}, so no place "
+                "in its order; name another"
+            )
+        values = column.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise InputError(f"partition.column: {self.column} is infinite for some examples; name another")
+        deviation = float(values.std())
+        if not deviation > 0.0:
+            raise InputError(
+                f"partition.column: {self.column} is {values[0]:g} for every example, so it orders none; name another"
+            )
+        return np.asarray((values - values.mean()) / deviation)

@@ -1,0 +1,59 @@
+"""Examples by whom or what they belong to: a patient, a user, an identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.data import Examples
+from flspec.errors import InputError
+
+__all__ = ["Groups", "group_by", "group_column", "is_missing"]
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Examples by their value of a column; groups are numbered as their values first appear."""
+
+    of: NDArray[np.int64]  # [num_examples]: the group of each
+    values: NDArray[Any]  # [num_groups]
+    sizes: NDArray[np.int64]  # [num_groups]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def group_by(values: NDArray[Any]) -> Groups:
+    """Missing values (an empty text, NaN) form one group, as any other value does."""
+    values = np.asarray(values)
+    _, first, codes = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    of = ranks[codes]
+    return Groups(of, values[first[order]], np.bincount(of, minlength=len(order)))
+
+
+def group_column(examples: Examples, named: str | None, field: str = "partition.column") -> str:
+    """The column that a spec names, or that which says to whom an example belongs by nature.
+
+    Raises InputError if there is none.
+    """
+    name = named or examples.client_column
+    if name is None:
+        columns = ", ".join(sorted(examples.columns)) or "it has none"
+        raise InputError(
+            f"{field}: this dataset does not say to whom an example belongs; name one of its columns ({columns})"
+        )
+    examples.column(name, field)
+    return name
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a column says nothing."""
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    return np.asarray(values == "") if values.dtype.kind in "US" else np.zeros(len(values), np.bool_)

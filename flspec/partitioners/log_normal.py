@@ -1,0 +1,50 @@
+"""Clients that differ in how much they hold, by a log-normal distribution."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from flspec.data import Examples
+from flspec.partitioners.base import Count, Counted, Holdings
+from flspec.partitioners.dealing import apportion, cut
+from flspec.randomness import Stream
+
+
+class QuantitySkew(Counted, ABC):
+    """Sizes are drawn, and examples of any kind to fill them."""
+
+    min_examples: Annotated[
+        Count, Field(description="examples every client holds; what this leaves is dealt by the sizes drawn")
+    ] = 1
+
+    def split(self, examples: Examples, stream: Stream) -> Holdings:
+        self.check_enough(len(examples), self.min_examples)
+        left = len(examples) - self.clients * self.min_examples
+        sizes = self.min_examples + apportion(self._shares(stream.child("sizes")), left)
+        return cut(stream.child("order").permutation(len(examples)), sizes, len(examples))
+
+    @abstractmethod
+    def _shares(self, stream: Stream) -> NDArray[np.float64]:
+        """How much each client holds in proportion, beyond the minimum."""
+
+
+class LogNormal(QuantitySkew):
+    """Examples are dealt at random to clients whose sizes are log-normal: ln s_k ~ N(0, sigma²).
+
+    Client k holds min_examples + r s_k / sum(s), r being what the minimums leave; all examples are held.
+    """
+
+    kind: Literal["log_normal"] = "log_normal"
+    sigma: Annotated[
+        float,
+        Field(ge=0, le=20, description="deviation of the logarithm of a size; 0 is even, large skewed", examples=[1.0]),
+    ]
+
+    def _shares(self, stream: Stream) -> NDArray[np.float64]:
+        logs = self.sigma * stream.normal(self.clients)
+        return np.asarray(np.exp(logs - logs.max()))

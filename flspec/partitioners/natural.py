@@ -1,0 +1,94 @@
+"""Clients as the data know them: a user, a patient, a hospital."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from flspec.components import Document
+from flspec.data import Examples
+from flspec.errors import InputError
+from flspec.partitioners.base import Count, Holdings, Partitioner
+from flspec.partitioners.dealing import held_by
+from flspec.partitioners.groups import Groups, group_by, group_column
+from flspec.randomness import Stream
+
+__all__ = ["Natural", "NaturalClients"]
+
+
+class NaturalClients(Document):
+    """Some of those to whom examples belong by nature."""
+
+    column: Annotated[
+        str | None, Field(description="column that says to whom an example belongs; the dataset's own if absent")
+    ] = None
+    min_examples: Annotated[Count, Field(description="fewest examples; who has fewer is left out")] = 1
+    max_examples: Annotated[Count | None, Field(description="most examples; of more, so many are drawn")] = None
+    absent_from_test: Annotated[
+        bool, Field(description="whether who also has an example in the test set is left out")
+    ] = False
+    order: Annotated[
+        Literal["first", "random", "largest"],
+        Field(description="in which order they are taken: as they first appear, any, or who has most first"),
+    ] = "first"
+    clients: Annotated[
+        int | None, Field(ge=1, le=10_000_000, description="how many are taken; all that are left if absent")
+    ] = None
+
+    def holdings(self, examples: Examples, stream: Stream) -> Holdings:
+        """What each of them has; raises InputError if they are not so many."""
+        groups = group_by(examples.columns[group_column(examples, self.column)])
+        chosen = self._chosen(groups, examples, stream)
+        owner_of = np.full(len(groups), -1, np.int64)
+        owner_of[chosen] = np.arange(len(chosen))
+        held = held_by(owner_of[groups.of], len(chosen))
+        return [self._capped(of_client, stream.child("cap"), client) for client, of_client in enumerate(held)]
+
+    def _chosen(self, groups: Groups, examples: Examples, stream: Stream) -> NDArray[np.int64]:
+        """The groups that are taken, in their order."""
+        passes = groups.sizes >= self.min_examples
+        if self.absent_from_test:
+            name = group_column(examples, self.column)
+            if name not in examples.test_columns:
+                raise InputError(f"partition.absent_from_test: the test examples have no column {name}; remove it")
+            passes &= ~np.isin(groups.values, examples.test_columns[name])
+        chosen = np.flatnonzero(passes)
+        if len(chosen) < (self.clients or 1):
+            also = ", of which no example is in the test set" if self.absent_from_test else ""
+            raise InputError(
+                f"partition.clients is {self.clients or 'not given'}, but of {len(groups):,} values of "
+                f"{group_column(examples, self.column)} {len(chosen):,} have {self.min_examples} or more examples"
+                f"{also} (the most is {groups.sizes.max():,}); lower clients or min_examples"
+            )
+        if self.order == "random":
+            chosen = chosen[stream.child("chosen").permutation(len(chosen))]
+        elif self.order == "largest":
+            chosen = chosen[np.argsort(-groups.sizes[chosen], kind="stable")]
+        return chosen[: self.clients]
+
+    def _capped(self, held: NDArray[np.int64], stream: Stream, client: int) -> NDArray[np.int64]:
+        if self.max_examples is None or len(held) <= self.max_examples:
+            return held
+        return held[stream.child(client).choice(len(held), self.max_examples)]
+
+
+class Natural(NaturalClients, Partitioner):
+    """A client for each value of a column, as a user or a patient, who holds all of its examples.
+
+    Examples without a value form one group. What is left out, of clients or of a client's examples, is held by nobody.
+    """
+
+    kind: Literal["natural"] = "natural"
+
+    def split(self, examples: Examples, stream: Stream) -> Holdings:
+        return self.holdings(examples, stream)
+
+    @property
+    def num_clients(self) -> int | None:
+        return self.clients
+
+    def whole(self, examples: Examples) -> str | None:
+        return group_column(examples, self.column)
