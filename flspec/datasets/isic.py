@@ -51,8 +51,8 @@ class Isic(PictureDataset):
     split_by: Annotated[
         Literal["image", "patient"],
         Field(
-            description="image: each class gives its share, drawn and ordered as by scikit-learn's train_test_split; "
-            "patient: all pictures of a patient are on one side"
+            description="by image, each class giving its share as scikit-learn's train_test_split draws it; "
+            "or by patient, all of whose pictures are on one side"
         ),
     ] = "image"
     split_seed: Annotated[

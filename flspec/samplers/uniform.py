@@ -16,7 +16,7 @@ class Uniform(Sampler):
     """A fixed number of different clients, every such set equally likely, drawn anew each round."""
 
     kind: Literal["uniform"] = "uniform"
-    size: Annotated[PositiveInt, Field(description="clients a round", examples=[5])]
+    size: Annotated[PositiveInt, Field(description="clients a round", examples=[2])]
 
     def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
         return stream.choice(num_clients, self.size)

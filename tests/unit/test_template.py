@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from flspec.loading import load_spec, parse_spec
 from flspec.template import SCHEMA_FILE, default_kind, name_for, new_spec, write_new_spec
 
 FAMILIES = [family for family in families().values() if not family.is_list]
+# Every kind of every family beside many of the others: all combinations are too many by now.
+DRAW = random.Random(0)
 COMBINATIONS = [
-    dict(zip([family.section for family in FAMILIES], kinds, strict=True))
-    for kinds in itertools.product(*(family.kinds for family in FAMILIES))
+    {family.section: DRAW.choice(list(family.kinds)) for family in FAMILIES} | {chosen.section: kind}
+    for chosen in FAMILIES
+    for kind in chosen.kinds
+    for _ in range(8)
 ]
 COMMENTED = re.compile(r"^( *)# ([a-z_]+:( |$))", re.MULTILINE)  # a key that is a comment; prose begins with a capital
 
@@ -45,7 +50,7 @@ def kinds_of(spec):
 
 
 def test_every_combination_of_kinds_is_a_spec_of_those_kinds():
-    assert len(COMBINATIONS) >= 3 * 3 * 3 * 2 * 5
+    assert len(COMBINATIONS) >= 8 * 40
     for kinds in COMBINATIONS:
         assert kinds_of(parse_spec(new_spec(tree(kinds)))) == kinds
 
@@ -118,7 +123,7 @@ def test_an_unknown_kind_is_told_with_what_may_have_been_meant(asked, message):
         ({"partition": "iid"}, "partition"),
         ({"partition": None}, "partition"),
         ({"sede": 1}, "sede"),
-        ({"partition": {"clients": 3}, "cohort": {"kind": "uniform"}}, "cohort"),
+        ({"partition": {"clients": 1}, "cohort": {"kind": "uniform"}}, "cohort"),
     ],
 )
 def test_what_makes_no_spec_is_refused(asked, path):
