@@ -97,7 +97,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a spec on one backend and write its result; of a matrix, every experiment that is not done yet."""
-    from flspec.cli.progress import RunProgress
+    from flspec.cli.progress import RunProgress, decoding_progress
     from flspec.compiler import compile
     from flspec.errors import InputError
     from flspec.folders import check_new_folder, new_folder
@@ -126,7 +126,8 @@ def run(
         check_new_folder(folder)
     elif not (folder / "plan").is_dir():
         raise InputError(f"--resume: {folder} holds no run to go on with; leave --resume out")
-    compiled = compile(chosen.spec, data_root)
+    with decoding_progress(progress_console):
+        compiled = compile(chosen.spec, data_root)
     with RunProgress(progress_console, compiled.num_rounds, selection) as progress:
         options: dict[str, Any] = {"workers": workers, "limits": limits, "resume": resume}
         try:
@@ -146,6 +147,8 @@ def run(
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
     else:
         console.print(tables.run_table(result))
+        if measured := tables.evaluation_table(result):
+            console.print(measured)
         console.print(f"written to {folder}", markup=False)
 
 
@@ -169,7 +172,7 @@ def certify(
     Writes certificate.json and report.html. Exits with 1 unless every backend carried out the same plan.
     """
     from flspec.certification import certify
-    from flspec.cli.progress import CertifyProgress
+    from flspec.cli.progress import CertifyProgress, decoding_progress
     from flspec.compiler import compile
     from flspec.folders import check_new_folder, new_folder
     from flspec.remote import Limits
@@ -179,7 +182,8 @@ def certify(
     chosen = load_study(spec, settings or (), max_runs).cell(cell)
     folder = out or new_folder(Path("certificates"), chosen.spec.name)
     check_new_folder(folder)
-    compiled = compile(chosen.spec, data_root)
+    with decoding_progress(progress_console):
+        compiled = compile(chosen.spec, data_root)
     options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
     with CertifyProgress(progress_console, compiled.num_rounds) as progress:
         certificate = certify(compiled, backends, folder, **options, watch=progress.update)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, SpecFile
-from flspec.cli.output import console, print_json
+from flspec.cli.output import console, print_json, progress_console
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,7 @@ def plan(
     Measures a few training steps, of which nothing is kept, to say how long it will take.
     """
     from flspec.cli.explanation_tables import partition_picture, plan_table, settings_table
+    from flspec.cli.progress import decoding_progress
     from flspec.compiler import compile
     from flspec.description import describe_plan, partition_counts
     from flspec.errors import InputError
@@ -53,7 +54,8 @@ def plan(
     chosen = study.cell(cell)
     if out:
         check_new_folder(out)
-    compiled = compile(chosen.spec, data_root)
+    with decoding_progress(progress_console):
+        compiled = compile(chosen.spec, data_root)
     description = describe_plan(compiled, rehearse=True)
     said = provenance(chosen.spec, chosen.draft) if chosen.draft else ()
     if out:

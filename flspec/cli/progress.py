@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +20,37 @@ from rich.progress import (
 
 from flspec.result import RoundRecord
 
-__all__ = ["CertifyProgress", "RunProgress"]
+__all__ = ["CertifyProgress", "RunProgress", "decoding_progress"]
+
+
+@contextmanager
+def decoding_progress(console: Console) -> Iterator[None]:
+    """A bar, on a terminal, while pictures are decoded into the store, which is done once."""
+    from flspec.image_store import Progress as Decoded
+    from flspec.image_store import reporting
+
+    bar = Progress(
+        TextColumn("decoding {task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def update(decoded: Decoded) -> None:
+        if decoded.folder not in tasks:
+            bar.start()
+            tasks[decoded.folder] = bar.add_task(decoded.folder, total=decoded.total)
+        bar.update(tasks[decoded.folder], completed=decoded.done)
+
+    try:
+        with reporting(update):
+            yield
+    finally:
+        bar.stop()
 
 
 class _Bars:

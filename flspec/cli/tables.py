@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
+
+from flspec.errors import printable
 
 if TYPE_CHECKING:
     from flspec.certification import BackendVerdict, Certificate
     from flspec.comparison import Comparison
     from flspec.result import Result
 
-__all__ = ["certificate_table", "comparison_table", "plain_table", "run_table"]
+__all__ = ["certificate_table", "comparison_table", "evaluation_table", "plain_table", "run_table"]
 
 
 def run_table(result: Result, most_rows: int = 30) -> Table:
@@ -42,6 +45,25 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
         table.caption += f"\n{len(failures)} client updates did not count, the first because {failures[0].reason}"
     if step > 1:
         table.caption += f"\nshown are the first, the last and one in {step} of {len(rounds)} rounds"
+    return table
+
+
+def evaluation_table(result: Result) -> Table | None:
+    """The last model's metrics, a set of examples a row; None where the run's table has said it all."""
+    measured = result.final.evaluation if result.final else {}
+    metrics = list(dict.fromkeys(name for values in measured.values() for name in values))
+    if not measured or (set(measured) == {"test"} and set(metrics) <= {"loss", "accuracy"}):
+        return None
+    table = plain_table("the last model")
+    table.add_column("examples", no_wrap=True)
+    for name in metrics:
+        table.add_column(name.replace("_", "\n", 1), justify="right")
+    for name, values in measured.items():
+        table.add_row(Text(printable(name)), *(_number(values.get(metric)) for metric in metrics))
+    undefined = result.rounds[-1].undefined if result.rounds else {}
+    told = [f"{name} has no {metric}: {why}" for name, reasons in undefined.items() for metric, why in reasons.items()]
+    if told:
+        table.caption = printable("; ".join(told[:3])) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
     return table
 
 

@@ -90,8 +90,9 @@ class ByClass(Counted, ABC):
     def classes(self, examples: Examples) -> tuple[NDArray[np.int64], int]:
         """The class of each example, and how many classes there are.
 
-        Raises InputError if a table of clients by classes would not fit into memory.
+        Raises InputError if there are more clients than examples, or too many for a table of clients by classes.
         """
+        self.check_enough(len(examples))
         codes, num_classes = examples.classes("partition" if self.column is None else "partition.column", self.column)
         if self.clients * num_classes > _MOST_ENTRIES:
             raise InputError(
@@ -102,4 +103,4 @@ class ByClass(Counted, ABC):
         return codes, num_classes
 
 
-_MOST_ENTRIES = 2**28
+_MOST_ENTRIES = 2**27

@@ -58,7 +58,6 @@ class InnerDirichlet(ByClass):
         return held_by(owners, self.clients)
 
     def _sizes(self, num_examples: int) -> Integers:
-        self.check_enough(num_examples)
         if self.sizes is None:
             return apportion(np.ones(self.clients), num_examples)
         if len(self.sizes) != self.clients:

@@ -46,7 +46,6 @@ class Shards(ByClass):
 
     def split(self, examples: Examples, stream: Stream) -> Holdings:
         codes, _ = self.classes(examples)
-        self.check_enough(len(examples))
         bounds = self._bounds(len(examples))
         num_shards = len(bounds) - 1
         dealt = stream.permutation(num_shards)

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flspec.cli.explanation_tables import _facts
+from flspec.components import family_members
 from flspec.data import Examples
+from flspec.description import describe_plan
 from flspec.errors import InputError
 from flspec.holdings import hold_examples, owners_of
 from flspec.partitioners import Holdings, Partitioner
+from flspec.partitioners.iid import Iid
 from flspec.randomness import Stream
 
 
@@ -174,3 +178,25 @@ def test_a_part_of_a_group_may_be_held_by_nobody():
 def test_owners_are_told_by_example():
     assert owners_of([np.array([3, 0]), np.array([1])], 5).tolist() == [0, 1, -1, 0, -1]
     assert owners_of([], 2).tolist() == [-1, -1]
+
+
+def test_a_plan_tells_where_clients_do_not_hold_what_was_asked_for(make_plan, monkeypatch):
+    monkeypatch.setattr(Iid, "remarks", lambda self, sizes: (f"{sizes.tolist()} is odd",))
+    held_out = {"kind": "iid", "clients": 5, "held_out": 0.25}  # which is of what they hold, too
+    described = describe_plan(make_plan(partition=held_out))
+    assert described.remarks == ("[12, 12, 12, 12, 12] is odd",)
+    (clients,) = [lines for fact, lines in _facts(described) if fact == "clients"]
+    assert clients[-1] == described.remarks[0]
+
+
+@pytest.mark.parametrize("kind", ["iid", "pathological", "shards", "log_normal", "size_ladder", "deal", "slices"])
+def test_ten_million_clients_are_refused_at_once(kind):
+    more = {"classes_per_client": 2, "growth": "linear", "sigma": 1.0}
+    cls = family_members(Partitioner)[kind]
+    partitioner = cls(clients=10_000_000, **{key: value for key, value in more.items() if key in required(cls)})
+    with pytest.raises(InputError, match="clients is 10000000"):
+        hold_examples(partitioner, KNOWN, Stream(0))
+
+
+def required(cls):
+    return [name for name, field in cls.model_fields.items() if field.is_required()]
