@@ -1,12 +1,12 @@
 """Components: the interchangeable parts that a spec names by `kind`.
 
 A component is a frozen pydantic class whose fields are its parameters (the YAML keys) and whose methods are its
-behaviour. The folder it lives in is its registry: dropping `partitioners/shards.py` beside its siblings makes
-`kind: shards` valid, typed, in the JSON Schema and in "did you mean". Installed packages add their own through
+behaviour. The folder it lives in is its registry: dropping `partitioners/stripes.py` beside its siblings makes
+`kind: stripes` valid, typed, in the JSON Schema and in "did you mean". Installed packages add their own through
 an entry point in the group `flspec.<folder>`, for example
 
     [project.entry-points."flspec.partitioners"]
-    shards = "my_package:Shards"
+    stripes = "my_package:Stripes"
 """
 
 from __future__ import annotations

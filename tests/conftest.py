@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ SMALL: dict[str, Any] = {
     "client": {"epochs": 1, "batch_size": 5, "optimizer": {"kind": "sgd", "learning_rate": 0.1}},
     "cohort": {"kind": "uniform", "size": 3},
 }
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every flspec that they start, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, so that a suite that passed passes again; `--hypothesis-profile=default` explores.
 settings.register_profile("stable", deadline=None, derandomize=True, database=None)
