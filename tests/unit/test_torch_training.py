@@ -47,7 +47,7 @@ AGGREGATORS = [
 class Float64(Split):
     """Examples that make torch compute in float64, where a wrong formula has nothing to hide behind."""
 
-    def inputs(self, indices):
+    def inputs(self, indices, stream=None):
         return super().inputs(indices).astype(np.float64)
 
 
