@@ -57,7 +57,8 @@ class Launched:
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def wait_for_rounds(self) -> None:
-        wait_until(lambda: self._events().count("round_finished") >= 2, 120, lambda: f"no rounds: {self._output()}")
+        """Until two rounds are recorded: what is told of the third comes after that."""
+        wait_until(lambda: self._events().count("round_finished") >= 3, 120, lambda: f"no rounds: {self._output()}")
 
     def leftovers(self) -> list[str]:
         """Temporary folders and shared memory of it that are still there."""

@@ -87,7 +87,7 @@ def test_problems_are_objects_under_json(folder: Path) -> None:
         (["run", "spec.yaml", "--backend", "flower:rai"], "no variant 'rai'; choose flower:ray, flower:inprocess"),
         (["run", "spec.yaml", "--backend", "local:fast"], "no variant 'fast'; choose local alone"),
         (["run", "spec.yaml", "--resume"], "--resume: name the interrupted run with --out"),
-        (["run", "spec.yaml", "--resume", "--out", "nowhere"], "nowhere holds no run to go on with; leave --resume out"),
+        (["run", "spec.yaml", "--resume", "--out", "nowhere"], "nowhere holds no run to go on with; leave"),
         (["run", "spec.yaml", "--workers", "-1"], "--workers"),
         (["run", "spec.yaml", "--out", "wrong.yaml"], "wrong.yaml"),
         (["certify", "spec.yaml", "--backends", "local"], "two different ones"),
