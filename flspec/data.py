@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ class Split:
         for transform in self.transforms:
             shape = transform.output_shape(shape)
         return shape
+
+    def part(self, rows: Indices | slice) -> Split:
+        """Some of the examples, looking to a model as they do here; without their columns."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows], columns={})
 
     def inputs(self, indices: Indices | slice, stream: Stream | None = None) -> NDArray[np.float32]:
         """What a model sees of these examples: float32 [num, *input_shape]; `stream` is for random transforms."""

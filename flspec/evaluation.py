@@ -79,7 +79,9 @@ class Evaluator:
     def _measure_clients(self, weights: Weights, measured: Measured) -> None:
         """What clients hold out, pooled, and how their own values are distributed."""
         held = self._plan.arrays["held_out_examples"]
-        scores = self._scores(weights, _rows(self._data, held))
+        # As they are evaluated: without what is drawn for training.
+        as_tested = replace(self._data.train, transforms=self._data.test.transforms)
+        scores = self._scores(weights, as_tested.part(held))
         measured.add("held_out", scores, self._metrics)
         values: dict[str, list[float]] = {}
         for own_rows in np.split(np.arange(len(held)), self._plan.arrays["held_out_ends"][:-1]):
@@ -106,14 +108,6 @@ def _groups(split: Split, columns: Sequence[str]) -> Iterator[tuple[str, NDArray
     for name in columns:
         for value in np.unique(split.columns[name]):
             yield f"{name}={value}", np.asarray(split.columns[name] == value)
-
-
-def _rows(data: Data, rows: NDArray[np.integer[Any]]) -> Split:
-    """Examples of the training set as they are evaluated: without what is drawn for training."""
-    train = data.train
-    return replace(
-        train, features=train.features[rows], labels=train.labels[rows], columns={}, transforms=data.test.transforms
-    )
 
 
 def _part(scores: Scores, mask: NDArray[Any]) -> Scores:

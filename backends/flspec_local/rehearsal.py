@@ -14,7 +14,6 @@ import torch
 from flspec.aggregators import Aggregator
 from flspec.backend import Rehearsal, initial_state, timed
 from flspec.components import parse_component
-from flspec.data import Split
 from flspec.layers import count_multiply_adds, parse_layers
 from flspec.plan import ClientTask, Plan
 from flspec.server import finish_round
@@ -102,7 +101,7 @@ def _evaluate(plan: Plan, num_examples: int) -> float:
     """Seconds of an evaluation, scaled from a batch a core or less, and by how many rounds have one."""
     test = open_data(plan.settings["data"]).test
     num = min(len(test), num_examples, _SCORED_AT_ONCE * (os.cpu_count() or 1))
-    scorer, part = TorchScorer(plan), Split(test.features[:num], test.labels[:num], test.divisor)
+    scorer, part = TorchScorer(plan), test.part(slice(num))
     lap = timed()
     scorer.logits(plan.weights, part)
     kept = sum(map(plan.keeps, range(1, plan.num_rounds + 1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -133,15 +134,14 @@ def run(
         try:
             result = run(compiled, selection, folder, **options, watch=progress.update, source=chosen.text)
         except (KeyboardInterrupt, SystemExit) as stop:
-            told = "before anything was written"
-            if (folder / "plan" / "plan.json").exists():
-                given = [option for setting in settings or () for option in ("--set", setting)]
-                for option, value in (("--cell", cell), ("--data-root", data_root), ("--workers", workers or None)):
-                    given += [option, str(value)] if value is not None else []
-                given += ["--timeout", f"{timeout:g}"] if timeout != 3600.0 else []
-                command = ["flspec", "run", str(spec), "--backend", selection, *given, "--out", str(folder), "--resume"]
-                told = f"after round {progress.last_round}; go on with: {shlex.join(command)}"
-            tell_interrupted(told)
+            given: dict[str, object] = {
+                "--backend": selection,
+                "--cell": cell,
+                "--data-root": data_root,
+                "--workers": workers or None,
+            }
+            given |= {"--timeout": timeout if timeout != 3600.0 else None, "--out": folder}
+            tell_interrupted(_how_far(progress.last_round, folder, [str(spec), *_repeated("--set", settings)], given))
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     if as_json:
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
@@ -150,6 +150,18 @@ def run(
         if measured := tables.evaluation_table(result):
             console.print(measured)
         console.print(f"written to {folder}", markup=False)
+
+
+def _how_far(last_round: int, folder: Path, arguments: Sequence[str], given: Mapping[str, object]) -> str:
+    """How far an interrupted run came, and the command that goes on with it, if it left anything to go on with."""
+    if not (folder / "plan" / "plan.json").exists():
+        return "before anything was written"
+    options = [part for option, value in given.items() if value is not None for part in (option, str(value))]
+    return f"after round {last_round}; go on with: {shlex.join(['flspec', 'run', *arguments, *options, '--resume'])}"
+
+
+def _repeated(option: str, values: Sequence[str] | None) -> list[str]:
+    return [part for value in values or () for part in (option, value)]
 
 
 @app.command()

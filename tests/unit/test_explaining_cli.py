@@ -202,3 +202,23 @@ def test_help_fits_a_screen(folder, command):
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) <= 40
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_time_is_told_of_pictures_that_are_cropped_on_their_way_to_the_model(tmp_path):
+    """Whoever measures a part of the examples must give a model what it is given of all of them."""
+    (tmp_path / "crop.yaml").write_text("""
+flspec: 1
+name: crop
+rounds: 2
+dataset:
+  kind: digits
+  normalise: half
+  train_transforms: [{kind: random_crop, size: 6}]
+  test_transforms: [{kind: centre_crop, size: 6}]
+partition: {kind: iid, clients: 4}
+model: {kind: mlp, hidden: [8]}
+client: {epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}
+""")
+    done = flspec(tmp_path, "plan", "crop.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["estimates"]["time"]["local"]["seconds"] > 0
