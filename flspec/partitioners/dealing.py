@@ -11,12 +11,30 @@ from flspec.errors import InputError
 from flspec.partitioners.base import Holdings
 from flspec.randomness import Stream
 
-__all__ = ["apportion", "counts_that_suffice", "cut", "deal_classes", "held_by", "members_of", "random_rows"]
+__all__ = [
+    "apportion",
+    "check_classes",
+    "counts_that_suffice",
+    "cut",
+    "deal_classes",
+    "held_by",
+    "members_of",
+    "random_rows",
+]
 
 Integers = NDArray[np.int64]
 
 _ATTEMPTS = 100
 _HOPELESS = 20  # clients too small in a draw: that none is has then a chance of about e^-20
+
+
+def check_classes(per_client: int, num_classes: int) -> None:
+    """Raise InputError if a client is to have more classes than there are."""
+    if per_client > num_classes:
+        raise InputError(
+            f"partition.classes_per_client is {per_client}, but there are {num_classes} classes; "
+            f"lower it to {num_classes} or less"
+        )
 
 
 def held_by(owners: Integers, num_clients: int) -> Holdings:

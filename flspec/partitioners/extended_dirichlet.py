@@ -15,7 +15,7 @@ from pydantic import Field
 from flspec.data import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import ByClass, Count, Holdings
-from flspec.partitioners.dealing import counts_that_suffice, deal_classes, members_of, random_rows
+from flspec.partitioners.dealing import check_classes, counts_that_suffice, deal_classes, members_of, random_rows
 from flspec.randomness import Stream
 
 _ATTEMPTS = 100
@@ -52,11 +52,7 @@ class ExtendedDirichlet(ByClass):
         return deal_classes(members, counts, stream.child("attempt", attempt))
 
     def _check(self, num_classes: int) -> None:
-        if self.classes_per_client > num_classes:
-            raise InputError(
-                f"partition.classes_per_client is {self.classes_per_client}, but there are {num_classes} classes; "
-                f"lower it to {num_classes} or less"
-            )
+        check_classes(self.classes_per_client, num_classes)
         if self.clients * self.classes_per_client < num_classes:
             raise InputError(
                 f"partition: {self.clients} clients of {self.classes_per_client} classes hold "

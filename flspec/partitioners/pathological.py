@@ -15,7 +15,7 @@ from pydantic import Field
 from flspec.data import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import ByClass, Count, Holdings
-from flspec.partitioners.dealing import apportion, deal_classes, members_of, random_rows
+from flspec.partitioners.dealing import apportion, check_classes, deal_classes, members_of, random_rows
 from flspec.randomness import Stream
 
 
@@ -36,11 +36,7 @@ class Pathological(ByClass):
 
     def split(self, examples: Examples, stream: Stream) -> Holdings:
         members = [of_class for of_class in members_of(*self.classes(examples)) if len(of_class)]
-        if self.classes_per_client > len(members):
-            raise InputError(
-                f"partition.classes_per_client is {self.classes_per_client}, but there are {len(members)} classes; "
-                f"lower it to {len(members)} or less"
-            )
+        check_classes(self.classes_per_client, len(members))
         given = self._given(len(members), stream.child("classes"))
         num_holders = np.bincount(given.ravel(), minlength=len(members))
         counts = np.zeros((self.clients, len(members)), np.int64)

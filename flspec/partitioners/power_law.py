@@ -16,7 +16,7 @@ from pydantic import Field
 from flspec.data import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import ByClass, Count, Holdings
-from flspec.partitioners.dealing import apportion, deal_classes, members_of
+from flspec.partitioners.dealing import apportion, check_classes, deal_classes, members_of
 from flspec.randomness import Stream
 
 
@@ -30,11 +30,7 @@ class Rolled(ByClass, ABC):
 
     def split(self, examples: Examples, stream: Stream) -> Holdings:
         members = [of_class for of_class in members_of(*self.classes(examples)) if len(of_class)]
-        if self.classes_per_client > len(members):
-            raise InputError(
-                f"partition.classes_per_client is {self.classes_per_client}, but there are {len(members)} classes; "
-                f"lower it to {len(members)} or less"
-            )
+        check_classes(self.classes_per_client, len(members))
         counts = np.zeros((self.clients, len(members)), np.int64)
         holders = [self._holders(label, len(members)) for label in range(len(members))]
         for label, weights in enumerate(self._weights([len(of_class) for of_class in holders], stream)):

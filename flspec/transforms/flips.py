@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -10,37 +11,34 @@ from pydantic import Field
 from flspec.randomness import Stream
 from flspec.transforms.base import Images, Transform, sample
 
-_Probability = Annotated[float, Field(ge=0, le=1, description="share of the images that are turned over")]
+
+class _Flip(Transform, ABC):
+    """A random share of the images is turned over along one axis."""
+
+    is_random: ClassVar[bool] = True
+    axis: ClassVar[int]  # of [num_images, channels, height, width]
+    probability: Annotated[float, Field(ge=0, le=1, description="share of the images that are turned over")] = 0.5
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def apply(self, images: Images, stream: Stream) -> Images:
+        flipped = stream.uniform(len(images)) < self.probability
+        return np.where(flipped[:, None, None, None], np.flip(images, self.axis), images)
 
 
-class HorizontalFlip(Transform):
+class HorizontalFlip(_Flip):
     """Left becomes right, for a random share of the images."""
 
-    is_random: ClassVar[bool] = True
+    axis: ClassVar[int] = 3
     kind: Literal["horizontal_flip"] = "horizontal_flip"
-    probability: _Probability = 0.5
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape
-
-    def apply(self, images: Images, stream: Stream) -> Images:
-        flipped = stream.uniform(len(images)) < self.probability
-        return np.where(flipped[:, None, None, None], images[:, :, :, ::-1], images)
 
 
-class VerticalFlip(Transform):
+class VerticalFlip(_Flip):
     """Top becomes bottom, for a random share of the images."""
 
-    is_random: ClassVar[bool] = True
+    axis: ClassVar[int] = 2
     kind: Literal["vertical_flip"] = "vertical_flip"
-    probability: _Probability = 0.5
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape
-
-    def apply(self, images: Images, stream: Stream) -> Images:
-        flipped = stream.uniform(len(images)) < self.probability
-        return np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
 
 
 class Rotation(Transform):

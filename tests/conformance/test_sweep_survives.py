@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
+from processes import marked
 
 from flspec.errors import InputError
 from flspec.result import load_result
@@ -45,17 +45,8 @@ def mark() -> Iterator[str]:
     """In the environment of all that a test starts."""
     mark = secrets.token_hex(8)
     yield mark
-    for process in marked(mark):
+    for process in marked(MARK, mark):
         process.kill()
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def launch(folder: Path, mark: str) -> subprocess.Popen[bytes]:
@@ -90,10 +81,10 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path, mark: str, monkeypa
     (tmp_path / "spec.yaml").write_text(SPEC)
     killed = launch(tmp_path, mark)
     wait_until(lambda: len(completed(tmp_path)) >= 8, 120)
-    assert len(marked(mark)) >= 3  # flspec, a warden, a worker
+    assert len(marked(MARK, mark)) >= 3  # flspec, a warden, a worker
     killed.kill()
     killed.communicate()
-    wait_until(lambda: not marked(mark), 10)
+    wait_until(lambda: not marked(MARK, mark), 10)
 
     done = completed(tmp_path)
     assert 8 <= len(done) < 18
@@ -109,7 +100,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path, mark: str, monkeypa
     assert {cell["status"] for cell in cells} == {"completed"}
     assert {cell["folder"] for cell in cells if cell["reused"]} == {folder.name for folder in done}
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files} == before
-    wait_until(lambda: not marked(mark), 10)
+    wait_until(lambda: not marked(MARK, mark), 10)
 
     folders = {cell["label"]: tmp_path / "out" / cell["folder"] for cell in cells}
     study = load_study("spec.yaml")

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
+from processes import marked
 from sweep_cases import MakeStudy, assert_as_alone, cohorts, contents, partitioned, weights_of
 
 from flspec.backend import Job
@@ -218,24 +218,15 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("PYTHONPATH", str(FAKES), prepend=os.pathsep)
     monkeypatch.setenv("FLSPEC_TEST", mark)
     yield mark
-    for process in marked(mark):
+    for process in marked("FLSPEC_TEST", mark):
         process.kill()
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get("FLSPEC_TEST") == mark and process.pid != os.getpid():
-                found.append(process)
-    return found
 
 
 def test_cells_that_hang_are_interrupted_promptly_and_leave_nothing(
     make_study: MakeStudy, tmp_path: Path, mark: str
 ) -> None:
     def interrupt() -> None:
-        while len(marked(mark)) < 4:  # two wardens, two workers
+        while len(marked("FLSPEC_TEST", mark)) < 4:  # two wardens, two workers
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
         sent.append(time.monotonic())
@@ -245,7 +236,7 @@ def test_cells_that_hang_are_interrupted_promptly_and_leave_nothing(
     with pytest.raises(KeyboardInterrupt):
         sweep(make_study(cohorts(2), seeds=(0, 1, 2)), "fake:hangs_at_once", tmp_path, jobs=2)
     assert time.monotonic() - sent[0] < 5
-    assert not marked(mark)
+    assert not marked("FLSPEC_TEST", mark)
     stopped = Sweep.model_validate_json((tmp_path / "matrix.json").read_bytes())
     assert [cell.status for cell in stopped.cells] == ["interrupted", "interrupted", "pending"]
 
