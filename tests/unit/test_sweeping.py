@@ -27,7 +27,7 @@ name: small
 rounds: {rounds}
 dataset: {{kind: synthetic, classes: 3, features: 4, train_examples: 60, test_examples: 20}}
 partition: {{kind: iid, clients: 5}}
-model: {{kind: mlp, hidden: [6]}}
+model: {{kind: mlp, hidden: [{hidden}, {hidden}]}}
 client: {{epochs: {epochs}, batch_size: 5, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
 matrix:
   axes: {{partition.clients: {clients}}}
@@ -98,7 +98,7 @@ def test_the_bar_never_fills_the_line(monkeypatch: pytest.MonkeyPatch, width: in
 
 
 def write(folder: Path, **spec: object) -> Path:
-    (folder / "spec.yaml").write_text(SPEC.format(**({"rounds": 3, "epochs": 1} | spec)))
+    (folder / "spec.yaml").write_text(SPEC.format(**({"rounds": 3, "epochs": 1, "hidden": 6} | spec)))
     return folder / "spec.yaml"
 
 
@@ -127,7 +127,7 @@ def test_failed_cells_are_told_and_the_others_done_once(
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_matrix_says_how_to_go_on(tmp_path: Path, number: int, status: int) -> None:
-    write(tmp_path, clients=[5], rounds=30, epochs=100)
+    write(tmp_path, clients=[5], rounds=30, epochs=20, hidden=1000)  # 20 seconds a cell: none ends before the signal
     process = subprocess.Popen(
         [sys.executable, "-m", "flspec", "run", "spec.yaml", "--out", "out"],
         cwd=tmp_path,
