@@ -1,9 +1,10 @@
 """From what was written to one tree of values: a file, the files it extends, and settings laid over them.
 
-    base.yaml ◀─extends─ spec.yaml ◀── --set a.b=v ◀── one cell of a matrix
+    base.yaml ◀─extends─ spec.yaml ◀── small: ◀── --set a.b=v ◀── one cell of a matrix
 
 Mappings are merged key by key; lists and scalars replace what was there, and so does a section whose `kind` changes,
-since parameters belong to their kind. Of every value it is remembered who said what.
+since parameters belong to their kind. Of every value it is remembered who said what. A section `small` says what a
+file that extends this one would say; it is laid over the rest only where the small variant is asked for.
 """
 
 from __future__ import annotations
@@ -19,10 +20,21 @@ from flspec.errors import InputError, Problem, SpecError, printable, shorten
 from flspec.yaml_reader import LocatedDocument, Path, dotted, read_value, read_yaml
 from flspec.yaml_writer import write_value, write_yaml
 
-__all__ = ["Draft", "Origin", "Said", "Setting", "compose", "draft_of_text", "lay_settings", "parse_settings"]
+__all__ = [
+    "Draft",
+    "Origin",
+    "Said",
+    "Setting",
+    "compose",
+    "draft_of_text",
+    "lay_settings",
+    "parse_settings",
+    "variant_of",
+]
 
 _MOST_FILES = 16  # in one chain of `extends`
 _NOTHING = object()
+_NOT_SMALL = ("flspec", "extends", "small")  # what no variant can say of itself
 
 
 @dataclass(frozen=True)
@@ -33,11 +45,12 @@ class Origin:
     line: int | None = None  # from 1
     column: int | None = None  # from 1
     text: str = ""  # that line
+    is_small: bool = False  # in the section `small`
 
     def __str__(self) -> str:
         if self.line is None:
             return self.source.partition(" ")[0] if self.source.startswith("--") else self.source
-        return f"{self.source}:{self.line}"
+        return f"{self.source}:{self.line}" + (" (small)" if self.is_small else "")
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,7 @@ class Draft:
     file: str
     original: str | None = field(repr=False, default=None)  # the text of the one file that says it all
     heading: str = ""  # what it was put together from
+    small: Draft | None = field(repr=False, default=None)  # its small variant, with no setting laid over it
 
     @property
     def text(self) -> str:
@@ -105,7 +119,7 @@ def compose(path: FilePath, settings: Sequence[Setting] = ()) -> Draft:
         original="\n".join((*documents[0].lines, "")) if len(documents) == 1 else None,
         heading=" extends ".join(document.file for document in documents),
     )
-    return lay_settings(draft, settings)
+    return lay_settings(_apart_from_small(draft), settings)
 
 
 def draft_of_text(content: bytes, file: str) -> Draft:
@@ -114,7 +128,19 @@ def draft_of_text(content: bytes, file: str) -> Draft:
     draft = _lay_document(Draft({}, {}, {}, file, content.decode("utf-8-sig"), file), document)
     if "extends" in draft.value:
         raise SpecError([draft.problem(("extends",), "a text cannot extend a file; load it from one")])
-    return draft
+    return _apart_from_small(draft)
+
+
+def variant_of(draft: Draft, small: bool) -> Draft:
+    """The experiment as it is, or its small variant; raises SpecError if that is asked for and there is none."""
+    if not small:
+        return draft
+    if draft.small is None:
+        example = "small: {rounds: 5, dataset: {twin: {clients: 20, examples: 400}}}"
+        raise SpecError(
+            [Problem(f"--small: there is no section small; leave --small out, or add e.g. {example}", file=draft.file)]
+        )
+    return draft.small
 
 
 def parse_settings(arguments: Iterable[str]) -> list[Setting]:
@@ -137,6 +163,10 @@ def parse_settings(arguments: Iterable[str]) -> list[Setting]:
             continue
         if path[0] == "extends":
             problems.append(Problem("only a file can extend another; write it there", "extends", source))
+            continue
+        if path[0] == "small":
+            inner = f"--small --set {dotted(path[1:]) or 'a.b'}={text.strip()}"
+            problems.append(Problem(f"settings go over what small says; write {inner}", dotted(path), source))
             continue
         try:
             settings.append(Setting(path, read_value(text, source), Origin(source)))
@@ -164,6 +194,28 @@ def lay_settings(draft: Draft, settings: Sequence[Setting]) -> Draft:
         origins |= {(*setting.path, *path): origin for path, origin in setting.inner.items()}
     told = " ".join(f"--set {dotted(setting.path)}={write_value(setting.value)}" for setting in settings)
     return replace(_lay(draft, tree, origins), original=None, heading=f"{draft.heading} {told}")
+
+
+def _apart_from_small(draft: Draft) -> Draft:
+    """The draft without its section `small`, but with the variant that it makes; raises SpecError if it makes none."""
+    section = draft.value.get("small")
+    full = draft.without("small")
+    if section is None:  # absent, or taken away by an extending file
+        return full
+    if not isinstance(section, dict):
+        raise SpecError([draft.problem(("small",), "expected a mapping of what is otherwise, e.g. {rounds: 5}")])
+    if wrong := [
+        draft.problem(("small", key), f"{key} cannot differ; remove it") for key in _NOT_SMALL if key in section
+    ]:
+        raise SpecError(wrong)
+    origins = {
+        path[1:]: replace(origin, is_small=True) for path, origin in draft.origins.items() if path[:1] == ("small",)
+    }
+    if isinstance(name := full.value.get("name"), str):
+        section = {"name": f"{name}-small"} | section
+        origins = {("name",): origins[()]} | origins
+    small = replace(_lay(full, section, origins), original=None, heading=f"{full.heading or full.file}, small")
+    return replace(full, small=small)
 
 
 def _chain(path: FilePath) -> Iterator[LocatedDocument]:

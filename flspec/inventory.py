@@ -12,10 +12,10 @@ import numpy as np
 from flspec.components import Document
 from flspec.data import Data, Split
 from flspec.datasets import Dataset
-from flspec.datasets.base import TwinSize
 from flspec.errors import InputError, shorten
 from flspec.folders import check_new_folder
 from flspec.randomness import Stream
+from flspec.twins import TwinSize
 
 __all__ = ["ClientFacts", "Inventory", "make_twin", "take_inventory"]
 

@@ -12,20 +12,21 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 
 from flspec.components import Document
-from flspec.composition import Draft, compose, draft_of_text, parse_settings
+from flspec.composition import Draft, compose, draft_of_text, lay_settings, parse_settings, variant_of
 from flspec.diagnosis import diagnose
 from flspec.errors import Problem, SpecError
 from flspec.spec import Spec, contradictions
 
-__all__ = ["in_order", "load_spec", "mistakes_of", "parse_spec", "validate_draft"]
+__all__ = ["in_order", "load_spec", "mistakes_in_small", "mistakes_of", "parse_spec", "validate_draft"]
 
 
-def load_spec(path: str | os.PathLike[str], settings: Iterable[str] = ()) -> Spec:
-    """Read and validate a spec file of one experiment, with `settings` as `a.b=value` laid over it.
+def load_spec(path: str | os.PathLike[str], settings: Iterable[str] = (), small: bool = False) -> Spec:
+    """Read and validate a spec file of one experiment, or its small variant, with `settings` as `a.b=value` over it.
 
     Raises SpecError with every problem found, InputError if the file cannot be read.
     """
-    return validate_draft(compose(FilePath(path), parse_settings(settings)))
+    given = parse_settings(settings)
+    return validate_draft(lay_settings(variant_of(compose(FilePath(path)), small), given))
 
 
 def parse_spec(content: bytes | str, file: str = "spec") -> Spec:
@@ -48,6 +49,7 @@ def validate_draft(draft: Draft) -> Spec:
         sections = _valid_sections(draft, error)
     for found in contradictions(sections):
         problems.append(draft.problem(found.path, found.message + _where(draft, found.path, found.other)))
+    problems += mistakes_in_small(draft)
     if problems:
         raise SpecError(in_order(problems))
     return spec
@@ -60,6 +62,15 @@ def mistakes_of(draft: Draft) -> list[Problem]:
     except ValidationError as error:
         return [problem for problem in diagnose(draft, error, Spec) if not problem.message.startswith("missing")]
     return []
+
+
+def mistakes_in_small(draft: Draft) -> list[Problem]:
+    """What is wrong with what the section `small` says, which need be neither complete nor free of contradictions."""
+    if draft.small is None:
+        return []
+    places = {(one.source, one.line, one.column) for one in draft.small.origins.values() if one.is_small}
+    found = mistakes_of(draft.small.without("matrix"))
+    return [problem for problem in found if (problem.file, problem.line, problem.column) in places]
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:

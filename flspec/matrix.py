@@ -127,7 +127,7 @@ def _name_mistakes(name: str, others: Iterable[str], place: Path, seed: bool = F
         yield place, "expected a path, as client.optimizer.learning_rate"
     elif parts[0] == "backend":
         yield place, "a matrix runs on one backend; compare backends with flspec certify"
-    elif parts[0] in ("flspec", "name", "extends", "matrix"):
+    elif parts[0] in ("flspec", "name", "extends", "matrix", "small"):
         yield place, f"{parts[0]} cannot differ within a matrix"
     elif name == "seed" and not seed:
         yield place, "write seeds: beside axes instead"

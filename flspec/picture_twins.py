@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.datasets.base import TwinSize
 from flspec.errors import InputError
 from flspec.painting import Painted, finished, paint_face, paint_icons, paint_mole, paint_shape
 from flspec.randomness import Stream
+from flspec.twins import TwinSize
 
 __all__ = ["write_celeba", "write_flair", "write_image_folder", "write_isic"]
 

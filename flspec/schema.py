@@ -44,6 +44,7 @@ def spec_schema(installed: bool = True) -> dict[str, Any]:
     """
     whole = _generate(_Whole if installed else _OwnWhole, "")
     partial = _generate(_Partial if installed else _OwnPartial, "partial_")
+    definitions = _with_small(whole | partial)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "flspec",
@@ -52,7 +53,7 @@ def spec_schema(installed: bool = True) -> dict[str, Any]:
         "if": {"anyOf": [{"required": ["extends"]}, {"required": ["matrix"]}]},
         "then": {"$ref": "#/definitions/partial_Experiment"},
         "else": {"$ref": "#/definitions/Experiment"},
-        "definitions": dict(sorted((whole | partial).items())),
+        "definitions": dict(sorted(definitions.items())),
     }
 
 
@@ -72,6 +73,22 @@ def _generate(generator: type[GenerateJsonSchema], prefix: str) -> dict[str, Any
     schema = Experiment.model_json_schema(ref_template=f"#/definitions/{prefix}{{model}}", schema_generator=generator)
     documents = schema.pop("$defs") | {Experiment.__name__: schema}
     return {prefix + name: document for name, document in documents.items()}
+
+
+def _with_small(definitions: dict[str, Any]) -> dict[str, Any]:
+    """The documents, of which an experiment may have a section `small`: what is otherwise with --small."""
+    partial = definitions["partial_Experiment"]
+    said = {name: value for name, value in partial["properties"].items() if name not in ("flspec", "extends")}
+    small = partial | {"description": "What is otherwise with --small.", "properties": said, "title": "Small"}
+    section = {
+        "description": "what is otherwise with --small, as a file that extends this one would say it",
+        "anyOf": [{"$ref": "#/definitions/partial_Small"}, {"type": "null"}],
+    }
+    with_section = {
+        name: definitions[name] | {"properties": definitions[name]["properties"] | {"small": section}}
+        for name in ("Experiment", "partial_Experiment")
+    }
+    return definitions | with_section | {"partial_Small": small}
 
 
 class _Whole(GenerateJsonSchema):

@@ -7,21 +7,21 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 from pydantic import JsonValue, ValidationError
 
-from flspec.composition import Draft, Setting, compose, draft_of_text, lay_settings, parse_settings
+from flspec.composition import Draft, Setting, compose, draft_of_text, lay_settings, parse_settings, variant_of
 from flspec.diagnosis import diagnose
 from flspec.errors import InputError, Problem, SpecError, choose
-from flspec.loading import in_order, mistakes_of, validate_draft
+from flspec.loading import in_order, mistakes_in_small, mistakes_of, validate_draft
 from flspec.matrix import Combination, Matrix, combinations, count, mistakes
 from flspec.spec import Spec
 from flspec.yaml_reader import Path
 
-__all__ = ["Cell", "Study", "check_backends", "load_study", "parse_study", "short_names"]
+__all__ = ["Cell", "Study", "check_backends", "load_study", "load_variants", "parse_study", "short_names"]
 
 _MOST_RUNS = 10_000
 _LONGEST_LABEL = 120
@@ -59,14 +59,34 @@ class Study:
         return self.cells[labels.index(label or "")]
 
 
-def load_study(path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS) -> Study:
-    """Read and validate a spec file and every experiment that it asks for.
+def load_study(
+    path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS, small: bool = False
+) -> Study:
+    """Read and validate a spec file and every experiment that it, or its small variant, asks for.
 
     `settings` are laid over it, each as `a.b=value`. Raises SpecError with every problem found, InputError if the file
     cannot be read.
     """
     given = parse_settings(settings)
-    return _study(compose(FilePath(path), given), given, max_runs)
+    return _study(lay_settings(variant_of(compose(FilePath(path)), small), given), given, max_runs)
+
+
+def load_variants(
+    path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS
+) -> tuple[Study, Study | None]:
+    """A spec file's study, and that of its small variant if it has one; raises as load_study, with what both bring up."""
+    given = parse_settings(settings)
+    draft = compose(FilePath(path))
+    studies: list[Study] = []
+    problems: list[Problem] = []
+    for variant in filter(None, (draft, draft.small)):
+        try:
+            studies.append(_study(lay_settings(variant, given), given, max_runs))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(in_order(problems))
+    return studies[0], studies[1] if draft.small else None
 
 
 def parse_study(content: bytes | str, file: str = "spec", max_runs: int = _MOST_RUNS) -> Study:
@@ -120,6 +140,7 @@ def _matrix(draft: Draft, given: Sequence[Setting], max_runs: int) -> Matrix:
         raise SpecError(in_order([*problems, *mistakes_of(draft.without("matrix"))])) from None
     found = [draft.problem(("matrix", *path), message) for path, message in mistakes(matrix)]
     found += [_is_an_axis(axis, s) for s in given for axis in _varied(matrix) if _is_within(axis, s.path)]
+    found += [problem for axis in _varied(matrix) for problem in _small_axis(draft, axis)]
     if (runs := count(matrix)) > max_runs:
         found.append(draft.problem(("matrix",), f"expands to {runs:,} runs; the limit is {max_runs:,} (--max-runs)"))
     if found:
@@ -131,12 +152,12 @@ def _cells(base: Draft, draft: Draft, matrix: Matrix) -> list[Cell]:
     drafts: list[tuple[Combination, Draft]] = []
     for combination, places in combinations(matrix):
         settings = [_setting(draft, name, combination[name], ("matrix", *places[name])) for name in combination]
-        drafts.append((combination, lay_settings(base, settings)))
+        drafts.append((combination, replace(lay_settings(base, settings), small=None)))
     if not drafts:
         raise SpecError([draft.problem(("matrix", "exclude"), "leaves nothing to run; remove some of it")])
     labels = _labels([combination for combination, _ in drafts])
     cells: list[Cell] = []
-    problems = mistakes_of(base)  # also of values that every cell replaces
+    problems = [*mistakes_of(base), *mistakes_in_small(base)]  # also of values that every cell replaces
     for label, (combination, one) in zip(labels, drafts, strict=True):
         try:
             cells.append(Cell(label, combination, validate_draft(one), one.text, one))
@@ -178,6 +199,14 @@ def _is_an_axis(axis: str, setting: Setting) -> Problem:
     where = "matrix.seeds" if axis == "seed" else "matrix.axes"
     message = f"{axis} varies in the matrix, which would replace it; set {where} instead"
     return Problem(message, axis, setting.origin.source)
+
+
+def _small_axis(draft: Draft, axis: str) -> Iterator[Problem]:
+    """What the section `small` says of an axis, which the matrix would replace; the first of it."""
+    where = "small.matrix.seeds" if axis == "seed" else "small.matrix.axes"
+    said = [path for path, origin in draft.origins.items() if origin.is_small and _is_within(axis, path)]
+    for path in said[:1]:
+        yield draft.problem(path, f"{axis} varies in the matrix, which would replace it; set {where} instead")
 
 
 def _labels(combinations: Sequence[Combination]) -> list[str]:

@@ -51,6 +51,7 @@ _ALSO_CALLED = {
     "num_seeds": "matrix.seeds",
     **dict.fromkeys(("extend", "inherits", "defaults", "base", "_base_", "parent", "imports"), "extends"),
     **dict.fromkeys(("sweep", "grid", "hyperparameters"), "matrix"),
+    **dict.fromkeys(("smoke", "smoke_test", "tiny", "debug"), "small"),
 }
 _MOST_KINDS = 5  # that one message names
 _SHORT = 6  # letters; of shorter keys too many look alike
@@ -156,7 +157,7 @@ def _below(cls: type[BaseModel], section: tuple[str, ...], told: set[type[BaseMo
 def _keys(owner: type[BaseModel] | None) -> list[str]:
     fields = owner.model_fields if owner else {}
     every = sorted(fields, key=lambda name: not fields[name].is_required())
-    every += ("extends", "matrix") if owner is Spec else ()
+    every += ("extends", "matrix", "small") if owner is Spec else ()
     return [name for name in every if name != "kind"]
 
 

@@ -7,19 +7,39 @@ bits cannot change them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from flspec.components import Document
 from flspec.errors import InputError
 from flspec.randomness import Stream
 
-__all__ = ["Holders", "class_images", "class_points", "count_differences", "even_labels", "held_labels", "shares_of"]
+__all__ = [
+    "Holders",
+    "TwinSize",
+    "class_images",
+    "class_points",
+    "count_differences",
+    "even_labels",
+    "held_labels",
+    "shares_of",
+]
 
 _COARSE = 5  # a pattern has that many random values along each side, between which it is smooth
 
 Holders = tuple[NDArray[np.int64], NDArray[np.int64]]  # of each example the client and the label
+
+
+class TwinSize(Document):
+    """How large a synthetic twin is."""
+
+    clients: Annotated[
+        int, Field(ge=1, le=10_000_000, description="natural clients, where the data set has them", examples=[20])
+    ]
+    examples: Annotated[int, Field(ge=1, le=100_000_000, description="over all splits", examples=[400])]
 
 
 def shares_of(examples: int, parts: Sequence[int], least: int) -> list[int]:

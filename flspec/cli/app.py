@@ -13,7 +13,7 @@ import typer
 from flspec.cli import authoring, explaining, tables
 from flspec.cli.backends import backends_app
 from flspec.cli.data import data_app
-from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, SpecFile, Timeout, Workers
+from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Timeout, Workers
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 
 __all__ = ["app"]
@@ -51,20 +51,26 @@ def _options(
 def validate(
     specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Specs to check.")],
     settings: Settings = None,
+    small: Small = False,
     max_runs: MaxRuns = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Check specs and print every problem, each with its place and a way out."""
+    """Check specs, each with its small variant, and print every problem, with its place and a way out."""
     from flspec.errors import InputError, Problem, SpecError
-    from flspec.study import check_backends, load_study
+    from flspec.study import check_backends, load_study, load_variants
 
     problems: list[Problem] = []
     runs: dict[str, int] = {}
+    small_runs: dict[str, int] = {}
     for path in specs:
         try:
-            study = load_study(path, settings or (), max_runs)
+            if small:
+                study, variant = load_study(path, settings or (), max_runs, small), None
+            else:
+                study, variant = load_variants(path, settings or (), max_runs)
             check_backends(study)
             runs[str(path)] = len(study.cells)
+            small_runs |= {str(path): len(variant.cells)} if variant else {}
         except SpecError as error:
             problems += error.problems
         except InputError as error:
@@ -72,10 +78,15 @@ def validate(
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     if as_json:
-        print_json({"ok": True, "specs": runs})
+        print_json({"ok": True, "specs": runs} | ({"small": small_runs} if small_runs else {}))
     else:
         for name, num_runs in runs.items():
-            console.print(f"{name}: valid" + (f", {num_runs:,} runs" if num_runs > 1 else ""), markup=False)
+            also = f"; with --small too{_in_runs(small_runs[name])}" if name in small_runs else ""
+            console.print(f"{name}: valid{_in_runs(num_runs)}{also}", markup=False)
+
+
+def _in_runs(number: int) -> str:
+    return f", {number:,} runs" if number > 1 else ""
 
 
 app.command()(explaining.plan)
@@ -87,6 +98,7 @@ def run(
     spec: SpecFile,
     backend: Annotated[str | None, typer.Option(help="NAME or NAME:VARIANT; else the spec's.")] = None,
     settings: Settings = None,
+    small: Small = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; else a new one below runs/.")] = None,
     cell: CellLabel = None,
     max_runs: MaxRuns = 10_000,
@@ -108,7 +120,7 @@ def run(
 
     if resume and not out:
         raise InputError("--resume: name the interrupted run with --out")
-    study, limits = load_study(spec, settings or (), max_runs), Limits(silence=timeout)
+    study, limits = load_study(spec, settings or (), max_runs, small), Limits(silence=timeout)
     selection = backend or study.backend
     if study.is_matrix and cell is None:
         from flspec.cli.sweeping import run_study
@@ -116,7 +128,7 @@ def run(
         if resume or workers:
             unread = "--resume: a matrix goes on by itself" if resume else "--workers: of a matrix, give --jobs"
             raise InputError(f"{unread}; leave it out, or choose one experiment with --cell")
-        folder = out or Path("runs", f"{spec.stem}-{selection}-matrix".replace(":", "-"))
+        folder = out or Path("runs", f"{spec.stem}{'-small' if small else ''}-{selection}-matrix".replace(":", "-"))
         run_study(study, selection, folder, data=data_root, jobs=jobs, limits=limits, as_json=as_json)
         return
     if jobs:
@@ -141,7 +153,8 @@ def run(
                 "--workers": workers or None,
             }
             given |= {"--timeout": timeout if timeout != 3600.0 else None, "--out": folder}
-            tell_interrupted(_how_far(progress.last_round, folder, [str(spec), *_repeated("--set", settings)], given))
+            arguments = [str(spec), *(["--small"] if small else []), *_repeated("--set", settings)]
+            tell_interrupted(_how_far(progress.last_round, folder, arguments, given))
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     if as_json:
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
@@ -171,6 +184,7 @@ def certify(
         str, typer.Option(help="Backends, with commas between; the first is the reference.")
     ] = "local,flower,tff",
     settings: Settings = None,
+    small: Small = False,
     cell: CellLabel = None,
     max_runs: MaxRuns = 10_000,
     out: Annotated[Path | None, typer.Option(help="Folder; else a new one below certificates/.")] = None,
@@ -190,8 +204,9 @@ def certify(
     from flspec.remote import Limits
     from flspec.report import write_certificate_report
     from flspec.study import load_study
+    from flspec.twin_cache import twin_in_words
 
-    chosen = load_study(spec, settings or (), max_runs).cell(cell)
+    chosen = load_study(spec, settings or (), max_runs, small).cell(cell)
     folder = out or new_folder(Path("certificates"), chosen.spec.name)
     check_new_folder(folder)
     with decoding_progress(progress_console):
@@ -204,6 +219,8 @@ def certify(
         print_json(certificate.model_dump(mode="json") | {"folder": str(folder)})
     else:
         console.print(tables.certificate_table(certificate))
+        if twin := twin_in_words(compiled.spec):
+            console.print(twin, markup=False)
         console.print(f"written to {folder}; open {report}", markup=False)
     if not certificate.is_equivalent:
         raise typer.Exit(1)

@@ -46,10 +46,10 @@ def make(
     as_json: Json = False,
 ) -> None:
     """Write a synthetic twin: small, learnable, in the published layout."""
-    from flspec.datasets.base import TwinSize
     from flspec.inventory import make_twin
+    from flspec.twins import TwinSize
 
-    files = make_twin(_dataset_class(kind), folder, TwinSize(clients, examples), seed)
+    files = make_twin(_dataset_class(kind), folder, TwinSize(clients=clients, examples=examples), seed)
     if as_json:
         print_json({"kind": kind, "folder": str(folder), "files": files})
     else:

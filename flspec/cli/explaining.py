@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, SpecFile
+from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile
 from flspec.cli.output import console, print_json, progress_console
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ Experiment = Annotated[Path, typer.Argument(help="A spec, or the folder of a pla
 def plan(
     spec: SpecFile,
     settings: Settings = None,
+    small: Small = False,
     cell: CellLabel = None,
     max_runs: MaxRuns = 10_000,
     out: Annotated[Path | None, typer.Option(help="Folder to write the plan into.")] = None,
@@ -45,7 +46,7 @@ def plan(
     from flspec.provenance import provenance
     from flspec.study import load_study
 
-    study = load_study(spec, settings or (), max_runs)
+    study = load_study(spec, settings or (), max_runs, small)
     if study.is_matrix and cell is None:
         if plot or out:
             raise InputError(f"{'--plot' if plot else '--out'}: {study.name} is a matrix; choose one of it with --cell")

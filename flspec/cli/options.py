@@ -9,13 +9,14 @@ import typer
 
 from flspec.cli.output import use_json
 
-__all__ = ["CellLabel", "DataRoot", "Json", "MaxRuns", "Settings", "SpecFile", "Timeout", "Workers"]
+__all__ = ["CellLabel", "DataRoot", "Json", "MaxRuns", "Settings", "Small", "SpecFile", "Timeout", "Workers"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, e.g. specs/quickstart.yaml.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the spec's; repeatable.")
 ]
+Small = Annotated[bool, typer.Option("--small", help="The small variant, as the spec's section small says.")]
 CellLabel = Annotated[str | None, typer.Option("--cell", metavar="LABEL", help="One experiment of a matrix.")]
 MaxRuns = Annotated[int, typer.Option(min=1, help="Most experiments that a matrix may ask for.")]
 DataRoot = Annotated[

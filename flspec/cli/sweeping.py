@@ -19,6 +19,7 @@ from flspec.remote import Limits
 from flspec.study import Study, short_names
 from flspec.sweep import Standing, sweep
 from flspec.tally import Spread, Sweep
+from flspec.twin_cache import twin_in_words
 
 __all__ = ["SweepProgress", "run_study", "sweep_table"]
 
@@ -49,6 +50,9 @@ def run_study(
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
     else:
         _print(result, folder)
+        found = (twin_in_words(cell.spec.model_dump(mode="json")) for cell in study.cells)
+        for twin in filter(None, dict.fromkeys(found)):
+            console.print(twin, markup=False)
     if not result.is_complete:
         raise typer.Exit(1)
 

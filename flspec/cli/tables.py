@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flspec.errors import printable
+from flspec.twin_cache import twin_in_words
 
 if TYPE_CHECKING:
     from flspec.certification import BackendVerdict, Certificate
@@ -20,7 +21,8 @@ __all__ = ["certificate_table", "comparison_table", "evaluation_table", "plain_t
 
 def run_table(result: Result, most_rows: int = 30) -> Table:
     """A run, a round a row; training and test metrics in columns of their own."""
-    table = plain_table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}")
+    twin = ", synthetic twin" if twin_in_words(result.spec) else ""
+    table = plain_table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}{twin}")
     for heading in ("round", "clients", "examples", "train loss", "train acc", "test loss", "test acc", "s"):
         table.add_column(heading, justify="right")
     rounds = result.rounds
@@ -96,7 +98,7 @@ def comparison_table(comparison: Comparison) -> Table:
         result = run.result
         test = result.final.evaluation.get("test", {}) if result.final else {}
         table.add_row(
-            run.folder.name,
+            run.folder.name + (" (synthetic twin)" if twin_in_words(result.spec) else ""),
             result.backend.name + ("" if result.status == "completed" else f" ({result.status})"),
             result.plan_digest[:6],
             _number(test.get("loss")),

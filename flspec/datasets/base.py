@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,22 +16,16 @@ from flspec.errors import InputError
 from flspec.locations import locate
 from flspec.randomness import Stream
 from flspec.transforms import Transform
+from flspec.twin_cache import PLACES, cached_twin
+from flspec.twins import TwinSize
 
-__all__ = ["Dataset", "ImageDataset", "TwinSize"]
+__all__ = ["Dataset", "ImageDataset", "Twinned"]
 
 _NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean and deviation of each channel
     "none": ((), ()),
     "half": ((0.5,), (0.5,)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-
-
-@dataclass(frozen=True)
-class TwinSize:
-    """How large a synthetic twin is."""
-
-    clients: int  # natural clients, where the data set has them
-    examples: int  # over all splits
 
 
 class Dataset(Component, ABC):
@@ -43,11 +37,15 @@ class Dataset(Component, ABC):
     """
 
     @abstractmethod
-    def load(self, root: Path, stream: Stream) -> Data:
+    def read(self, root: Path, stream: Stream) -> Data:
         """Read (from below `root`) or make (from `stream`) the examples.
 
         Raises InputError naming the file that is missing or wrong.
         """
+
+    def load(self, root: Path, stream: Stream) -> Data:
+        """The examples as an experiment has them; raises as `read` does."""
+        return self.read(root, stream)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -67,6 +65,31 @@ class Dataset(Component, ABC):
         if folder:
             return [locate(folder, root, "dataset.folder")]
         return [root / str(type(self).model_fields["kind"].default), root]
+
+
+class Twinned(Dataset, ABC):
+    """A data set that can be replaced by a synthetic twin, so that its experiments run where it is not."""
+
+    twin: Annotated[
+        TwinSize | None,
+        Field(
+            description="instead of the files, of which none is read, a synthetic twin in their layout, which flspec "
+            "makes once from the seed and keeps in its cache",
+            examples=[{"clients": 20, "examples": 400}],
+        ),
+    ] = None
+
+    @classmethod
+    @abstractmethod
+    def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
+        """See `Dataset.write_twin`; what is written is found without anything being said of places."""
+
+    def load(self, root: Path, stream: Stream) -> Data:
+        if self.twin is None:
+            return super().load(root, stream)
+        home = cached_twin(type(self), self.twin, stream.child("twin"))
+        places = [name for name in PLACES if name in type(self).model_fields]
+        return self.model_copy(update=dict.fromkeys(["twin", *places])).load(home, stream)
 
 
 class ImageDataset(Dataset, ABC):
@@ -94,12 +117,8 @@ class ImageDataset(Dataset, ABC):
                 raise ValueError(f"{kind} is random, but evaluation is not; use it in train_transforms alone")
         return transforms
 
-    @abstractmethod
-    def read(self, root: Path, stream: Stream) -> Data:
-        """The images as they are stored; see `load`."""
-
     def load(self, root: Path, stream: Stream) -> Data:
-        data = self.read(root, stream)
+        data = super().load(root, stream)
         return replace(
             data,
             train=self._dressed(data.train, self.train_transforms),

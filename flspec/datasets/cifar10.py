@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flspec.data import Data, Split
-from flspec.datasets.base import ImageDataset, TwinSize
+from flspec.datasets.base import ImageDataset, Twinned
 from flspec.datasets.parquet import open_pictures, shards_below
 from flspec.errors import InputError, shorten
 from flspec.images import Decoding
@@ -24,7 +24,7 @@ from flspec.locations import Location
 from flspec.parquet_files import Look, ParquetFile
 from flspec.randomness import Stream
 from flspec.tables import Rows, assemble
-from flspec.twins import class_images, count_differences, even_labels, shares_of
+from flspec.twins import TwinSize, class_images, count_differences, even_labels, shares_of
 
 _SHAPE = (3, 32, 32)
 _PIXELS = 3072
@@ -38,7 +38,7 @@ _IMAGES, _LABELS = ("img", "image"), ("label", "labels")  # as Hugging Face's co
 _Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images [num, *_SHAPE] and labels
 
 
-class Cifar10(ImageDataset):
+class Cifar10(Twinned, ImageDataset):
     """Colour pictures of ten classes, 32 by 32 pixels: 50,000 to train on and 10,000 to evaluate on, in file order.
 
     Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009. Reads `data_batch_1.bin` to

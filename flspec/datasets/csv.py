@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from flspec.data import Data
-from flspec.datasets.base import Dataset, TwinSize
+from flspec.datasets.base import Twinned
 from flspec.datasets.table import TableColumns
 from flspec.errors import InputError, shorten
 from flspec.locations import Location, locate_file
 from flspec.randomness import Stream
 from flspec.tables import MOST_VALUES, Rows, as_float32, check_text, combine, type_cells
-from flspec.twins import class_points, held_labels
+from flspec.twins import TwinSize, class_points, held_labels
 
 _MOST_CHARACTERS = 2**24  # of one row
 _MOST_COLUMNS = 100_000
@@ -29,7 +29,7 @@ _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 _TWIN_CLASSES, _TWIN_FEATURES = 4, 8
 
 
-class CsvTable(TableColumns, Dataset):
+class CsvTable(Twinned, TableColumns):
     """A table in a text file, with a header: `train.csv` and `test.csv`, or one file of which a share is held out.
 
     Every cell of a feature must be a finite number; rows with another number of cells, columns of one name, and
@@ -57,7 +57,7 @@ class CsvTable(TableColumns, Dataset):
             raise ValueError("test_file and test_share both say what to evaluate on; remove one")
         return self
 
-    def load(self, root: Path, stream: Stream) -> Data:
+    def read(self, root: Path, stream: Stream) -> Data:
         paths = self._paths(root)
         headers = {name: _header(path, self._separator) for name, path in paths.items()}
         features = self._features(headers["train"], str(paths["train"]))

@@ -12,13 +12,13 @@ import numpy as np
 from pydantic import Field
 
 from flspec.data import Data
-from flspec.datasets.base import TwinSize
 from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
 from flspec.errors import InputError, choose, shorten
 from flspec.image_store import Listing, Pictures, open_images
 from flspec.images import ImageFile
 from flspec.metadata import find, plain_name, read_text, several
 from flspec.randomness import Stream
+from flspec.twins import TwinSize
 
 _COARSE = (
     "animal",

@@ -11,12 +11,12 @@ import numpy as np
 from pydantic import Field
 
 from flspec.data import Data, Split
-from flspec.datasets.base import ImageDataset, TwinSize
+from flspec.datasets.base import ImageDataset, Twinned
 from flspec.errors import InputError
 from flspec.idx import read_idx, write_idx
 from flspec.locations import Location
 from flspec.randomness import Stream
-from flspec.twins import class_images, count_differences, even_labels, shares_of
+from flspec.twins import TwinSize, class_images, count_differences, even_labels, shares_of
 
 __all__ = ["IdxImages"]
 
@@ -24,7 +24,7 @@ _SPLITS = {"train": "train", "test": "t10k"}  # what the files of each begin wit
 _CLASSES = 10
 
 
-class IdxImages(ImageDataset, ABC):
+class IdxImages(Twinned, ImageDataset, ABC):
     """Images of ten classes in `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
     `t10k-labels-idx1-ubyte`, each with or without `.gz`."""
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from flspec.data import Data
-from flspec.datasets.base import TwinSize
 from flspec.datasets.pictures import PictureDataset, Size
 from flspec.errors import InputError, choose, shorten
 from flspec.image_store import Listing, Pictures, open_images
@@ -21,6 +20,7 @@ from flspec.locations import Location, locate_file
 from flspec.metadata import Row, read_rows, several
 from flspec.randomness import Stream
 from flspec.tables import type_cells
+from flspec.twins import TwinSize
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 _FILE_COLUMNS = ("file", "file_name")

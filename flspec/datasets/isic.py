@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flspec.data import Data
-from flspec.datasets.base import TwinSize
 from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
 from flspec.errors import InputError, shorten
 from flspec.image_store import Listing, Pictures, open_images
@@ -22,6 +21,7 @@ from flspec.images import ImageFile
 from flspec.locations import Location, locate
 from flspec.metadata import Row, find, plain_name, read_rows
 from flspec.randomness import Stream
+from flspec.twins import TwinSize
 
 _METADATA = "train_concat.csv"
 _FOLDERS = ("train/train", "train")

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from flspec.data import Data
-from flspec.datasets.base import Dataset, TwinSize
+from flspec.datasets.base import Twinned
 from flspec.errors import InputError, shorten
 from flspec.locations import Location
 from flspec.randomness import Stream
 from flspec.tables import Rows, as_float32, check_text, combine
-from flspec.twins import class_points, held_labels
+from flspec.twins import TwinSize, class_points, held_labels
 
 _MOST_BYTES = 2**32  # of one file
 _TWIN_CLASSES, _TWIN_FEATURES = 5, 10
 _PARTS = {"train": ("train", "data/train"), "test": ("test", "data/test")}
 
 
-class Leaf(Dataset):
+class Leaf(Twinned):
     """Clients with their own examples, as LEAF's scripts write them: `*.json` in `train/` and in `test/`.
 
     Caldas et al. LEAF: A Benchmark for Federated Settings. 2018. https://arxiv.org/abs/1812.01097. Each file is
@@ -45,7 +45,7 @@ class Leaf(Dataset):
         Field(min_length=1, max_length=8, description="what an example's numbers are brought into, e.g. [1, 28, 28]"),
     ] = None
 
-    def load(self, root: Path, stream: Stream) -> Data:
+    def read(self, root: Path, stream: Stream) -> Data:
         parts = {name: self._part(root, name) for name in _PARTS}
         return combine(parts, stream, client_column="client")
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flspec.data import Data
-from flspec.datasets.base import ImageDataset, TwinSize
+from flspec.datasets.base import ImageDataset, Twinned
 from flspec.errors import InputError, shorten
 from flspec.locations import Location, locate_file
 from flspec.randomness import Stream
 from flspec.tables import Rows, as_float32, check_text, combine
-from flspec.twins import class_images, held_labels
+from flspec.twins import TwinSize, class_images, held_labels
 
 _MOST_BYTES = 2**33  # 8 GiB over all arrays, unpacked
 _MOST_ARRAYS = 1000
@@ -28,7 +28,7 @@ _TWIN_CLASSES = 4
 _ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
 
-class NpzArrays(ImageDataset):
+class NpzArrays(Twinned, ImageDataset):
     """A file of `np.savez`: `x_train`, `y_train`, `x_test` and `y_test`, one row an example, as Keras shares its data.
 
     Arrays `NAME_train` and `NAME_test` beside them are columns; `client` says to whom an example belongs. Labels are

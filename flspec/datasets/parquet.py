@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from flspec.data import Data
-from flspec.datasets.base import ImageDataset, TwinSize
+from flspec.datasets.base import ImageDataset, Twinned
 from flspec.datasets.table import TableColumns
 from flspec.errors import InputError
 from flspec.image_store import Listing, Pictures, open_images
@@ -22,7 +22,7 @@ from flspec.locations import Location, locate_file
 from flspec.parquet_files import Look, ParquetFile, find_shards, look_of
 from flspec.randomness import Stream
 from flspec.tables import Assembled, Rows, assemble, combine
-from flspec.twins import class_images, held_labels
+from flspec.twins import TwinSize, class_images, held_labels
 
 __all__ = ["ParquetTable", "open_pictures", "shards_below", "write_pictures"]
 
@@ -33,7 +33,7 @@ _TWIN_CLASSES = 4
 Shards = dict[str, list[ParquetFile]]  # of each split
 
 
-class ParquetTable(TableColumns, ImageDataset):
+class ParquetTable(Twinned, TableColumns, ImageDataset):
     """Shards `train*.parquet`, `test*.parquet` and `validation*.parquet`, or one file of which a share is held out.
 
     A column of pictures is decoded, as Hugging Face stores them: bytes, or bytes with a path, which is not followed.

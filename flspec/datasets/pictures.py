@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flspec.datasets.base import ImageDataset
+from flspec.datasets.base import ImageDataset, Twinned
 from flspec.errors import InputError
 from flspec.images import Decoding, archives
 from flspec.locations import Location
@@ -22,7 +22,7 @@ Size = Annotated[
 ]
 
 
-class PictureDataset(ImageDataset, ABC):
+class PictureDataset(Twinned, ImageDataset, ABC):
     """Pictures in files of their own, decoded once and kept by content."""
 
     folder: Annotated[

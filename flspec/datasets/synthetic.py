@@ -33,7 +33,7 @@ class Synthetic(Dataset):
         3.0
     )
 
-    def load(self, root: Path, stream: Stream) -> Data:
+    def read(self, root: Path, stream: Stream) -> Data:
         values = (self.classes + self.train_examples + self.test_examples) * self.features
         if values > _MOST_VALUES:
             raise InputError(

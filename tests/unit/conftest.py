@@ -12,12 +12,13 @@ import pytest
 from image_damage import SOUND
 
 from flspec.backend import Job
-from flspec.datasets.base import Dataset, TwinSize
+from flspec.datasets.base import Dataset
 from flspec.events import Event
 from flspec.plan import Plan
 from flspec.randomness import Stream
 from flspec.spec import Spec
 from flspec.study import Cell, Study
+from flspec.twins import TwinSize
 from flspec_local import LocalBackend
 
 

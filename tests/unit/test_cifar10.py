@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flspec.datasets.base import TwinSize
 from flspec.datasets.cifar10 import Cifar10
 from flspec.datasets.parquet import write_pictures
 from flspec.errors import InputError
 from flspec.inert_pickle import read_inert_pickle
 from flspec.randomness import Stream
+from flspec.twins import TwinSize
 
 NAMES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
 
@@ -274,7 +274,7 @@ def test_nothing_there_is_told_with_where_to_put_it(tmp_path):
 
 
 def test_a_twin_is_in_the_binary_layout_and_differs_from_what_was_published(tmp_path):
-    Cifar10.write_twin(tmp_path, TwinSize(1, 600), Stream(1))
+    Cifar10.write_twin(tmp_path, TwinSize(clients=1, examples=600), Stream(1))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.bin" for name in NAMES)
     assert all(path.stat().st_size == 100 * 3073 for path in tmp_path.iterdir())
     findings = ["train: 500 examples, 50,000 were published", "test: 100 examples, 10,000 were published"]

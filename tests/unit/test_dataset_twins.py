@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flspec.datasets.base import TwinSize
 from flspec.datasets.cifar10 import Cifar10
 from flspec.datasets.csv import CsvTable
 from flspec.datasets.fashion_mnist import FashionMnist
@@ -16,6 +15,7 @@ from flspec.datasets.parquet import ParquetTable
 from flspec.errors import InputError
 from flspec.idx import read_idx
 from flspec.randomness import Stream
+from flspec.twins import TwinSize
 
 TWINS = [Cifar10, CsvTable, FashionMnist, Leaf, Mnist, NpzArrays, ParquetTable]
 
@@ -26,7 +26,7 @@ def files_of(folder):
 
 def make(cls, folder, seed=1, clients=6, examples=700):
     folder.mkdir()
-    cls.write_twin(folder, TwinSize(clients, examples), Stream(seed))
+    cls.write_twin(folder, TwinSize(clients=clients, examples=examples), Stream(seed))
     return folder
 
 
@@ -70,7 +70,7 @@ def test_a_twin_has_clients_of_uneven_sizes_and_labels(cls, tmp_path):
 @pytest.mark.parametrize("cls", TWINS)
 def test_too_few_examples_for_a_twin_are_refused_with_how_many_are_needed(cls, tmp_path):
     with pytest.raises(InputError, match=r"examples: 9 are too few for .*; ask for \d+ or more"):
-        cls.write_twin(tmp_path, TwinSize(30, 9), Stream(0))
+        cls.write_twin(tmp_path, TwinSize(clients=30, examples=9), Stream(0))
 
 
 # ---------------------------------------------------------------------------------------------------------------- idx

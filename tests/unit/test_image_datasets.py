@@ -15,13 +15,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
 import flspec
-from flspec.datasets.base import TwinSize
 from flspec.datasets.celeba import ATTRIBUTES, CelebA
 from flspec.datasets.flair import Flair
 from flspec.datasets.image_folder import ImageFolder
 from flspec.datasets.isic import Isic
 from flspec.errors import InputError
 from flspec.randomness import Stream
+from flspec.twins import TwinSize
 
 EVERY = (Flair, CelebA, Isic, ImageFolder)
 SIZE = TwinSize(clients=12, examples=240)

@@ -52,7 +52,7 @@ def test_only_what_is_almost_certain_is_taken_as_meant():
 
 
 def test_what_others_call_a_key_has_its_place_here():
-    ours = _every_key() | {"extends", "matrix"}
+    ours = _every_key() | {"extends", "matrix", "small"}
     assert {path.rpartition(".")[2] for path in _ALSO_CALLED.values()} <= ours
     sections = {".".join(place.section) for place in _places()}
     assert {path.rpartition(".")[0] for path in _ALSO_CALLED.values()} <= sections

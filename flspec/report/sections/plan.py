@@ -7,6 +7,7 @@ import yaml
 from flspec.report.page import Facts, Listing, Section
 from flspec.report.subject import PlanGroup, Subject
 from flspec.report.words import DASH, brief
+from flspec.twin_cache import twin_in_words
 
 __all__ = ["plan_section"]
 
@@ -22,11 +23,13 @@ def plan_section(subject: Subject) -> Section:
 
 def _facts(subject: Subject, plan: PlanGroup) -> Facts:
     result = plan.result
+    twin = twin_in_words(result.spec) if result else None
     num_rounds = subject.certificate.rounds if subject.certificate else result and result.spec.get("rounds")
     return Facts(
         [
             ("name", brief(result.name if result else subject.name, 200)),
             ("digest", brief(plan.digest, 200)),
+            *([("data", twin)] if twin else []),
             ("seed", str(result.seed) if result else DASH),
             ("rounds", str(num_rounds) if num_rounds else DASH),
         ],
