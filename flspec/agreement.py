@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -104,14 +105,25 @@ def nudge(state: ServerState, steps: int, number: int) -> ServerState:
     That is what rounding adds up to, as a random walk, in as many steps of training.
     """
     stream = Stream(number, "nudge", state.round)
-    weights = {}
-    for name, weight in state.weights.items():
-        signs = 1.0 - 2.0 * (stream.child(name).words(weight.size).reshape(weight.shape) & np.uint64(1))
+
+    def moved(name: str, weight: NDArray[np.float32], own: Stream) -> NDArray[np.float32]:
+        signs = 1.0 - 2.0 * (own.child(name).words(weight.size).reshape(weight.shape) & np.uint64(1))
         # What is exactly zero stays so: rounding does not move it, and it may decide a tie that no engine breaks.
         step = np.where(weight == 0.0, 0.0, np.spacing(np.abs(weight)).astype(np.float64))
-        offset = signs * math.sqrt(steps) * step
-        weights[name] = (weight + offset).astype(np.float32)
-    return ServerState(state.round, weights, state.optimizer)
+        nudged: NDArray[np.float32] = (weight + signs * math.sqrt(steps) * step).astype(np.float32)
+        return nudged
+
+    return replace(
+        state,
+        weights={name: moved(name, weight, stream) for name, weight in state.weights.items()},
+        clients={
+            client: {
+                name: moved(name, value, stream.child("client", client)) if name.startswith("weights/") else value
+                for name, value in kept.items()
+            }
+            for client, kept in state.clients.items()
+        },
+    )
 
 
 def _compare_round(
@@ -123,9 +135,10 @@ def _compare_round(
         entry = RoundAgreement(round=number, max_abs_diff=most, max_rel_diff=most, of_tolerance=most, resolution=0.0)
         return entry, sorted(name for name, _, _ in odd)[0].removeprefix("weights/")
     differences = {name: _distance(value, theirs[name]) for name, value in ours.items()}
-    movements: dict[str, float] = {}  # of all weights together, and of each slot of the optimizer
+    movements: dict[str, float] = {}  # of all weights together, and of each slot of an optimizer
     for name, value in ours.items():
-        movements[_group(name)] = max(_distance(value, before[name]), movements.get(_group(name), 0.0))
+        moved = _distance(value, before.get(name, np.zeros_like(value)))  # what a client begins to keep starts at 0
+        movements[_group(name)] = max(moved, movements.get(_group(name), 0.0))
     tolerances = {
         name: max(
             0.0,
@@ -136,7 +149,7 @@ def _compare_round(
     }
     shares = {name: _share(difference, tolerances[name]) for name, difference in differences.items()}
     worst = max(shares, key=lambda name: shares[name])
-    weights = [name for name in ours if _group(name) == "weights"]
+    weights = [name for name in ours if _group(name) == "weights"]  # with the server and with clients
     entry = RoundAgreement(
         round=number,
         max_abs_diff=max(differences[name] for name in weights),
@@ -148,8 +161,12 @@ def _compare_round(
 
 
 def _group(name: str) -> str:
-    """`weights`, or the slot of the optimizer that a tensor belongs to."""
-    return "weights" if name.startswith("weights/") else "/".join(name.split("/")[:2])
+    """`weights`, those of clients included, or the slot of the server's or the clients' optimizer."""
+    owner, _, rest = name.partition("/")
+    if owner == "clients":
+        kind, *inner = rest.split("/")[1:]
+        return "weights" if kind == "weights" else f"clients/{kind}/{inner[0]}"
+    return "weights" if owner == "weights" else "/".join(name.split("/")[:2])
 
 
 def _tensors(state: ServerState) -> dict[str, NDArray[np.generic]]:
@@ -164,6 +181,9 @@ def _named(state: ServerState) -> Iterator[tuple[str, NDArray[np.generic]]]:
         for name, value in values.items():
             yield f"optimizer/{slot}/{name}", value
     yield "optimizer/step", np.array(state.optimizer.step, np.int64)
+    for client, kept in state.clients.items():
+        for name, value in kept.items():
+            yield f"clients/{client}/{name}", value
 
 
 def _form(tensors: Tensors) -> set[tuple[str, str, tuple[int, ...]]]:

@@ -160,9 +160,12 @@ def kept_state(folder: Path, round_number: int) -> Path:
 
 
 def initial_state(plan: Plan) -> ServerState:
-    """The server before the first round."""
-    aggregator = parse_component(Aggregator, plan.settings["aggregator"])
-    return ServerState(0, plan.weights, aggregator.server_optimizer.initialize(plan.weights))
+    """The server before the first round, and what each client that takes part keeps to itself."""
+    optimizer = parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer
+    learned = {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
+    kept = {f"weights/{name}": value for name, value in plan.local.items()}
+    clients = dict.fromkeys(plan.participants, kept) if kept else {}
+    return ServerState(0, plan.weights, optimizer.initialize(learned), clients)
 
 
 def installed_backends() -> dict[str, EntryPoint]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from flspec.data import Data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.evaluation import check_groups
 from flspec.holdings import hold_examples
-from flspec.layers import Layer, count_parameters, initial_weights, trace
+from flspec.layers import Home, Layer, Parameter, count_parameters, parameters_of, trace
 from flspec.loading import load_spec
+from flspec.losses import num_outputs, problem
+from flspec.modes import as_carried_out, homes, keeps_optimizer, pooled
 from flspec.plan import ClientTask, Plan
+from flspec.pretrained import start_tensors
 from flspec.randomness import Stream
 from flspec.samplers import Sampler
 from flspec.spec import ClientWork, Spec, contradictions
@@ -29,6 +33,8 @@ __all__ = ["compile", "data_root"]
 
 _MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan: some gigabytes while it is compiled
 _MOST_PARAMETERS = 2**31  # 8 GiB
+_MOST_KEPT = 2**32  # bytes that all clients together keep to themselves
+_HOMES: tuple[Home, ...] = ("server", "plan", "client")
 
 
 def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
@@ -37,29 +43,35 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     `data` is the folder below which data sets are found; see `data_root`. The examples are put into the store,
     where every backend's process finds them. Raises InputError when the spec cannot be carried out.
     """
-    if not isinstance(spec, Spec):
-        spec = load_spec(spec)
-    if found := contradictions(dict(spec)):
+    written = spec if isinstance(spec, Spec) else load_spec(spec)
+    if found := contradictions(dict(written)):
         raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
-    root = Stream(spec.seed)
-    folder = data or data_root()
+    spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
     examples = spec.dataset.load(folder, root.child("dataset"))
     check_groups(spec.evaluation.groups, examples)
-    holdings, held_out = hold_examples(spec.partition, replace(examples.examples, root=folder), root)
-    if problem := spec.cohort.problem(len(holdings)):
-        raise SpecError([Problem(problem, "cohort")])
-    layers = spec.model.layers(examples.input_shape, examples.num_classes)
-    _check_model(layers, examples)
-    draws = any(transform.is_random for transform in examples.train.transforms)
+    holdings, held_out = (
+        pooled(spec, held) for held in hold_examples(spec.partition, replace(examples.examples, root=folder), root)
+    )
+    if wrong := spec.cohort.problem(len(holdings)):
+        raise SpecError([Problem(wrong, "cohort")])
+    layers = _layers(spec, examples)
+    parameters = homes(spec, parameters_of(layers, examples.input_shape))
+    tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
+    draws = any(layer.kind == "dropout" for layer in layers) or any(t.is_random for t in examples.train.transforms)
     rounds = [_tasks(spec, holdings, number, root, draws) for number in _bounded_rounds(spec, holdings)]
+    _check_clients(spec, layers, parameters, examples, rounds)
     store_data(examples)
+    at = {home: [name for name, tensor in parameters.items() if tensor.home == home] for home in _HOMES}
     return Plan.build(
-        settings=_settings(spec, examples, layers),
-        weights=initial_weights(layers, examples.input_shape, root.child("weights")),
+        settings=_settings(spec, examples, layers, parameters),
+        weights={name: tensors[name] for name in at["server"]},
+        constants={name: tensors[name] for name in at["plan"]},
+        local={name: tensors[name] for name in at["client"]},
         clients=holdings,
         held_out=held_out,
         rounds=rounds,
-        spec=spec.model_dump(mode="json"),
+        rates=_rates(spec),
+        spec=written.model_dump(mode="json"),
     )
 
 
@@ -75,7 +87,7 @@ def _tasks(
     return [
         ClientTask(
             client=int(client),
-            weight=spec.aggregator.client_weight(len(holdings[client])),
+            weight=spec.aggregator.client_weight(_num_used(spec.client, holdings[client])),
             batches=tuple(_batches(spec.client, holdings[client], root.child("batches", number, int(client)))),
             seed=int(root.child("transforms", number, int(client)).words(1)[0] >> np.uint64(1)) if draws else 0,
         )
@@ -83,7 +95,9 @@ def _tasks(
     ]
 
 
-def _settings(spec: Spec, examples: Data, layers: Sequence[Layer]) -> dict[str, Any]:
+def _settings(
+    spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Parameter]
+) -> dict[str, Any]:
     """What of a spec is not drawn but acted on, as a plan says it."""
     # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
     acting = {
@@ -91,21 +105,53 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer]) -> dict[str, 
         "aggregator": spec.aggregator,
         "aggregator.server_optimizer": spec.aggregator.server_optimizer,
     }
-    code = source_digests(acting)
-    return {
+    clip = spec.client.clip
+    settings = {
         "data": examples.describe(),
         "layers": [layer.model_dump(mode="json") for layer in layers],
         "loss": spec.client.loss,
-        "client_optimizer": spec.client.optimizer.model_dump(mode="json"),
-        "aggregator": spec.aggregator.model_dump(mode="json"),
+        "client_optimizer": _optimizer(spec),
+        "aggregator": spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
         # In one order, since the order in which metrics are named changes nothing.
         "evaluation": {"every": spec.evaluation.every, "metrics": sorted(spec.evaluation.metrics)}
         | ({"groups": sorted(spec.evaluation.groups)} if spec.evaluation.groups else {}),
-    } | ({"code": code} if code else {})
+    }
+    more = {
+        "code": source_digests(acting),
+        "clip": clip.model_dump(mode="json") if clip else None,
+        "label_weights": list(spec.client.label_weights or ()),
+        "statistics": [n for n, tensor in parameters.items() if not tensor.is_learned and tensor.home != "plan"],
+    }
+    return settings | {key: value for key, value in more.items() if value}
+
+
+def _optimizer(spec: Spec) -> dict[str, Any]:
+    """The client optimizer as a plan says it: a schedule by rounds has become rates, one by what is measured acts."""
+    optimizer = spec.client.optimizer
+    planned = optimizer.schedule is None or optimizer.schedule.is_planned
+    told = optimizer.model_dump(mode="json", exclude={"state"} | ({"schedule"} if planned else set()))
+    return told | ({"state": "kept"} if keeps_optimizer(spec) and optimizer.initial_slots() else {})
+
+
+def _rates(spec: Spec) -> dict[str, list[float]]:
+    """The factors of the learning rates in each round, of those that have a schedule."""
+    schedules = {"client": spec.client.optimizer.schedule, "server": spec.aggregator.schedule}
+    return {
+        who: [schedule.factor(number, spec.rounds) for number in range(1, spec.rounds + 1)]
+        for who, schedule in schedules.items()
+        if schedule and schedule.is_planned
+    }
+
+
+def _num_used(work: ClientWork, held: NDArray[np.int64]) -> int:
+    """How many examples a client trains on in a round."""
+    return min(len(held), work.max_examples or len(held))
 
 
 def _batches(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> Iterator[NDArray[np.int64]]:
     """The examples of each step of one client in one round; a pass ends with what is left, however few."""
+    if (num_used := _num_used(work, held)) < len(held):
+        held = (held[stream.child("chosen").permutation(len(held))] if work.shuffle else held)[:num_used]
     passes = range(work.epochs) if work.epochs is not None else itertools.count()
     endless = (
         order[start : start + work.batch_size]
@@ -118,7 +164,7 @@ def _batches(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> Itera
 
 def _bounded_rounds(spec: Spec, holdings: list[NDArray[np.int64]]) -> range:
     """The round numbers, unless their batches would not fit."""
-    work, largest = spec.client, max(map(len, holdings))
+    work, largest = spec.client, max(_num_used(spec.client, held) for held in holdings)
     steps = work.steps if work.steps is not None else (work.epochs or 1) * -(-largest // work.batch_size)
     cohort = len(_cohort(spec.cohort, len(holdings), Stream(spec.seed, "size")))
     num_batches = spec.rounds * cohort * steps
@@ -143,23 +189,58 @@ def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.in
     return cohort
 
 
-def _check_model(layers: Sequence[Layer], examples: Data) -> None:
-    if examples.is_multi_label:
-        raise InputError(
-            "client.loss: cross_entropy learns one label an example, but an example of this dataset may have several "
-            f"of {examples.num_classes}"
-        )
-    names = [layer.name for layer in layers]
+def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
+    """The model's graph, held to what any model promises."""
+    work, num_classes, is_multi_label = spec.client, examples.num_classes, examples.is_multi_label
+    if found := problem(work.loss, work.label_weights, num_classes, is_multi_label):
+        raise SpecError([Problem(found[1], f"client.{found[0]}")])
+    outputs = num_outputs(work.loss, num_classes, is_multi_label)
+    shape = examples.input_shape
     try:
-        shapes = trace(layers, examples.input_shape)
-        num_parameters = count_parameters(layers, examples.input_shape)
+        layers = spec.model.layers(shape, outputs)
+        shapes = trace(layers, shape)
+        num_parameters = count_parameters(layers, shape)
     except (ValueError, KeyError, IndexError) as error:
-        raise InputError(f"model: does not fit examples of shape {list(examples.input_shape)}: {error}") from None
+        raise InputError(f"model: does not fit examples of shape {list(shape)}: {error}") from None
+    names = [layer.name for layer in layers]
     if len(set(names)) < len(names):
         raise InputError(f"model: two layers have one name in {', '.join(names)}; this is a defect of the model")
-    if not names or shapes[names[-1]] != (examples.num_classes,):
-        raise InputError(f"model: its last layer does not give {examples.num_classes} logits, one a class")
+    if not names or shapes[names[-1]] != (outputs,):
+        raise InputError(f"model: its last layer does not give {outputs} outputs; this is a defect of the model")
     if num_parameters > _MOST_PARAMETERS:
         raise InputError(
             f"model: {num_parameters:,} parameters are more than the {_MOST_PARAMETERS:,} that a plan holds"
+        )
+    return layers
+
+
+def _check_clients(
+    spec: Spec,
+    layers: Sequence[Layer],
+    parameters: Mapping[str, Parameter],
+    examples: Data,
+    rounds: Sequence[Sequence[ClientTask]],
+) -> None:
+    """Raise InputError where what clients are asked to do cannot be done."""
+    tasks = [task for cohort in rounds for task in cohort]
+    shapes = trace(layers, examples.input_shape)
+    single = [
+        layer.name
+        for layer in layers
+        if layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1
+    ]
+    if single and any(len(batch) == 1 for task in tasks for batch in task.batches):
+        raise InputError(
+            f"client.batch_size: some batches hold one example, whose one value a channel at {single[0]} has no "
+            "variance for batch norm; choose another batch size, larger pictures, or model.batch_norm: frozen"
+        )
+    own = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.home == "client")
+    if keeps_optimizer(spec):
+        learned = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.is_learned)
+        own += len(spec.client.optimizer.initial_slots()) * learned
+    num_clients = len({task.client for task in tasks})
+    if 4 * own * num_clients > _MOST_KEPT:
+        raise InputError(
+            f"mode: {num_clients:,} clients that each keep {4 * own / 2**20:,.1f} MiB from round to round are more "
+            f"than the {_MOST_KEPT >> 30} GiB that a run keeps; use fewer clients, or client.optimizer.state: reset"
         )

@@ -18,9 +18,16 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from flspec.errors import InputError
@@ -30,6 +37,7 @@ __all__ = [
     "Document",
     "OneOf",
     "OneOfOthers",
+    "Sparse",
     "comes_with_flspec",
     "family_members",
     "load_family",
@@ -46,6 +54,20 @@ class Document(BaseModel):
 
 class Component(Document):
     """Base of everything a spec can name by `kind`; equal parameters mean equal components."""
+
+
+class Sparse(Document):
+    """A document that does not tell the fields of `untold` at the value at which they add nothing.
+
+    So a field that came later leaves what is written, and the digest of it, as they were for whoever does not use it.
+    """
+
+    untold: ClassVar[dict[str, Any]] = {}
+
+    @model_serializer(mode="wrap")
+    def _tell(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = handler(self)
+        return {key: value for key, value in told.items() if key not in self.untold or value != self.untold[key]}
 
 
 class OneOfOthers:

@@ -18,6 +18,7 @@ from flspec.partitioners import Partitioner
 from flspec.plan import Plan
 from flspec.skew import Skew, count_labels, measure_skew
 from flspec.store import open_data
+from flspec.twin_cache import twin_in_words
 
 __all__ = ["Description", "describe_plan", "partition_counts", "plan_skew"]
 
@@ -29,6 +30,7 @@ class DataFacts(Document):
     num_test: int
     num_classes: int
     shape: tuple[int, ...]
+    twin: str | None = None  # what is not said of published data: that these are synthetic
 
 
 class ClientFacts(Document):
@@ -55,8 +57,10 @@ class RoundFacts(Document):
 class ModelFacts(Document):
     """The size of the model; `multiply_adds` are of one example's forward pass."""
 
-    num_parameters: int
-    num_tensors: int
+    num_parameters: int  # that are trained
+    num_tensors: int  # that hold them
+    num_constants: int = 0  # values that never change and are never sent
+    num_local: int = 0  # values, trained or kept by training, that stay with each client
     multiply_adds: int
 
 
@@ -149,6 +153,7 @@ def _data(plan: Plan) -> DataFacts:
         num_test=data["num_test"],
         num_classes=data["num_classes"],
         shape=tuple(data["input_shape"]),
+        twin=twin_in_words(plan.spec),
     )
 
 
@@ -193,9 +198,13 @@ def _rounds(plan: Plan) -> RoundFacts:
 
 def _model(plan: Plan) -> ModelFacts:
     layers, shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
+    changing = plan.weights | plan.local
+    learned = [value.size for name, value in changing.items() if name not in plan.statistics]
     return ModelFacts(
-        num_parameters=sum(weight.size for weight in plan.weights.values()),
-        num_tensors=len(plan.weights),
+        num_parameters=sum(learned),
+        num_tensors=len(learned),
+        num_constants=sum(value.size for value in plan.constants.values()),
+        num_local=sum(value.size for value in plan.local.values()),
         multiply_adds=count_multiply_adds(layers, shape),
     )
 

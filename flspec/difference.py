@@ -22,6 +22,7 @@ from flspec.result import Result, load_result
 
 __all__ = ["Change", "Difference", "MetricChange", "Part", "RunDifference", "Side", "difference"]
 
+_TOLD_BY_ARRAYS = {"data", "weights", "constants", "local", "statistics"}
 _SECTIONS = {
     "data": "data",
     "layers": "layers",
@@ -175,7 +176,7 @@ def _parts(ours: Plan, theirs: Plan) -> Iterator[Part]:
     yield from _settings_part("data", settings)
     yield from _array_parts(ours, theirs)
     known = [key for key in _SECTIONS if key != "data"]
-    for key in [*known, *sorted(settings - {*known, "data", "weights"})]:
+    for key in [*known, *sorted(settings - {*known, *_TOLD_BY_ARRAYS})]:
         yield from _settings_part(key, settings)
 
 
@@ -189,6 +190,8 @@ def _array_parts(ours: Plan, theirs: Plan) -> Iterator[Part]:
         yield Part(name="partition", what=what)
     if what := _differing_weights(ours, theirs):
         yield Part(name="initial weights", what=what)
+    if what := _differing_rates(ours, theirs):
+        yield Part(name="learning rates", what=what)
     if ours.num_rounds != theirs.num_rounds:
         yield Part(name="rounds", what=f"{ours.num_rounds:,} and {theirs.num_rounds:,}")
     cohorts, batches, shares, common = 0, 0, 0, 0
@@ -218,12 +221,21 @@ def _differing_holdings(ours: Plan, theirs: Plan) -> str:
 
 
 def _differing_weights(ours: Plan, theirs: Plan) -> str:
-    names = list(dict.fromkeys([*ours.weights, *theirs.weights]))
-    sides = [(ours.weights.get(name), theirs.weights.get(name)) for name in names]
+    left, right = (plan.weights | plan.constants | plan.local for plan in (ours, theirs))
+    names = list(dict.fromkeys([*left, *right]))
+    sides = [(left.get(name), right.get(name)) for name in names]
     other = sum(a is None or b is None or not np.array_equal(a, b) for a, b in sides)
     if other:
         return f"{other} of {len(names)} tensors"
-    return "" if list(ours.weights) == list(theirs.weights) else "in another order"
+    return "" if list(left) == list(right) else "in another order"
+
+
+def _differing_rates(ours: Plan, theirs: Plan) -> str:
+    """In how many of the rounds that both have a schedule multiplies a learning rate otherwise."""
+    rounds = range(1, min(ours.num_rounds, theirs.num_rounds) + 1)
+    sides = [[(plan.client_rate(number), plan.server_rate(number)) for number in rounds] for plan in (ours, theirs)]
+    other = sum(a != b for a, b in zip(*sides, strict=True))
+    return f"{other:,} of {len(rounds):,} rounds" if other else ""
 
 
 def _same_arrays(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = ["FORMAT", "ClientTask", "Plan"]
 FORMAT = 1  # raised whenever an old reader would misread a new plan
 
 Indices = NDArray[np.int32]
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,8 @@ class ClientTask:
     client: int
     weight: int  # its share of the mean, before normalising
     batches: tuple[NDArray[np.integer[Any]], ...]  # each [batch_size], of the training set, in order
-    seed: int = 0  # from which the random transforms of its examples follow, where there are any
+    seed: int = 0  # from which random transforms of its examples and dropout follow, where there are any
+    rate: float = 1.0  # what the optimizer's learning rate is multiplied by in this round
 
     @property
     def num_trained(self) -> int:
@@ -47,8 +50,9 @@ class Plan:
     """One experiment, decided.
 
     `settings` is plain JSON: `data` (content digest, shapes), `layers`, `loss`, `client_optimizer`, `aggregator`,
-    `evaluation`. `arrays` holds the initial weights (`weights/NAME`), each client's examples and every batch.
-    Both are covered by the digest; `spec`, the resolved document it was compiled from, is carried for the reader.
+    `evaluation`. `arrays` holds the tensors that the server starts with (`weights/NAME`), those that never change
+    (`constants/NAME`), those that each client starts with for itself (`local/NAME`), each client's examples and every
+    batch. Both are covered by the digest; `spec`, the resolved document it was compiled from, is for the reader.
     """
 
     settings: Mapping[str, Any]
@@ -64,8 +68,15 @@ class Plan:
         rounds: Sequence[Sequence[ClientTask]],
         spec: Mapping[str, Any],
         held_out: Sequence[NDArray[np.integer[Any]]] = (),
+        constants: Mapping[str, NDArray[np.float32]] = _NONE,
+        local: Mapping[str, NDArray[np.float32]] = _NONE,
+        rates: Mapping[str, Sequence[float]] = _NONE,
     ) -> Plan:
-        """Pack what compile decided; `held_out` is what each client is evaluated on, where that is planned."""
+        """Pack what compile decided.
+
+        `held_out` is what each client is evaluated on, where that is planned; `rates` are the factors of the learning
+        rates of `client` and `server` in each round, where they change.
+        """
         tasks = [task for cohort in rounds for task in cohort]
         batches = [batch for task in tasks for batch in task.batches]
         arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in weights.items()}
@@ -79,7 +90,12 @@ class Plan:
             arrays["task_seeds"] = np.array([task.seed for task in tasks], np.int64)
         if held_out:
             arrays["held_out_examples"], arrays["held_out_ends"] = _pack(held_out)
-        return cls(dict(settings) | {"weights": list(weights)}, arrays, spec)
+        told = dict(settings) | {"weights": list(weights)}
+        for home, tensors in (("constants", constants), ("local", local)):
+            arrays |= {f"{home}/{name}": value for name, value in tensors.items()}
+            told |= {home: list(tensors)} if tensors else {}
+        arrays |= {f"{who}_rates": np.array(factors, np.float64) for who, factors in rates.items()}
+        return cls(told, arrays, spec)
 
     @property
     def num_rounds(self) -> int:
@@ -91,8 +107,36 @@ class Plan:
 
     @cached_property
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """The first global model: float32 by tensor name."""
+        """What the server starts with and sends: float32 by tensor name."""
         return {name: self.arrays[f"weights/{name}"] for name in self.settings["weights"]}
+
+    @cached_property
+    def constants(self) -> dict[str, NDArray[np.float32]]:
+        """The model's tensors that never change and are never sent."""
+        return {name: self.arrays[f"constants/{name}"] for name in self.settings.get("constants", ())}
+
+    @cached_property
+    def local(self) -> dict[str, NDArray[np.float32]]:
+        """The model's tensors that each client has for itself, as all of them start."""
+        return {name: self.arrays[f"local/{name}"] for name in self.settings.get("local", ())}
+
+    @cached_property
+    def statistics(self) -> frozenset[str]:
+        """Of the tensors with the server or with clients, those that training keeps without learning them."""
+        return frozenset(self.settings.get("statistics", ()))
+
+    @cached_property
+    def participants(self) -> list[int]:
+        """The clients that take part in at least one round, ascending."""
+        return [int(client) for client in np.unique(self.arrays["task_clients"])]
+
+    def client_rate(self, round_number: int) -> float:
+        """What the client optimizer's learning rate is multiplied by in a round, from 1."""
+        return self._rate("client", round_number)
+
+    def server_rate(self, round_number: int) -> float:
+        """What the server optimizer's learning rate is multiplied by in a round, from 1."""
+        return self._rate("server", round_number)
 
     def client_examples(self, client: int) -> Indices:
         """The training examples that a client holds."""
@@ -108,19 +152,25 @@ class Plan:
         """The tasks of a round, from 1, in client order."""
         assert 1 <= round_number <= self.num_rounds, round_number
         start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
-        return tuple(self._task(position) for position in range(start, end))
+        rate = self.client_rate(round_number)
+        return tuple(self._task(position, rate) for position in range(start, end))
 
     def keeps(self, round_number: int) -> bool:
         """Whether the state after this round is kept and evaluated; the last always is."""
         every = self.settings["evaluation"]["every"]
         return round_number == self.num_rounds or round_number % int(every) == 0
 
-    def _task(self, position: int) -> ClientTask:
+    def _rate(self, who: str, round_number: int) -> float:
+        rates = self.arrays.get(f"{who}_rates")
+        return 1.0 if rates is None else float(rates[round_number - 1])
+
+    def _task(self, position: int, rate: float) -> ClientTask:
         start, end = _bounds(self.arrays["task_batch_ends"], position)
         return ClientTask(
             client=int(self.arrays["task_clients"][position]),
             weight=int(self.arrays["task_weights"][position]),
             seed=int(self.arrays["task_seeds"][position]) if "task_seeds" in self.arrays else 0,
+            rate=rate,
             batches=tuple(
                 _part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end)
             ),

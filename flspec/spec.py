@@ -14,12 +14,13 @@ from flspec.aggregators.fedavg import FedAvg
 from flspec.client_optimizers import ClientOptimizer
 from flspec.components import Document, OneOf
 from flspec.datasets import Dataset
+from flspec.losses import Loss
 from flspec.models import Model
 from flspec.partitioners import Partitioner
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
 
-__all__ = ["ClientWork", "Contradiction", "Evaluation", "Spec", "contradictions"]
+__all__ = ["ClientWork", "Clipping", "Contradiction", "Evaluation", "Spec", "contradictions"]
 
 MetricName = Literal[
     "loss",
@@ -37,6 +38,15 @@ MetricName = Literal[
     "average_precision",
     "calibration_error",
 ]
+
+
+class Clipping(Document):
+    """A bound on the gradient of each step: g * min(1, norm / ||g||), the norm being Euclidean."""
+
+    norm: Annotated[float, Field(gt=0, le=1e12, description="the largest norm that is left as it is", examples=[10.0])]
+    by: Annotated[
+        Literal["global", "variable"], Field(description="all tensors together, or each tensor by itself")
+    ] = "global"
 
 
 class ClientWork(Document):
@@ -57,9 +67,26 @@ class ClientWork(Document):
         PositiveInt, Field(description="examples a batch; the last of each pass may hold fewer", examples=[16])
     ]
     shuffle: Annotated[bool, Field(description="a new order for each pass, or the order of the partition")] = True
+    max_examples: Annotated[
+        PositiveInt | None,
+        Field(description="train on at most so many of the client's examples, drawn anew each round; absent: on all"),
+    ] = None
     loss: Annotated[
-        Literal["cross_entropy"], Field(description="mean over the batch, of the softmax of the logits")
+        Loss,
+        Field(
+            description="mean over the batch: of the softmax of the outputs; of each output's sigmoid (several labels "
+            "an example, or two classes from one output); or of the squared distance to one-hot labels"
+        ),
     ] = "cross_entropy"
+    label_weights: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None,
+        Field(
+            description="cross_entropy: what examples of each class count; binary_cross_entropy: what having each "
+            "label counts",
+            examples=[[1.0, 3.0]],
+        ),
+    ] = None
+    clip: Annotated[Clipping | None, Field(description="bound each step's gradient; absent: do not")] = None
     optimizer: Annotated[
         OneOf[ClientOptimizer],
         Field(description="how the client descends", examples=[{"kind": "sgd", "learning_rate": 0.1}]),
@@ -104,6 +131,13 @@ class Spec(Document):
         ),
     ]
     seed: Annotated[int, Field(ge=0, lt=2**63, description="all that is drawn follows from it")] = 0
+    mode: Annotated[
+        Literal["federated", "centralized", "local_only"],
+        Field(
+            description="clients learn together; or one client holds what all of them do; or each learns alone and "
+            "sends nothing. The last two read neither cohort nor aggregator"
+        ),
+    ] = "federated"
     rounds: Annotated[int, Field(ge=1, le=1_000_000, description="rounds of training", examples=[10])]
     backend: Annotated[
         str,
@@ -167,10 +201,17 @@ def _epochs_or_steps(client: ClientWork) -> Iterator[Contradiction]:
         yield Contradiction(("client", "steps"), ("client", "epochs"), "client.epochs is given too; remove one")
 
 
+def _weights_of_labels(client: ClientWork) -> Iterator[Contradiction]:
+    if client.label_weights is not None and client.loss == "mean_squared_error":
+        yield Contradiction(
+            ("client", "label_weights"), ("client", "loss"), "mean_squared_error has no label weights; remove them"
+        )
+
+
 def _cohort_of_clients(cohort: Sampler, partition: Partitioner) -> Iterator[Contradiction]:
     if partition.num_clients and (problem := cohort.problem(partition.num_clients)):
         yield Contradiction(("cohort",), ("partition", "clients"), problem)
 
 
 # Each is given the sections that its parameters name, if those are right in themselves.
-_RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (_epochs_or_steps, _cohort_of_clients)
+_RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (_epochs_or_steps, _weights_of_labels, _cohort_of_clients)

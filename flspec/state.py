@@ -1,8 +1,8 @@
 """What the server carries from one round to the next, and its file.
 
-A state file is one safetensors file: tensors `weights/NAME` and `optimizer/SLOT/NAME`, and in the header which
-round and plan it belongs to and a SHA-256 of it all, since safetensors itself does not notice a changed bit. Files
-appear whole or not at all.
+A state file is one safetensors file: tensors `weights/NAME`, `optimizer/SLOT/NAME` and `clients/CLIENT/NAME`, and in
+the header which round and plan it belongs to and a SHA-256 of it all, since safetensors itself does not notice a
+changed bit. Files appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -46,11 +46,17 @@ class OptimizerState:
 
 @dataclass(frozen=True, eq=False)
 class ServerState:
-    """The server after `round` rounds; round 0 is the plan's start."""
+    """The server after `round` rounds; round 0 is the plan's start.
+
+    `clients` is what each client keeps to itself: `weights/NAME` of its local tensors, `optimizer/...` of an optimizer
+    that goes on from round to round. No part of it is sent or aggregated; it is held here so that a run can be resumed,
+    followed and compared whole.
+    """
 
     round: int
     weights: Weights
     optimizer: OptimizerState = field(default_factory=OptimizerState)
+    clients: Mapping[int, Weights] = field(default_factory=dict)
 
 
 def state_file(folder: Path, round_number: int) -> Path:
@@ -63,6 +69,8 @@ def save_state(path: Path, state: ServerState, plan_digest: str) -> str:
     tensors = {f"weights/{name}": value for name, value in state.weights.items()}
     for slot, values in state.optimizer.slots.items():
         tensors |= {f"optimizer/{slot}/{name}": value for name, value in values.items()}
+    for client, kept in state.clients.items():
+        tensors |= {f"clients/{client}/{name}": value for name, value in kept.items()}
     header = {"round": state.round, "step": state.optimizer.step, "plan_digest": plan_digest}
     return _save(path, tensors, header)
 
@@ -79,14 +87,18 @@ def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
         )
     weights: dict[str, NDArray[np.float32]] = {}
     slots: dict[str, dict[str, NDArray[np.float32]]] = {}
+    clients: dict[int, dict[str, NDArray[np.float32]]] = {}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
-        if kind == "weights":
-            weights[name] = value
-        else:
-            slot, _, name = name.partition("/")
-            slots.setdefault(slot, {})[name] = value
-    return ServerState(header["round"], weights, OptimizerState(header["step"], slots))
+        owner, _, rest = name.partition("/")
+        match kind:
+            case "weights":
+                weights[name] = value
+            case "optimizer":
+                slots.setdefault(owner, {})[rest] = value
+            case _:
+                clients.setdefault(int(owner), {})[rest] = value
+    return ServerState(header["round"], weights, OptimizerState(header["step"], slots), clients)
 
 
 def save_weights(path: Path, weights: Weights) -> str:

@@ -7,7 +7,7 @@ is what makes two backends agree to the last bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,12 @@ class ClientUpdate:
     """What one client sends back after its local training."""
 
     client: int
-    delta: Weights  # weights after training minus weights received
+    delta: Weights  # of what it was sent: after training, less before
     weight: float  # its planned share of the mean, before normalising
     num_trained: int  # examples trained on, counted each time
     loss_sum: float  # over those examples, each measured before the step it took part in
-    num_correct: int  # of those examples
+    num_correct: float  # of those examples; of one with several labels, the share of them that is right
+    kept: Weights = field(default_factory=dict)  # what it keeps to itself until its next round; see ServerState
 
 
 def weighted_mean(updates: Sequence[ClientUpdate]) -> Delta:

@@ -10,7 +10,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 
 from flspec.plan import Plan
-from flspec.state import Weights
+from flspec.state import ServerState, Weights
 from flspec.updates import ClientUpdate
 from flspec_torch.training import Trainer
 
@@ -32,17 +32,25 @@ def train(message: Message, context: Context) -> Message:
     task = message.content["task"]
     trainer = _trainer(str(task["plan"]))
     weights = dict(zip(trainer.plan.weights, message.content["weights"].to_numpy_ndarrays(), strict=True))
-    update = trainer.train(trainer.plan.cohort(int(task["round"]))[int(task["position"])], weights)
+    planned = trainer.plan.cohort(int(task["round"]))[int(task["position"])]
+    update = trainer.train(planned, weights, _read_kept(message.content))
     return Message(_encode(update), reply_to=message)
 
 
-def task_message(weights: Weights, plan_folder: Path, round_number: int, position: int, node: int) -> Message:
-    """The message that asks `node` for the task at `position` of a round's cohort."""
+def task_message(
+    state: ServerState, client: int, plan_folder: Path, round_number: int, position: int, node: int
+) -> Message:
+    """The message that asks `node`, which is `client`, for the task at `position` of a round's cohort.
+
+    What the client keeps to itself travels beside the weights, in a record of its own, because a simulated node does
+    not outlive its run and a run must be resumed and followed. In the field it would lie on the client's own disk.
+    """
     content = RecordDict(
         {
-            "weights": ArrayRecord(list(weights.values())),
+            "weights": ArrayRecord(list(state.weights.values())),
             "task": ConfigRecord({"plan": str(plan_folder), "round": round_number, "position": position}),
         }
+        | _kept_records(state.clients.get(client, {}))
     )
     return Message(content, dst_node_id=node, message_type="train")
 
@@ -63,13 +71,30 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
         weight=float(metrics["weight"]),
         num_trained=int(metrics["num_trained"]),
         loss_sum=float(metrics["loss_sum"]),
-        num_correct=int(metrics["num_correct"]),
+        num_correct=float(metrics["num_correct"]),
+        kept=_read_kept(reply.content),
     )
 
 
 def _encode(update: ClientUpdate) -> RecordDict:
-    metrics = {name: value for name, value in vars(update).items() if name != "delta"}
-    return RecordDict({"delta": ArrayRecord(list(update.delta.values())), "update": MetricRecord(metrics)})
+    metrics = {name: value for name, value in vars(update).items() if name not in ("delta", "kept")}
+    return RecordDict(
+        {"delta": ArrayRecord(list(update.delta.values())), "update": MetricRecord(metrics)}
+        | _kept_records(update.kept)
+    )
+
+
+def _kept_records(kept: Weights) -> dict[str, ArrayRecord | ConfigRecord]:
+    """What a client keeps to itself, as the records of a message; none if that is nothing."""
+    if not kept:
+        return {}
+    return {"kept": ArrayRecord(list(kept.values())), "kept_names": ConfigRecord({"names": list(kept)})}
+
+
+def _read_kept(content: RecordDict) -> Weights:
+    if "kept" not in content:
+        return {}
+    return dict(zip(content["kept_names"]["names"], content["kept"].to_numpy_ndarrays(), strict=True))
 
 
 @lru_cache(maxsize=2)

@@ -10,13 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from threading import Event as Flag
 
-import numpy as np
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
-from flspec.aggregators import Aggregator
 from flspec.backend import Job, RoundResult, drive_rounds, round_result, timed
-from flspec.components import parse_component
 from flspec.errors import BackendError
 from flspec.events import Event
 from flspec.plan import Plan
@@ -36,13 +33,12 @@ def server_app(
     def main(grid: Grid, context: Context) -> None:
         nodes = assign_nodes(grid, plan, stop)
         prepare_clients(grid, list(nodes.values())[: job.num_workers], plan, job)
-        aggregator = parse_component(Aggregator, plan.settings["aggregator"])
 
         def run_round(number: int, state: ServerState) -> RoundResult:
             lap = timed()
             updates = train_cohort(grid, nodes, plan, job, number, state)
             train_seconds = lap()
-            outcome = finish_round(aggregator, state, updates)
+            outcome = finish_round(plan, state, updates)
             return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()})
 
         for event in drive_rounds(plan, job, versions, run_round):
@@ -53,14 +49,9 @@ def server_app(
     return app
 
 
-def participants(plan: Plan) -> list[int]:
-    """The clients that take part in at least one round, ascending: each is a SuperNode."""
-    return [int(client) for client in np.unique(plan.arrays["task_clients"])]
-
-
 def assign_nodes(grid: Grid, plan: Plan, stop: Flag) -> dict[int, int]:
     """One node for every client, by client number; waits for them to join."""
-    clients = participants(plan)
+    clients = plan.participants
     while len(nodes := sorted(grid.get_node_ids())) < len(clients):
         if stop.is_set():
             raise BackendError("flower: stopped while waiting for its nodes")
@@ -84,7 +75,7 @@ def train_cohort(
     tasks = plan.cohort(number)
     clients = {nodes[task.client]: task.client for task in tasks}
     messages = [
-        task_message(state.weights, job.folder / "plan", number, position, nodes[task.client])
+        task_message(state, task.client, job.folder / "plan", number, position, nodes[task.client])
         for position, task in enumerate(tasks)
     ]
     replies: list[Message] = list(grid.send_and_receive(messages))

@@ -24,7 +24,7 @@ from flspec.events import Event
 from flspec.plan import Plan
 from flspec_flower.client import app as client_app
 from flspec_flower.inprocess import InProcessGrid
-from flspec_flower.server import participants, server_app
+from flspec_flower.server import server_app
 
 _SMALLEST_STORE = 128 * 2**20  # bytes of Ray's object store, in shared memory
 
@@ -34,7 +34,7 @@ def run_in_process(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generat
 
     def engine(app: ServerApp) -> None:
         with ThreadPoolExecutor(job.num_workers, thread_name_prefix="supernode") as pool:
-            grid = InProcessGrid(client_app, len(participants(plan)), pool)
+            grid = InProcessGrid(client_app, len(plan.participants), pool)
             app(grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}))
 
     yield from _stream(plan, job, versions, engine)
@@ -51,7 +51,7 @@ def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[E
         run_simulation(
             app,
             client_app,
-            num_supernodes=len(participants(plan)),
+            num_supernodes=len(plan.participants),
             backend_config={
                 "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
                 "init_args": {

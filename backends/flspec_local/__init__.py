@@ -8,14 +8,13 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 
-from flspec.aggregators import Aggregator
 from flspec.backend import Backend, Job, Rehearsal, RoundResult, drive_rounds, round_result, timed
-from flspec.components import parse_component
 from flspec.events import Event
 from flspec.layers import count_multiply_adds, parse_layers
-from flspec.plan import Plan
+from flspec.plan import ClientTask, Plan
 from flspec.server import finish_round
 from flspec.state import ServerState
+from flspec.updates import ClientUpdate
 from flspec_torch import unsupported_training
 
 __all__ = ["LocalBackend"]
@@ -38,7 +37,6 @@ class LocalBackend(Backend):
 
         stop = Flag()
         trainer = Trainer(plan, stop)
-        aggregator = parse_component(Aggregator, plan.settings["aggregator"])
         versions = {"torch": torch.__version__, "python": platform.python_version()}
         pool = ThreadPoolExecutor(
             job.workers or _useful_workers(plan, job.num_workers),
@@ -48,10 +46,13 @@ class LocalBackend(Backend):
         )
 
         def run_round(number: int, state: ServerState) -> RoundResult:
+            def train(task: ClientTask) -> ClientUpdate:
+                return trainer.train(task, state.weights, state.clients.get(task.client, {}))
+
             lap = timed()
-            updates = list(pool.map(lambda task: trainer.train(task, state.weights), plan.cohort(number)))
+            updates = list(pool.map(train, plan.cohort(number)))
             train_seconds = lap()
-            outcome = finish_round(aggregator, state, updates)
+            outcome = finish_round(plan, state, updates)
             return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()})
 
         try:

@@ -11,9 +11,8 @@ from itertools import cycle, islice
 import numpy as np
 import torch
 
-from flspec.aggregators import Aggregator
 from flspec.backend import Rehearsal, initial_state, timed
-from flspec.components import parse_component
+from flspec.footprint import examples_at_once
 from flspec.layers import count_multiply_adds, parse_layers
 from flspec.plan import ClientTask, Plan
 from flspec.server import finish_round
@@ -25,7 +24,6 @@ from flspec_torch.training import Trainer
 _BUDGET = 0.4  # seconds of training to measure
 _MOST_WORK = 2**31  # multiplications of a step or a scoring that is worth waiting for: less than a second
 _MOST_ADDED = 2**24  # parameters of updates to aggregate: some tenths of a second
-_SCORED_AT_ONCE = 500
 
 
 def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
@@ -44,13 +42,16 @@ def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
 
 def _train(plan: Plan, tasks: Sequence[ClientTask]) -> tuple[float, int, list[ClientUpdate]]:
     """Seconds from one step to the next of clients trained side by side, the steps measured, what came of the last."""
-    trainer = Trainer(plan)
+    trainer, start = Trainer(plan), initial_state(plan)
     with ThreadPoolExecutor(len(tasks), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+
+        def train(task: ClientTask) -> ClientUpdate:
+            return trainer.train(task, start.weights, start.clients.get(task.client, {}))
 
         def seconds(steps: int) -> tuple[float, list[ClientUpdate]]:
             lap = timed()
             shortened = [replace(task, batches=tuple(islice(cycle(task.batches), steps))) for task in tasks]
-            updates = list(pool.map(lambda task: trainer.train(task, plan.weights), shortened))
+            updates = list(pool.map(train, shortened))
             return lap(), updates
 
         first, updates = seconds(1)  # also reads the data and has torch choose its algorithms
@@ -87,22 +88,23 @@ def _mean_steps_in_a_row(plan: Plan, workers: int, most_rounds: int = 50) -> flo
 
 def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
     """Seconds of the server's half, from what its step takes and what each update adds to that."""
-    aggregator, state = parse_component(Aggregator, plan.settings["aggregator"]), initial_state(plan)
+    state = initial_state(plan)
     cohort = len(plan.arrays["task_clients"]) / plan.num_rounds
-    several = min(max(2, _MOST_ADDED // sum(weight.size for weight in plan.weights.values())), 64)
+    several = min(max(2, _MOST_ADDED // max(1, sum(weight.size for weight in plan.weights.values()))), 64)
     lap = timed()
-    finish_round(aggregator, state, updates[:1])
+    finish_round(plan, state, updates[:1])
     one = lap()
-    finish_round(aggregator, state, list(islice(cycle(updates), several)))
+    finish_round(plan, state, list(islice(cycle(updates), several)))
     return one + max(0.0, lap() - one) / (several - 1) * (cohort - 1)
 
 
 def _evaluate(plan: Plan, num_examples: int) -> float:
     """Seconds of an evaluation, scaled from a batch a core or less, and by how many rounds have one."""
     test = open_data(plan.settings["data"]).test
-    num = min(len(test), num_examples, _SCORED_AT_ONCE * (os.cpu_count() or 1))
+    at_once = examples_at_once(parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"]))
+    num = min(len(test), num_examples, at_once * (os.cpu_count() or 1))
     scorer, part = TorchScorer(plan), test.part(slice(num))
     lap = timed()
-    scorer.logits(plan.weights, part)
+    scorer.logits(plan.weights | plan.local, part)
     kept = sum(map(plan.keeps, range(1, plan.num_rounds + 1)))
     return lap() * len(test) / num * kept / plan.num_rounds

@@ -9,8 +9,8 @@ from flspec.plan import Plan
 
 __all__ = ["unsupported_training"]
 
-_OPTIMIZERS = ("sgd",)  # client optimizers that have a translation in optimizers.py
-_LOSSES = ("cross_entropy",)
+_OPTIMIZERS = ("sgd", "adam", "adamw")  # client optimizers that have a translation in optimizers.py
+_LOSSES = ("cross_entropy", "binary_cross_entropy", "mean_squared_error")
 
 
 def unsupported_training(plan: Plan) -> list[str]:

@@ -1,7 +1,8 @@
-"""A plan's layers as torch functions of named weights."""
+"""A plan's layers as torch functions of named tensors."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,44 +11,102 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flspec.layers import INPUT, Activation, AveragePool, Conv, Dense, Flatten, Layer, MaxPool
+from flspec.layers import (
+    INPUT,
+    Activation,
+    Add,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    GroupNorm,
+    Layer,
+    MaxPool,
+    Multiply,
+)
 
-Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]  # (weights, inputs [batch, *shape]) -> logits
+__all__ = ["Forward", "Masks", "build_forward", "to_tensors"]
+
+Tensors = Mapping[str, Tensor]
+Masks = Mapping[str, Tensor]  # the factors of each dropout, by the layer's name
+# (tensors by name, inputs [batch, *shape], in training the masks) -> outputs. Training changes running statistics.
+Forward = Callable[[Tensors, Tensor, Masks | None], Tensor]
+_Apply = Callable[[Tensors, Sequence[Tensor], Masks | None], Tensor]
+
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+}
 
 
 def build_forward(layers: Sequence[Layer]) -> Forward:
-    """The function that leads from examples to logits, given weights by tensor name."""
-    steps = [(layer.name, layer.inputs[0], _translate(layer)) for layer in layers]
+    """The function that leads from examples to outputs, given a model's tensors by name."""
+    steps = [(layer.name, layer.inputs, _translate(layer)) for layer in layers]
+    uses = Counter(source for layer in layers for source in layer.inputs)
 
-    def forward(weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        values = {INPUT: inputs}
-        for name, source, apply in steps:
-            values[name] = apply(weights, values[source])
+    def forward(tensors: Tensors, inputs: Tensor, masks: Masks | None = None) -> Tensor:
+        values, left = {INPUT: inputs}, Counter(uses)
+        for name, sources, apply in steps:
+            values[name] = apply(tensors, [values[source] for source in sources], masks)
+            left.subtract(sources)
+            for source in set(sources):
+                if not left[source]:
+                    del values[source]  # nothing needs it again, and images are large
         return values[steps[-1][0]]
 
     return forward
 
 
-def to_tensors(weights: Mapping[str, NDArray[np.float32]], requires_grad: bool = False) -> dict[str, Tensor]:
+def to_tensors(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
     """Copies of `weights` that torch may change."""
-    return {name: torch.from_numpy(value.copy()).requires_grad_(requires_grad) for name, value in weights.items()}
+    return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
 
 
-def _translate(layer: Layer) -> Forward:
+def _translate(layer: Layer) -> _Apply:
     weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
     match layer:
         case Flatten():
-            return lambda _, x: x.flatten(1)
+            return lambda _, x, __: x[0].flatten(1)
         case Dense():
-            return lambda w, x: F.linear(x, w[weight], w[bias])
+            return lambda w, x, _: F.linear(x[0], w[weight], w[bias])
         case Conv():
-            return lambda w, x: F.conv2d(x, w[weight], w[bias], padding=layer.padding)
+            return lambda w, x, _: F.conv2d(
+                x[0], w[weight], w.get(bias), layer.stride, layer.padding, groups=layer.groups
+            )
         case MaxPool():
-            return lambda _, x: F.max_pool2d(x, layer.size)
+            return lambda _, x, __: F.max_pool2d(x[0], layer.size, layer.stride, layer.padding)
         case AveragePool():
-            return lambda _, x: F.avg_pool2d(x, layer.size)
-        case Activation(function="relu"):
-            return lambda _, x: F.relu(x)
-        case Activation(function="tanh"):
-            return lambda _, x: torch.tanh(x)
+            return lambda _, x, __: F.avg_pool2d(x[0], layer.size)
+        case GlobalAveragePool():
+            return lambda _, x, __: x[0].mean((2, 3), keepdim=True)
+        case GroupNorm():
+            return lambda w, x, _: F.group_norm(x[0], layer.groups, w[weight], w[bias], layer.epsilon)
+        case BatchNorm():
+            return _batch_norm(layer)
+        case Activation():
+            function = _FUNCTIONS[layer.function]
+            return lambda _, x, __: function(x[0])
+        case Add():
+            return lambda _, x, __: x[0] + x[1]
+        case Multiply():
+            return lambda _, x, __: x[0] * x[1]
+        case Dropout():
+            return lambda _, x, masks: x[0] if masks is None else x[0] * masks[layer.name]
     raise ValueError(f"no torch translation for layer {layer!r}")
+
+
+def _batch_norm(layer: BatchNorm) -> _Apply:
+    names = [f"{layer.name}.{suffix}" for suffix in ("running_mean", "running_var", "weight", "bias")]
+
+    def apply(tensors: Tensors, inputs: Sequence[Tensor], masks: Masks | None) -> Tensor:
+        from_batch = masks is not None and layer.statistics != "frozen" and not layer.frozen
+        held = (tensors[name] for name in names)
+        return F.batch_norm(inputs[0], *held, from_batch, layer.momentum, layer.epsilon)
+
+    return apply

@@ -47,6 +47,7 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     yield (
         "data",
         [
+            *([printable(data.twin)] if data.twin else []),
             f"{data.num_train:,} examples to train on, {data.num_test:,} to evaluate on",
             f"{data.num_classes:,} classes, shape {' × '.join(map(str, data.shape))}",
         ],
@@ -63,7 +64,10 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     cohort = f"{rounds.num:,} of {_span(rounds.min_cohort, rounds.max_cohort)} clients"
     yield "rounds", [f"{cohort}, {steps}; {rounds.total_steps:,} steps in all"]
     work = f"{model.multiply_adds:,} multiply-adds an example"
-    yield "model", [f"{model.num_parameters:,} parameters in {model.num_tensors:,} tensors", work]
+    frozen = f"{model.num_constants:,} values that never change and are never sent" if model.num_constants else ""
+    local = f"{model.num_local:,} values that stay with each client" if model.num_local else ""
+    size = f"{model.num_parameters:,} parameters in {model.num_tensors:,} tensors"
+    yield "model", list(filter(None, [size, frozen, local, work]))
     down, up = description.bytes_down, description.bytes_up
     each = f"{_bytes(down.each_time)} to a client and {_bytes(up.each_time)} back, each time"
     yield "bytes", [each, f"{_bytes(down.total)} down and {_bytes(up.total)} up in all"]

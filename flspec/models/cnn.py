@@ -37,7 +37,7 @@ class Cnn(Model):
             raise ValueError(f"kernel_size must be odd, got {kernel_size}; try {kernel_size + 1}")
         return kernel_size
 
-    def layers(self, input_shape: Shape, num_classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
         pool = MaxPool if self.pool == "max" else AveragePool
         graph: list[Layer] = []
         for number, channels in enumerate(self.channels, start=1):
@@ -57,4 +57,4 @@ class Cnn(Model):
                 Dense(name=f"dense_{number}", units=units),
                 Activation(name=f"dense_activation_{number}", function=self.activation),
             ]
-        return chain([*graph, Dense(name="output", units=num_classes)])
+        return chain([*graph, Dense(name="output", units=num_outputs)])

@@ -17,11 +17,11 @@ class Mlp(Model):
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1, description="units of each hidden layer")] = (200,)
     activation: Annotated[Literal["relu", "tanh"], Field(description="function after each hidden layer")] = "relu"
 
-    def layers(self, input_shape: Shape, num_classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
         graph: list[Layer] = [Flatten(name="flatten")]
         for number, units in enumerate(self.hidden, start=1):
             graph += [
                 Dense(name=f"hidden_{number}", units=units),
                 Activation(name=f"activation_{number}", function=self.activation),
             ]
-        return chain([*graph, Dense(name="output", units=num_classes)])
+        return chain([*graph, Dense(name="output", units=num_outputs)])

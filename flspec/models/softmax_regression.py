@@ -18,6 +18,6 @@ class SoftmaxRegression(Model):
         "zeros"
     )
 
-    def layers(self, input_shape: Shape, num_classes: int) -> tuple[Layer, ...]:
-        output = Dense(name="output", units=num_classes, initializer=self.initializer)
+    def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
+        output = Dense(name="output", units=num_outputs, initializer=self.initializer)
         return chain([Flatten(name="flatten"), output])

@@ -41,16 +41,16 @@ class ServerOptimizer(Component, ABC):
         return OptimizerState(step=0, slots=slots)
 
     def apply(
-        self, state: OptimizerState, weights: Weights, delta: Delta
+        self, state: OptimizerState, weights: Weights, delta: Delta, rate: float = 1.0
     ) -> tuple[OptimizerState, dict[str, NDArray[np.float32]]]:
-        """The optimizer's state and the weights after one more update."""
+        """The optimizer's state and the weights after one more update; `rate` multiplies its learning rate."""
         next_weights: dict[str, NDArray[np.float32]] = {}
         next_slots: dict[str, dict[str, NDArray[np.float32]]] = {slot: {} for slot in state.slots}
         for name, weight in weights.items():
             before = {slot: values[name].astype(np.float64) for slot, values in state.slots.items()}
             with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused with its round
                 change, after = self.step(state.step + 1, delta[name], before)
-                next_weights[name] = (weight + change).astype(np.float32)
+                next_weights[name] = (weight + rate * change).astype(np.float32)
                 next_slots_of_name = {slot: value.astype(np.float32) for slot, value in after.items()}
             for slot, value in next_slots_of_name.items():
                 next_slots[slot][name] = value

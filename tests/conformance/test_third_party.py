@@ -13,9 +13,7 @@ import pytest
 MODULE = '''
 """Softmax regression by hand, in numpy: a backend of one file."""
 import numpy as np
-from flspec.aggregators import Aggregator
 from flspec.backend import Backend, drive_rounds, round_result
-from flspec.components import parse_component
 from flspec.store import open_data
 from flspec.server import finish_round
 from flspec.updates import ClientUpdate
@@ -31,7 +29,6 @@ class NumpyBackend(Backend):
 
     def execute(self, plan, job):
         train = open_data(plan.settings["data"]).train
-        aggregator = parse_component(Aggregator, plan.settings["aggregator"])
         rate = plan.settings["client_optimizer"]["learning_rate"]
 
         def client(task, start):
@@ -52,7 +49,7 @@ class NumpyBackend(Backend):
 
         def run_round(number, state):
             updates = [client(task, state.weights) for task in plan.cohort(number)]
-            return round_result(finish_round(aggregator, state, updates), updates, {{"train": 0.0, "aggregate": 0.0}})
+            return round_result(finish_round(plan, state, updates), updates, {{"train": 0.0, "aggregate": 0.0}})
 
         yield from drive_rounds(plan, job, {{"numpy": np.__version__}}, run_round)
 '''

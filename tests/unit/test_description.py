@@ -17,6 +17,7 @@ from flspec.compiler import compile
 from flspec.description import describe_plan, partition_counts
 from flspec.errors import InputError
 from flspec.footprint import estimate_memory
+from flspec.layers import Add, Conv, GlobalAveragePool, chain
 
 QUICKSTART = Path(__file__).parents[2] / "specs" / "quickstart.yaml"
 
@@ -80,11 +81,19 @@ def test_without_its_data_a_plan_is_described_but_for_its_skew(small, monkeypatc
 # ------------------------------------------------------------------------------------------------------------ memory
 
 
-def test_the_scorer_takes_as_many_at_once_as_is_reckoned():
-    from flspec_local import rehearsal
-    from flspec_torch import scoring
+def test_fewer_examples_are_scored_at_once_where_layers_make_much_of_them():
+    narrow, wide = (chain([Conv(name="c", channels=n, kernel_size=1), GlobalAveragePool(name="p")]) for n in (1, 1000))
+    assert footprint.examples_at_once(narrow, (1, 8, 8)) == 500
+    assert footprint.examples_at_once(wide, (1, 100, 100)) == 2**25 // (1001 * 100 * 100)
+    assert footprint.examples_at_once(wide, (1, 1000, 1000)) == 1
 
-    assert scoring._BATCH == footprint.SCORED_AT_ONCE == rehearsal._SCORED_AT_ONCE
+
+def test_of_two_branches_the_longer_holds_what_the_shorter_waits_with():
+    def conv(name, source, channels):
+        return Conv(name=name, inputs=(source,), channels=channels, kernel_size=1)
+
+    layers = (conv("a", "input", 7), conv("b", "a", 100), conv("c", "b", 7), Add(name="d", inputs=("c", "a")))
+    assert footprint._values_at_once(layers, (1, 1, 1)) == 7 + 100 + 7
 
 
 def test_memory_grows_by_an_update_a_client(make_plan):

@@ -31,7 +31,8 @@ def state(number=3, shift=0.0):
         "empty": np.zeros((0, 3), np.float32),
     }
     slots = {"second": {name: -value for name, value in weights.items()}, "first": dict(weights)}
-    return ServerState(number, weights, OptimizerState(7, slots))
+    clients = {12: {"weights/z.weight": weights["z.weight"], "optimizer/step": np.array(3, np.float32)}, 3: {"x": ODD}}
+    return ServerState(number, weights, OptimizerState(7, slots), clients)
 
 
 def content(server_state):
@@ -41,7 +42,8 @@ def content(server_state):
         return [(name, value.dtype.str, value.shape, value.tobytes()) for name, value in tensors.items()]
 
     slots = {slot: plain(values) for slot, values in server_state.optimizer.slots.items()}
-    return server_state.round, server_state.optimizer.step, plain(server_state.weights), list(slots.items())
+    clients = [(client, plain(kept)) for client, kept in server_state.clients.items()]
+    return server_state.round, server_state.optimizer.step, plain(server_state.weights), list(slots.items()), clients
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""The losses of `flspec.losses` in torch, and what of a batch is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flspec.losses import Loss, targets
+
+__all__ = ["Objective", "build_objective", "count_correct"]
+
+Objective = Callable[[Tensor, Tensor], Tensor]  # (outputs [batch, outputs], targets) -> the batch's mean loss
+
+
+def build_objective(settings: Mapping[str, Any]) -> Objective:
+    """The loss that a plan's settings ask for."""
+    given = settings.get("label_weights")
+    weights = None if given is None else torch.tensor(given, dtype=torch.float32)
+    match settings["loss"]:
+        case "cross_entropy" if weights is None:
+            return F.cross_entropy
+        case "cross_entropy":
+            return lambda outputs, labels: F.cross_entropy(outputs, labels, weights, reduction="sum") / len(labels)
+        case "binary_cross_entropy":
+            return lambda outputs, held: F.binary_cross_entropy_with_logits(outputs, held, pos_weight=weights)
+        case "mean_squared_error":
+            return F.mse_loss
+    raise ValueError(f"no torch translation for loss {settings['loss']!r}")
+
+
+def to_targets(loss: Loss, labels: NDArray[Any], outputs: int) -> Tensor:
+    """`flspec.losses.targets` as a tensor."""
+    return torch.from_numpy(np.ascontiguousarray(targets(loss, labels, outputs)))
+
+
+def count_correct(loss: Loss, outputs: Tensor, held: Tensor, is_multi_label: bool) -> float:
+    """How many examples of a batch are right; of several labels, the share of each example's that are."""
+    if loss == "cross_entropy":
+        return float((outputs.argmax(1) == held).sum())
+    if loss == "mean_squared_error" and not is_multi_label:
+        return float((outputs.argmax(1) == held.argmax(1)).sum())
+    boundary = 0.5 if loss == "mean_squared_error" else 0.0
+    return float(((outputs > boundary) == (held > 0.5)).sum()) / outputs.shape[1]

@@ -1,0 +1,54 @@
+"""The layers a model is made of: what each computes, its shapes, its tensors, how they start and where they live.
+
+A model is a graph: a tuple of layers in an order in which each comes after its inputs; the last one gives the
+outputs. Images are channels first, tensors have torch's layouts and names (`conv_1.weight` is [out, in, height,
+width], `output.weight` [out, in]), and a flatten runs over [channels, height, width]. A backend translates each
+layer; those without a translation are refused by it, by name.
+"""
+
+from flspec.layers.base import INPUT, BaseLayer, Home, Initializer, Parameter, Shape
+from flspec.layers.graph import (
+    Layer,
+    chain,
+    count_multiply_adds,
+    count_parameters,
+    draw_masks,
+    initial_tensors,
+    parameters_of,
+    parse_layers,
+    trace,
+)
+from flspec.layers.linear import Conv, Dense, Flatten
+from flspec.layers.normalisation import BatchNorm, GroupNorm
+from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
+from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
+
+__all__ = [
+    "INPUT",
+    "Activation",
+    "Add",
+    "AveragePool",
+    "BaseLayer",
+    "BatchNorm",
+    "Conv",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePool",
+    "GroupNorm",
+    "Home",
+    "Initializer",
+    "Layer",
+    "MaxPool",
+    "Multiply",
+    "Parameter",
+    "Shape",
+    "chain",
+    "count_multiply_adds",
+    "count_parameters",
+    "draw_masks",
+    "initial_tensors",
+    "parameters_of",
+    "parse_layers",
+    "trace",
+]

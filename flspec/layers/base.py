@@ -1,0 +1,60 @@
+"""What every layer answers: its output's shape, and its tensors."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from flspec.components import Sparse
+
+__all__ = ["INPUT", "BaseLayer", "Home", "Initializer", "Parameter", "Shape", "expect_rank", "expect_room"]
+
+Shape = tuple[int, ...]  # of one example, without the batch: [features] or [channels, height, width]
+Initializer = Literal["zeros", "ones", "glorot_uniform", "he_normal"]
+Home = Literal["server", "client", "plan"]
+INPUT = "input"  # the name by which layers refer to the example itself
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of a layer.
+
+    Where it lives decides who sees it: with the `server` it is sent to clients and their changes are aggregated; with
+    each `client` it stays from round to round and is never sent; in the `plan` it never changes and is never sent.
+    """
+
+    shape: Shape
+    initializer: Initializer
+    is_learned: bool = True  # by gradient; if not, it is a statistic that training keeps, or a constant
+    home: Home = "server"
+
+
+class BaseLayer(Sparse):
+    """A step of a model's graph."""
+
+    untold: ClassVar[dict[str, Any]] = {"frozen": False}
+
+    name: str
+    inputs: tuple[str, ...] = ()
+    frozen: bool = False  # its tensors are constants
+
+    @abstractmethod
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        """The shape of one example after this layer; raises ValueError when the inputs' shapes do not fit it."""
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        """The layer's tensors for an input of `shape`, by the last part of their name, as if it were not frozen."""
+        return {}
+
+
+def expect_rank(layer: BaseLayer, shape: Shape, rank: int, meaning: str) -> None:
+    """Raise ValueError unless `shape` has `rank` axes, which mean `meaning`."""
+    if len(shape) != rank:
+        raise ValueError(f"layer {layer.name!r} takes {meaning}, but its input has shape {list(shape)}")
+
+
+def expect_room(layer: BaseLayer, shape: Shape, smallest_side: int) -> None:
+    """Raise ValueError where nothing is left of an image of `shape`."""
+    if smallest_side < 1:
+        raise ValueError(f"layer {layer.name!r} leaves nothing of an input of shape {list(shape)}")

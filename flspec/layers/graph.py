@@ -1,0 +1,132 @@
+"""Graphs of layers: their shapes, their tensors, and what is drawn for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
+
+from flspec.layers.base import INPUT, Parameter, Shape
+from flspec.layers.linear import Conv, Dense, Flatten
+from flspec.layers.normalisation import BatchNorm, GroupNorm
+from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
+from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
+from flspec.randomness import Stream
+
+__all__ = [
+    "Layer",
+    "chain",
+    "count_multiply_adds",
+    "count_parameters",
+    "draw_masks",
+    "initial_tensors",
+    "parameters_of",
+    "parse_layers",
+    "trace",
+]
+
+Layer = (
+    Flatten
+    | Dense
+    | Conv
+    | MaxPool
+    | AveragePool
+    | GlobalAveragePool
+    | GroupNorm
+    | BatchNorm
+    | Activation
+    | Add
+    | Multiply
+    | Dropout
+)
+_layers: TypeAdapter[tuple[Layer, ...]] = TypeAdapter(tuple[Annotated[Layer, Field(discriminator="kind")], ...])
+
+
+def chain(layers: Iterable[Layer], start: str = INPUT) -> tuple[Layer, ...]:
+    """Feed each layer the output of the one before it, the first that of `start`; those that name inputs keep them."""
+    linked: list[Layer] = []
+    for layer in layers:
+        before = linked[-1].name if linked else start
+        linked.append(layer if layer.inputs else layer.model_copy(update={"inputs": (before,)}))
+    return tuple(linked)
+
+
+def parse_layers(documents: Sequence[dict[str, Any]]) -> tuple[Layer, ...]:
+    """The layers that a plan describes."""
+    return _layers.validate_json(TypeAdapter(list[dict[str, Any]]).dump_json(list(documents)))
+
+
+def trace(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Shape]:
+    """The shape of one example after each layer, by name, `input` first; raises ValueError where one does not fit."""
+    shapes = {INPUT: input_shape}
+    for layer in layers:
+        shapes[layer.name] = layer.output_shape(*(shapes[source] for source in layer.inputs))
+    return shapes
+
+
+def parameters_of(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Parameter]:
+    """Every tensor of a model by its whole name, those of frozen layers as constants."""
+    shapes = trace(layers, input_shape)
+    return {
+        f"{layer.name}.{suffix}": replace(tensor, is_learned=False, home="plan") if layer.frozen else tensor
+        for layer in layers
+        for suffix, tensor in layer.parameters(shapes[layer.inputs[0]]).items()
+    }
+
+
+def count_parameters(layers: Sequence[Layer], input_shape: Shape) -> int:
+    """The number of weights, frozen ones too but no statistics; raises ValueError where a layer does not fit."""
+    shapes = trace(layers, input_shape)
+    return sum(
+        math.prod(tensor.shape)
+        for layer in layers
+        for tensor in layer.parameters(shapes[layer.inputs[0]]).values()
+        if tensor.is_learned
+    )
+
+
+def count_multiply_adds(layers: Sequence[Layer], input_shape: Shape) -> int:
+    """Multiplications in one forward pass of one example: each weight is used at every position of its output."""
+    shapes = trace(layers, input_shape)
+    return sum(
+        math.prod(tensor.shape) * math.prod(shapes[layer.name][1:])
+        for layer in layers
+        for tensor in layer.parameters(shapes[layer.inputs[0]]).values()
+    )
+
+
+def initial_tensors(parameters: Mapping[str, Parameter], stream: Stream) -> dict[str, NDArray[np.float32]]:
+    """Each tensor before any training, by name; each has a stream of its own."""
+    return {name: _draw(tensor, stream.child(*name.rsplit(".", 1))) for name, tensor in parameters.items()}
+
+
+def draw_masks(
+    layers: Sequence[Layer], input_shape: Shape, num_examples: int, stream: Stream
+) -> dict[str, NDArray[np.float32]]:
+    """The factors of each dropout in one step on so many examples, by the layer's name; empty without dropout."""
+    drops = [layer for layer in layers if isinstance(layer, Dropout)]
+    shapes = trace(layers, input_shape) if drops else {}
+    return {
+        layer.name: layer.mask(shapes[layer.name], num_examples, stream.child("dropout", layer.name)) for layer in drops
+    }
+
+
+def _draw(tensor: Parameter, stream: Stream) -> NDArray[np.float32]:
+    match tensor.initializer:
+        case "zeros":
+            return np.zeros(tensor.shape, np.float32)
+        case "ones":
+            return np.ones(tensor.shape, np.float32)
+    # A kernel's fans count its positions.
+    outputs, inputs, *kernel = tensor.shape
+    count, positions = math.prod(tensor.shape), math.prod(kernel)
+    if tensor.initializer == "he_normal":  # He et al., ICCV 2015, Eq. (10): N(0, 2 / fan_in)
+        values = stream.normal(count) * math.sqrt(2.0 / (inputs * positions))
+    else:  # Glorot and Bengio, AISTATS 2010, Eq. (16): U(-a, a), a = sqrt(6 / (fan_in + fan_out))
+        values = (2.0 * stream.uniform(count) - 1.0) * math.sqrt(6.0 / ((inputs + outputs) * positions))
+    return values.reshape(tensor.shape).astype(np.float32)

@@ -1,0 +1,71 @@
+"""Layers that are linear in their input: dense, convolution, and what makes an image a vector."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from flspec.layers.base import BaseLayer, Initializer, Parameter, Shape, expect_rank, expect_room
+
+__all__ = ["Conv", "Dense", "Flatten"]
+
+
+class Flatten(BaseLayer):
+    """[channels, height, width] to [features], in that order."""
+
+    kind: Literal["flatten"] = "flatten"
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        return (math.prod(shape),)
+
+
+class Dense(BaseLayer):
+    """y = W x + b, with W of shape [units, features]."""
+
+    kind: Literal["dense"] = "dense"
+    units: PositiveInt
+    initializer: Initializer = "glorot_uniform"  # of W; b starts at zero
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        expect_rank(self, shape, rank=1, meaning="[features]")
+        return (self.units,)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return {
+            "weight": Parameter((self.units, shape[0]), self.initializer),
+            "bias": Parameter((self.units,), "zeros"),
+        }
+
+
+class Conv(BaseLayer):
+    """Cross-correlation with a square kernel every `stride` pixels, with `padding` zeros on every side.
+
+    Channels are split into `groups`, each of which sees its own share of the input's channels alone: as many groups as
+    channels make a depthwise convolution. Plus a bias a channel where there is one.
+    """
+
+    untold: ClassVar[dict[str, Any]] = BaseLayer.untold | {"stride": 1, "groups": 1, "bias": True}
+
+    kind: Literal["conv"] = "conv"
+    channels: PositiveInt
+    kernel_size: PositiveInt
+    padding: Annotated[int, Field(ge=0)] = 0
+    initializer: Initializer = "glorot_uniform"
+    stride: PositiveInt = 1
+    groups: PositiveInt = 1
+    bias: bool = True
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        expect_rank(self, shape, rank=3, meaning="[channels, height, width]")
+        if shape[0] % self.groups or self.channels % self.groups:
+            raise ValueError(f"layer {self.name!r} cannot split {shape[0]} channels into {self.groups} groups")
+        height, width = ((size + 2 * self.padding - self.kernel_size) // self.stride + 1 for size in shape[1:])
+        expect_room(self, shape, min(height, width))
+        return (self.channels, height, width)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        kernel = (self.channels, shape[0] // self.groups, self.kernel_size, self.kernel_size)
+        weight = {"weight": Parameter(kernel, self.initializer)}
+        return weight | ({"bias": Parameter((self.channels,), "zeros")} if self.bias else {})

@@ -1,0 +1,79 @@
+"""Layers that act on each value alone, or on values in the same place of several inputs."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from flspec.layers.base import BaseLayer, Shape
+from flspec.randomness import Stream
+
+__all__ = ["Activation", "Add", "Dropout", "Multiply"]
+
+
+class Activation(BaseLayer):
+    """relu max(x, 0); relu6 min(max(x, 0), 6); tanh; sigmoid s(x) = 1 / (1 + e^-x); or silu x s(x)."""
+
+    kind: Literal["activation"] = "activation"
+    function: Literal["relu", "relu6", "tanh", "sigmoid", "silu"]
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        return shape
+
+
+class Add(BaseLayer):
+    """The sum of two inputs of one shape."""
+
+    kind: Literal["add"] = "add"
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        if others != (shape,):
+            raise ValueError(
+                f"layer {self.name!r} adds two inputs of one shape, not {[list(s) for s in (shape, *others)]}"
+            )
+        return shape
+
+
+class Multiply(BaseLayer):
+    """An image [channels, height, width] times a factor a channel [channels, 1, 1]."""
+
+    kind: Literal["multiply"] = "multiply"
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        if others != ((shape[0], 1, 1),):
+            raise ValueError(
+                f"layer {self.name!r} takes an image and a factor a channel, not {[list(s) for s in (shape, *others)]}"
+            )
+        return shape
+
+
+class Dropout(BaseLayer):
+    """In training each value becomes zero with probability `rate` and else is divided by 1 - rate; nothing otherwise.
+
+    Srivastava et al., JMLR 2014, scaled in training. Dropping a whole `example` is stochastic depth (Huang et al., ECCV
+    2016). The draws are planned, so every engine drops the same.
+    """
+
+    kind: Literal["dropout"] = "dropout"
+    rate: Annotated[float, Field(gt=0, lt=1)]
+    drops: Literal["value", "example"] = "value"
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        return shape
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        """The shape of one example's factors, for an input of `shape`."""
+        return shape if self.drops == "value" else (1,) * len(shape)
+
+    def mask(self, shape: Shape, num_examples: int, stream: Stream) -> NDArray[np.float32]:
+        """The factors of a batch of inputs of `shape`: float32 [num_examples, *mask_shape]; 0, or 1 / (1 - rate)."""
+        whole = (num_examples, *self.mask_shape(shape))
+        count = math.prod(whole)
+        # Half a word a draw: a rate then counts to within 2^-32.
+        draws = stream.words(-(-count // 2)).astype("<u8").view("<u4")[:count]
+        kept = draws >= np.uint32(round(self.rate * 2**32))
+        return (kept * np.float32(1.0 / (1.0 - self.rate))).reshape(whole)

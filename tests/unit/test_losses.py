@@ -1,0 +1,122 @@
+"""The losses, held to loops in float64 and to what else goes by their names."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from flspec.losses import num_outputs, problem, targets
+from flspec_torch.losses import build_objective, count_correct, to_targets
+
+RNG = np.random.default_rng(3)
+OUTPUTS = {1: RNG.normal(size=(7, 1)) * 3, 4: RNG.normal(size=(7, 4)) * 3}
+CLASSES, BITS = np.array([0, 3, 1, 1, 2, 0, 3]), np.array([0, 1, 1, 0, 1, 0, 0])
+MULTI_HOT = RNG.integers(0, 2, (7, 4)).astype(np.uint8)
+
+
+def by_hand(loss, outputs, labels, weights):
+    """The docstring of flspec.losses, one example after another."""
+    costs = []
+    for z, label in zip(outputs.tolist(), labels.tolist(), strict=True):
+        hot = label if isinstance(label, list) else [label] if len(z) == 1 else [int(label == j) for j in range(len(z))]
+        if loss == "cross_entropy":
+            costs.append(weights[label] * (math.log(sum(map(math.exp, z))) - z[label]))
+        elif loss == "binary_cross_entropy":
+            sigmoids = [1 / (1 + math.exp(-x)) for x in z]
+            each = [
+                w * t * math.log(s) + (1 - t) * math.log(1 - s) for w, t, s in zip(weights, hot, sigmoids, strict=True)
+            ]
+            costs.append(-sum(each) / len(z))
+        else:
+            costs.append(sum((x - t) ** 2 for x, t in zip(z, hot, strict=True)) / len(z))
+    return sum(costs) / len(costs)
+
+
+CASES = [
+    ("cross_entropy", OUTPUTS[4], CLASSES, [1.0, 3.0, 0.25, 2.0]),
+    ("binary_cross_entropy", OUTPUTS[4], MULTI_HOT, [1.0, 3.0, 0.25, 2.0]),
+    ("binary_cross_entropy", OUTPUTS[1], BITS, [5.0]),
+    ("mean_squared_error", OUTPUTS[4], CLASSES, None),
+    ("mean_squared_error", OUTPUTS[4], MULTI_HOT, None),
+]
+
+
+def in_torch(loss, outputs, labels, weights):
+    settings = {"loss": loss} | ({"label_weights": weights} if weights else {})
+    z = torch.tensor(outputs, dtype=torch.float32)
+    return float(build_objective(settings)(z, to_targets(loss, labels, outputs.shape[1])))
+
+
+@pytest.mark.parametrize(("loss", "outputs", "labels", "weights"), CASES)
+def test_torch_computes_the_definition(loss, outputs, labels, weights):
+    ones = [1.0] * outputs.shape[1]
+    assert in_torch(loss, outputs, labels, None) == pytest.approx(by_hand(loss, outputs, labels, ones), rel=1e-6)
+    if weights:
+        weighted = by_hand(loss, outputs, labels, weights)
+        assert in_torch(loss, outputs, labels, weights) == pytest.approx(weighted, rel=1e-6)
+        assert weighted != pytest.approx(
+            by_hand(loss, outputs, labels, weights[::-1] if weights[1:] else ones), rel=1e-3
+        )
+
+
+def test_weighted_cross_entropy_is_not_torchs_whose_mean_is_over_the_weights():
+    loss, outputs, labels, weights = CASES[0]
+    theirs = torch.nn.functional.cross_entropy(
+        torch.tensor(outputs), torch.tensor(labels), torch.tensor(weights).double()
+    )
+    assert float(theirs) == pytest.approx(
+        by_hand(loss, outputs, labels, weights) * len(labels) / sum(weights[label] for label in labels)
+    )
+    assert float(theirs) != pytest.approx(in_torch(*CASES[0]), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "right"),
+    [
+        ("cross_entropy", [0, 1], 1.0),
+        ("mean_squared_error", [0, 1], 1.0),
+        ("binary_cross_entropy", [[1, 0, 0], [1, 1, 0]], 2 / 3 + 1),
+        ("mean_squared_error", [[1, 0, 0], [0, 1, 0]], 1 + 1 / 3),
+    ],
+)
+def test_what_is_right_is_counted(loss, labels, right):
+    labels = np.array(labels, np.int64 if np.ndim(labels) == 1 else np.uint8)
+    outputs = torch.tensor([[0.9, 0.2, -1.0], [0.7, 0.1, -2.0]])
+    assert count_correct(loss, outputs, to_targets(loss, labels, 3), labels.ndim == 2) == pytest.approx(right)
+
+
+def test_one_output_decides_between_two_classes():
+    outputs = torch.tensor([[0.1], [-0.1], [3.0]])
+    assert count_correct("binary_cross_entropy", outputs, to_targets("binary_cross_entropy", BITS[:3], 1), False) == 1.0
+
+
+def test_a_model_has_an_output_a_class_or_label_but_one_of_two_classes():
+    assert num_outputs("cross_entropy", 2, False) == 2
+    assert num_outputs("binary_cross_entropy", 2, False) == 1
+    assert num_outputs("binary_cross_entropy", 17, True) == 17
+    assert num_outputs("mean_squared_error", 2, False) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "words"),
+    [
+        (("cross_entropy", None, 17, True), "loss", "use binary_cross_entropy"),
+        (("binary_cross_entropy", None, 3, False), "loss", "use cross_entropy"),
+        (("cross_entropy", [1.0], 3, False), "label_weights", "1 weights, but there should be 3, one a class"),
+        (("binary_cross_entropy", [1.0, 2.0], 2, False), "label_weights", "should be 1, one a label"),
+    ],
+)
+def test_what_does_not_suit_the_labels_is_told_with_a_way_out(arguments, field, words):
+    told = problem(*arguments)
+    assert told is not None
+    assert told[0] == field
+    assert words in told[1]
+
+
+def test_targets_keep_classes_and_spread_them_for_the_rest():
+    assert targets("cross_entropy", CLASSES, 4).dtype == np.int64
+    assert targets("mean_squared_error", CLASSES[:2], 4).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1]]
+    assert targets("binary_cross_entropy", BITS[:2], 1).tolist() == [[0], [1]]

@@ -1,0 +1,136 @@
+"""One spec, learned together, pooled, or each client alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flspec.backend import Job, initial_state, kept_state
+from flspec.compiler import compile
+from flspec.errors import InputError
+from flspec.runner import run
+from flspec.state import load_state
+from flspec_local import LocalBackend
+
+ADAM = {"epochs": 2, "batch_size": 5, "optimizer": {"kind": "adam", "learning_rate": 0.01}}
+
+
+def states(plan, folder):
+    list(LocalBackend().execute(plan, Job(folder, keep="all")))
+    return [load_state(kept_state(folder, number), plan.digest) for number in range(1, plan.num_rounds + 1)]
+
+
+# -------------------------------------------------------------------------------------------------------- centralized
+
+
+def test_pooled_training_is_one_client_with_all_examples_in_client_order(make_plan):
+    federated, pooled = make_plan(), make_plan(mode="centralized")
+    together = np.concatenate([federated.client_examples(client) for client in range(5)])
+    assert pooled.num_clients == 1
+    assert pooled.client_examples(0).tolist() == together.tolist()
+    assert [[task.client for task in pooled.cohort(number)] for number in (1, 2, 3)] == [[0]] * 3
+    assert all(np.array_equal(pooled.weights[name], value) for name, value in federated.weights.items())
+
+
+def test_pooled_training_takes_the_clients_weights_as_they_are_whatever_the_aggregator(make_plan, tmp_path):
+    """One step of the same plan by hand: what comes of the round is what the client ends with."""
+    plain, adaptive = (
+        make_plan(mode="centralized", aggregator=aggregator)
+        for aggregator in ({"kind": "fedavg"}, {"kind": "fedadam", "learning_rate": 0.5})
+    )
+    assert plain.digest == adaptive.digest
+    from flspec_torch.training import Trainer
+
+    update = Trainer(plain).train(plain.cohort(1)[0], plain.weights)
+    after = states(plain, tmp_path)[0].weights
+    for name, delta in update.delta.items():
+        assert np.allclose(after[name], plain.weights[name] + delta, atol=1e-7, rtol=0)
+
+
+def test_what_is_held_out_is_pooled_too(make_plan):
+    partition = {"kind": "iid", "clients": 5, "held_out": 0.25}
+    federated, pooled = (make_plan(partition=partition, mode=mode) for mode in ("federated", "centralized"))
+    apart = sorted(row for client in range(5) for row in federated.held_out_examples(client).tolist())
+    assert sorted(pooled.held_out_examples(0).tolist()) == apart
+
+
+def test_a_pooled_optimizer_goes_on_from_round_to_round_as_one_that_nobody_interrupts(make_plan, tmp_path):
+    """Three rounds of two passes in the partition's order are six passes in one round."""
+    ordered = ADAM | {"shuffle": False}
+    rounds = states(make_plan(mode="centralized", client=ordered), tmp_path / "rounds")[-1]
+    at_once = states(make_plan(mode="centralized", client=ordered | {"epochs": 6}, rounds=1), tmp_path / "one")[-1]
+    reset = states(
+        make_plan(mode="centralized", client=ordered | {"optimizer": ADAM["optimizer"] | {"state": "reset"}}),
+        tmp_path / "reset",
+    )[-1]
+    for name, value in at_once.weights.items():
+        assert np.allclose(value, rounds.weights[name], atol=1e-6, rtol=0)
+    assert any(
+        not np.allclose(value, reset.weights[name], atol=1e-4, rtol=0) for name, value in at_once.weights.items()
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- local only
+
+
+def test_alone_every_client_trains_in_every_round_and_sends_nothing(make_plan, tmp_path):
+    plan = make_plan(mode="local_only")
+    assert plan.weights == {}
+    assert list(plan.local) == list(make_plan().weights)
+    assert [[task.client for task in plan.cohort(number)] for number in (1, 2, 3)] == [[0, 1, 2, 3, 4]] * 3
+    result = run(plan, "local", tmp_path / "run")
+    assert {(record.bytes_down, record.bytes_up) for record in result.rounds} == {(0, 0)}
+
+
+def test_alone_a_client_learns_what_it_would_by_itself(make_plan, tmp_path):
+    """Its model after three rounds is that of a run in which it is the only one there is."""
+    alone = make_plan(mode="local_only", client=ADAM)
+    kept = states(alone, tmp_path / "alone")[-1].clients
+    from flspec_torch.training import Trainer
+
+    for client in (0, 3):
+        trainer, own = Trainer(alone), initial_state(alone).clients[client]
+        for number in (1, 2, 3):
+            own = trainer.train(alone.cohort(number)[client], {}, own).kept
+        assert {name: value.tobytes() for name, value in own.items()} == {
+            name: value.tobytes() for name, value in kept[client].items()
+        }
+    assert kept[0]["weights/output.bias"].tobytes() != kept[3]["weights/output.bias"].tobytes()
+
+
+def test_clients_that_keep_more_than_a_run_can_hold_are_refused(make_spec, monkeypatch):
+    monkeypatch.setattr("flspec.compiler._MOST_KEPT", 1000)
+    assert compile(make_spec(rounds=1))
+    with pytest.raises(InputError, match=r"mode: 5 clients that each keep 0\.0 MiB .* use fewer clients"):
+        compile(make_spec(mode="local_only", rounds=1))
+
+
+# ------------------------------------------------------------------------------------- what clients keep, in a run
+
+
+@pytest.mark.parametrize("mode", ["local_only", "centralized"])
+def test_a_resumed_run_goes_on_with_what_clients_kept(make_plan, tmp_path, mode):
+    plan = make_plan(mode=mode, client=ADAM)
+    whole = states(plan, tmp_path / "whole")
+    start = kept_state(tmp_path / "whole", 1)
+    list(LocalBackend().execute(plan, Job(tmp_path / "rest", start=start, keep="all")))
+    last = kept_state(tmp_path / "rest", 3)
+    assert last.read_bytes() == kept_state(tmp_path / "whole", 3).read_bytes()
+    assert whole[0].clients.keys() == whole[2].clients.keys()
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_an_optimizer_that_is_kept_and_one_that_is_not_differ_after_the_first_round(make_plan, tmp_path, kind):
+    optimizer = {"kind": kind, "learning_rate": 0.05} | ({"momentum": 0.9} if kind == "sgd" else {})
+    cohort = {"kind": "all"}
+    kept, reset = (
+        states(make_plan(cohort=cohort, client=ADAM | {"optimizer": optimizer | {"state": state}}), tmp_path / state)
+        for state in ("kept", "reset")
+    )
+    same = [
+        all(a.weights[name].tobytes() == b.weights[name].tobytes() for name in a.weights)
+        for a, b in zip(kept, reset, strict=True)
+    ]
+    assert same == [True, False, False]
+    assert set(kept[0].clients) == set(range(5))
+    assert reset[0].clients == {}
