@@ -2,50 +2,125 @@
 
 Written out instead of taken from `torch.optim`, whose first use imports torch's compiler: a second in every
 process, and these rules are what an experiment is about. A test holds them to `torch.optim` bit for bit.
+
+One tensor after the other: of large models torch's operations on lists of tensors gain nothing, because each goes
+through all of the model's memory before the next begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from flspec.client_optimizers import ClientOptimizer
+from flspec.client_optimizers.adam import Adam
+from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
 
-Step = Callable[[Sequence[Tensor]], None]  # takes the gradients and changes the weights in place
+__all__ = ["Stepper", "build_stepper"]
+
+Rule = TypeVar("Rule", bound=ClientOptimizer)
 
 
-def build_step(optimizer: ClientOptimizer, weights: Sequence[Tensor]) -> Step:
-    """The step of a client that starts now, with fresh optimizer state."""
+class Stepper(ABC, Generic[Rule]):
+    """A client's optimizer at work: called with the gradients, in the order of the weights, it takes a step.
+
+    `rate` is what the optimizer's learning rate is multiplied by, and may be set between steps.
+    """
+
+    def __init__(
+        self, rule: Rule, weights: Mapping[str, Tensor], rate: float, carried: Mapping[str, NDArray[Any]] | None
+    ) -> None:
+        self.rate = rate
+        self._rule, self._names, self._weights = rule, list(weights), list(weights.values())
+        self._num_steps = int(carried["step"]) if carried and rule.counts_steps else 0
+        self._slots = {
+            slot: [
+                torch.tensor(carried[f"{slot}/{name}"], dtype=weight.dtype)
+                if carried
+                else torch.full_like(weight, start, requires_grad=False)
+                for name, weight in weights.items()
+            ]
+            for slot, start in rule.initial_slots().items()
+        }
+
+    @abstractmethod
+    def __call__(self, gradients: Sequence[Tensor]) -> None:
+        """Change the weights in place, and what is remembered."""
+
+    def carry(self) -> dict[str, NDArray[np.float32]]:
+        """What is remembered, which another stepper goes on from: `SLOT/NAME` and, where the rule counts, `step`."""
+        kept = {
+            f"{slot}/{name}": np.array(value.numpy(), np.float32)
+            for slot, values in self._slots.items()
+            for name, value in zip(self._names, values, strict=True)
+        }
+        return kept | ({"step": np.array(self._num_steps, np.float32)} if self._rule.counts_steps else {})
+
+
+def build_stepper(
+    optimizer: ClientOptimizer,
+    weights: Mapping[str, Tensor],
+    rate: float = 1.0,
+    carried: Mapping[str, NDArray[Any]] | None = None,
+) -> Stepper[Any]:
+    """The stepper of a client that starts now, afresh or from what its last one carried away."""
     match optimizer:
         case Sgd():
-            return _sgd_step(optimizer, weights)
+            return _SgdStepper(optimizer, weights, rate, carried)
+        case Adam() | AdamW():
+            return _AdamStepper(optimizer, weights, rate, carried)
     raise ValueError(f"no torch translation for client optimizer {optimizer!r}")
 
 
-def _sgd_step(sgd: Sgd, weights: Sequence[Tensor]) -> Step:
-    velocities: list[Tensor] = []
+class _SgdStepper(Stepper[Sgd]):
+    @torch.no_grad()
+    def __call__(self, gradients: Sequence[Tensor]) -> None:
+        if decay := self._rule.weight_decay:
+            gradients = [g.add(w, alpha=decay) for g, w in zip(gradients, self._weights, strict=True)]
+        if self._rule.momentum:
+            gradients = self._accelerate(gradients)
+        step_size = self._rule.learning_rate * self.rate
+        for weight, direction in zip(self._weights, gradients, strict=True):
+            weight.add_(direction, alpha=-step_size)
+
+    def _accelerate(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        velocities, momentum = self._slots["momentum"], self._rule.momentum
+        for velocity, gradient in zip(velocities, gradients, strict=True):
+            velocity.mul_(momentum).add_(gradient)
+        if not self._rule.nesterov:
+            return velocities
+        return [g.add(v, alpha=momentum) for g, v in zip(gradients, velocities, strict=True)]
+
+
+class _AdamStepper(Stepper[Adam | AdamW]):
+    """Both kinds, in the order of torch's own operations."""
 
     @torch.no_grad()
-    def step(gradients: Sequence[Tensor]) -> None:
-        directions = list(gradients)
-        if sgd.weight_decay:
-            directions = [g.add(w, alpha=sgd.weight_decay) for g, w in zip(directions, weights, strict=True)]
-        if sgd.momentum:
-            directions = accelerate(directions)
-        for weight, direction in zip(weights, directions, strict=True):
-            weight.add_(direction, alpha=-sgd.learning_rate)
+    def __call__(self, gradients: Sequence[Tensor]) -> None:
+        self._num_steps += 1
+        rule, learning_rate = self._rule, self._rule.learning_rate * self.rate
+        step_size = learning_rate / (1 - rule.beta_1**self._num_steps)
+        root = (1 - rule.beta_2**self._num_steps) ** 0.5
+        gradients = self._decay(gradients, learning_rate)
+        firsts, seconds = self._slots["first_moment"], self._slots["second_moment"]
+        for weight, gradient, first, second in zip(self._weights, gradients, firsts, seconds, strict=True):
+            first.lerp_(gradient, 1 - rule.beta_1)
+            second.mul_(rule.beta_2).addcmul_(gradient, gradient, value=1 - rule.beta_2)
+            weight.addcdiv_(first, second.sqrt().div_(root).add_(rule.epsilon), value=-step_size)
 
-    def accelerate(gradients: list[Tensor]) -> list[Tensor]:
-        if not velocities:
-            velocities.extend(gradient.clone() for gradient in gradients)
-        else:
-            for velocity, gradient in zip(velocities, gradients, strict=True):
-                velocity.mul_(sgd.momentum).add_(gradient)
-        if not sgd.nesterov:
-            return velocities
-        return [g.add(v, alpha=sgd.momentum) for g, v in zip(gradients, velocities, strict=True)]
-
-    return step
+    def _decay(self, gradients: Sequence[Tensor], learning_rate: float) -> Sequence[Tensor]:
+        """Shrink the weights, or give the gradients with that of an L2 penalty."""
+        if not (decay := self._rule.weight_decay):
+            return gradients
+        if isinstance(self._rule, Adam):
+            return [g.add(w, alpha=decay) for g, w in zip(gradients, self._weights, strict=True)]
+        for weight in self._weights:
+            weight.mul_(1 - learning_rate * decay)
+        return gradients

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from flspec.components import Component
+from flspec.components import Component, OneOf, Sparse
+from flspec.schedules import Schedule
 from flspec.server_optimizers import ServerOptimizer
 from flspec.updates import ClientUpdate, Delta, weighted_mean
 
 __all__ = ["Aggregator", "MeanAggregator"]
 
 
-class Aggregator(Component, ABC):
+class Aggregator(Component, Sparse, ABC):
     """A familiar name for a combining rule together with a server optimizer."""
+
+    untold: ClassVar[dict[str, Any]] = {"schedule": None}
 
     weighting: Annotated[
         Literal["examples", "uniform"],
         Field(description="a client's share of the mean: the examples it holds, or the same for all"),
     ] = "examples"
+    schedule: Annotated[
+        OneOf[Schedule] | None, Field(description="how the server's learning rate changes; absent: it does not")
+    ] = None
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_known_before_training(cls, schedule: Schedule | None) -> Schedule | None:
+        if schedule is not None and not schedule.is_planned:
+            raise ValueError(
+                "it follows what a client measures, and the server measures nothing; use it as "
+                "client.optimizer.schedule, or another one here"
+            )
+        return schedule
 
     @abstractmethod
     def combine(self, updates: Sequence[ClientUpdate]) -> Delta:

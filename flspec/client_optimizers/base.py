@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC
+from typing import Annotated, Any, ClassVar, Literal
 
-from flspec.components import Component
+from pydantic import Field
+
+from flspec.components import Component, OneOf, Sparse
+from flspec.schedules import Schedule
 
 __all__ = ["ClientOptimizer"]
 
 
-class ClientOptimizer(Component, ABC):
-    """The rule of a client's steps; its state starts afresh each time a client is asked to train.
+class ClientOptimizer(Component, Sparse, ABC):
+    """The rule of a client's steps.
 
     Its class states the rule; engines implement it and refuse, by `kind`, those they do not know.
     """
+
+    untold: ClassVar[dict[str, Any]] = {"state": None, "schedule": None}
+    counts_steps: ClassVar[bool] = False  # whether a step depends on how many there were before it
+
+    state: Annotated[
+        Literal["reset", "kept"] | None,
+        Field(
+            description="what the optimizer remembers starts afresh each round, or goes on from the client's last; "
+            "absent: reset in mode federated, kept in the others"
+        ),
+    ] = None
+    schedule: Annotated[
+        OneOf[Schedule] | None, Field(description="how the learning rate changes; absent: it does not")
+    ] = None
+
+    def initial_slots(self) -> dict[str, float]:
+        """What is remembered for each weight, by name, and the value every entry of it starts with."""
+        return {}

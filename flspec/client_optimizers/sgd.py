@@ -23,6 +23,9 @@ class Sgd(ClientOptimizer):
     nesterov: Annotated[bool, Field(description="look ahead along the velocity; needs momentum")] = False
     weight_decay: Annotated[float, Field(ge=0, le=1e6, description="L2 penalty on every weight")] = 0.0
 
+    def initial_slots(self) -> dict[str, float]:
+        return {"momentum": 0.0} if self.momentum else {}
+
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Sgd:
         if self.nesterov and self.momentum == 0.0:

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from flspec.backend import Job, initial_state, kept_state
-from flspec.client_optimizers.sgd import Sgd
 from flspec.data import Split
 from flspec.events import RoundFinished
 from flspec.layers import AveragePool, Conv, MaxPool, chain
@@ -21,7 +20,6 @@ from flspec.store import open_data
 from flspec_local import LocalBackend
 from flspec_torch import unsupported_training
 from flspec_torch.model import build_forward, to_tensors
-from flspec_torch.optimizers import build_step
 from flspec_torch.scoring import TorchScorer
 from flspec_torch.training import Stopped, Trainer
 
@@ -97,19 +95,6 @@ def test_a_slightly_wrong_optimizer_is_noticed(make_plan, wrong):
     task = plan.cohort(1)[0]
     difference = flat(train_in_float64(plan, task).delta) - flat(expect(plan, task, **wrong).delta)
     assert np.abs(difference).max() > 1e-8
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_the_written_out_optimizer_is_torchs_own_bit_for_bit(optimizer):
-    ours, theirs = (torch.tensor(np.linspace(-1, 1, 7), dtype=torch.float32, requires_grad=True) for _ in range(2))
-    step = build_step(Sgd(**optimizer), [ours])
-    parameters = {name: value for name, value in optimizer.items() if name not in ("kind", "learning_rate")}
-    reference = torch.optim.SGD([theirs], lr=optimizer["learning_rate"], **parameters)
-    for gradient in torch.tensor(RNG.normal(size=(5, 7)), dtype=torch.float32):
-        step([gradient])
-        theirs.grad = gradient.clone()
-        reference.step()
-        assert torch.equal(ours, theirs)
 
 
 def test_the_order_of_batches_matters_and_is_the_plans(make_plan):

@@ -1,0 +1,36 @@
+"""Bounds on the norm of a gradient: Pascanu, Mikolov and Bengio, ICML 2013, Algorithm 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["clip"]
+
+_PIECE = 2**16  # values widened to float64 at a time: half a megabyte, which stays in a processor's cache
+
+
+def clip(gradients: Sequence[Tensor], norm: float, by: Literal["global", "variable"]) -> list[Tensor]:
+    """g * min(1, norm / ||g||_2), the norm being of all tensors together or of each by itself.
+
+    What holds a value that is not finite keeps one, for the server to see. (torch's `clip_grad_norm_` adds 1e-6 to the
+    norm before it divides, so that its results are shorter than `norm`.)
+    """
+    if by == "variable":
+        return [_scaled(gradient, norm, _norm(gradient)) for gradient in gradients]
+    length = math.hypot(*map(_norm, gradients))
+    return [_scaled(gradient, norm, length) for gradient in gradients]
+
+
+def _scaled(gradient: Tensor, norm: float, length: float) -> Tensor:
+    return gradient.mul(norm / length) if length > norm else gradient  # a length that is not a number is not above
+
+
+def _norm(gradient: Tensor) -> float:
+    """The Euclidean norm, summed in float64: float32 would lose four digits over ten million values, and overflow."""
+    pieces = torch.split(gradient.reshape(-1), _PIECE) if gradient.numel() > _PIECE else (gradient,)
+    return math.hypot(*(torch.linalg.vector_norm(piece.double()).item() for piece in pieces))
