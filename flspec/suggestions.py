@@ -109,7 +109,7 @@ def _elsewhere(key: str, section: Sequence[str | int]) -> str:
     here = sorted({p.kind for p in places if p.kind and p.section == tuple(section)})
     if here:
         return f"{key!r} is read by {_kinds(here)} only"
-    sections = dict.fromkeys(place.section for place in places)
+    sections = sorted(dict.fromkeys(place.section for place in places), key=len)  # what is nearer to the top first
     described = [_describe(where, [p for p in every if p.section == where], places) for where in sections]
     return f"{key!r} belongs to {' or '.join(described[:3])}" if described else ""
 
