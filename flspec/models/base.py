@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flspec.components import Component, Sparse
 from flspec.layers import Layer, Shape
@@ -18,9 +18,7 @@ class Model(Component, Sparse, ABC):
     """A recipe for a graph of layers."""
 
     untold: ClassVar[dict[str, Any]] = {"pretrained": None, "keep_head": False}
-    head: ClassVar[tuple[str, ...]] = (
-        "output",
-    )  # the layers, or what their names begin with, that suit one task alone
+    head_layers: ClassVar[tuple[str, ...]] = ("output",)  # first parts of the names of those that suit one task alone
 
     pretrained: Annotated[
         Location | None,
@@ -32,6 +30,12 @@ class Model(Component, Sparse, ABC):
     keep_head: Annotated[
         bool, Field(description="take the last layers from the file too, instead of drawing them anew")
     ] = False
+
+    @model_validator(mode="after")
+    def _has_a_head_to_keep(self) -> Model:
+        if self.keep_head and self.pretrained is None:
+            raise ValueError("keep_head: true needs a file to take them from; add pretrained, or leave it out")
+        return self
 
     @abstractmethod
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
