@@ -24,8 +24,8 @@ _STAGES = (  # Table 2: expansion, channels, blocks, stride of the first of them
 class MobileNetV2(Model):
     """Inverted residual blocks below a linear head (Sandler et al., Table 2).
 
-    2,223,872 parameters of features, and 1,281 an output in the head, which is a dropout and a dense layer. Convolutions
-    start He normal, the dense layer Glorot uniform. Names are those of torchvision's `mobilenet_v2`.
+    2,223,872 parameters of features, and 1,281 an output in the head, which is a dropout and a dense layer.
+    Convolutions start He normal, the dense layer Glorot uniform. Names are those of torchvision's `mobilenet_v2`.
     """
 
     untold: ClassVar[dict[str, Any]] = Model.untold | {"batch_norm": None}
