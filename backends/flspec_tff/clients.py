@@ -8,6 +8,7 @@ and kept, once for every client of every round.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from flspec.data import Split, step_stream
+from flspec.layers import Layer, Shape, draw_masks
 from flspec.plan import ClientTask
-from flspec_tff.layout import image_to_tensorflow
+from flspec.randomness import Stream
+from flspec_tff.layout import channels_last
 
 __all__ = ["Examples", "Inputs", "Step", "Target", "client_dataset", "element_spec"]
 
@@ -33,9 +36,10 @@ class Examples(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Which examples one step takes."""
+    """Which examples one step takes, and what it drops; of each array the first `size` rows count."""
 
-    rows: Any  # int32 [longest step of the client], into Examples; the first `size` of them count
+    masks: Any  # of each dropout, in the order of the layers: bool [longest step of the client, ...], what is kept
+    rows: Any  # int32 [longest step of the client], into Examples
     size: Any  # int32
     weight: Any  # int32; the client's whole weight in the mean at its first step, then 0
 
@@ -50,11 +54,11 @@ class Inputs(NamedTuple):
 class Target(NamedTuple):
     """TFF's `y`, which loss and metrics are given."""
 
-    labels: Any  # int32 [longest step of the client]; the first `size` count
+    labels: Any  # int32 [longest step of the client], or uint8 [that, labels]; the step's `size` first rows count
     position: Any  # int32, the client's place in its cohort
 
 
-def client_dataset(task: ClientTask, position: int, split: Split) -> tf.data.Dataset:
+def client_dataset(task: ClientTask, position: int, split: Split, layers: Sequence[Layer]) -> tf.data.Dataset:
     """The steps of the client at `position` in its cohort, one element each: (Inputs, Target)."""
     taken = np.concatenate(task.batches)
     if split.transforms:  # at random, perhaps: then one example is another at each step
@@ -68,30 +72,50 @@ def client_dataset(task: ClientTask, position: int, split: Split) -> tf.data.Dat
     sizes = np.array([len(batch) for batch in task.batches], np.int32)
     weights = np.zeros_like(sizes)
     weights[0] = task.weight
-    examples = Examples(np.float32(split.divisor), image_to_tensorflow(features), *_normalisation(split))
-    step = Step(_pad(rows, sizes), sizes, weights)
-    target = Target(_pad(split.labels[taken], sizes), np.full_like(sizes, position))
+    examples = Examples(np.float32(split.divisor), channels_last(features), *_normalisation(split))
+    step = Step(_masks(task, layers, split.input_shape, sizes), _pad(rows.astype(np.int32), sizes), sizes, weights)
+    target = Target(_pad(_sent(split.labels[taken]), sizes), np.full_like(sizes, position))
     sliced = tf.data.Dataset.from_tensor_slices
     inputs = Inputs(tf.data.Dataset.from_tensors(examples).repeat(), sliced(step))
     return tf.data.Dataset.zip((inputs, sliced(target)))
 
 
-def element_spec(split: Split) -> tuple[Inputs, Target]:
+def element_spec(split: Split, layers: Sequence[Layer]) -> tuple[Inputs, Target]:
     """The types of one element of `client_dataset`."""
-    shape = image_to_tensorflow(np.empty((1, *split.input_shape))).shape[1:]
+    one = np.empty((1, *split.input_shape), split.features.dtype)
     number, numbers = tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)
     constants = (tf.TensorSpec(constant.shape, tf.float32) for constant in _normalisation(split))
-    features = tf.TensorSpec([None, *shape], split.features.dtype)
-    examples = Examples(tf.TensorSpec([], tf.float32), features, *constants)
-    return Inputs(examples, Step(numbers, number, number)), Target(numbers, number)
+    examples = Examples(tf.TensorSpec([], tf.float32), _rows_like(channels_last(one)), *constants)
+    masks = tuple(
+        _rows_like(channels_last(mask) != 0) for mask in draw_masks(layers, split.input_shape, 1, Stream(0)).values()
+    )
+    return Inputs(examples, Step(masks, numbers, number, number)), Target(_rows_like(_sent(split.labels[:1])), number)
+
+
+def _masks(
+    task: ClientTask, layers: Sequence[Layer], input_shape: Shape, sizes: NDArray[np.int32]
+) -> tuple[NDArray[np.bool_], ...]:
+    """What each dropout keeps at each step of the task: bool [num_steps, largest size, ...]."""
+    steps = [draw_masks(layers, input_shape, int(size), step_stream(task, n)) for n, size in enumerate(sizes)]
+    return tuple(_pad(channels_last(np.concatenate([step[name] for step in steps])) != 0, sizes) for name in steps[0])
+
+
+def _sent(labels: NDArray[Any]) -> NDArray[np.int32] | NDArray[np.uint8]:
+    """Labels in the type in which they are sent: classes as int32, several labels as they are stored."""
+    return labels if labels.ndim == 2 else labels.astype(np.int32)
 
 
 def _normalisation(split: Split) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.array(split.mean or (0.0,), np.float32), np.array(split.std or (1.0,), np.float32)
 
 
-def _pad(values: NDArray[np.integer[Any]], sizes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """`values` [sum of sizes] as int32 [num_steps, largest size], one step a row, zeros behind it."""
-    padded = np.zeros((len(sizes), sizes.max()), np.int32)
-    padded[np.arange(sizes.max()) < sizes[:, None]] = values
+def _rows_like(rows: NDArray[Any]) -> tf.TensorSpec:
+    """The type of any number of such rows."""
+    return tf.TensorSpec([None, *rows.shape[1:]], rows.dtype)
+
+
+def _pad(rows: NDArray[Any], sizes: NDArray[np.int32]) -> NDArray[Any]:
+    """`rows` [sum of sizes, ...] as [num_steps, largest size, ...], each step's together, zeros behind them."""
+    padded = np.zeros((len(sizes), sizes.max(), *rows.shape[1:]), rows.dtype)
+    padded[np.arange(sizes.max()) < sizes[:, None]] = rows
     return padded

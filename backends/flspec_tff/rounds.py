@@ -18,41 +18,32 @@ from flspec.layers import parse_layers
 from flspec.plan import ClientTask, Plan
 from flspec.state import ServerState
 from flspec.store import open_data
+from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.clients import client_dataset, element_spec
-from flspec_tff.layout import from_tensorflow, to_tensorflow, weight_layouts
-from flspec_tff.model import build_forward, build_model
-from flspec_tff.optimizers import build_client_optimizer, build_server_optimizer, read_server_state, write_server_state
+from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
+from flspec_tff.model import build_model
+from flspec_tff.process import build_federated_averaging
+from flspec_tff.server_optimizers import build_server_optimizer, read_server_state, write_server_state
 
 __all__ = ["FederatedAveraging"]
 
 
 class FederatedAveraging:
-    """`build_weighted_fed_avg` (McMahan et al., AISTATS 2017, Algorithm 1) with TFF's own weighting, mean and server.
+    """TFF's process for a plan; every round begins by giving it the server's whole state and the learning rates.
 
-    Every round begins by giving TFF the server's whole state, so any state can be gone on from.
+    So any state can be gone on from.
     """
 
     def __init__(self, plan: Plan) -> None:
-        layers, input_shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
-        self._plan = plan
+        self._plan, self._layers = plan, parse_layers(plan.settings["layers"])
         self._split = open_data(plan.settings["data"]).train
-        self._layouts = weight_layouts(layers, input_shape)
         self._rule = parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer
-        model = build_model(
-            plan.weights,
-            self._layouts,
-            build_forward(layers, input_shape),
-            element_spec(self._split),
-            cohort_size=int(np.diff(plan.arrays["round_task_ends"], prepend=0).max()),
-        )
-        client_optimizer = parse_component(ClientOptimizer, plan.settings["client_optimizer"])
-        self._process = tff.learning.algorithms.build_weighted_fed_avg(
-            model,
-            build_client_optimizer(client_optimizer),
+        self._client_rule = parse_component(ClientOptimizer, plan.settings["client_optimizer"])
+        cohort_size = int(np.diff(plan.arrays["round_task_ends"], prepend=0).max())
+        self._process = build_federated_averaging(
+            build_model(plan, element_spec(self._split, self._layers), cohort_size),
+            lambda learning_rate: build_client_optimizer(self._client_rule, learning_rate, plan.settings.get("clip")),
             build_server_optimizer(self._rule),
-            client_weighting=tff.learning.ClientWeighting.NUM_EXAMPLES,
-            # Half the time of the default, dataset.reduce, for clients of a few batches.
-            loop_implementation=tff.learning.LoopImplementation.DATASET_ITERATOR,
         )
         self._blank = self._process.initialize()
 
@@ -60,8 +51,8 @@ class FederatedAveraging:
         """Train round `number` from `state`, as `flspec.backend.drive_rounds` asks."""
         lap = timed()
         tasks = self._plan.cohort(number)
-        datasets = [client_dataset(task, position, self._split) for position, task in enumerate(tasks)]
-        output = self._process.next(self._write(state), datasets)
+        datasets = [client_dataset(task, position, self._split, self._layers) for position, task in enumerate(tasks)]
+        output = self._process.next(self._write(number, state), datasets)
         metrics = output.metrics["client_work"]["train"]
         rejected = bool(output.metrics["finalizer"]["update_non_finite"])
         num_trained = 0 if rejected else int(metrics["num_trained"].sum())
@@ -74,24 +65,29 @@ class FederatedAveraging:
             dropped=_dropped(tasks, metrics["num_trained"], rejected),
         )
 
-    def _write(self, state: ServerState) -> tff.learning.templates.LearningAlgorithmState:
+    def _write(self, number: int, state: ServerState) -> tff.learning.templates.LearningAlgorithmState:
+        learning_rate = self._client_rule.learning_rate * self._plan.client_rate(number)
         return self._blank._replace(
-            global_model_weights=tff.learning.models.ModelWeights(to_tensorflow(self._layouts, state.weights), ()),
-            finalizer=write_server_state(self._rule, self._blank.finalizer, state.optimizer, self._layouts),
+            global_model_weights=tff.learning.models.ModelWeights(all_to_tensorflow(state.weights), ()),
+            client_work=np.float64(learning_rate),
+            finalizer=write_server_state(
+                self._rule, self._blank.finalizer, state.optimizer, self._plan.server_rate(number)
+            ),
         )
 
     def _read(self, state: tff.learning.templates.LearningAlgorithmState, number: int, step: int) -> ServerState:
+        names = list(self._plan.weights)
         return ServerState(
             round=number,
-            weights=from_tensorflow(self._layouts, state.global_model_weights.trainable),
-            optimizer=read_server_state(self._rule, state.finalizer, step, self._layouts),
+            weights=all_from_tensorflow(names, state.global_model_weights.trainable),
+            optimizer=read_server_state(self._rule, state.finalizer, step, names),
         )
 
 
 def _train_metrics(sums: Mapping[str, Any], num_trained: int) -> dict[str, float]:
     if not num_trained:
         return {}
-    metrics = {"loss": float(sums["loss_sum"]) / num_trained, "accuracy": int(sums["num_correct"]) / num_trained}
+    metrics = {"loss": float(sums["loss_sum"]) / num_trained, "accuracy": float(sums["num_correct"]) / num_trained}
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from flspec.aggregators import Aggregator, MeanAggregator
-from flspec.client_optimizers.sgd import Sgd as ClientSgd
 from flspec.components import comes_with_flspec, family_members, parse_component
+from flspec.layers import Dropout, parse_layers, trace
 from flspec.plan import Plan
 from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import Adam
@@ -20,10 +20,24 @@ from flspec.server_optimizers.yogi import Yogi
 __all__ = ["unsupported"]
 
 _MOST_BYTES = 100 * 2**20  # of one client's data; a constant of TFF
-_LAYERS = ("flatten", "dense", "conv", "max_pool", "average_pool", "activation")  # translated in model.py
-_LOSSES = ("cross_entropy",)
-_CLIENT_OPTIMIZERS = (ClientSgd.model_fields["kind"].default,)  # translated in optimizers.py
+_LAYERS = (  # translated in layers.py
+    "flatten",
+    "dense",
+    "conv",
+    "max_pool",
+    "average_pool",
+    "global_average_pool",
+    "group_norm",
+    "batch_norm",  # with constant statistics
+    "activation",
+    "add",
+    "multiply",
+    "dropout",
+)
+_LOSSES = ("cross_entropy", "binary_cross_entropy", "mean_squared_error")  # translated in losses.py
+_CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw")  # translated in client_optimizers.py
 _SERVER_OPTIMIZERS = (Sgd, Adam, Yogi, Adagrad)  # exactly these: a subclass may step otherwise
+_NOTHING_KEPT = "TFF's clients carry nothing from round to round"
 
 
 def unsupported(plan: Plan) -> list[str]:
@@ -38,27 +52,56 @@ def _unsupported_settings(settings: Mapping[str, Any]) -> list[str]:
         *_unknown("model: layer kind", kinds, _LAYERS),
         *_unknown("client.loss:", [settings["loss"]], _LOSSES),
         *_unknown("client.optimizer:", [settings["client_optimizer"]["kind"]], _CLIENT_OPTIMIZERS),
+        *_kept_by_clients(settings),
         *_unsupported_aggregator(settings["aggregator"]),
     ]
 
 
-def _too_large(plan: Plan) -> list[str]:
-    """What cannot be sent to a client; compared with what it holds, which is the most it can be sent.
+def _kept_by_clients(settings: Mapping[str, Any]) -> Iterator[str]:
+    """What a client would have to keep from round to round, and statistics that would have to be averaged."""
+    if not settings["weights"]:
+        yield f"mode: local_only leaves every tensor with its client, but {_NOTHING_KEPT}"
+    elif settings.get("local"):
+        yield f"model.batch_norm: local statistics stay with each client, but {_NOTHING_KEPT}; choose frozen"
+    elif settings.get("statistics"):
+        yield "model.batch_norm: averaged statistics are not learned, and TFF aggregates only what is; choose frozen"
+    optimizer = settings["client_optimizer"]
+    if optimizer.get("state") == "kept":
+        yield f"client.optimizer.state: kept, but {_NOTHING_KEPT}; choose reset"
+    if schedule := optimizer.get("schedule"):
+        yield (
+            f"client.optimizer.schedule: {schedule['kind']} follows what a client measures between its passes, but "
+            "TFF's clients only train; choose a schedule by rounds"
+        )
 
-    Of examples that are transformed, each is sent as often as it is trained on.
-    """
-    data = plan.settings["data"]
-    most = int(np.diff(plan.arrays["client_ends"], prepend=0).max())
-    if data.get("transforms", {}).get("train"):
-        ends = plan.arrays["batch_ends"][plan.arrays["task_batch_ends"] - 1]
-        most = int(np.diff(ends, prepend=0).max())
-    size = most * math.prod(data["input_shape"]) * np.dtype(data["feature_type"]).itemsize
-    if size <= _MOST_BYTES:
+
+def _too_large(plan: Plan) -> list[str]:
+    """What cannot be sent to a client; of each task at least as much as it is sent."""
+    data, arrays = plan.settings["data"], plan.arrays
+    sizes, ends = np.diff(arrays["batch_ends"], prepend=0), arrays["task_batch_ends"]
+    num_steps, starts = np.diff(ends, prepend=0), np.concatenate([[0], ends[:-1]])
+    num_examples = np.add.reduceat(sizes, starts)
+    if not data.get("transforms", {}).get("train"):  # else each is sent as often as it is trained on
+        num_examples = np.minimum(num_examples, np.diff(arrays["client_ends"], prepend=0)[arrays["task_clients"]])
+    an_example = math.prod(data["input_shape"]) * np.dtype(data["feature_type"]).itemsize
+    num_rows = num_steps * np.maximum.reduceat(sizes, starts)  # of what differs from step to step
+    bytes_sent = num_examples * an_example + num_rows * _bytes_a_row(plan.settings)
+    most = int(bytes_sent.argmax())
+    if bytes_sent[most] <= _MOST_BYTES:
         return []
     return [
-        f"partition: a client holds {most:,} examples of together {size / 2**20:,.0f} MiB, but TFF sends at most "
-        f"{_MOST_BYTES / 2**20:.0f} MiB to a client; use more clients, or another backend"
+        f"partition: a client is sent {num_examples[most]:,} examples for {num_steps[most]:,} steps, together "
+        f"{bytes_sent[most] / 2**20:,.0f} MiB, but TFF sends at most {_MOST_BYTES / 2**20:.0f} MiB to a client; "
+        "use more clients, or another backend"
     ]
+
+
+def _bytes_a_row(settings: Mapping[str, Any]) -> int:
+    """What a step is sent for each example it takes: its place, its labels, and what each dropout keeps."""
+    data, layers = settings["data"], parse_layers(settings["layers"])
+    shapes = trace(layers, tuple(data["input_shape"]))
+    dropped = sum(math.prod(layer.mask_shape(shapes[layer.name])) for layer in layers if isinstance(layer, Dropout))
+    return 4 + (data["num_classes"] if data.get("multi_label") else 4) + dropped
 
 
 def _unknown(field: str, wanted: Iterable[str], known: tuple[str, ...]) -> Iterator[str]:

@@ -1,10 +1,9 @@
-"""The plan's client and server optimizers as `tff.learning.optimizers.Optimizer`.
+"""The plan's server optimizers as `tff.learning.optimizers.Optimizer`.
 
-TFF's own gradient descent is used where its definition is flspec's: v <- momentum * v + g; w <- w - learning_rate * v.
-Elsewhere flspec's rule is written out, because TFF 0.87 has neither Nesterov momentum nor weight decay, its Adam and
-Yogi always correct the bias of the moments but never of epsilon, and its Adagrad has epsilon inside the root.
+TFF's own gradient descent is used, whose definition is flspec's. The others are written out, because TFF 0.87's Adam
+and Yogi always correct the bias of the moments but never of epsilon, and its Adagrad has epsilon inside the root.
 
-On the server, TFF's gradient g is what flspec calls -Delta.
+TFF's gradient g is what flspec calls -Delta.
 """
 
 from __future__ import annotations
@@ -17,31 +16,19 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from flspec.client_optimizers import ClientOptimizer
-from flspec.client_optimizers.sgd import Sgd as ClientSgd
 from flspec.server_optimizers import ServerOptimizer
 from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import MomentOptimizer
 from flspec.server_optimizers.sgd import Sgd
 from flspec.server_optimizers.yogi import Yogi
 from flspec.state import OptimizerState
-from flspec_tff.layout import Layout, from_tensorflow, to_tensorflow
+from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
 
-__all__ = ["build_client_optimizer", "build_server_optimizer", "read_server_state", "write_server_state"]
+__all__ = ["build_server_optimizer", "read_server_state", "write_server_state"]
 
 Tensors = Sequence[tf.Tensor]  # one a weight, as TensorFlow holds them
 State = Mapping[str, Any]
 Slots = Mapping[str, tf.Tensor]  # of one weight, float64
-
-
-def build_client_optimizer(rule: ClientOptimizer) -> tff.learning.optimizers.Optimizer:
-    """What TFF's clients descend by."""
-    match rule:
-        case ClientSgd(nesterov=False, weight_decay=0.0):
-            return tff.learning.optimizers.build_sgdm(rule.learning_rate, rule.momentum or None)
-        case ClientSgd():
-            return _ClientSgd(rule)
-    raise ValueError(f"no TFF translation for client optimizer {rule!r}")
 
 
 def build_server_optimizer(rule: ServerOptimizer) -> tff.learning.optimizers.Optimizer:
@@ -54,27 +41,28 @@ def build_server_optimizer(rule: ServerOptimizer) -> tff.learning.optimizers.Opt
     raise ValueError(f"no TFF translation for server optimizer {rule!r}")
 
 
-def write_server_state(
-    rule: ServerOptimizer, blank: State, state: OptimizerState, layouts: Mapping[str, Layout]
-) -> OrderedDict[str, Any]:
-    """`state` as TFF's server optimizer holds it; `blank` is what that starts with."""
+def write_server_state(rule: ServerOptimizer, blank: State, state: OptimizerState, rate: float) -> State:
+    """`state` as TFF's server optimizer holds it in a round; `blank` is what that starts with.
+
+    `rate` is what the learning rate is multiplied by in the round.
+    """
     written = OrderedDict(blank)
-    if "step" in blank:
-        written["step"] = np.int64(state.step)
+    if isinstance(rule, Sgd):
+        written["learning_rate"] = np.float32(rule.learning_rate * rate)
+    else:
+        written |= {"step": np.int64(state.step), "rate": np.float64(rate)}
     for slot, tensors in state.slots.items():
         key, sign = _place(rule, slot)
-        written[key] = tuple(sign * tensor for tensor in to_tensorflow(layouts, tensors))
+        written[key] = tuple(sign * tensor for tensor in all_to_tensorflow(tensors))
     return written
 
 
-def read_server_state(
-    rule: ServerOptimizer, written: State, step: int, layouts: Mapping[str, Layout]
-) -> OptimizerState:
+def read_server_state(rule: ServerOptimizer, written: State, step: int, names: Sequence[str]) -> OptimizerState:
     """The inverse of `write_server_state`; `step` is told, since TFF's own optimizers do not count."""
     slots = {}
     for slot in rule.initial_slots():
         key, sign = _place(rule, slot)
-        slots[slot] = from_tensorflow(layouts, [sign * np.asarray(tensor) for tensor in written[key]])
+        slots[slot] = all_from_tensorflow(names, [sign * np.asarray(tensor) for tensor in written[key]])
     return OptimizerState(step, slots)
 
 
@@ -84,57 +72,38 @@ def _place(rule: ServerOptimizer, slot: str) -> tuple[str, np.float32]:
     return ("accumulator", np.float32(-1)) if isinstance(rule, Sgd) else (slot, np.float32(1))
 
 
-class _ClientSgd(tff.learning.optimizers.Optimizer):
-    """`flspec.client_optimizers.sgd`, with its Nesterov momentum and coupled weight decay, in float32."""
-
-    def __init__(self, rule: ClientSgd) -> None:
-        self._rule = rule
-
-    def initialize(self, specs: Sequence[tf.TensorSpec]) -> Tensors:
-        return tuple(tf.zeros(spec.shape, spec.dtype) for spec in specs)
-
-    @tf.autograph.experimental.do_not_convert  # as in model.py
-    def next(self, state: Tensors, weights: Tensors, gradients: Tensors) -> tuple[Tensors, Tensors]:
-        stepped = [self._step(*tensors) for tensors in zip(state, weights, gradients, strict=True)]
-        velocities, weights = zip(*stepped, strict=True)
-        return velocities, weights
-
-    def _step(self, velocity: tf.Tensor, weight: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        gradient += self._rule.weight_decay * weight
-        velocity = self._rule.momentum * velocity + gradient
-        direction = gradient + self._rule.momentum * velocity if self._rule.nesterov else velocity
-        return velocity, weight - self._rule.learning_rate * direction
-
-
 class _ServerStep(tff.learning.optimizers.Optimizer):
-    """flspec's adaptive server optimizers: computed in float64 and kept in float32, as flspec does."""
+    """flspec's adaptive server optimizers: computed in float64 and kept in float32, as flspec does.
+
+    Its state holds, beside theirs, what the learning rate is multiplied by in the round.
+    """
 
     def __init__(self, rule: MomentOptimizer | Adagrad) -> None:
         self._rule = rule
 
     def initialize(self, specs: Sequence[tf.TensorSpec]) -> State:
-        state: OrderedDict[str, Any] = OrderedDict(step=tf.constant(0, tf.int64))
+        state: OrderedDict[str, Any] = OrderedDict(rate=tf.constant(1.0, tf.float64), step=tf.constant(0, tf.int64))
         for slot, start in self._rule.initial_slots().items():
             state[slot] = tuple(tf.fill(spec.shape, tf.constant(start, spec.dtype)) for spec in specs)
         return state
 
     @tf.autograph.experimental.do_not_convert
     def next(self, state: State, weights: Tensors, gradients: Tensors) -> tuple[State, Tensors]:
-        step, slots = state["step"] + 1, list(self._rule.initial_slots())
+        rate, step, slots = state["rate"], state["step"] + 1, list(self._rule.initial_slots())
         stepped = [
-            self._step(tf.cast(step, tf.float64), weight, -gradient, dict(zip(slots, held, strict=True)))
+            self._step(rate, tf.cast(step, tf.float64), weight, -gradient, dict(zip(slots, held, strict=True)))
             for weight, gradient, *held in zip(weights, gradients, *(state[slot] for slot in slots), strict=True)
         ]
         kept = [(slot, tuple(after[slot] for _, after in stepped)) for slot in slots]
-        return OrderedDict([("step", step), *kept]), tuple(weight for weight, _ in stepped)
+        return OrderedDict([("rate", rate), ("step", step), *kept]), tuple(weight for weight, _ in stepped)
 
     def _step(
-        self, number: tf.Tensor, weight: tf.Tensor, delta: tf.Tensor, slots: Slots
+        self, rate: tf.Tensor, number: tf.Tensor, weight: tf.Tensor, delta: tf.Tensor, slots: Slots
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         precise = {slot: tf.cast(value, tf.float64) for slot, value in slots.items()}
         formula = _adagrad if isinstance(self._rule, Adagrad) else _moments
         change, after = formula(self._rule, number, tf.cast(delta, tf.float64), precise)
-        stepped = tf.cast(weight, tf.float64) + change
+        stepped = tf.cast(weight, tf.float64) + rate * change
         return tf.cast(stepped, weight.dtype), {slot: tf.cast(value, weight.dtype) for slot, value in after.items()}
 
 

@@ -1,0 +1,142 @@
+"""A plan's layers as TensorFlow functions of named tensors; images are channels last, as its CPU kernels need them.
+
+This module needs TensorFlow, not TFF.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from flspec.layers import (
+    INPUT,
+    Activation,
+    Add,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    GroupNorm,
+    Layer,
+    MaxPool,
+    Multiply,
+    Shape,
+    trace,
+)
+
+__all__ = ["Forward", "build_forward"]
+
+Tensors = Mapping[str, tf.Tensor]
+Masks = Mapping[str, tf.Tensor]  # by a dropout's name: bool, what is kept
+# (tensors by name, inputs [batch, ...], in training the masks) -> outputs
+Forward = Callable[[Tensors, tf.Tensor, Masks | None], tf.Tensor]
+_Apply = Callable[[Tensors, Sequence[tf.Tensor], Masks | None], tf.Tensor]
+
+_FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "tanh": tf.tanh,
+    "sigmoid": tf.sigmoid,
+    "silu": lambda x: x * tf.sigmoid(x),  # tf.nn.silu has a gradient in Python, which no other process can follow
+}
+
+
+def build_forward(layers: Sequence[Layer], input_shape: Shape) -> Forward:
+    """The function that leads from examples, channels last, to outputs, given a model's tensors by name."""
+    shapes = trace(layers, input_shape)
+    steps = [(layer.name, layer.inputs, _translate(layer, shapes[layer.inputs[0]])) for layer in layers]
+
+    def forward(tensors: Tensors, inputs: tf.Tensor, masks: Masks | None = None) -> tf.Tensor:
+        values = {INPUT: inputs}
+        for name, sources, apply in steps:
+            values[name] = apply(tensors, [values[source] for source in sources], masks)
+        return values[steps[-1][0]]
+
+    return forward
+
+
+def _translate(layer: Layer, shape: Shape) -> _Apply:
+    """The layer for a first input of `shape`, which is the plan's: channels first."""
+    weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
+    match layer:
+        case Flatten():
+            return lambda _, x, __: _flatten(x[0], shape)
+        case Dense():
+            return lambda w, x, _: tf.matmul(x[0], w[weight]) + w[bias]
+        case Conv():
+            convolve = _convolution(layer, shape[0])
+            if not layer.bias:
+                return lambda w, x, _: convolve(x[0], w[weight])
+            return lambda w, x, _: convolve(x[0], w[weight]) + w[bias]
+        case MaxPool() | AveragePool() | GlobalAveragePool():
+            pool = _pooling(layer)
+            return lambda _, x, __: pool(x[0])
+        case GroupNorm():
+            return lambda w, x, _: _normalise_groups(x[0], shape, layer) * w[weight] + w[bias]
+        case BatchNorm() if layer.statistics == "frozen" or layer.frozen:
+            mean, var = f"{layer.name}.running_mean", f"{layer.name}.running_var"
+            return lambda w, x, _: (x[0] - w[mean]) * (w[weight] / tf.sqrt(w[var] + layer.epsilon)) + w[bias]
+        case Activation():
+            function = _FUNCTIONS[layer.function]
+            return lambda _, x, __: function(x[0])
+        case Add():
+            return lambda _, x, __: x[0] + x[1]
+        case Multiply():
+            return lambda _, x, __: x[0] * x[1]
+        case Dropout():
+            scale = np.float32(1.0 / (1.0 - layer.rate))
+            return lambda _, x, masks: (
+                x[0] if masks is None else x[0] * (tf.cast(masks[layer.name], tf.float32) * scale)
+            )
+    raise ValueError(f"no TensorFlow translation for layer {layer!r}")
+
+
+def _flatten(images: tf.Tensor, shape: Shape) -> tf.Tensor:
+    """Images of the plan's `shape` as vectors in the plan's order, in which the channels come first."""
+    if len(shape) == 3 and shape[0] > 1 and shape[1] * shape[2] > 1:  # else both orders are one
+        images = tf.transpose(images, (0, 3, 1, 2))
+    return tf.reshape(images, [-1, int(np.prod(shape))])
+
+
+def _convolution(layer: Conv, num_channels: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """(images, kernel [height, width, in / groups, out]) -> the convolution, without a bias."""
+    pads, stride, groups, size = _pads(layer.padding), layer.stride, layer.groups, layer.kernel_size
+    if groups == 1:
+        return lambda x, kernel: tf.nn.conv2d(x, kernel, stride, pads)
+    if groups == num_channels:
+        depthwise = (size, size, groups, layer.channels // groups)
+        return lambda x, kernel: tf.nn.depthwise_conv2d(x, tf.reshape(kernel, depthwise), (1, stride, stride, 1), pads)
+
+    def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        # TensorFlow has no gradient of a grouped convolution on CPUs.
+        parts = zip(tf.split(x, groups, axis=3), tf.split(kernel, groups, axis=3), strict=True)
+        return tf.concat([tf.nn.conv2d(part, own, stride, pads) for part, own in parts], axis=3)
+
+    return convolve
+
+
+def _pooling(layer: MaxPool | AveragePool | GlobalAveragePool) -> Callable[[tf.Tensor], tf.Tensor]:
+    match layer:
+        case MaxPool():
+            pads = _pads(layer.padding) if layer.padding else "VALID"
+            return lambda x: tf.nn.max_pool2d(x, layer.size, layer.stride or layer.size, pads)
+        case AveragePool():
+            return lambda x: tf.nn.avg_pool2d(x, layer.size, layer.size, "VALID")
+    return lambda x: tf.reduce_mean(x, (1, 2), keepdims=True)
+
+
+def _normalise_groups(images: tf.Tensor, shape: Shape, layer: GroupNorm) -> tf.Tensor:
+    channels, height, width = shape
+    grouped = tf.reshape(images, (-1, height, width, layer.groups, channels // layer.groups))
+    mean, var = tf.nn.moments(grouped, (1, 2, 4), keepdims=True)
+    return tf.reshape((grouped - mean) / tf.sqrt(var + layer.epsilon), (-1, height, width, channels))
+
+
+def _pads(padding: int) -> list[list[int]]:
+    """As many zeros on every side; "SAME" would put fewer at the top and left of an even side at stride 2."""
+    return [[0, 0], [padding, padding], [padding, padding], [0, 0]]

@@ -1,0 +1,57 @@
+"""The losses of `flspec.losses` in TensorFlow, and what of a batch is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["Objective", "build_objective", "count_correct"]
+
+# (outputs float32 [batch, outputs], labels int32 [batch] or uint8 [batch, outputs]) -> the batch's mean loss
+Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def build_objective(settings: Mapping[str, Any]) -> Objective:
+    """The loss that a plan's settings ask for."""
+    weights = settings.get("label_weights")
+    match settings["loss"]:
+        case "cross_entropy":
+            return lambda outputs, labels: _cross_entropy(outputs, labels, weights)
+        case "binary_cross_entropy":
+            return lambda outputs, labels: _binary_cross_entropy(outputs, _targets(outputs, labels), weights)
+        case "mean_squared_error":
+            return lambda outputs, labels: tf.reduce_mean(tf.square(outputs - _targets(outputs, labels)))
+    raise ValueError(f"no TensorFlow translation for loss {settings['loss']!r}")
+
+
+def count_correct(loss: str, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """How many examples of a batch are right, float64; of several labels, the share of each example's that are."""
+    if labels.shape.rank == 1 and loss != "binary_cross_entropy":
+        # Of equal outputs top_k, unlike argmax, is documented to take the first.
+        right = tf.equal(tf.math.top_k(outputs, k=1).indices[:, 0], labels)
+        return tf.reduce_sum(tf.cast(right, tf.float64))
+    boundary = 0.5 if loss == "mean_squared_error" else 0.0
+    right = tf.equal(outputs > boundary, _targets(outputs, labels) > 0.5)
+    return tf.reduce_sum(tf.cast(right, tf.float64)) / outputs.shape[1]
+
+
+def _cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, weights: list[float] | None) -> tf.Tensor:
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs)
+    return tf.reduce_mean(losses if weights is None else losses * tf.gather(tf.constant(weights, tf.float32), labels))
+
+
+def _binary_cross_entropy(outputs: tf.Tensor, targets: tf.Tensor, weights: list[float] | None) -> tf.Tensor:
+    if weights is None:
+        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs))
+    return tf.reduce_mean(tf.nn.weighted_cross_entropy_with_logits(targets, outputs, tf.constant(weights, tf.float32)))
+
+
+def _targets(outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """`flspec.losses.targets`: the labels as float32 of the outputs' shape."""
+    if labels.shape.rank == 2:
+        return tf.cast(labels, tf.float32)
+    if outputs.shape[1] == 1:
+        return tf.cast(labels[:, tf.newaxis], tf.float32)
+    return tf.one_hot(labels, outputs.shape[1])
