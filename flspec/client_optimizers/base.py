@@ -24,10 +24,7 @@ class ClientOptimizer(Component, Sparse, ABC):
 
     state: Annotated[
         Literal["reset", "kept"] | None,
-        Field(
-            description="what the optimizer remembers starts afresh each round, or goes on from the client's last; "
-            "absent: reset in mode federated, kept in the others"
-        ),
+        Field(description="start afresh each round, or go on; absent: reset if federated, else kept"),
     ] = None
     schedule: Annotated[
         OneOf[Schedule] | None, Field(description="how the learning rate changes; absent: it does not")

@@ -25,6 +25,7 @@ from flspec.models.cnn import Cnn
 from flspec.partitioners import Partitioner
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
+from flspec.schedules import Schedule
 from flspec.server_optimizers import ServerOptimizer
 
 
@@ -79,7 +80,8 @@ def test_two_classes_of_one_kind_are_refused_by_name():
         (Partitioner, {"by_label", "dirichlet", "iid"}),
         (Sampler, {"all", "uniform"}),
         (Model, {"cnn", "mlp", "softmax_regression"}),
-        (ClientOptimizer, {"sgd"}),
+        (ClientOptimizer, {"sgd", "adam", "adamw"}),
+        (Schedule, {"step", "exponential", "cosine", "warmup", "plateau"}),
         (Aggregator, {"fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad"}),
         (ServerOptimizer, {"sgd", "adam", "yogi", "adagrad"}),
     ],

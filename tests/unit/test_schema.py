@@ -158,7 +158,7 @@ def test_with_extends_or_a_matrix_nothing_is_required(document):
         {"partition": {"alpha": 0.1, "examples_per_client": 5}},  # of two kinds
         {"partition": {"kind": "iid", "alpha": 0.1}},
         {"partition": {"hidden": [3]}},
-        {"client": {"optimizer": {"kind": "adam"}}},
+        {"client": {"optimizer": {"kind": "lion"}}},
         {"partition": None},
     ],
     ids=str,

@@ -264,8 +264,15 @@ def test_training_stops_at_the_next_batch_when_asked(make_plan):
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"client_optimizer": {"kind": "lion"}}, "client.optimizer: lion has no torch translation; known: sgd"),
-        ({"loss": "hinge"}, "client.loss: hinge has no torch translation; known: cross_entropy"),
+        (
+            {"client_optimizer": {"kind": "lion"}},
+            "client.optimizer: lion has no torch translation; known: sgd, adam, adamw",
+        ),
+        (
+            {"loss": "hinge"},
+            "client.loss: hinge has no torch translation; "
+            "known: cross_entropy, binary_cross_entropy, mean_squared_error",
+        ),
     ],
     ids=["optimizer", "loss"],
 )
