@@ -105,7 +105,7 @@ def _settings(
         "aggregator": spec.aggregator,
         "aggregator.server_optimizer": spec.aggregator.server_optimizer,
     }
-    clip = spec.client.clip
+    clip, schedule = spec.client.clip, spec.client.optimizer.schedule
     settings = {
         "data": examples.describe(),
         "layers": [layer.model_dump(mode="json") for layer in layers],
@@ -119,6 +119,7 @@ def _settings(
     more = {
         "code": source_digests(acting),
         "clip": clip.model_dump(mode="json") if clip else None,
+        "epochs": 0 if schedule is None or schedule.is_planned else spec.client.epochs,
         "label_weights": list(spec.client.label_weights or ()),
         "statistics": [n for n, tensor in parameters.items() if not tensor.is_learned and tensor.home != "plan"],
     }
@@ -130,7 +131,8 @@ def _optimizer(spec: Spec) -> dict[str, Any]:
     optimizer = spec.client.optimizer
     planned = optimizer.schedule is None or optimizer.schedule.is_planned
     told = optimizer.model_dump(mode="json", exclude={"state"} | ({"schedule"} if planned else set()))
-    return told | ({"state": "kept"} if keeps_optimizer(spec) and optimizer.initial_slots() else {})
+    remembers = bool(optimizer.initial_slots()) or not planned
+    return told | ({"state": "kept"} if keeps_optimizer(spec) and remembers else {})
 
 
 def _rates(spec: Spec) -> dict[str, list[float]]:

@@ -141,6 +141,11 @@ class Data:
         return {"train": self.train, "test": self.test} | ({"validation": self.validation} if self.validation else {})
 
     @property
+    def train_as_tested(self) -> Split:
+        """The examples to train on as a model is evaluated on them: without what is drawn for training."""
+        return replace(self.train, transforms=self.test.transforms)
+
+    @property
     def is_multi_label(self) -> bool:
         """Whether an example may have several labels."""
         return self.train.labels.ndim == 2

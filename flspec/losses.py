@@ -58,4 +58,5 @@ def targets(loss: Loss, labels: NDArray[Any], outputs: int) -> NDArray[Any]:
         return labels.astype(np.float32)
     if outputs == 1:
         return labels.astype(np.float32)[:, None]
-    return (labels[:, None] == np.arange(outputs)).astype(np.float32)
+    hot: NDArray[np.float32] = (labels[:, None] == np.arange(outputs)).astype(np.float32)
+    return hot

@@ -201,6 +201,18 @@ def _epochs_or_steps(client: ClientWork) -> Iterator[Contradiction]:
         yield Contradiction(("client", "steps"), ("client", "epochs"), "client.epochs is given too; remove one")
 
 
+def _measured_schedule(client: ClientWork, partition: Partitioner) -> Iterator[Contradiction]:
+    schedule, where = client.optimizer.schedule, ("client", "optimizer", "schedule")
+    if schedule is None or schedule.is_planned:
+        return
+    if client.epochs is None:
+        yield Contradiction(where, ("client", "steps"), "measures after each pass; give client.epochs, not steps")
+    if not partition.held_out:
+        yield Contradiction(
+            where, ("partition", "held_out"), "measures what clients hold out, which is nothing; set partition.held_out"
+        )
+
+
 def _weights_of_labels(client: ClientWork) -> Iterator[Contradiction]:
     if client.label_weights is not None and client.loss == "mean_squared_error":
         yield Contradiction(
@@ -214,4 +226,9 @@ def _cohort_of_clients(cohort: Sampler, partition: Partitioner) -> Iterator[Cont
 
 
 # Each is given the sections that its parameters name, if those are right in themselves.
-_RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (_epochs_or_steps, _weights_of_labels, _cohort_of_clients)
+_RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
+    _epochs_or_steps,
+    _measured_schedule,
+    _weights_of_labels,
+    _cohort_of_clients,
+)

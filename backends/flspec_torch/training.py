@@ -16,8 +16,11 @@ from torch import Tensor
 from flspec.client_optimizers import ClientOptimizer
 from flspec.components import parse_component
 from flspec.data import Data, step_stream
+from flspec.footprint import examples_at_once
 from flspec.layers import Layer, draw_masks, parse_layers
+from flspec.metrics import Scores, measure
 from flspec.plan import ClientTask, Plan
+from flspec.schedules.plateau import Plateau, PlateauTracker
 from flspec.state import Weights
 from flspec.store import open_data
 from flspec.updates import ClientUpdate
@@ -29,6 +32,8 @@ from flspec_torch.optimizers import Stepper, build_stepper
 __all__ = ["Stopped", "Trainer"]
 
 _NOTHING: Weights = {}
+_OPTIMIZER = "optimizer/"  # what the names of what a client keeps of its optimizer begin with
+_PLATEAU = f"{_OPTIMIZER}plateau"
 
 
 class Stopped(Exception):
@@ -79,6 +84,7 @@ class Trainer:
         names = [name for name in (*weights, *own) if name not in self.plan.statistics]
         learned = {name: tensors[name].requires_grad_() for name in names}
         stepper = build_stepper(self.optimizer, learned, task.rate, _optimizer_state(kept))
+        plateau = self._plateau(kept)
         loss_sum, num_correct = 0.0, 0.0
         for number, batch in enumerate(task.batches):
             if self.stop and self.stop.is_set():
@@ -86,6 +92,8 @@ class Trainer:
             loss, correct = self._step(task, number, tensors, learned, stepper)
             loss_sum += loss * len(batch)
             num_correct += correct
+            if plateau and (number + 1) % (len(task.batches) // self.plan.settings["epochs"]) == 0:
+                stepper.rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
         return ClientUpdate(
             client=task.client,
@@ -94,11 +102,16 @@ class Trainer:
             num_trained=task.num_trained,
             loss_sum=loss_sum,
             num_correct=num_correct,
-            kept={f"weights/{name}": after[name] for name in own} | self._optimizer_kept(stepper),
+            kept={f"weights/{name}": after[name] for name in own} | self._optimizer_kept(stepper, plateau),
         )
 
     def _step(
-        self, task: ClientTask, number: int, tensors: dict[str, Tensor], learned: dict[str, Tensor], stepper: Stepper
+        self,
+        task: ClientTask,
+        number: int,
+        tensors: dict[str, Tensor],
+        learned: dict[str, Tensor],
+        stepper: Stepper[Any],
     ) -> tuple[float, float]:
         """One step on one batch; its mean loss before it, and how many it got right."""
         batch, stream, settings = task.batches[number], step_stream(task, number), self.plan.settings
@@ -113,13 +126,27 @@ class Trainer:
         stepper(gradients)
         return loss.item(), count_correct(settings["loss"], outputs.detach(), held, self.data.is_multi_label)
 
-    def _optimizer_kept(self, stepper: Stepper) -> dict[str, NDArray[np.float32]]:
+    def _plateau(self, kept: Weights) -> PlateauTracker | None:
+        schedule = self.optimizer.schedule
+        return PlateauTracker(schedule, kept.get(_PLATEAU)) if isinstance(schedule, Plateau) else None
+
+    @torch.no_grad()
+    def _measure(self, client: int, metric: str, tensors: Mapping[str, Tensor]) -> float | None:
+        """What the model is worth on the examples that a client holds out; None where that is not defined."""
+        split = self.data.train_as_tested.part(self.plan.held_out_examples(client))
+        size = examples_at_once(self.layers, split.input_shape)
+        starts = range(0, len(split), size)
+        inputs = (torch.from_numpy(split.inputs(slice(start, start + size))) for start in starts)
+        outputs = np.concatenate([self.forward(tensors, some, None).numpy() for some in inputs])
+        return measure(Scores(outputs, split.labels, self.plan.settings["loss"]), [metric])[0].get(metric)
+
+    def _optimizer_kept(self, stepper: Stepper[Any], plateau: PlateauTracker | None) -> Weights:
         if self.plan.settings["client_optimizer"].get("state") != "kept":
             return {}
-        return {f"optimizer/{name}": value for name, value in stepper.carry().items()}
+        kept = {f"{_OPTIMIZER}{name}": value for name, value in stepper.carry().items()}
+        return kept | ({_PLATEAU: plateau.carry()} if plateau else {})
 
 
 def _optimizer_state(kept: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
     """What an optimizer that goes on goes on from; None for a fresh one."""
-    prefix = "optimizer/"
-    return {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)} or None
+    return {name.removeprefix(_OPTIMIZER): value for name, value in kept.items() if name.startswith(_OPTIMIZER)} or None

@@ -58,6 +58,11 @@ class PlateauTracker:
         self._best, self._passes, self._falls = float(best), int(passes), int(falls)
 
     @property
+    def metric(self) -> str:
+        """What it is told the values of."""
+        return self._plateau.metric
+
+    @property
     def factor(self) -> float:
         """What the learning rate is multiplied by."""
         return self._plateau.decay**self._falls
