@@ -83,8 +83,9 @@ class Trainer:
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
         names = [name for name in (*weights, *own) if name not in self.plan.statistics]
         learned = {name: tensors[name].requires_grad_() for name in names}
-        stepper = build_stepper(self.optimizer, learned, task.rate, _optimizer_state(kept))
         plateau = self._plateau(kept)
+        rate = task.rate * (plateau.factor if plateau else 1.0)
+        stepper = build_stepper(self.optimizer, learned, rate, _optimizer_state(kept))
         loss_sum, num_correct = 0.0, 0.0
         for number, batch in enumerate(task.batches):
             if self.stop and self.stop.is_set():
