@@ -1,0 +1,118 @@
+"""A graph for each layer with shapes that tell its axes apart, and tensors, inputs and masks for any graph.
+
+It needs numpy and flspec alone, so that every engine's translation can be held to `numpy_layers` in its own Python.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.layers import (
+    Activation,
+    Add,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    GroupNorm,
+    Layer,
+    MaxPool,
+    Multiply,
+    Shape,
+    chain,
+    draw_masks,
+    parameters_of,
+)
+from flspec.randomness import Stream
+
+IMAGE = (6, 7, 5)  # channels, height, width
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+def conv(**fields: int) -> list[Layer]:
+    return [Conv(**({"name": "l", "channels": 4, "kernel_size": 3} | fields))]
+
+
+def gate() -> list[Layer]:
+    """An image times a factor a channel that is made of it, as squeeze and excitation has it."""
+    factor = [GlobalAveragePool(name="p"), Conv(name="c", channels=6, kernel_size=1)]
+    return [*chain(factor), Multiply(name="l", inputs=("input", "c"))]
+
+
+def residual() -> list[Layer]:
+    return [Conv(name="c", channels=6, kernel_size=3, padding=1), Add(name="l", inputs=("c", "input"))]
+
+
+CASES: dict[str, tuple[list[Layer], Shape]] = {
+    "flatten and dense": ([Flatten(name="f"), Dense(name="l", units=3)], IMAGE),
+    "conv": (conv(), IMAGE),
+    "conv, even kernel": (conv(kernel_size=2), IMAGE),
+    "conv, 1x1": (conv(kernel_size=1, stride=2), IMAGE),
+    "conv, padding": (conv(padding=2), IMAGE),
+    "conv, stride": (conv(stride=2, padding=1), IMAGE),
+    "conv, stride on even sides": (conv(stride=2, padding=1), (6, 8, 6)),
+    "conv, stride past the kernel": (conv(kernel_size=1, stride=3), IMAGE),
+    "conv, no bias": (conv(bias=False), IMAGE),
+    "conv, groups": (conv(groups=2, channels=8), IMAGE),
+    "conv, depthwise": (conv(groups=6, channels=6, padding=1), IMAGE),
+    "conv, depthwise with stride": (conv(groups=6, channels=12, kernel_size=5, padding=2, stride=2), IMAGE),
+    "max_pool": ([MaxPool(name="l", size=2)], IMAGE),
+    "max_pool, overlapping": ([MaxPool(name="l", size=3, stride=2, padding=1)], IMAGE),
+    "max_pool, gaps": ([MaxPool(name="l", size=1, stride=2)], IMAGE),
+    "average_pool": ([AveragePool(name="l", size=2)], IMAGE),
+    "global_average_pool": ([GlobalAveragePool(name="l")], IMAGE),
+    "group_norm": ([GroupNorm(name="l", groups=3)], IMAGE),
+    "group_norm, one group": ([GroupNorm(name="l", groups=1, epsilon=1e-3)], IMAGE),
+    "group_norm, a group a channel": ([GroupNorm(name="l", groups=6)], IMAGE),
+    "batch_norm, frozen": ([BatchNorm(name="l", statistics="frozen", epsilon=1e-3)], IMAGE),
+    "batch_norm, averaged": ([BatchNorm(name="l", statistics="averaged")], IMAGE),
+    "batch_norm, local": ([BatchNorm(name="l", statistics="local", momentum=0.3)], IMAGE),
+    "batch_norm, frozen layer": ([BatchNorm(name="l", statistics="averaged", frozen=True)], IMAGE),
+    "relu": ([Activation(name="l", function="relu")], IMAGE),
+    "relu6": ([Activation(name="l", function="relu6")], IMAGE),
+    "tanh": ([Activation(name="l", function="tanh")], IMAGE),
+    "sigmoid": ([Activation(name="l", function="sigmoid")], IMAGE),
+    "silu": ([Activation(name="l", function="silu")], IMAGE),
+    "add": (residual(), IMAGE),
+    "multiply": (gate(), IMAGE),
+    "dropout": ([Dropout(name="l", rate=0.4)], IMAGE),
+    "dropout of examples": ([Dropout(name="l", rate=0.4, drops="example")], IMAGE),
+}
+
+
+def graph_of(case: str) -> tuple[tuple[Layer, ...], Shape]:
+    layers, shape = CASES[case]
+    return chain(layers), shape
+
+
+def random_tensors(layers: Sequence[Layer], shape: Shape, seed: int = 0) -> Arrays:
+    """Every tensor with values that keep a deep graph's outputs near 1, and none of them 0 or 1 by rule."""
+    rng, drawn = np.random.default_rng(seed), {}
+    for name, tensor in parameters_of(layers, shape).items():
+        normal = rng.standard_normal(tensor.shape)
+        if name.endswith("running_var"):
+            value = np.exp(0.3 * normal)
+        elif len(tensor.shape) > 1:
+            value = normal * math.sqrt(2.0 / math.prod(tensor.shape[1:]))
+        else:
+            value = 0.3 * normal + name.endswith("weight")
+        drawn[name] = value.astype(np.float32)
+    return drawn
+
+
+def random_inputs(shape: Shape, num_examples: int = 4, scale: float = 4.0, seed: int = 1) -> NDArray[np.float32]:
+    """Values on both sides of 0 and of relu6's 6."""
+    return (scale * np.random.default_rng(seed).standard_normal((num_examples, *shape))).astype(np.float32)
+
+
+def random_masks(layers: Sequence[Layer], shape: Shape, num_examples: int = 4) -> Arrays:
+    """The factors of each dropout, as a task's own stream would draw them."""
+    return draw_masks(layers, shape, num_examples, Stream(3))
