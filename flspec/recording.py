@@ -100,7 +100,7 @@ class Recorder:
         if self._evaluator is None or event.state is None or not self._plan.keeps(event.round):
             return None  # not evaluated here, or in this round
         started = time.perf_counter()
-        measured = self._evaluator(load_state(self._folder / event.state, self._plan.digest).weights)
+        measured = self._evaluator(load_state(self._folder / event.state, self._plan.digest))
         return RoundEvaluated(
             round=event.round,
             evaluation=measured.values,

@@ -14,6 +14,7 @@ from flspec.evaluation import Evaluator
 from flspec.loading import parse_spec
 from flspec.plan import Plan
 from flspec.runner import run
+from flspec.state import ServerState
 from flspec.store import open_data
 from flspec_torch.scoring import TorchScorer
 
@@ -104,7 +105,7 @@ def test_a_metric_that_has_no_value_in_a_group_is_told_with_the_reason(root, tmp
     (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
     plan = compile(parse_spec(SPEC), tmp_path)
     weights = plan.weights
-    measured = Evaluator(plan)(weights)
+    measured = Evaluator(plan)(ServerState(1, weights))
     assert "roc_auc" not in measured.values["test/sex=m"]
     assert measured.undefined["test/sex=m"]["roc_auc"].endswith("are of class 1")
     assert "test/sex=f" not in measured.undefined

@@ -10,7 +10,9 @@ from flspec.compiler import compile
 from flspec.errors import InputError
 from flspec.runner import run
 from flspec.state import load_state
+from flspec.store import open_data
 from flspec_local import LocalBackend
+from flspec_torch.scoring import TorchScorer
 
 ADAM = {"epochs": 2, "batch_size": 5, "optimizer": {"kind": "adam", "learning_rate": 0.01}}
 
@@ -134,3 +136,30 @@ def test_an_optimizer_that_is_kept_and_one_that_is_not_differ_after_the_first_ro
     assert same == [True, False, False]
     assert set(kept[0].clients) == set(range(5))
     assert reset[0].clients == {}
+
+
+# ---------------------------------------------------------------------------------------- what own models are worth
+
+
+def test_where_each_has_a_model_a_value_of_the_test_set_is_the_mean_over_clients(make_plan, tmp_path):
+    partition = {"kind": "iid", "clients": 4, "held_out": 0.3}
+    evaluation = {"every": 3, "metrics": ["loss", "accuracy"]}
+    plan = make_plan(mode="local_only", partition=partition, evaluation=evaluation)
+    result = run(plan, "local", tmp_path / "run")
+    state = load_state(kept_state(tmp_path / "run", 3), plan.digest)
+    data, told = open_data(plan.settings["data"]), result.rounds[-1].evaluation
+    assert told is not None
+    own, held_out = [], []
+    for client in range(4):
+        weights = {name: state.clients[client][f"weights/{name}"] for name in plan.local}
+        held = plan.held_out_examples(client)
+        for split, values in ((data.test, own), (data.train.part(held), held_out)):
+            logits = TorchScorer(plan).logits(weights, split)
+            values.append(float((logits.argmax(1) == split.labels).mean()))
+    assert told["test"]["accuracy"] == pytest.approx(np.mean(own))
+    assert told["test/clients/worst"]["accuracy"] == pytest.approx(min(own))
+    assert told["clients/mean"]["accuracy"] == pytest.approx(np.mean(held_out))
+    assert len(set(own)) > 1
+    first = {name: state.clients[0][f"weights/{name}"] for name in plan.local}
+    of_one_for_all = (TorchScorer(plan).logits(first, data.test).argmax(1) == data.test.labels).mean()
+    assert told["test"]["accuracy"] != pytest.approx(of_one_for_all)
