@@ -200,8 +200,12 @@ class _Attempt:
 
     def _save_weights(self) -> WeightsFile:
         state = load_state(kept_state(self._folder, self._plan.num_rounds), self._plan.digest)
+        if state.clients:
+            own = {f"{client}/{name}": value for client, kept in state.clients.items() for name, value in kept.items()}
+            save_weights(self._folder / "clients.safetensors", own)
         path = self._folder / "weights.safetensors"
-        return WeightsFile(path=path.name, sha256=save_weights(path, state.weights))
+        # Constants too, so that the file is a whole model by its names.
+        return WeightsFile(path=path.name, sha256=save_weights(path, {**self._plan.constants, **state.weights}))
 
 
 @contextmanager

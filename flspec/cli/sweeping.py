@@ -23,6 +23,7 @@ from flspec.twin_cache import twin_in_words
 
 __all__ = ["SweepProgress", "run_study", "sweep_table"]
 
+_MOST_METRICS = 4  # in a table
 _BAR_WIDTH = 18
 _AROUND = _BAR_WIDTH + 2 + 8 + 7  # the spinner, the time left, spaces, and room for the ^C that a terminal echoes
 
@@ -103,11 +104,14 @@ def sweep_table(result: Sweep) -> Table:
     for heading in short_names(paths).values():
         table.add_column(heading, overflow="fold")
     table.add_column("runs", justify="right", no_wrap=True)
-    metrics = list(
+    measured = list(
         dict.fromkeys((split, name) for g in result.groups for split, found in g.evaluation.items() for name in found)
     )
+    metrics = _shown(measured)
     for split, name in metrics:
         table.add_column(f"{split} {name}", justify="right", no_wrap=True)
+    if len(metrics) < len(measured):
+        table.caption = f"{len(measured) - len(metrics)} more, of groups, clients and other sets, are in matrix.json"
     has_failures = any(group.num_failures for group in result.groups)
     if has_failures:
         table.add_column("failed", justify="right", no_wrap=True)
@@ -119,6 +123,12 @@ def sweep_table(result: Sweep) -> Table:
             *([str(group.num_failures or "")] if has_failures else []),
         )
     return table
+
+
+def _shown(measured: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The metrics that a table has room for: those of the test set first, then those of other whole sets."""
+    whole = [one for one in measured if "/" not in one[0]]
+    return sorted(whole, key=lambda one: one[0] != "test")[:_MOST_METRICS]
 
 
 def _running(labels: Sequence[str], room: int) -> str:

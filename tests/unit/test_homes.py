@@ -14,7 +14,8 @@ from flspec.compiler import compile
 from flspec.errors import InputError
 from flspec.loading import parse_spec
 from flspec.plan import Plan
-from flspec.state import ServerState, load_state
+from flspec.runner import run
+from flspec.state import ServerState, load_state, load_weights
 from flspec_local import LocalBackend
 from flspec_torch.training import Trainer
 
@@ -142,3 +143,16 @@ def test_a_batch_of_one_whose_channels_have_one_value_has_no_variance(make_spec)
     spec = make_spec(dataset={"kind": "digits"}, model=model, client=client)
     with pytest.raises(InputError, match=r"client.batch_size: some batches hold one example, .* at features\.4"):
         compile(spec)
+
+
+def test_a_run_leaves_whole_models_by_name_and_what_clients_kept(plans, tmp_path):
+    head, local = (run(plans[name], "local", tmp_path / name).weights for name in ("head", "local"))
+    assert head
+    assert local
+    saved = load_weights(tmp_path / "head" / head.path)
+    assert set(saved) == set(plans["head"].constants) | set(plans["head"].weights)
+    assert all(saved[name].tobytes() == value.tobytes() for name, value in plans["head"].constants.items())
+    assert not (tmp_path / "head" / "clients.safetensors").exists()
+    kept = load_weights(tmp_path / "local" / "clients.safetensors")
+    assert set(kept) == {f"{c}/weights/{name}" for c in plans["local"].participants for name in plans["local"].local}
+    assert set(load_weights(tmp_path / "local" / local.path)) == set(plans["local"].weights)
