@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -15,6 +15,7 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.components import Document, OneOf
 from flspec.datasets import Dataset
 from flspec.losses import Loss
+from flspec.metrics import METRICS
 from flspec.models import Model
 from flspec.partitioners import Partitioner
 from flspec.samplers import Sampler
@@ -22,22 +23,10 @@ from flspec.samplers.all import All
 
 __all__ = ["ClientWork", "Clipping", "Contradiction", "Evaluation", "Spec", "contradictions"]
 
-MetricName = Literal[
-    "loss",
-    "accuracy",
-    "balanced_accuracy",
-    "top_5_accuracy",
-    "macro_precision",
-    "macro_recall",
-    "macro_f1",
-    "precision",
-    "recall",
-    "specificity",
-    "f1",
-    "roc_auc",
-    "average_precision",
-    "calibration_error",
-]
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[tuple(METRICS)]
 
 
 class Clipping(Document):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from sklearn import metrics as reference
 
-from flspec.metrics import LOWER_IS_BETTER, METRICS, Scores, measure
-from flspec.spec import MetricName
+from flspec.metrics import LOWER_IS_BETTER, METRICS, NEITHER_IS_BETTER, Scores, measure
+from flspec.spec import Evaluation
 
 RNG = np.random.default_rng(0)
 TWO = Scores(RNG.normal(size=(200, 2)).astype(np.float32), RNG.integers(0, 2, 200))
 MANY = Scores(RNG.normal(size=(300, 7)).astype(np.float32), RNG.integers(0, 7, 300))
-TAKEN = TWO.logits.argmax(axis=1)
+TAKEN = TWO.outputs.argmax(axis=1)
 
 
 def value(name: str, scores: Scores) -> float:
@@ -31,13 +31,15 @@ def reason(name: str, logits: list, labels: list) -> str:
 
 
 def test_a_spec_can_name_every_metric_and_no_other():
-    assert set(get_args(MetricName)) == set(METRICS)
-    assert set(LOWER_IS_BETTER) <= set(METRICS)
+    assert Evaluation(metrics=tuple(METRICS)).metrics == tuple(METRICS)
+    with pytest.raises(ValidationError, match="'loss', 'accuracy'"):
+        Evaluation(metrics=("los",))
+    assert {*LOWER_IS_BETTER, *NEITHER_IS_BETTER} <= set(METRICS)
 
 
 def test_loss_is_the_mean_negative_log_probability():
     expected = 0.0
-    for row, label in zip(MANY.logits.astype(np.float64), MANY.labels, strict=True):
+    for row, label in zip(MANY.outputs.astype(np.float64), MANY.labels, strict=True):
         expected -= row[label] - math.log(sum(math.exp(x) for x in row))
     assert value("loss", MANY) == pytest.approx(expected / 300, rel=1e-12)
 
@@ -55,8 +57,8 @@ def test_loss_of_large_logits_does_not_overflow():
         ("recall", reference.recall_score(TWO.labels, TAKEN)),
         ("specificity", reference.recall_score(TWO.labels, TAKEN, pos_label=0)),
         ("f1", reference.f1_score(TWO.labels, TAKEN)),
-        ("roc_auc", reference.roc_auc_score(TWO.labels, TWO.logits[:, 1] - TWO.logits[:, 0])),
-        ("average_precision", reference.average_precision_score(TWO.labels, TWO.logits[:, 1] - TWO.logits[:, 0])),
+        ("roc_auc", reference.roc_auc_score(TWO.labels, TWO.outputs[:, 1] - TWO.outputs[:, 0])),
+        ("average_precision", reference.average_precision_score(TWO.labels, TWO.outputs[:, 1] - TWO.outputs[:, 0])),
     ],
 )
 def test_metrics_of_two_classes_are_scikit_learn_s(name, expected):
@@ -65,16 +67,16 @@ def test_metrics_of_two_classes_are_scikit_learn_s(name, expected):
 
 @pytest.mark.parametrize("name", ["precision", "recall", "f1"])
 def test_macro_metrics_are_scikit_learn_s(name):
-    expected = getattr(reference, f"{name}_score")(MANY.labels, MANY.logits.argmax(axis=1), average="macro")
+    expected = getattr(reference, f"{name}_score")(MANY.labels, MANY.outputs.argmax(axis=1), average="macro")
     assert value(f"macro_{name}", MANY) == pytest.approx(expected)
 
 
 def test_metrics_of_many_classes_are_scikit_learn_s():
-    taken = MANY.logits.argmax(axis=1)
+    taken = MANY.outputs.argmax(axis=1)
     assert value("balanced_accuracy", MANY) == pytest.approx(reference.balanced_accuracy_score(MANY.labels, taken))
-    expected = reference.top_k_accuracy_score(MANY.labels, MANY.logits, k=5, labels=range(7))
+    expected = reference.top_k_accuracy_score(MANY.labels, MANY.outputs, k=5, labels=range(7))
     assert value("top_5_accuracy", MANY) == pytest.approx(expected)
-    shares = np.exp(MANY.logits) / np.exp(MANY.logits).sum(axis=1, keepdims=True)
+    shares = np.exp(MANY.outputs) / np.exp(MANY.outputs).sum(axis=1, keepdims=True)
     aucs = [reference.roc_auc_score(MANY.labels == label, shares[:, label]) for label in range(7)]
     assert value("roc_auc", MANY) == pytest.approx(np.mean(aucs))
 
@@ -114,9 +116,11 @@ def test_every_metric_of_nothing_is_unknown(name):
 @pytest.mark.parametrize("scores", [TWO, MANY], ids=["two", "many"])
 def test_a_better_model_is_better_by_every_metric(name, scores):
     """A metric that is turned round, or ignores the labels, is found."""
-    better = Scores(scores.logits + 3 * np.eye(scores.logits.shape[1], dtype=np.float32)[scores.labels], scores.labels)
+    better = Scores(
+        scores.outputs + 3 * np.eye(scores.outputs.shape[1], dtype=np.float32)[scores.labels], scores.labels
+    )
     values, reasons = measure(scores, [name])
-    if reasons or name == "calibration_error":
+    if reasons or name in ("calibration_error", *NEITHER_IS_BETTER):
         return
     change = measure(better, [name])[0][name] - values[name]
     assert change < 0 if name in LOWER_IS_BETTER else change > 0

@@ -1,0 +1,38 @@
+"""What is taken for what: a table, not a number, so it stands beside the metrics in a result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flspec.components import Document
+from flspec.metrics.scores import Scores
+
+__all__ = ["Confusion", "confusion_of"]
+
+_MOST_CLASSES = 100
+_MOST_LABELS = 2_000
+
+
+class Confusion(Document):
+    """Of one class an example, `matrix`; of several labels, `labels`."""
+
+    matrix: tuple[tuple[int, ...], ...] | None = None  # [class, predicted class]: examples
+    labels: tuple[tuple[int, int, int, int], ...] | None = None  # [label]: true neg., false pos., false neg., true pos.
+
+
+def confusion_of(scores: Scores) -> Confusion | None:
+    """The table of some examples; None where there are none, more than 100 classes or 2,000 labels, or no scores."""
+    if not len(scores) or not scores.are_finite:
+        return None
+    if scores.is_multi_label:
+        return _of_labels(scores) if scores.num_classes <= _MOST_LABELS else None
+    if (num := scores.num_classes) > _MOST_CLASSES:
+        return None
+    counts = np.bincount(scores.labels * num + scores.predicted, minlength=num * num).reshape(num, num)
+    return Confusion(matrix=tuple(map(tuple, counts.tolist())))
+
+
+def _of_labels(scores: Scores) -> Confusion:
+    counts = scores.counts
+    columns = counts.true_negatives, counts.false_positives, counts.false_negatives, counts.true_positives
+    return Confusion(labels=tuple(zip(*(column.tolist() for column in columns), strict=True)))

@@ -1,0 +1,159 @@
+"""Metrics of what is predicted: the class of the largest output, or each label that is likelier than not.
+
+Of two classes, class 1 is what is looked for. Averages are `macro`, each class or label counting the same, or `micro`,
+each decision counting the same; in both 0/0 is 0, as FLAIR's metrics have it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.metrics.scores import Counts, Metric, Scores, Undefined
+
+__all__ = [
+    "accuracy",
+    "balanced_accuracy",
+    "exact_match",
+    "f1",
+    "false_positive_rate",
+    "harmonic_f1",
+    "macro",
+    "micro",
+    "positive_rate",
+    "precision",
+    "recall",
+    "specificity",
+    "top",
+]
+
+
+def accuracy(scores: Scores) -> float:
+    """Share of the examples whose class is predicted; of several labels, share of the labels that are told right."""
+    if not scores.is_multi_label:
+        return float((scores.predicted == scores.labels).mean())
+    counts = scores.counts
+    return float((counts.true_positives + counts.true_negatives).mean() / len(scores))
+
+
+def exact_match(scores: Scores) -> float:
+    """Share of the examples of which everything is told right: all labels, or the class."""
+    return scores.mean(lambda part: (part.taken == part.targets).all(axis=1))
+
+
+def top(k: int) -> Metric:
+    """Share of the examples whose class has one of the k largest outputs; ties count against it."""
+
+    def metric(scores: Scores) -> float:
+        scores.of_one_class()
+        if scores.num_classes <= k:
+            raise Undefined(f"there are only {scores.num_classes} classes")
+        own = scores.outputs[np.arange(len(scores)), scores.labels]
+        return float(((scores.outputs >= own[:, None]).sum(axis=1) <= k).mean())
+
+    return metric
+
+
+def balanced_accuracy(scores: Scores) -> float:
+    """Mean over the classes that occur of the share of their examples that are recognised."""
+    from sklearn.metrics import recall_score
+
+    scores.of_one_class()
+    occurring = np.unique(scores.labels)
+    return float(recall_score(scores.labels, scores.predicted, labels=occurring, average="macro", zero_division=0))
+
+
+def precision(scores: Scores) -> float:
+    """Share of the examples taken for class 1 that are: TP / (TP + FP)."""
+    counts = _of_class_1(scores)
+    return _share(counts.true_positives, counts.false_positives, "no example is taken for class 1")
+
+
+def recall(scores: Scores) -> float:
+    """Share of the examples of class 1 that are taken for it: TP / (TP + FN). Sensitivity, the true positive rate."""
+    counts = _of_class_1(scores)
+    return _share(counts.true_positives, counts.false_negatives, "no example is of class 1")
+
+
+def specificity(scores: Scores) -> float:
+    """Share of the examples of class 0 that are taken for it: TN / (TN + FP)."""
+    counts = _of_class_1(scores)
+    return _share(counts.true_negatives, counts.false_positives, "no example is of class 0")
+
+
+def false_positive_rate(scores: Scores) -> float:
+    """Share of the examples of class 0 that are taken for class 1: FP / (TN + FP)."""
+    counts = _of_class_1(scores)
+    return _share(counts.false_positives, counts.true_negatives, "no example is of class 0")
+
+
+def positive_rate(scores: Scores) -> float:
+    """Share of all examples that are taken for class 1: (TP + FP) / n."""
+    counts = _of_class_1(scores)
+    return float((counts.true_positives + counts.false_positives) / len(scores))
+
+
+def f1(scores: Scores) -> float:
+    """2 TP / (2 TP + FP + FN) of class 1."""
+    counts = _of_class_1(scores)
+    wrong = counts.false_positives + counts.false_negatives
+    return _share(2 * counts.true_positives, wrong, "no example is of class 1 or taken for it")
+
+
+def macro(name: str) -> Metric:
+    """Mean over all classes, or all labels, of the `name` of each; 0 where it is 0/0."""
+    return lambda scores: float(_EACH[name](scores.counts).mean())
+
+
+def micro(name: str) -> Metric:
+    """The `name` of the decisions on all classes, or all labels, pooled; 0 where it is 0/0."""
+    return lambda scores: float(_EACH[name](_pooled(scores.counts))[0])
+
+
+def harmonic_f1(scores: Scores) -> float:
+    """Harmonic mean of macro precision and macro recall, 0 if both are: what FLAIR's benchmark calls macro F1.
+
+    The mean over the labels of their F1, `macro_f1`, is another number.
+    """
+    both = [macro("precision")(scores), macro("recall")(scores)]
+    return 2 * both[0] * both[1] / sum(both) if any(both) else 0.0
+
+
+def _of_class_1(scores: Scores) -> Counts:
+    """The counts of class 1 of two, a number each."""
+    scores.of_two_classes()
+    counts = scores.counts
+    return Counts(*(values[1] for values in vars(counts).values()))
+
+
+def _share(part: Any, rest: Any, why: str) -> float:
+    """part / (part + rest), or Undefined with the reason where that is 0/0."""
+    if not part + rest:
+        raise Undefined(why)
+    return float(part / (part + rest))
+
+
+def _pooled(counts: Counts) -> Counts:
+    return Counts(*(values.sum(keepdims=True) for values in vars(counts).values()))
+
+
+def _each_precision(counts: Counts) -> NDArray[np.float64]:
+    return _ratio(counts.true_positives, counts.true_positives + counts.false_positives)
+
+
+def _each_recall(counts: Counts) -> NDArray[np.float64]:
+    return _ratio(counts.true_positives, counts.true_positives + counts.false_negatives)
+
+
+def _each_f1(counts: Counts) -> NDArray[np.float64]:
+    right = 2 * counts.true_positives
+    return _ratio(right, right + counts.false_positives + counts.false_negatives)
+
+
+def _ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(over, under, out=np.zeros(len(over)), where=under > 0)
+
+
+_EACH = {"precision": _each_precision, "recall": _each_recall, "f1": _each_f1}

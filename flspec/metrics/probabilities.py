@@ -1,0 +1,69 @@
+"""Metrics of how sure a model is: its loss, and whether its probabilities are those that come true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.metrics.scores import Scores
+
+__all__ = ["brier", "calibration_error", "loss"]
+
+_BINS = 15  # of confidence, for the calibration error: Guo et al., ICML 2017
+
+
+def loss(scores: Scores) -> float:
+    """What training minimises (`flspec.losses`), label weights left out, in float64."""
+    return scores.mean(_losses)
+
+
+def brier(scores: Scores) -> float:
+    """Mean squared distance of probabilities p from what came true (Brier 1950), from 0 to 1.
+
+    Of two classes (p_1 - y)^2; of more sum_k (p_k - [y = k])^2, which goes to 2; of labels (p_j - y_j)^2, their mean.
+    """
+    return scores.mean(_squares)
+
+
+def calibration_error(scores: Scores) -> float:
+    """Mean distance of confidence and accuracy over 15 bins of confidence, by size (Guo et al., ICML 2017, Eq. 3).
+
+    Of an example that may have several labels, each label is a decision of its own between two.
+    """
+    gaps, num = np.zeros(_BINS), 0
+    for part in scores.parts():
+        confidence, right = _decisions(part)
+        bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+        gaps += np.bincount(bins, weights=confidence - right, minlength=_BINS)
+        num += len(right)
+    return float(np.abs(gaps).sum() / num)
+
+
+def _losses(scores: Scores) -> NDArray[Any]:
+    """[num_examples]"""
+    if not scores.are_logits:
+        return np.asarray(np.square(scores.outputs.astype(np.float64) - scores.targets).mean(axis=1))
+    if not scores.is_multi_label:
+        return -scores.log_probabilities[np.arange(len(scores)), scores.labels]
+    outputs = scores.outputs.astype(np.float64)
+    # -log s(z) is log(1 + e^-z), and -log(1 - s(z)) is z more; e^-|z| cannot overflow.
+    costs = np.maximum(outputs, 0.0) - outputs * scores.targets + np.log1p(np.exp(-np.abs(outputs)))
+    return np.asarray(costs.mean(axis=1))
+
+
+def _squares(scores: Scores) -> NDArray[Any]:
+    """[num_examples]"""
+    squares = np.square(scores.probabilities - scores.targets)
+    if scores.is_multi_label:
+        return np.asarray(squares.mean(axis=1))
+    return squares[:, 1] if scores.num_classes == 2 else squares.sum(axis=1)
+
+
+def _decisions(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How sure each decision is, and 1 where it is right."""
+    if not scores.is_multi_label:
+        return scores.probabilities.max(axis=1), (scores.predicted == scores.labels).astype(np.float64)
+    confidence = np.maximum(scores.probabilities, 1.0 - scores.probabilities)
+    return confidence.ravel(), (scores.taken == scores.targets).ravel().astype(np.float64)

@@ -1,0 +1,189 @@
+"""What a model says of examples, and what they are: all that a metric is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.losses import Loss
+
+__all__ = ["THRESHOLDS", "Counts", "Metric", "Scores", "Undefined"]
+
+THRESHOLDS = 200  # of the binned average precision
+
+_MOST_VALUES = 2**18  # of outputs that are worked on at once: 2 MiB in float64, which stay in a processor's cache
+
+
+class Undefined(ValueError):
+    """A metric has no value for these examples; the text says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Decisions by what they are, of each class or label by itself: int64 [num_classes] each."""
+
+    true_positives: NDArray[np.int64]
+    false_positives: NDArray[np.int64]
+    false_negatives: NDArray[np.int64]
+    true_negatives: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """A model's outputs for examples that have one class each, or any number of labels.
+
+    One output for examples of two classes is the logit of class 1, and is taken for the two outputs [0, z], which have
+    the same probabilities. What outputs are follows from the loss that the model learned by: of `cross_entropy` logits
+    of a softmax, of `binary_cross_entropy` logits of a sigmoid each, of `mean_squared_error` guesses at ones and zeros.
+    """
+
+    outputs: NDArray[np.floating[Any]]  # [num_examples, num_outputs]
+    labels: NDArray[np.int64] | NDArray[np.uint8]  # int64 [num_examples], or ones and zeros uint8 [num_examples, *]
+    loss: Loss = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        if self.labels.ndim == 1 and self.outputs.shape[1] == 1:
+            object.__setattr__(self, "outputs", np.hstack([np.zeros_like(self.outputs), self.outputs]))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes or labels there are."""
+        return int(self.outputs.shape[1])
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an example may have several labels."""
+        return self.labels.ndim == 2
+
+    @property
+    def are_logits(self) -> bool:
+        """Whether outputs stand for probabilities."""
+        return self.loss != "mean_squared_error"
+
+    @cached_property
+    def are_finite(self) -> bool:
+        """Whether every output is finite."""
+        return bool(np.isfinite(self.outputs).all())
+
+    def part(self, rows: NDArray[Any] | slice) -> Scores:
+        """Those of some of the examples."""
+        return replace(self, outputs=self.outputs[rows], labels=self.labels[rows])
+
+    def parts(self) -> Iterator[Scores]:
+        """All of them, a few at a time, because those of many labels take gigabytes in float64."""
+        rows = max(1, _MOST_VALUES // max(1, self.num_classes))
+        if len(self) <= rows:
+            yield self
+            return
+        yield from (self.part(slice(start, start + rows)) for start in range(0, len(self), rows))
+
+    def mean(self, of: Callable[[Scores], NDArray[Any]]) -> float:
+        """Mean over the examples of what `of` gives for each of some of them."""
+        return float(sum(of(part).sum() for part in self.parts()) / len(self))
+
+    @cached_property
+    def targets(self) -> NDArray[np.bool_]:
+        """[num_examples, num_classes]: whether an example is of a class, or has a label."""
+        if self.is_multi_label:
+            return self.labels.astype(np.bool_)
+        return np.asarray(self.labels[:, None] == np.arange(self.num_classes))
+
+    @cached_property
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """log softmax of the outputs; of examples of one class each."""
+        outputs = self.outputs.astype(np.float64)
+        shifted = outputs - outputs.max(axis=1, keepdims=True)
+        log_probabilities: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return log_probabilities
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """[num_examples, num_classes]: of each class, which sum to one, or of each label."""
+        if not self.are_logits:
+            raise Undefined("outputs that learned by mean_squared_error are no probabilities")
+        if not self.is_multi_label:
+            return np.exp(self.log_probabilities)
+        with np.errstate(over="ignore"):  # of e^-z, whose share is then 0, as it should be
+            probabilities: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-self.outputs.astype(np.float64)))
+        return probabilities
+
+    @cached_property
+    def ranks(self) -> NDArray[np.floating[Any]]:
+        """[num_examples, num_classes]: grows with how much an example is taken to be of a class, or to have a label.
+
+        Outputs rather than probabilities, where they have the same order: rounding makes no ties of outputs.
+        """
+        if self.is_multi_label or not self.are_logits:
+            return self.outputs
+        if self.num_classes > 2:
+            return self.log_probabilities
+        margin = np.subtract(*self.outputs.astype(np.float64).T[::-1])
+        return np.stack([-margin, margin], axis=1)
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """The class of the largest output, the first if several are; of examples of one class each."""
+        return np.asarray(self.outputs.argmax(axis=1), np.int64)
+
+    @property
+    def taken(self) -> NDArray[np.bool_]:
+        """[num_examples, num_classes]: whether it is predicted, a label where its probability is above one half."""
+        if self.is_multi_label:
+            return np.asarray(self.outputs > (0.0 if self.are_logits else 0.5))
+        return np.asarray(self.predicted[:, None] == np.arange(self.num_classes))
+
+    @cached_property
+    def counts(self) -> Counts:
+        """What became of each class or label."""
+        taken, true, right = (np.zeros(self.num_classes, np.int64) for _ in range(3))
+        for part in self.parts():
+            found = part.taken
+            taken += found.sum(axis=0)
+            true += part.targets.sum(axis=0)
+            right += (found & part.targets).sum(axis=0)
+        return Counts(right, taken - right, true - right, len(self) - taken - true + right)
+
+    @cached_property
+    def histograms(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """[num_classes, 200] each: the examples that are of a class, and those that are not, by its probability.
+
+        Column i is of probabilities above i / 199 and at most (i + 1) / 199; column 0 of zero, too.
+        """
+        num = self.num_classes * THRESHOLDS
+        every, true = np.zeros(num, np.int64), np.zeros(num, np.int64)
+        first = np.arange(self.num_classes) * THRESHOLDS
+        for part in self.parts():
+            columns = np.maximum(np.ceil(part.probabilities * (THRESHOLDS - 1)).astype(np.int64) - 1, 0) + first
+            every += np.bincount(columns.ravel(), minlength=num)
+            true += np.bincount(columns[part.targets], minlength=num)
+        shape = self.num_classes, THRESHOLDS
+        return true.reshape(shape), (every - true).reshape(shape)
+
+    def of_one_class(self) -> None:
+        """Raise Undefined unless an example has one class."""
+        if self.is_multi_label:
+            raise Undefined("it is of one class an example, which may have several labels")
+
+    def of_two_classes(self) -> None:
+        """Raise Undefined unless an example has one of two classes."""
+        if self.is_multi_label:
+            raise Undefined("it is of two classes, and an example may have several labels; name macro_ or micro_")
+        if self.num_classes != 2:
+            raise Undefined(f"it is of two classes, and there are {self.num_classes}")
+
+    def of_both_classes(self) -> None:
+        """Raise Undefined unless there are examples of each of two classes."""
+        self.of_two_classes()
+        if len(np.unique(self.labels)) < 2:
+            raise Undefined(f"all {len(self):,} examples are of class {self.labels[0]}")
+
+
+Metric = Callable[[Scores], float]
