@@ -35,7 +35,7 @@ class FederatedAveraging:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._plan, self._layers = plan, parse_layers(plan.settings["layers"])
+        self.plan, self._layers = plan, parse_layers(plan.settings["layers"])
         self._split = open_data(plan.settings["data"]).train
         self._rule = parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer
         self._client_rule = parse_component(ClientOptimizer, plan.settings["client_optimizer"])
@@ -50,7 +50,7 @@ class FederatedAveraging:
     def run_round(self, number: int, state: ServerState) -> RoundResult:
         """Train round `number` from `state`, as `flspec.backend.drive_rounds` asks."""
         lap = timed()
-        tasks = self._plan.cohort(number)
+        tasks = self.plan.cohort(number)
         datasets = [client_dataset(task, position, self._split, self._layers) for position, task in enumerate(tasks)]
         output = self._process.next(self._write(number, state), datasets)
         metrics = output.metrics["client_work"]["train"]
@@ -66,17 +66,17 @@ class FederatedAveraging:
         )
 
     def _write(self, number: int, state: ServerState) -> tff.learning.templates.LearningAlgorithmState:
-        learning_rate = self._client_rule.learning_rate * self._plan.client_rate(number)
+        learning_rate = self._client_rule.learning_rate * self.plan.client_rate(number)
         return self._blank._replace(
             global_model_weights=tff.learning.models.ModelWeights(all_to_tensorflow(state.weights), ()),
             client_work=np.float64(learning_rate),
             finalizer=write_server_state(
-                self._rule, self._blank.finalizer, state.optimizer, self._plan.server_rate(number)
+                self._rule, self._blank.finalizer, state.optimizer, self.plan.server_rate(number)
             ),
         )
 
     def _read(self, state: tff.learning.templates.LearningAlgorithmState, number: int, step: int) -> ServerState:
-        names = list(self._plan.weights)
+        names = list(self.plan.weights)
         return ServerState(
             round=number,
             weights=all_from_tensorflow(names, state.global_model_weights.trainable),

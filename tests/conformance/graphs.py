@@ -1,0 +1,145 @@
+"""Small graphs with every layer in each of its ways, and digits with other labels; no spec can name them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from flspec.data import Data, Split
+from flspec.datasets.base import ImageDataset
+from flspec.datasets.digits import Digits
+from flspec.layers import (
+    Activation,
+    Add,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    GroupNorm,
+    Layer,
+    MaxPool,
+    Multiply,
+    Shape,
+    chain,
+)
+from flspec.models import Model
+from flspec.randomness import Stream
+
+__all__ = ["GRAPHS", "Graph", "Pictures", "Relabelled"]
+
+
+class Graph(Model):
+    """These layers, then a dense one for as many outputs as are due."""
+
+    graph: tuple[Layer, ...]
+
+    def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
+        return chain([*self.graph, Dense(name="output", units=num_outputs)])
+
+
+class Relabelled(ImageDataset):
+    """Digits that are small or large; or that may be even, prime, and small."""
+
+    multi_label: bool
+
+    def read(self, root: Path, stream: Stream) -> Data:
+        data = Digits().read(root, stream)
+        train, test = (self._relabelled(split) for split in (data.train, data.test))
+        return replace(data, train=train, test=test, num_classes=3 if self.multi_label else 2)
+
+    def _relabelled(self, split: Split) -> Split:
+        digits = split.labels
+        small = digits < 5
+        if not self.multi_label:
+            return replace(split, labels=small.astype(np.int64))
+        labels = np.stack([digits % 2 == 0, np.isin(digits, (2, 3, 5, 7)), small], axis=1)
+        return replace(split, labels=labels.astype(np.uint8))
+
+
+class Pictures(ImageDataset):
+    """Digits of three colours, 32 by 32 pixels: large enough for the published networks."""
+
+    def read(self, root: Path, stream: Stream) -> Data:
+        data = Digits().read(root, stream)
+        return replace(data, train=_enlarged(data.train), test=_enlarged(data.test.part(slice(20))))
+
+
+def _enlarged(split: Split) -> Split:
+    images = split.features.repeat(4, axis=2).repeat(4, axis=3)
+    return replace(split, features=np.concatenate([images, 16 - images, images // 2], axis=1))
+
+
+def _conv(name: str, channels: int, size: int, stride: int = 1, groups: int = 1, **more: object) -> Conv:
+    return Conv(name=name, channels=channels, kernel_size=size, stride=stride, groups=groups, padding=size // 2, **more)
+
+
+# Without kinks, as far as that goes: a ReLU whose input is nearly zero opens in one engine and not in the other.
+_RESIDUAL = (
+    _conv("stem", 8, 3, stride=2, bias=False),
+    GroupNorm(name="norm_1", groups=2),
+    Activation(name="tanh", function="tanh"),
+    _conv("conv", 8, 3),
+    GroupNorm(name="norm_2", groups=4),
+    Add(name="sum", inputs=("norm_2", "tanh")),
+    Activation(name="silu", function="silu"),
+    GlobalAveragePool(name="mean"),
+    Flatten(name="flatten"),
+)
+_EXCITED = (
+    _conv("stem", 6, 1),
+    BatchNorm(name="norm", statistics="frozen"),
+    Activation(name="tanh", function="tanh"),
+    _conv("depthwise", 12, 5, stride=2, groups=6, bias=False),
+    Activation(name="silu", function="silu"),
+    GlobalAveragePool(name="mean"),
+    _conv("squeeze", 3, 1),
+    Activation(name="squeezed", function="silu"),
+    _conv("excite", 12, 1),
+    Activation(name="gate", function="sigmoid"),
+    Multiply(name="excited", inputs=("silu", "gate")),
+    Flatten(name="flatten"),
+)
+_POOLED = (
+    _conv("stem", 8, 3),
+    Activation(name="relu6", function="relu6"),
+    MaxPool(name="pool", size=3, stride=2, padding=1),
+    _conv("grouped", 12, 3, groups=4),
+    Activation(name="sigmoid", function="sigmoid"),
+    AveragePool(name="average", size=2),
+    Flatten(name="flatten"),
+)
+_DROPPED = (
+    _conv("stem", 8, 3, stride=2),
+    Activation(name="tanh", function="tanh"),
+    Dropout(name="values", rate=0.25),
+    _conv("conv", 8, 3),
+    Dropout(name="examples", rate=0.3, drops="example"),
+    Add(name="sum", inputs=("examples", "values")),
+    Flatten(name="flatten"),
+    Dense(name="dense", units=16),
+    Activation(name="dense_tanh", function="tanh"),
+    Dropout(name="features", rate=0.5),
+)
+_FROZEN = (
+    _conv("stem", 8, 3, frozen=True),
+    BatchNorm(name="norm", statistics="averaged", frozen=True),
+    Activation(name="tanh", function="tanh"),
+    Flatten(name="flatten"),
+    Dense(name="dense", units=16, frozen=True),
+    Activation(name="dense_tanh", function="tanh"),
+)
+GRAPHS = {
+    name: Graph(graph=chain(layers))
+    for name, layers in {
+        "residual": _RESIDUAL,
+        "excited": _EXCITED,
+        "pooled": _POOLED,
+        "dropped": _DROPPED,
+        "frozen": _FROZEN,
+    }.items()
+}

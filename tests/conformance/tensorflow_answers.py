@@ -1,0 +1,94 @@
+"""What TensorFlow makes of layers, losses and client optimizers; run by the Python of TFF's environment.
+
+    python tensorflow_answers.py FOLDER
+
+Reads `questions.json` and the arrays it names in `questions.npz`, which are in the plan's layouts, and writes
+`answers.npz`, in the plan's layouts too. Imports nothing of the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from flspec.client_optimizers import ClientOptimizer
+from flspec.components import parse_component
+from flspec.layers import parse_layers
+from flspec_tff.client_optimizers import build_client_optimizer
+from flspec_tff.layers import build_forward
+from flspec_tff.layout import all_from_tensorflow, channels_last, from_tensorflow, to_tensorflow
+from flspec_tff.losses import build_objective, count_correct
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def answer_graph(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
+    """A model's `outputs`, and the gradients of their products with `along`: of `inputs` and of each tensor."""
+    layers, inputs = parse_layers(question["layers"]), tf.constant(channels_last(arrays["inputs"]))
+    tensors = {name: tf.constant(to_tensorflow(value)) for name, value in _below("tensors/", arrays).items()}
+    masks = {name: tf.constant(channels_last(mask) != 0) for name, mask in _below("masks/", arrays).items()}
+    along = tf.constant(channels_last(arrays["along"]))
+    forward = build_forward(layers, arrays["inputs"].shape[1:])
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, *tensors.values()])
+        outputs = forward(tensors, inputs, masks or None)
+        product = tf.reduce_sum(outputs * along)
+    of_inputs, *of_tensors = tape.gradient(
+        product, [inputs, *tensors.values()], unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    gradients = {f"gradients/{n}": from_tensorflow(g.numpy()) for n, g in zip(tensors, of_tensors, strict=True)}
+    return {"outputs": channels_first(outputs), "gradients/inputs": channels_first(of_inputs)} | gradients
+
+
+def answer_loss(settings: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
+    """The `loss` of `outputs`, its gradient, and how many are `correct`."""
+    outputs, labels = tf.constant(arrays["outputs"]), arrays["labels"]
+    labels = tf.constant(labels if labels.ndim == 2 else labels.astype(np.int32))
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        loss = build_objective(settings)(outputs, labels)
+    correct = count_correct(settings["loss"], outputs, labels)
+    return {"loss": loss.numpy(), "gradient": tape.gradient(loss, outputs).numpy(), "correct": correct.numpy()}
+
+
+def answer_optimizer(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
+    """The weights after as many steps as there are rows in the `gradients` of each."""
+    rule = parse_component(ClientOptimizer, question["optimizer"])
+    optimizer = build_client_optimizer(rule, rule.learning_rate * question["rate"], question["clip"])
+    weights, gradients = _below("weights/", arrays), _below("gradients/", arrays)
+    current = tuple(tf.constant(to_tensorflow(weight)) for weight in weights.values())
+    state = optimizer.initialize(tuple(tf.TensorSpec(weight.shape, weight.dtype) for weight in current))
+    for step in range(question["steps"]):
+        state, current = optimizer.next(
+            state, current, tuple(tf.constant(to_tensorflow(gradients[n][step])) for n in weights)
+        )
+    return all_from_tensorflow(list(weights), [weight.numpy() for weight in current])
+
+
+def channels_first(values: tf.Tensor) -> np.ndarray:
+    return values.numpy().transpose(0, 3, 1, 2) if values.shape.rank == 4 else values.numpy()
+
+
+def _below(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def main(folder: Path) -> None:
+    answers: dict[str, np.ndarray] = {}
+    answer = {"graph": answer_graph, "loss": answer_loss, "optimizer": answer_optimizer}
+    with np.load(folder / "questions.npz") as file:
+        arrays = dict(file)
+    for name, question in json.loads((folder / "questions.json").read_text()).items():
+        found = answer[question["about"]](question, _below(f"{name}:", arrays))
+        answers |= {f"{name}:{key}": value for key, value in found.items()}
+    np.savez(folder / "answers.npz", **answers)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,360 @@
+"""TensorFlow's layers, losses and client optimizers are what their definitions say, and wrong ones are caught.
+
+One process in TFF's environment answers all questions; the definitions are computed here in float64, without it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy_layers
+import pytest
+from harness import absent
+from layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
+from numpy.typing import NDArray
+from torch_passes import Gradients, largest_deviation, torch_gradients
+
+from flspec.client_optimizers import ClientOptimizer
+from flspec.client_optimizers.adam import Adam
+from flspec.client_optimizers.adamw import AdamW
+from flspec.client_optimizers.sgd import Sgd
+from flspec.environments import environment_python
+from flspec.errors import InputError
+from flspec.layers import Layer
+from flspec.models.cifar_cnn import CifarCnn
+from flspec.models.efficientnet_b2 import EfficientNetB2
+from flspec.models.lenet import LeNet
+from flspec.models.mobilenet_v2 import MobileNetV2
+from flspec.models.resnet18 import ResNet18
+
+STEP = 2.0**-23  # one float32 step, relative
+PICTURE = (3, 32, 32)
+ZOO = {
+    "resnet18": ResNet18(),
+    "resnet18, batch norm": ResNet18(norm="batch", batch_norm="frozen"),
+    "mobilenet_v2": MobileNetV2(),
+    "efficientnet_b2": EfficientNetB2(batch_norm="frozen", head=(20,)),
+    "cifar_cnn": CifarCnn(),
+    "lenet": LeNet(),
+}
+LAYERS = [case for case in CASES if case not in ("batch_norm, averaged", "batch_norm, local")]  # which are refused
+
+RNG = np.random.default_rng(11)
+OUTPUTS = {n: (3 * RNG.standard_normal((9, n))).astype(np.float32) for n in (1, 4)}
+CLASSES, BITS = RNG.integers(0, 4, 9), RNG.integers(0, 2, 9)
+SEVERAL = RNG.integers(0, 2, (9, 4)).astype(np.uint8)
+LABEL_WEIGHTS = [1.0, 3.0, 0.25, 2.0]
+LOSSES: dict[str, tuple[dict[str, Any], NDArray[Any], NDArray[Any]]] = {
+    "classes": ({"loss": "cross_entropy"}, OUTPUTS[4], CLASSES),
+    "weighted classes": ({"loss": "cross_entropy", "label_weights": LABEL_WEIGHTS}, OUTPUTS[4], CLASSES),
+    "one output": ({"loss": "binary_cross_entropy"}, OUTPUTS[1], BITS),
+    "one weighted output": ({"loss": "binary_cross_entropy", "label_weights": [5.0]}, OUTPUTS[1], BITS),
+    "several labels": ({"loss": "binary_cross_entropy"}, OUTPUTS[4], SEVERAL),
+    "several weighted labels": (
+        {"loss": "binary_cross_entropy", "label_weights": LABEL_WEIGHTS},
+        OUTPUTS[4],
+        SEVERAL,
+    ),
+    "squares of classes": ({"loss": "mean_squared_error"}, OUTPUTS[4], CLASSES),
+    "squares of several": ({"loss": "mean_squared_error"}, OUTPUTS[4], SEVERAL),
+}
+MOMENTS = {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-2}
+OPTIMIZERS: dict[str, tuple[ClientOptimizer, dict[str, Any] | None]] = {
+    "sgd": (Sgd(learning_rate=0.1), None),
+    "momentum": (Sgd(learning_rate=0.1, momentum=0.9), None),
+    "decay": (Sgd(learning_rate=0.1, weight_decay=0.1), None),
+    "momentum and decay": (Sgd(learning_rate=0.1, momentum=0.9, weight_decay=0.1), None),
+    "nesterov": (Sgd(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.1), None),
+    "adam": (Adam(**MOMENTS), None),
+    "adam and decay": (Adam(**MOMENTS, weight_decay=0.1), None),
+    "adamw": (AdamW(**MOMENTS, weight_decay=0.1), None),
+    "clipped": (Sgd(learning_rate=0.1), {"norm": 1.5, "by": "global"}),
+    "clipped each": (Sgd(learning_rate=0.1), {"norm": 1.5, "by": "variable"}),
+    "hardly clipped": (Adam(**MOMENTS), {"norm": 1e6, "by": "global"}),
+}
+RATE, NUM_STEPS = 0.5, 5  # the factor of the learning rates, and how many steps are taken
+SHAPES = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "output.weight": (2, 5), "output.bias": (2,)}
+WEIGHTS = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
+GRADIENTS = {name: RNG.standard_normal((NUM_STEPS, *shape)).astype(np.float32) for name, shape in SHAPES.items()}
+every_graph = pytest.mark.parametrize("name", [*LAYERS, *ZOO])
+
+Arrays = Mapping[str, NDArray[Any]]
+Answers = Callable[[str], dict[str, NDArray[Any]]]
+
+
+class Graph:
+    """A graph and what it is given."""
+
+    def __init__(self, name: str) -> None:
+        if name in ZOO:
+            self.layers, shape, num_examples = ZOO[name].layers(PICTURE, 5), PICTURE, 2
+        else:
+            (self.layers, shape), num_examples = graph_of(name), 4
+        self.tensors = random_tensors(self.layers, shape)
+        self.inputs = random_inputs(shape, num_examples, scale=1.0 if name in ZOO else 4.0)
+        self.masks = random_masks(self.layers, shape, num_examples)
+        # As torch_gradients draws it, but in TensorFlow's float32.
+        self.along = np.random.default_rng(5).standard_normal(self.outputs().shape).astype(np.float32)
+
+    def outputs(self, layers: Sequence[Layer] | None = None, masks: Arrays | None = None) -> NDArray[np.float64]:
+        given = self.masks if masks is None else masks
+        return numpy_layers.forward(layers or self.layers, self.tensors, self.inputs, given).outputs
+
+    def gradients(self) -> dict[str, NDArray[np.float64]]:
+        """Torch's in float64, which tests/unit/test_torch_layers.py holds to the definitions."""
+        found = torch_gradients(self.layers, self.tensors, self.inputs, self.masks).found
+        return {f"gradients/{'inputs' if name == 'input' else name}": value for name, value in found.items()}
+
+    def held_to_numpy(self, answer: Arrays) -> Gradients:
+        """The gradients of an answer, beside the pass that they should be the derivatives of."""
+        at = {"input": self.inputs} | self.tensors
+        return Gradients(
+            layers=self.layers,
+            at={name: value.astype(np.float64) for name, value in at.items()},
+            masks=self.masks,
+            cotangent=self.along,
+            found={
+                name: answer[f"gradients/{'inputs' if name == 'input' else name}"].astype(np.float64)
+                for name in at
+                if "running" not in name
+            },
+        )
+
+
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, Graph]:
+    return {name: Graph(name) for name in (*LAYERS, *ZOO)}
+
+
+@pytest.fixture(scope="module")
+def answers(graphs: dict[str, Graph], tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """What TensorFlow answers to each question, by its name."""
+    folder, questions, arrays = tmp_path_factory.mktemp("tensorflow"), {}, {}
+    for name, graph in graphs.items():
+        told = [layer.model_dump(mode="json") for layer in graph.layers]
+        ask(questions, arrays, name, {"about": "graph", "layers": told}, given_to(graph))
+    for name, (settings, outputs, labels) in LOSSES.items():
+        ask(questions, arrays, name, {"about": "loss", **settings}, {"outputs": outputs, "labels": labels})
+    for name, (rule, clip) in OPTIMIZERS.items():
+        question = {"optimizer": rule.model_dump(mode="json"), "clip": clip, "rate": RATE, "steps": NUM_STEPS}
+        ask(questions, arrays, name, {"about": "optimizer", **question}, below(weights=WEIGHTS, gradients=GRADIENTS))
+    (folder / "questions.json").write_text(json.dumps(questions))
+    np.savez(folder / "questions.npz", **arrays)
+    run_in_tff(folder)
+    with np.load(folder / "answers.npz") as file:
+        found = dict(file)
+    return lambda name: {k.removeprefix(f"{name}:"): v for k, v in found.items() if k.startswith(f"{name}:")}
+
+
+def ask(questions: dict[str, Any], arrays: dict[str, Any], name: str, question: Any, given: Arrays) -> None:
+    questions[name] = question
+    arrays.update({f"{name}:{key}": value for key, value in given.items()})
+
+
+def given_to(graph: Graph) -> dict[str, NDArray[Any]]:
+    return below(tensors=graph.tensors, masks=graph.masks) | {"inputs": graph.inputs, "along": graph.along}
+
+
+def below(**groups: Arrays) -> dict[str, NDArray[Any]]:
+    return {f"{group}/{name}": value for group, arrays in groups.items() for name, value in arrays.items()}
+
+
+def run_in_tff(folder: Path) -> None:
+    try:
+        python = environment_python("tff")
+    except InputError as error:
+        absent("tff", str(error))
+    script, log = Path(__file__).with_name("tensorflow_answers.py"), folder / "log"
+    with log.open("wb") as output:
+        done = subprocess.run(
+            [python, "-I", script, folder],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 0, log.read_text()[-2000:]
+
+
+# ------------------------------------------------------------------------------------------------------------- layers
+
+
+def rounding(name: str) -> float:
+    """What float32 may be off by, in parts of the largest value; fifty layers pass on what each of them rounds."""
+    return (256 if name in ZOO else 8) * STEP
+
+
+def furthest(found: Arrays, expected: Arrays) -> float:
+    return max(largest_deviation(found[name], value) for name, value in expected.items() if np.abs(value).max())
+
+
+@every_graph
+def test_outputs_are_those_of_the_definition(graphs: dict[str, Graph], answers: Answers, name: str) -> None:
+    assert largest_deviation(answers(name)["outputs"], graphs[name].outputs()) <= rounding(name)
+
+
+@every_graph
+def test_gradients_are_those_of_torch_in_float64(graphs: dict[str, Graph], answers: Answers, name: str) -> None:
+    assert furthest(answers(name), graphs[name].gradients()) <= rounding(name)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_are_the_derivatives_of_the_definition(graphs: dict[str, Graph], answers: Answers, name: str) -> None:
+    gradients = graphs[name].held_to_numpy(answers(name))
+    errors = {tensor: gradients.error_along({tensor: d}) for tensor, d in gradients.directions().items()}
+    assert max(errors.values()) < 1e-5
+    assert gradients.spoiled("input", 1e-2).error_along({"input": gradients.directions()["input"]}) > 1e-4
+
+
+def group_norm_with_keras_epsilon(graph: Graph) -> NDArray[np.float64]:
+    return graph.outputs([layer.model_copy(update={"epsilon": 1e-3}) for layer in graph.layers])
+
+
+def other_masks(graph: Graph) -> NDArray[np.float64]:
+    return graph.outputs(masks={name: np.roll(mask, 1, axis=0) for name, mask in graph.masks.items()})
+
+
+def padded_as_same(graph: Graph) -> NDArray[np.float64]:
+    """ "SAME" at stride 2 on even sides: nothing above and to the left, one zero below and to the right."""
+    (layer,) = graph.layers
+    padded = np.pad(graph.inputs, [(0, 0), (0, 0), (0, 1), (0, 1)])
+    return numpy_layers.forward([layer.model_copy(update={"padding": 0})], graph.tensors, padded).outputs
+
+
+def padded_with_zeros(graph: Graph) -> NDArray[np.float64]:
+    (layer,) = graph.layers
+    padded = np.pad(graph.inputs, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    return numpy_layers.forward([layer.model_copy(update={"padding": 0})], graph.tensors, padded).outputs
+
+
+def multiplied_in_turn(graph: Graph) -> NDArray[np.float64]:
+    """A depthwise convolution whose outputs go around the channels instead of staying with each."""
+    outputs = graph.outputs()
+    return outputs.reshape(4, 6, 2, *outputs.shape[2:]).swapaxes(1, 2).reshape(outputs.shape)
+
+
+def flattened_channels_last(graph: Graph) -> NDArray[np.float64]:
+    _, dense = graph.layers
+    rows = graph.inputs.transpose(0, 2, 3, 1).reshape(4, -1)
+    return numpy_layers.forward([dense.model_copy(update={"inputs": ("input",)})], graph.tensors, rows).outputs
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("group_norm", group_norm_with_keras_epsilon),
+        ("dropout", other_masks),
+        ("dropout of examples", other_masks),
+        ("conv, stride on even sides", padded_as_same),
+        ("max_pool, overlapping", padded_with_zeros),
+        ("conv, depthwise with stride", multiplied_in_turn),
+        ("flatten and dense", flattened_channels_last),
+        ("cifar_cnn", other_masks),
+        ("resnet18", group_norm_with_keras_epsilon),
+    ],
+)
+def test_a_wrong_layer_is_caught(
+    graphs: dict[str, Graph], answers: Answers, name: str, wrong: Callable[[Graph], NDArray[np.float64]]
+) -> None:
+    assert largest_deviation(answers(name)["outputs"], wrong(graphs[name])) > 5 * rounding(name)
+
+
+# ------------------------------------------------------------------------------------------------------------- losses
+
+
+def loss_by_hand(
+    settings: Mapping[str, Any], outputs: NDArray[Any], labels: NDArray[Any], weigh_absent: bool = False
+) -> dict[str, NDArray[Any]]:
+    """`flspec.losses` in float64, and its gradient; `weigh_absent` weighs, wrongly, the labels that are not held."""
+    z, loss = outputs.astype(np.float64), settings["loss"]
+    num_examples, num_outputs = z.shape
+    one_hot = (labels[:, None] == np.arange(num_outputs)) if num_outputs > 1 else labels[:, None]
+    t = (labels if labels.ndim == 2 else one_hot).astype(np.float64)
+    weights = np.array(settings.get("label_weights") or np.ones(num_outputs))
+    argmax_is_right = (z.argmax(axis=1) == t.argmax(axis=1)).sum()
+    if loss == "cross_entropy":
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        w = (t * weights).sum(axis=1, keepdims=True)
+        value, gradient, correct = -(w * t * np.log(p)).sum(axis=1).mean(), w * (p - t) / num_examples, argmax_is_right
+    elif loss == "binary_cross_entropy":
+        s = 1 / (1 + np.exp(-z))
+        held, absent = (np.ones(num_outputs), weights) if weigh_absent else (weights, np.ones(num_outputs))
+        value = -(held * t * np.log(s) + absent * (1 - t) * np.log(1 - s)).mean()
+        gradient = (absent * (1 - t) * s - held * t * (1 - s)) / z.size
+        correct = ((z > 0) == (t > 0)).mean(axis=1).sum()
+    else:
+        value, gradient = ((z - t) ** 2).mean(), 2 * (z - t) / z.size
+        correct = ((z > 0.5) == (t > 0)).mean(axis=1).sum() if labels.ndim == 2 else argmax_is_right
+    return {"loss": np.array(value), "gradient": gradient, "correct": np.array(correct)}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_those_of_the_definition(answers: Answers, name: str) -> None:
+    assert furthest(answers(name), loss_by_hand(*LOSSES[name])) <= 8 * STEP
+
+
+def test_a_weight_on_the_labels_that_are_not_held_is_caught(answers: Answers) -> None:
+    wrong = loss_by_hand(*LOSSES["several weighted labels"], weigh_absent=True)
+    assert largest_deviation(answers("several weighted labels")["loss"], wrong["loss"]) > 1e-2
+
+
+# --------------------------------------------------------------------------------------------------- client optimizers
+
+
+def descend_by_hand(rule: ClientOptimizer, clip: Mapping[str, Any] | None, wrong: str = "") -> Arrays:
+    """The weights after each optimizer's docstring, in float64; `wrong` is what is done in another way."""
+    w = {name: weight.astype(np.float64) for name, weight in WEIGHTS.items()}
+    rate, first = rule.learning_rate * RATE, {name: np.zeros_like(weight) for name, weight in w.items()}
+    second = dict(first)
+    for t in range(1, NUM_STEPS + 1):
+        step = {name: GRADIENTS[name][t - 1].astype(np.float64) for name in w}
+        for name, gradient in bounded(step, clip).items():
+            g = gradient if isinstance(rule, AdamW) else gradient + rule.weight_decay * w[name]
+            if isinstance(rule, Sgd):
+                first[name] = rule.momentum * first[name] + g
+                w[name] = w[name] - rate * (g + rule.momentum * first[name] if rule.nesterov else first[name])
+                continue
+            first[name] = rule.beta_1 * first[name] + (1 - rule.beta_1) * g
+            second[name] = rule.beta_2 * second[name] + (1 - rule.beta_2) * g**2
+            if isinstance(rule, AdamW):
+                w[name] = w[name] * (1 - rate * rule.weight_decay)
+            m, v = first[name] / (1 - rule.beta_1**t), second[name] / (1 - rule.beta_2**t)
+            if wrong == "epsilon inside the root":
+                w[name] = w[name] - rate * m / np.sqrt(v + rule.epsilon)
+            elif wrong == "epsilon before the correction":
+                corrected = np.sqrt(1 - rule.beta_2**t)
+                w[name] = w[name] - rate * m / ((np.sqrt(second[name]) + rule.epsilon) / corrected)
+            else:
+                w[name] = w[name] - rate * m / (np.sqrt(v) + rule.epsilon)
+    return w
+
+
+def bounded(gradients: dict[str, NDArray[np.float64]], clip: Mapping[str, Any] | None) -> Arrays:
+    if clip is None:
+        return gradients
+    norms = {name: np.sqrt((gradient**2).sum()) for name, gradient in gradients.items()}
+    if clip["by"] == "global":
+        norms = dict.fromkeys(norms, np.sqrt(sum(norm**2 for norm in norms.values())))
+    return {name: gradient * min(1.0, clip["norm"] / norms[name]) for name, gradient in gradients.items()}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_client_optimizers_take_the_steps_of_their_definitions(answers: Answers, name: str) -> None:
+    assert furthest(answers(name), descend_by_hand(*OPTIMIZERS[name])) <= 8 * STEP
+
+
+@pytest.mark.parametrize("wrong", ["epsilon inside the root", "epsilon before the correction"])
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_another_place_of_epsilon_is_caught(answers: Answers, name: str, wrong: str) -> None:
+    assert furthest(answers(name), descend_by_hand(*OPTIMIZERS[name], wrong=wrong)) > 1e-4
+
+
+@pytest.mark.parametrize(("name", "other"), [("clipped", "clipped each"), ("clipped each", "clipped")])
+def test_clipping_all_together_is_not_clipping_each(answers: Answers, name: str, other: str) -> None:
+    assert furthest(answers(name), descend_by_hand(*OPTIMIZERS[other])) > 1e-3
