@@ -17,6 +17,9 @@ setup: .venv/ready ## make .venv: flspec, its Flower extra and the tools
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[flower,dev]'
+	@# Only tests need it, and skip without it; alone, because what it depends on must not replace torch.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision \
+	    || echo "no torchvision: the models are not compared with its own"
 	touch $@
 
 demo: setup ## run specs/quickstart.yaml on the local backend and print its table
