@@ -1,10 +1,15 @@
 """The experiments on which every backend must agree.
 
 All have uneven clients (Dirichlet), partial last batches (16 does not divide a client's examples) and a cohort that
-changes from round to round; 20 rounds, because that is where drift would show.
+changes from round to round; 20 rounds, because that is where drift would show. What came with layers, losses and
+recipes has fewer, since a difference shows in the first.
 """
 
 from __future__ import annotations
+
+import warnings
+
+from graphs import GRAPHS, Pictures, Relabelled
 
 from flspec.compiler import compile
 from flspec.loading import parse_spec
@@ -16,6 +21,9 @@ MODELS = {
     "cnn": "{kind: cnn, channels: [4, 8], kernel_size: 3, dense: [16]}",
     "tanh_cnn": "{kind: cnn, channels: [4], kernel_size: 5, pool: average, activation: tanh, dense: []}",
     "softmax": "{kind: softmax_regression, initializer: glorot_uniform}",
+    "resnet18": "{kind: resnet18}",
+    "mobilenet_v2": "{kind: mobilenet_v2}",
+    "efficientnet_b2": "{kind: efficientnet_b2, batch_norm: frozen, head: [20]}",
 }
 CLIENTS = {
     "sgd": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}",
@@ -25,6 +33,26 @@ CLIENTS = {
     "momentum": "{epochs: 2, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05, momentum: 0.9}}",
     "nesterov": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05, momentum: 0.9,"
     " nesterov: true, weight_decay: 0.01}}",
+    # With an epsilon that a gradient of next to nothing does not outweigh: its sign would then be a whole step.
+    "adam": "{epochs: 2, batch_size: 16, optimizer: {kind: adam, learning_rate: 0.01, epsilon: 0.001,"
+    " weight_decay: 0.01, schedule: {kind: cosine}}}",
+    "adamw": "{epochs: 1, batch_size: 16, optimizer: {kind: adamw, learning_rate: 0.01, epsilon: 0.001}}",
+    "decay": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05, weight_decay: 0.1}}",
+    "stepped": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1, momentum: 0.5,"
+    " schedule: {kind: step, every: 2, decay: 0.5}}}",
+    "clipped": "{epochs: 1, batch_size: 16, clip: {norm: 0.5}, optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "clipped_each": "{epochs: 1, batch_size: 16, clip: {norm: 0.2, by: variable},"
+    " optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "squared": "{epochs: 1, batch_size: 16, loss: mean_squared_error, optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "weighted": "{epochs: 1, batch_size: 16, label_weights: [1, 1, 1, 4, 1, 1, 0.5, 1, 1, 1],"
+    " optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "one_output": "{epochs: 1, batch_size: 16, loss: binary_cross_entropy, label_weights: [2.5],"
+    " optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "many_outputs": "{epochs: 1, batch_size: 16, loss: binary_cross_entropy, optimizer: {kind: sgd,"
+    " learning_rate: 0.1}}",
+    "many_weighted": "{epochs: 1, batch_size: 16, loss: binary_cross_entropy, label_weights: [1, 3, 0.5],"
+    " optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "few": "{steps: 2, batch_size: 4, optimizer: {kind: sgd, learning_rate: 0.01}}",
 }
 AGGREGATORS = {
     "fedavg": "{kind: fedavg}",
@@ -34,8 +62,15 @@ AGGREGATORS = {
     "fedadam_uncorrected": "{kind: fedadam, learning_rate: 0.01, bias_correction: false}",
     "fedyogi": "{kind: fedyogi, learning_rate: 0.01}",
     "fedadagrad": "{kind: fedadagrad, learning_rate: 0.01}",
+    "fedavg_warm": "{kind: fedavgm, momentum: 0.5, schedule: {kind: warmup, rounds: 3, start: 0.1}}",
+    "fedadam_warm": "{kind: fedadam, learning_rate: 0.01, schedule: {kind: warmup, rounds: 3, start: 0.1}}",
 }
 SERVER_OPTIMIZERS = ("fedavgm", "fedadam", "fedyogi", "fedadagrad")
+
+PARTITIONS = {
+    "by_label": "{kind: dirichlet, clients: 10, alpha: 0.5, min_examples: 5}",
+    "by_size": "{kind: dirichlet_sizes, clients: 10, alpha: 3}",
+}
 
 # How the pictures are transformed, at random and otherwise, before a model is given them.
 DATASETS = {
@@ -44,6 +79,12 @@ DATASETS = {
     " test_transforms: [{kind: centre_crop, size: 6}, {kind: resize, size: 8}],"
     " train_transforms: [{kind: rotation, degrees: 20}, {kind: random_crop, size: 7, padding: 1},"
     " {kind: random_resized_crop, size: 8, scale: [0.5, 1]}, {kind: horizontal_flip}]}",
+}
+
+OTHER_DATASETS = {
+    "halves": Relabelled(multi_label=False),
+    "multi_label": Relabelled(multi_label=True),
+    "pictures": Pictures(normalise="half"),
 }
 
 NAMES = (
@@ -56,26 +97,39 @@ NAMES = (
     "softmax-sgd-fedavg",
     "cnn-sgd-fedavg-transformed",
 )
+# Each with a small number of rounds.
+RECIPES = (
+    *(f"{graph}-sgd-fedavg" for graph in GRAPHS),
+    "residual-adam-fedadam_warm",
+    *(f"tanh-{client}-fedavg" for client in ("adamw", "decay", "clipped", "clipped_each", "squared", "weighted")),
+    "tanh-stepped-fedavg_warm",
+    "tanh-one_output-fedavg-halves",
+    "tanh-many_outputs-fedavg-multi_label",
+    "tanh-many_weighted-fedavg-multi_label",
+    "tanh-squared-fedavg-multi_label",
+)
+ZOO = tuple(f"{model}-few-fedavg-pictures" for model in ("resnet18", "mobilenet_v2", "efficientnet_b2"))
 # For comparison with float64, whose sums differ from float32's by far more than two engines' do: without kinks, since
 # a ReLU whose input is nearly zero then opens in one and not in the other.
 SMOOTH = (*(name.replace("mlp", "tanh") for name in NAMES if name.startswith("mlp")), "softmax-sgd-fedavg")
 
 
-def compile_named(name: str, rounds: int = 20) -> Plan:
+def compile_named(name: str, rounds: int | None = None) -> Plan:
     """The plan of `MODEL-CLIENT-AGGREGATOR`, or `MODEL-CLIENT-AGGREGATOR-DATASET`."""
     model, client, aggregator, dataset = (*name.split("-"), "plain")[:4]
-    return compile(
-        parse_spec(f"""
+    spec = parse_spec(f"""
 flspec: 1
 name: {name}
 seed: 7
-rounds: {rounds}
-dataset: {DATASETS[dataset]}
-partition: {{kind: dirichlet, clients: 10, alpha: 0.5, min_examples: 5}}
-model: {MODELS[model]}
+rounds: {rounds or (2 if name in ZOO else 5 if name in RECIPES else 20)}
+dataset: {DATASETS.get(dataset, DATASETS["plain"])}
+partition: {PARTITIONS["by_size" if dataset == "multi_label" else "by_label"]}
+model: {MODELS.get(model, MODELS["mlp"])}
 client: {CLIENTS[client]}
-cohort: {{kind: uniform, size: 4}}
+cohort: {{kind: uniform, size: {2 if name in ZOO else 4}}}
 aggregator: {AGGREGATORS[aggregator]}
 evaluation: {{every: 20}}
 """)
-    )
+    changed = {"dataset": OTHER_DATASETS.get(dataset, spec.dataset), "model": GRAPHS.get(model, spec.model)}
+    with warnings.catch_warnings(action="ignore"):  # pydantic's, of parts that no spec can name
+        return compile(spec.model_copy(update=changed))

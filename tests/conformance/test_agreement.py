@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 from harness import BACKENDS, Certified
-from plans import NAMES
+from plans import NAMES, RECIPES, ZOO
 
 Get = Callable[[str, str], Certified]
 
-every_plan = pytest.mark.parametrize("name", NAMES)
+every_plan = pytest.mark.parametrize("name", [*NAMES, *RECIPES, *ZOO])
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -24,8 +24,9 @@ def test_backend_is_equivalent_to_local(certified: Get, name: str, backend: str)
 @every_plan
 @every_backend
 def test_lockstep_is_within_a_millionth(certified: Get, name: str, backend: str) -> None:
-    verdict = certified(name, backend).verdict(backend)
-    assert len(verdict.lockstep.by_round) == 20
+    case = certified(name, backend)
+    verdict = case.verdict(backend)
+    assert len(verdict.lockstep.by_round) == case.plan.num_rounds
     assert verdict.lockstep.max_abs_diff <= 1e-6
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from plans import compile_named
-from wrong import ALWAYS_WRONG, WRONG_WITH_ADAM, WRONG_WITH_TRANSFORMS
+from wrong import ALWAYS_WRONG, WRONG_WITH_ADAM, WRONG_WITH_RECIPES, WRONG_WITH_TRANSFORMS
 
 from flspec.backend import Backend
 from flspec.certification import certify
@@ -16,6 +16,7 @@ CASES = [
     *(("mlp-momentum-fedavg", wrong) for wrong in ALWAYS_WRONG),
     *(("cnn-sgd-fedadam", wrong) for wrong in (*ALWAYS_WRONG, *WRONG_WITH_ADAM)),
     *(("cnn-sgd-fedavg-transformed", wrong) for wrong in WRONG_WITH_TRANSFORMS),
+    *WRONG_WITH_RECIPES,
 ]
 
 

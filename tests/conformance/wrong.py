@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from flspec.aggregators.fedadam import FedAdam
 from flspec.backend import Job
+from flspec.data import step_stream
 from flspec.events import Event, RoundFinished
 from flspec.plan import ClientTask, Plan
 from flspec.server_optimizers import ServerOptimizer
 from flspec.state import OptimizerState, Weights
 from flspec.updates import Delta
 from flspec_local import LocalBackend
+from flspec_torch import training
 
 
 class _Wrong(LocalBackend):
@@ -48,6 +51,13 @@ class _Altered(Plan):
 
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         return tuple(self.__dict__["_backend"].alter(round_number, super().cohort(round_number)))
+
+
+def _disguised(plan: Plan, settings: Any = None, arrays: Any = None) -> Plan:
+    """Another plan behind the same digest."""
+    other = Plan(settings or plan.settings, arrays or plan.arrays, plan.spec)
+    other.__dict__["digest"] = plan.digest
+    return other
 
 
 class UniformWeights(_Wrong):
@@ -98,8 +108,10 @@ class _OneStepLate:
     def __init__(self, inner: ServerOptimizer) -> None:
         self.initialize, self._inner = inner.initialize, inner
 
-    def apply(self, state: OptimizerState, weights: Weights, delta: Delta) -> tuple[OptimizerState, Weights]:
-        after, changed = self._inner.apply(replace(state, step=state.step + 1), weights, delta)
+    def apply(
+        self, state: OptimizerState, weights: Weights, delta: Delta, rate: float
+    ) -> tuple[OptimizerState, Weights]:
+        after, changed = self._inner.apply(replace(state, step=state.step + 1), weights, delta, rate)
         return replace(after, step=state.step + 1), changed
 
 
@@ -134,12 +146,8 @@ class SlightlyOffLearningRate(_Wrong):
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         optimizer = plan.settings["client_optimizer"]
-        altered = Plan(
-            {**plan.settings, "client_optimizer": optimizer | {"learning_rate": optimizer["learning_rate"] * 1.001}},
-            plan.arrays,
-            plan.spec,
-        )
-        altered.__dict__["digest"] = plan.digest
+        off = optimizer | {"learning_rate": optimizer["learning_rate"] * 1.001}
+        altered = _disguised(plan, settings={**plan.settings, "client_optimizer": off})
         yield from LocalBackend.execute(self, altered, job)
 
 
@@ -152,9 +160,7 @@ class OneWeightNudged(LocalBackend):
         name = f"weights/{next(iter(plan.weights))}"
         nudged = plan.arrays[name].copy()
         nudged.flat[np.abs(nudged).argmax()] *= 1.001
-        altered = Plan(plan.settings, {**plan.arrays, name: nudged}, plan.spec)
-        altered.__dict__["digest"] = plan.digest
-        yield from super().execute(altered, job)
+        yield from super().execute(_disguised(plan, arrays={**plan.arrays, name: nudged}), job)
 
 
 class OtherPixels(_Wrong):
@@ -167,8 +173,57 @@ class OtherPixels(_Wrong):
         return [replace(first, seed=first.seed + 1), *others]
 
 
+class LateMasks(LocalBackend):
+    """Drops at each step what is planned for the next."""
+
+    name = "late_masks"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "step_stream", lambda task, number: step_stream(task, number + 1))
+            yield from super().execute(plan, job)
+
+
+class Unscheduled(LocalBackend):
+    """Keeps to the learning rates that clients and server begin with."""
+
+    name = "unscheduled"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        arrays = {name: array for name, array in plan.arrays.items() if not name.endswith("_rates")}
+        yield from super().execute(_disguised(plan, arrays=arrays), job)
+
+
+class Unclipped(LocalBackend):
+    """Takes gradients as they are."""
+
+    name = "unclipped"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        settings = {name: value for name, value in plan.settings.items() if name != "clip"}
+        yield from super().execute(_disguised(plan, settings=settings), job)
+
+
+class Unweighted(LocalBackend):
+    """Has all labels count alike."""
+
+    name = "unweighted"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        settings = {name: value for name, value in plan.settings.items() if name != "label_weights"}
+        yield from super().execute(_disguised(plan, settings=settings), job)
+
+
 WRONG_WITH_ADAM = (LateBiasCorrection,)
 WRONG_WITH_TRANSFORMS = (OtherPixels,)
+WRONG_WITH_RECIPES = (
+    ("dropped-sgd-fedavg", LateMasks),
+    ("tanh-stepped-fedavg_warm", Unscheduled),
+    ("tanh-clipped-fedavg", Unclipped),
+    ("tanh-clipped_each-fedavg", Unclipped),
+    ("tanh-weighted-fedavg", Unweighted),
+    ("tanh-many_weighted-fedavg-multi_label", Unweighted),
+)
 ALWAYS_WRONG = (
     UniformWeights,
     RepeatedBatch,
