@@ -138,7 +138,7 @@ def _section(
     says_something = any(not line.lstrip().startswith("#") for line in lines)
     if len(path) == 1:
         yield ""
-    yield from _above(comment[:1].upper() + comment[1:], len(path) - 1)
+    yield from _above(_sentence(comment), len(path) - 1)
     yield _indent(f"{'' if says_something else '# '}{parameter.name}:", len(path) - 1)
     yield from lines
 
@@ -155,7 +155,12 @@ def _example(parameter: Parameter, example: Mapping[str, Any]) -> dict[str, Any]
 
 def _commented(line: str, comment: str, depth: int) -> Sequence[str]:
     whole = _indent(f"{line}  # {comment}" if comment else line, depth)
-    return [whole] if len(whole) <= _WIDTH else [*_above(comment, depth), _indent(line, depth)]
+    return [whole] if len(whole) <= _WIDTH else [*_above(_sentence(comment), depth), _indent(line, depth)]
+
+
+def _sentence(comment: str) -> str:
+    """With a capital, by which a line of prose is told from a key."""
+    return comment[:1].upper() + comment[1:]
 
 
 def _above(comment: str, depth: int) -> list[str]:

@@ -9,15 +9,14 @@ from pydantic import Field
 
 from flspec.layers import Activation, BatchNorm, Conv, Dropout, Layer
 
-__all__ = ["Policy", "Rate", "conv_norm", "dropout", "freeze", "must_say"]
+__all__ = ["Policy", "PolicyIfAny", "Rate", "conv_norm", "dropout", "freeze", "must_say"]
 
-Policy = Annotated[
-    Literal["frozen", "averaged", "local"],
-    Field(
-        description="what becomes of batch norm's statistics: they never change; the server averages them like "
-        "weights; or they stay with each client, with their weight and bias (FedBN)"
-    ),
-]
+_POLICY = (
+    "what becomes of batch norm's statistics: they never change; the server averages them like weights; or they stay "
+    "with each client, with their weight and bias (FedBN)"
+)
+Policy = Annotated[Literal["frozen", "averaged", "local"], Field(description=_POLICY)]
+PolicyIfAny = Annotated[Literal["frozen", "averaged", "local"] | None, Field(description=_POLICY)]
 Rate = Annotated[float, Field(ge=0, lt=1)]  # 0: there is no such layer
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from flspec.layers import Add, Dense, Flatten, GlobalAveragePool, Layer, Shape, chain
 from flspec.models.base import Model
-from flspec.models.blocks import Policy, Rate, conv_norm, dropout, freeze, must_say
+from flspec.models.blocks import Policy, PolicyIfAny, Rate, conv_norm, dropout, freeze, must_say
 
 _STAGES = (  # Table 2: expansion, channels, blocks, stride of the first of them
     (1, 16, 1, 1),
@@ -37,7 +37,7 @@ class MobileNetV2(Model):
         Field(description="the head alone, the rest being constants that are never sent, or all of it"),
     ] = "head"
     dropout: Annotated[Rate, Field(description="share of the features that the head drops in training")] = 0.4
-    batch_norm: Policy | None = None
+    batch_norm: PolicyIfAny = None
 
     @model_validator(mode="after")
     def _has_one_policy(self) -> MobileNetV2:

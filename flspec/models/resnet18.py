@@ -21,7 +21,7 @@ from flspec.layers import (
     chain,
 )
 from flspec.models.base import Model
-from flspec.models.blocks import Policy, must_say
+from flspec.models.blocks import PolicyIfAny, must_say
 
 _STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # channels, and the stride of the first of a stage's two blocks
 
@@ -42,7 +42,7 @@ class ResNet18(Model):
         Field(description="group norm; or batch norm, as published weights have it, which needs batch_norm"),
     ] = "group"
     groups: Annotated[PositiveInt, Field(description="of group norm, at most; there are no more than channels")] = 32
-    batch_norm: Policy | None = None
+    batch_norm: PolicyIfAny = None
 
     @model_validator(mode="after")
     def _names_one_norm(self) -> ResNet18:

@@ -209,12 +209,12 @@ def on_a_terminal(folder, *arguments, typed):
 
 
 def test_on_a_terminal_new_asks_and_takes_names_numbers_and_what_is_usual(tmp_path):
-    shown, code = on_a_terminal(tmp_path, "new", "a.yaml", typed=[b"\n", b"1\n", b"9\n", b"cnn\n", b"fedadam\n"])
+    shown, code = on_a_terminal(tmp_path, "new", "a.yaml", typed=[b"\n", b"1\n", b"99\n", b"cnn\n", b"fedadam\n"])
     assert code == 0, shown
     spec = load_spec(tmp_path / "a.yaml")
     kinds = (spec.dataset.kind, spec.partition.kind, spec.model.kind, spec.aggregator.kind)
     assert kinds == ("digits", "by_label", "cnn", "fedadam")
-    assert "model: unknown '9'; choose one of cnn, mlp, softmax_regression" in shown
+    assert "model: unknown '99'; choose one of cifar_cnn, cnn, efficientnet_b2" in shown
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["ctrl-c", "end of file"])
@@ -245,7 +245,7 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
         ("flspec list partitioners ", list(find_family("partitioners").kinds)),
         ("flspec list nonsense ", []),
         ("flspec new --dataset ", list(find_family("datasets").kinds)),
-        ("flspec new --model c", ["cnn"]),
+        ("flspec new --model c", ["cifar_cnn", "cnn"]),
     ],
 )
 def test_a_shell_completes_families_and_kinds(tmp_path, words, offered):

@@ -22,14 +22,17 @@ COMBINATIONS = [
     {family.section: DRAW.choice(list(family.kinds)) for family in FAMILIES} | {chosen.section: kind}
     for chosen in FAMILIES
     for kind in chosen.kinds
-    for _ in range(8)
+    for _ in range(3)
 ]
+COMBINATIONS = [kinds for kinds in COMBINATIONS if kinds.get("aggregator.schedule") != "plateau"]  # it is refused there
 COMMENTED = re.compile(r"^( *)# ([a-z_]+:( |$))", re.MULTILINE)  # a key that is a comment; prose begins with a capital
 
 
 def tree(kinds, **more):
-    """{"client.optimizer": "sgd"} as what `new_spec` is asked for."""
+    """{"client.optimizer": "sgd"} as what `new_spec` is asked for, and what such a kind cannot be without."""
     asked = dict(more)
+    if kinds.get("client.optimizer.schedule") == "plateau":
+        asked["partition"] = {"held_out": 0.2}
     for section, kind in kinds.items():
         *parents, last = section.split(".")
         place = asked
@@ -49,15 +52,22 @@ def kinds_of(spec):
     return found
 
 
-def test_every_combination_of_kinds_is_a_spec_of_those_kinds():
-    assert len(COMBINATIONS) >= 8 * 40
+def test_every_combination_of_kinds_is_a_spec_of_those_kinds_with_short_lines():
+    assert len(COMBINATIONS) >= 3 * 60
     for kinds in COMBINATIONS:
-        assert kinds_of(parse_spec(new_spec(tree(kinds)))) == kinds
+        text = new_spec(tree(kinds))
+        assert kinds_of(parse_spec(text)) == kinds
+        assert max(map(len, text.splitlines())) <= 110
 
 
 @pytest.mark.parametrize(
     "kinds",
-    [{family.section: kind} for family in FAMILIES for kind in family.kinds],
+    [
+        {family.section: kind}
+        for family in FAMILIES
+        for kind in family.kinds
+        if (family.section, kind) != ("aggregator.schedule", "plateau")
+    ],
     ids=lambda kinds: "-".join(*kinds.items()),
 )
 def test_a_commented_key_shows_its_default_and_can_be_uncommented(kinds):
@@ -80,11 +90,7 @@ def test_each_key_is_explained_beside_it_or_above_it():
     keys = [(above, line) for above, line in itertools.pairwise(lines) if re.match(" *(# )?[a-z_]+:( |$)", line)]
     assert len(keys) > 20
     for above, line in keys:
-        assert "  # " in line or re.match(" *# [A-Z]", above) or above.endswith(")"), line
-
-
-def test_no_line_is_too_long():
-    assert max(len(line) for kinds in COMBINATIONS for line in new_spec(tree(kinds)).splitlines()) <= 110
+        assert "  # " in line or (re.match(" *# ", above) and not COMMENTED.match(above)), line
 
 
 def test_what_is_asked_for_is_said():
