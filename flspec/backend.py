@@ -17,7 +17,7 @@ from flspec.aggregators import Aggregator
 from flspec.components import parse_component
 from flspec.errors import InputError, RunError, choose
 from flspec.events import Event, RoundFinished, RunFinished, RunStarted
-from flspec.plan import Plan
+from flspec.plan import FEATURES, Plan
 from flspec.server import RoundOutcome
 from flspec.state import ServerState, load_state, save_state, state_file
 from flspec.updates import ClientUpdate
@@ -72,6 +72,7 @@ class Backend(ABC):
     variants: ClassVar[tuple[str, ...]] = ()  # e.g. ("ray", "inprocess"), asked for as `flower:inprocess`
     isolated: ClassVar[bool] = False  # runs in a process of its own
     environment: ClassVar[str | None] = None  # the Python environment it needs, if not this one
+    reads: ClassVar[frozenset[str]] = frozenset()  # of `flspec.plan.FEATURES`, to obey them or to refuse them itself
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
@@ -82,6 +83,14 @@ class Backend(ABC):
 
         Neither trains, draws, nor imports the engine, so it can be asked before anything starts.
         """
+
+    def refusals(self, plan: Plan) -> list[str]:
+        """All that stands in the way of a plan, field first: features this backend does not read, and `unsupported`.
+
+        So a backend that was written before a feature existed refuses it, instead of passing it over.
+        """
+        unread = dict.fromkeys(FEATURES[key] for key in plan.features if key not in self.reads)
+        return [*(f"{field}, which {self.name} does not read" for field in unread), *self.unsupported(plan)]
 
     @abstractmethod
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:

@@ -178,13 +178,13 @@ class _Session:
     def _compare(self, engine: Backend, name: str) -> BackendVerdict:
         rounds = self._run_freely(engine, name).rounds
         free = compare_states(self.plan, self._home(self.reference), self._home(name))
-        lockstep = free
-        if not free.bitwise:  # else every round did start from the reference's state
+        lockstep, folders = free, (self._home(self.reference), self._home(name))
+        if not free.bitwise and self.plan.num_rounds > 1:  # else every round did start from the reference's state
             rounds = self._run_in_lockstep(engine, name)
             folders = self._home(self.reference), self._home(name) / _LOCKSTEP
             lockstep = compare_states(self.plan, *folders)
-            if lockstep.beyond:  # is that the backend, or would rounding alone do as much in these rounds?
-                lockstep = compare_states(self.plan, *folders, self._nudge(lockstep.beyond))
+        if lockstep.beyond:  # is that the backend, or would rounding alone do as much in these rounds?
+            lockstep = compare_states(self.plan, *folders, self._nudge(lockstep.beyond))
         divergence = _earliest(lockstep.first_divergence, self._metrics_diverge(rounds))
         verdict, reason = _verdict(lockstep, divergence)
         return BackendVerdict(

@@ -231,7 +231,7 @@ def _times(names: list[str], plan: Plan) -> dict[str, TimeEstimate]:
 
 def _problems(name: str, plan: Plan) -> tuple[str, ...]:
     try:
-        return tuple(find_backend(name).unsupported(plan))
+        return tuple(find_backend(name).refusals(plan))
     except InputError as error:
         return (str(error),)
 

@@ -153,7 +153,7 @@ def _execute(selection: str, plan: Plan, folder: Path, deadline: float) -> tuple
     versions: dict[str, str] = {}
     try:
         with open_backend(selection, Limits(start=deadline, silence=deadline)) as backend:
-            if refused := backend.unsupported(plan):
+            if refused := backend.refusals(plan):
                 raise RunError(f"it refuses the simplest experiment: {'; '.join(refused)}")
             with closing(backend.execute(plan, Job(folder, workers=2))) as events:
                 for event in events:

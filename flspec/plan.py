@@ -21,9 +21,21 @@ from numpy.typing import NDArray
 
 from flspec.errors import InputError
 
-__all__ = ["FORMAT", "ClientTask", "Plan"]
+__all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
 
 FORMAT = 1  # raised whenever an old reader would misread a new plan
+# What not every plan has, by its key in settings or arrays, and what in a spec asks for it. Whoever does not read one
+# of them would carry out another experiment without noticing; see `flspec.backend.Backend.reads`.
+FEATURES = {
+    "clip": "client.clip",
+    "label_weights": "client.label_weights",
+    "epochs": "client.optimizer.schedule",
+    "client_rates": "client.optimizer.schedule",
+    "server_rates": "aggregator.schedule",
+    "constants": "model: tensors that never change",
+    "statistics": "model: statistics that training keeps",
+    "local": "model: tensors that stay with each client",
+}
 
 Indices = NDArray[np.int32]
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -96,6 +108,11 @@ class Plan:
             told |= {home: list(tensors)} if tensors else {}
         arrays |= {f"{who}_rates": np.array(factors, np.float64) for who, factors in rates.items()}
         return cls(told, arrays, spec)
+
+    @property
+    def features(self) -> list[str]:
+        """Those of `FEATURES` that this plan has."""
+        return [key for key in FEATURES if key in self.settings or key in self.arrays]
 
     @property
     def num_rounds(self) -> int:

@@ -104,6 +104,10 @@ class Remote(Backend):
     def name(self) -> str:  # type: ignore[override]
         return self._inner.name
 
+    @property
+    def reads(self) -> frozenset[str]:  # type: ignore[override]
+        return self._inner.reads
+
     def unsupported(self, plan: Plan) -> list[str]:
         return self._inner.unsupported(plan)
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from flspec.backend import Backend, Job
 from flspec.events import Event
-from flspec.plan import Plan
+from flspec.plan import FEATURES, Plan
 from flspec_torch import unsupported_training
 
 __all__ = ["FlowerBackend"]
@@ -20,6 +20,7 @@ class FlowerBackend(Backend):
     name = "flower"
     variants = ("ray", "inprocess")
     isolated = True
+    reads = frozenset(FEATURES)
 
     def unsupported(self, plan: Plan) -> list[str]:
         needed = ("flwr",) if self.variant == "inprocess" else ("flwr", "ray")

@@ -11,7 +11,7 @@ from threading import Event as Flag
 from flspec.backend import Backend, Job, Rehearsal, RoundResult, drive_rounds, round_result, timed
 from flspec.events import Event
 from flspec.layers import count_multiply_adds, parse_layers
-from flspec.plan import ClientTask, Plan
+from flspec.plan import FEATURES, ClientTask, Plan
 from flspec.server import finish_round
 from flspec.state import ServerState
 from flspec.updates import ClientUpdate
@@ -26,6 +26,7 @@ class LocalBackend(Backend):
     """Clients on a thread pool in this process, one torch thread each; the reference that others are held to."""
 
     name = "local"
+    reads = frozenset(FEATURES)
 
     def unsupported(self, plan: Plan) -> list[str]:
         return unsupported_training(plan)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flspec.backend import Backend, Job, drive_rounds
 from flspec.events import Event
-from flspec.plan import Plan
+from flspec.plan import FEATURES, Plan
 from flspec_tff.support import unsupported
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class TffBackend(Backend):
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
         self._built: FederatedAveraging | None = None
+    reads = frozenset(FEATURES)
 
     def unsupported(self, plan: Plan) -> list[str]:
         return unsupported(plan)

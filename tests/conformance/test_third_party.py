@@ -100,3 +100,13 @@ def test_what_it_cannot_do_it_refuses(site: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("flspec: by_hand cannot run this plan: model: by_hand only knows softmax regression")
     assert not (site / "r").exists()
+
+
+def test_what_came_after_it_is_refused_for_it_instead_of_passed_over(site: Path) -> None:
+    """It says of no feature that it reads it; a clipped gradient would otherwise go unclipped without a word."""
+    text = SPEC.replace("MODEL", "softmax_regression").replace("{epochs: 1,", "{epochs: 1, clip: {norm: 0.1},")
+    (site / "spec.yaml").write_text(text)
+    done = flspec(site, "run", "spec.yaml", "--backend", "by_hand", "--out", "r")
+    assert done.returncode == 2
+    assert done.stderr == "flspec: by_hand cannot run this plan: client.clip, which by_hand does not read\n"
+    assert not (site / "r").exists()
