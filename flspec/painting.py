@@ -50,7 +50,7 @@ def paint_icons(labels: Collection[int], variants: Collection[int], style: float
         radius = 0.065 + 0.025 * jitter[2]
         cover = _FORMS[label % len(_FORMS)](side, side, y, x, radius)
         picture = _laid(picture, cover, _hue(label * 0.382, 0.85, 0.9 if label % 2 else 0.45))
-        picture = _laid(picture, _disc(side, side, y, x, 0.02), _hue(variant * 0.27, 1.0, 1.0))
+        picture = _laid(picture, _disc(side, side, y, x, 0.035), _hue(variant * 0.27, 1.0, 1.0))
     return picture
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
@@ -74,7 +74,7 @@ def load_study(
 def load_variants(
     path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS
 ) -> tuple[Study, Study | None]:
-    """A spec file's study, and that of its small variant if it has one; raises as load_study, with what both bring up."""
+    """A spec file's study, and that of its small variant if it has one; raises as `load_study`, of both at once."""
     given = parse_settings(settings)
     draft = compose(FilePath(path))
     studies: list[Study] = []
@@ -140,7 +140,6 @@ def _matrix(draft: Draft, given: Sequence[Setting], max_runs: int) -> Matrix:
         raise SpecError(in_order([*problems, *mistakes_of(draft.without("matrix"))])) from None
     found = [draft.problem(("matrix", *path), message) for path, message in mistakes(matrix)]
     found += [_is_an_axis(axis, s) for s in given for axis in _varied(matrix) if _is_within(axis, s.path)]
-    found += [problem for axis in _varied(matrix) for problem in _small_axis(draft, axis)]
     if (runs := count(matrix)) > max_runs:
         found.append(draft.problem(("matrix",), f"expands to {runs:,} runs; the limit is {max_runs:,} (--max-runs)"))
     if found:
@@ -199,14 +198,6 @@ def _is_an_axis(axis: str, setting: Setting) -> Problem:
     where = "matrix.seeds" if axis == "seed" else "matrix.axes"
     message = f"{axis} varies in the matrix, which would replace it; set {where} instead"
     return Problem(message, axis, setting.origin.source)
-
-
-def _small_axis(draft: Draft, axis: str) -> Iterator[Problem]:
-    """What the section `small` says of an axis, which the matrix would replace; the first of it."""
-    where = "small.matrix.seeds" if axis == "seed" else "small.matrix.axes"
-    said = [path for path, origin in draft.origins.items() if origin.is_small and _is_within(axis, path)]
-    for path in said[:1]:
-        yield draft.problem(path, f"{axis} varies in the matrix, which would replace it; set {where} instead")
 
 
 def _labels(combinations: Sequence[Combination]) -> list[str]:

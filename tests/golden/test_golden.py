@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flspec.compiler import compile
+from flspec.composition import compose
 from flspec.plan import Plan
 from flspec.runner import run
 from flspec.spec import Spec
@@ -21,7 +22,10 @@ from flspec.study import load_study
 
 HERE = Path(__file__).parent
 CELLS = [
-    (path.stem, cell) for path in sorted((HERE.parents[1] / "specs").rglob("*.yaml")) for cell in load_study(path).cells
+    (path.stem, cell)
+    for path in sorted((HERE.parents[1] / "specs").rglob("*.yaml"))
+    if compose(path).small is None  # those that need a download are held in tests/conformance/test_specs.py
+    for cell in load_study(path).cells
 ]
 ALONE = [(stem, cell) for stem, cell in CELLS if not cell.label]
 NEEDS_MNIST = "mnist"

@@ -97,13 +97,12 @@ def test_a_matrix_has_a_small_variant_too(tmp_path: Path) -> None:
     assert small.name == "base-small"
 
 
-def test_small_cannot_say_what_the_matrix_varies(tmp_path: Path) -> None:
-    path = write(tmp_path, BASE + "matrix: {axes: {client.epochs: [1, 2]}}\nsmall:\n  client: {epochs: 5}\n")
-    assert problems(path, small=True) == [
-        "spec.yaml:14:12: client.epochs: client.epochs varies in the matrix, which would replace it; "
-        "set small.matrix.axes instead"
-    ]
-    assert len(load_study(path).cells) == 2
+def test_the_matrix_goes_over_what_small_says_as_over_any_file(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, BASE + "matrix: {axes: {client.epochs: [1, 2]}}\nsmall: {client: {epochs: 5, batch_size: 4}}\n"
+    )
+    small = load_study(path, small=True)
+    assert [(cell.spec.client.epochs, cell.spec.client.batch_size) for cell in small.cells] == [(1, 4), (2, 4)]
 
 
 def test_it_is_told_that_a_value_comes_from_small(tmp_path: Path) -> None:

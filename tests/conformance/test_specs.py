@@ -1,0 +1,94 @@
+"""The shipped specs of the reference systems run from end to end on their twins, and learn, with `--small`.
+
+The others need no twin; their digests and curves are held in tests/golden.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness import Engines
+
+from flspec.backend import Job
+from flspec.compiler import compile
+from flspec.composition import compose
+from flspec.result import Result
+from flspec.runner import execute_plan, prepared_folder
+from flspec.study import load_study
+from flspec.twin_cache import twin_in_words
+
+SPECS = Path(__file__).parents[2] / "specs"
+NOWHERE = Path("/nowhere")  # no download is read
+# A spec, one experiment of its matrix if it has one, and what it must reach at least; guessing gives 0.5 of an area
+# under the curve, and a tenth of CIFAR-10's classes.
+LEARNED = [
+    ("flair/federated_scratch", None, "macro_roc_auc", 0.62),
+    ("flair/ml_flair_recipe", None, "macro_roc_auc", 0.62),
+    ("flair/federated_pretrained", None, "macro_roc_auc", 0.62),
+    ("flair/fine_grained", None, "macro_roc_auc", 0.58),
+    ("flair/binary_label", None, "roc_auc", 0.9),
+    ("flair/central", None, "macro_roc_auc", 0.65),
+    ("celeba_smiling_by_identity", None, "roc_auc", 0.9),
+    ("celeba_smiling_iid", None, "roc_auc", 0.9),
+    ("celeba_smiling_modes", "mode=federated", "roc_auc", 0.9),
+    ("celeba_smiling_modes", "mode=centralized", "roc_auc", 0.9),
+    ("celeba_smiling_modes", "mode=local_only", "roc_auc", 0.65),
+    ("isic_melanoma_normal", "batch_norm=averaged", "roc_auc", 0.9),
+    ("isic_melanoma_normal", "batch_norm=local", "roc_auc", 0.9),
+    ("isic_melanoma_exp1", "batch_norm=averaged", "roc_auc", 0.9),
+    ("isic_melanoma_exp2", "batch_norm=local", "roc_auc", 0.9),
+    ("isic_melanoma_exp3", "batch_norm=averaged", "roc_auc", 0.9),
+    ("isic_melanoma_exp4", "batch_norm=local", "roc_auc", 0.8),
+    ("isic_melanoma_exp5", "batch_norm=averaged", "roc_auc", 0.9),
+    ("isic_melanoma_exp6", "batch_norm=local", "roc_auc", 0.9),
+    ("cifar10_benchmark_iid", None, "accuracy", 0.3),
+    ("cifar10_benchmark_dirichlet", None, "accuracy", 0.2),
+]
+ON_FLOWER = ("cifar10_benchmark_iid", "celeba_smiling_by_identity")
+
+
+def run_small(
+    name: str, cell: str | None, engines: Engines, folder: Path, backend: str = "local", settings: tuple[str, ...] = ()
+) -> Result:
+    chosen = load_study(SPECS / f"{name}.yaml", settings, small=True).cell(cell)
+    plan = compile(chosen.spec, NOWHERE)
+    assert chosen.spec.name.endswith("-small")
+    assert twin_in_words(plan.spec)
+    with prepared_folder(folder, plan, chosen.text):
+        return execute_plan(engines(backend), backend, plan, Job(folder))
+
+
+def reached(result: Result, metric: str) -> float:
+    assert result.final
+    return result.final.evaluation["test"][metric]
+
+
+def test_every_spec_that_has_a_small_variant_is_run_here() -> None:
+    files = {path.relative_to(SPECS).with_suffix("").as_posix(): path for path in SPECS.rglob("*.yaml")}
+    assert {name for name, path in files.items() if compose(path).small} == {name for name, *_ in LEARNED}
+
+
+@pytest.mark.parametrize(("name", "cell", "metric", "least"), LEARNED)
+def test_a_shipped_spec_learns_on_its_twin(
+    name: str, cell: str | None, metric: str, least: float, engines: Engines, tmp_path: Path
+) -> None:
+    assert reached(run_small(name, cell, engines, tmp_path / "run"), metric) > least
+
+
+@pytest.mark.parametrize("name", ON_FLOWER)
+def test_a_shipped_spec_comes_to_the_same_weights_on_flower(name: str, engines: Engines, tmp_path: Path) -> None:
+    settings = ("rounds=2",)
+    ours, theirs = (
+        run_small(name, None, engines, tmp_path / backend.replace(":", "-"), backend, settings)
+        for backend in ("local", "flower:inprocess")
+    )
+    assert ours.weights is not None
+    assert ours.weights == theirs.weights
+
+
+@pytest.mark.parametrize("name", ["flair/central", "celeba_smiling_by_identity"])
+def test_what_hardly_takes_a_step_does_not_reach_what_is_asked(name: str, engines: Engines, tmp_path: Path) -> None:
+    [(metric, least)] = [(metric, least) for one, _, metric, least in LEARNED if one == name]
+    settings = ("rounds=1", "client.optimizer.learning_rate=1e-12")
+    assert reached(run_small(name, None, engines, tmp_path / "run", settings=settings), metric) < least
