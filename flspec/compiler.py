@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flspec.components import source_digests
 from flspec.data import Data
 from flspec.errors import InputError, Problem, SpecError
-from flspec.evaluation import check_groups
+from flspec.evaluation import check_evaluation, planned_evaluation
 from flspec.holdings import hold_examples
 from flspec.layers import Home, Layer, Parameter, count_parameters, parameters_of, trace
 from flspec.loading import load_spec
@@ -48,7 +48,7 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
         raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
     examples = spec.dataset.load(folder, root.child("dataset"))
-    check_groups(spec.evaluation.groups, examples)
+    check_evaluation(spec, examples)
     holdings, held_out = (
         pooled(spec, held) for held in hold_examples(spec.partition, replace(examples.examples, root=folder), root)
     )
@@ -112,9 +112,7 @@ def _settings(
         "loss": spec.client.loss,
         "client_optimizer": _optimizer(spec),
         "aggregator": spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
-        # In one order, since the order in which metrics are named changes nothing.
-        "evaluation": {"every": spec.evaluation.every, "metrics": sorted(spec.evaluation.metrics)}
-        | ({"groups": sorted(spec.evaluation.groups)} if spec.evaluation.groups else {}),
+        "evaluation": planned_evaluation(spec.evaluation, examples),
     }
     more = {
         "code": source_digests(acting),

@@ -1,8 +1,10 @@
 """How good an aggregated model is: one evaluator for every backend, so that engines differ only by their training.
 
 Every set of examples is scored once and measured over masks: `test`, `validation` where there is one, the groups of
-each column that `evaluation.groups` names (`test/Male=1`), and what each client holds out, pooled (`held_out`) and as
-a distribution over clients (`clients/mean`, `clients/worst`, …).
+each column that `evaluation.groups` names (`test/Male=1`; see `flspec.groups`), how far these are apart (`test/Male
+gap`: the greatest value less the least, so that of `recall` it is what equal opportunity asks to be 0, and of
+`positive_rate` what demographic parity does), and what each client holds out, pooled (`held_out`) and as a distribution
+over clients (`clients/mean`, `clients/worst`, …).
 
 Where parts of the model stay with clients there is a model for each client, and a value of `test` is the mean over the
 clients of what their models are worth; `test/clients/worst` and so on say how that is distributed.
@@ -10,25 +12,28 @@ clients of what their models are worth; `test/clients/worst` and so on say how t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.best import is_lower_better
 from flspec.data import Data, Split
-from flspec.errors import InputError
-from flspec.metrics import LOWER_IS_BETTER, Scores, measure
+from flspec.errors import InputError, choose
+from flspec.groups import check_groups, groups_of, parse_groups
+from flspec.metrics import NEITHER_IS_BETTER, Confusion, Scores, confusion_of, measure
 from flspec.plan import Plan
 from flspec.skew import gini
+from flspec.spec import Evaluation, Spec
 from flspec.state import ServerState, Weights
 from flspec.store import open_data
 
-__all__ = ["Evaluator", "Measured", "Scorer", "check_groups"]
+__all__ = ["Evaluator", "Measured", "Scorer", "check_evaluation", "planned_evaluation"]
 
-_MOST_GROUPS = 32  # values of one column that are told apart
+_STATISTICS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini")  # over clients
 
 
 class Scorer(Protocol):
@@ -43,16 +48,24 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics by set of examples, then by name, and why those that are not there have no value."""
+    """Metrics by set of examples, then by name, why those that are not there have no value, and what is confused."""
 
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
+    confusion: dict[str, Confusion] = field(default_factory=dict)
 
     def add(self, name: str, scores: Scores, metrics: Sequence[str]) -> None:
         """Measure one set."""
         self.values[name], reasons = measure(scores, metrics)
         if reasons:
             self.undefined[name] = reasons
+
+    def add_gap(self, name: str, groups: Sequence[str], metrics: Sequence[str]) -> None:
+        """Of each metric, how far those groups are apart that have a value."""
+        found = {metric: [self.values[g][metric] for g in groups if metric in self.values[g]] for metric in metrics}
+        self.values[name] = {metric: max(values) - min(values) for metric, values in found.items() if len(values) > 1}
+        if lone := [metric for metric, values in found.items() if len(values) < 2]:
+            self.undefined[name] = dict.fromkeys(lone, "fewer than two groups have a value")
 
 
 class Evaluator:
@@ -61,7 +74,7 @@ class Evaluator:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._metrics: list[str] = plan.settings["evaluation"]["metrics"]
-        self._groups: list[str] = plan.settings["evaluation"].get("groups", [])
+        self._groups = parse_groups(plan.settings["evaluation"].get("groups", []))
         self._data = open_data(plan.settings["data"], verify=True)
         self._scorer = _scorer(plan)
 
@@ -69,7 +82,8 @@ class Evaluator:
         """What the models of a state are worth: the one of the server, or that of each client."""
         if self._plan.local:
             clients = self._plan.participants
-            measured = _over_clients([self._measure(_model(state, self._plan, client)) for client in clients])
+            sizes = [len(self._plan.client_examples(client)) for client in clients]
+            measured = _over_clients([self._measure(_model(state, self._plan, client)) for client in clients], sizes)
         else:
             measured = self._measure(state.weights)
         if "held_out_ends" in self._plan.arrays:
@@ -84,17 +98,23 @@ class Evaluator:
                 continue
             scores = self._scores(weights, split)
             measured.add(name, scores, self._metrics)
-            for group, mask in _groups(split, self._groups):
-                measured.add(f"{name}/{group}", scores.part(mask), self._metrics)
+            if table := confusion_of(scores):
+                measured.confusion[name] = table
+            for gap, masks in groups_of(split.columns, self._groups).items():
+                for group, mask in masks.items():
+                    measured.add(f"{name}/{group}", scores.part(mask), self._metrics)
+                measured.add_gap(f"{name}/{gap}", [f"{name}/{group}" for group in masks], self._metrics)
         return measured
 
     def _measure_clients(self, state: ServerState, measured: Measured) -> None:
         """What clients hold out, pooled, and how their own values are distributed."""
         scores = self._scores_of_held_out(state)
         measured.add("held_out", scores, self._metrics)
-        ends = self._plan.arrays["held_out_ends"]
-        own = [measure(scores.part(rows), self._metrics)[0] for rows in np.split(np.arange(len(scores)), ends[:-1])]
-        measured.values.update(_distribution("clients", own))
+        each = np.split(np.arange(len(scores)), self._plan.arrays["held_out_ends"][:-1])
+        own = [measure(scores.part(rows), self._metrics) for rows in each]
+        measured.values.update(_distribution("clients", [values for values, _ in own], [len(rows) for rows in each]))
+        if told := _told_of([reasons for _, reasons in own]):
+            measured.undefined["clients"] = told
 
     def _scores_of_held_out(self, state: ServerState) -> Scores:
         """Of what clients hold out, client after client, each by its own model where it has one."""
@@ -112,20 +132,28 @@ class Evaluator:
         return Scores(self._scorer.logits(weights, split), split.labels, self._plan.settings["loss"])
 
 
-def check_groups(columns: Sequence[str], data: Data) -> None:
-    """Raise InputError where a column cannot be evaluated by."""
-    for name in columns:
-        found = len(np.unique(replace(data.examples, columns=data.test.columns).column(name, "evaluation.groups")))
-        if found > _MOST_GROUPS:
-            raise InputError(
-                f"evaluation.groups: {name} has {found:,} values, at most {_MOST_GROUPS} are told apart; name another"
-            )
+def check_evaluation(spec: Spec, data: Data) -> None:
+    """Raise InputError where the examples cannot be evaluated as the spec says."""
+    told = check_groups(spec.evaluation.groups, data)
+    if spec.evaluation.best is None or spec.evaluation.best.on is None:
+        return
+    wholes = [name for name in data.splits if name != "train"]
+    sets = wholes + [f"{whole}/{name}" for whole in wholes for name in told]
+    if spec.partition.held_out:
+        sets += ["held_out", *(f"clients/{name}" for name in _STATISTICS)]
+    if spec.evaluation.best.on not in sets:
+        raise InputError(f"evaluation.best.on: {choose(spec.evaluation.best.on, sets)}; these are what is measured on")
 
 
-def _groups(split: Split, columns: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    for name in columns:
-        for value in np.unique(split.columns[name]):
-            yield f"{name}={value}", np.asarray(split.columns[name] == value)
+def planned_evaluation(evaluation: Evaluation, data: Data) -> dict[str, Any]:
+    """The evaluation as a plan says it: in one order, since the order in which things are named changes nothing."""
+    groups = sorted(evaluation.groups, key=lambda group: (group.column, group.edges or ()))
+    planned: dict[str, Any] = {"every": evaluation.every, "metrics": sorted(evaluation.metrics)}
+    if groups:
+        planned["groups"] = [group.model_dump(mode="json") for group in groups]
+    if best := evaluation.best:
+        planned["best"] = {"metric": best.metric, "on": best.on or ("validation" if data.validation else "test")}
+    return planned
 
 
 def _model(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.float32]]:
@@ -135,12 +163,15 @@ def _model(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.
     return {**state.weights, **own}
 
 
-def _over_clients(each: Sequence[Measured]) -> Measured:
-    """The mean over clients of what each one's model is worth, of those whose value is defined."""
+def _over_clients(each: Sequence[Measured], sizes: Sequence[int]) -> Measured:
+    """The mean over clients of what each one's model is worth, of those whose value is defined.
+
+    `sizes` are what the clients count in the weighted mean: the examples that each holds.
+    """
     together = Measured()
     for name in each[0].values:
         values, reasons = [m.values[name] for m in each], [m.undefined.get(name, {}) for m in each]
-        found = _distribution(name + "/clients", values)
+        found = _distribution(name + "/clients", values, sizes)
         together.values[name] = found[f"{name}/clients/mean"]
         if "/" not in name:
             together.values.update(found)
@@ -150,24 +181,48 @@ def _over_clients(each: Sequence[Measured]) -> Measured:
     return together
 
 
-def _distribution(of: str, each: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Of each metric over the clients that have it: mean, worst, percentiles, and Gini, 0 where all are alike."""
-    values: dict[str, list[float]] = {}
-    for own in each:
-        for metric, value in own.items():
-            values.setdefault(metric, []).append(value)
-    statistics: dict[str, Callable[[str, Sequence[float]], float]] = {
-        "mean": lambda metric, v: float(np.mean(v)),
-        "worst": lambda metric, v: float(np.max(v) if metric in LOWER_IS_BETTER else np.min(v)),
-        "p10": lambda metric, v: float(np.percentile(v, 10)),
-        "median": lambda metric, v: float(np.median(v)),
-        "p90": lambda metric, v: float(np.percentile(v, 90)),
-        "gini": lambda metric, v: gini(np.asarray(v)),
+def _distribution(of: str, each: Sequence[Mapping[str, float]], sizes: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Of each metric over the clients that have it: how many these are, and how their values are distributed.
+
+    The mean counts each client the same, the weighted mean each example (`sizes`, of each client); Gini is 0 where all
+    are alike.
+    """
+    names = dict.fromkeys(name for own in each for name in own)
+    having = {name: [client for client, own in enumerate(each) if name in own] for name in names}
+    told = {
+        name: _statistics(name, np.array([each[c][name] for c in clients]), np.array([sizes[c] for c in clients]))
+        for name, clients in having.items()
     }
     return {
-        f"{of}/{name}": {metric: statistic(metric, found) for metric, found in values.items()}
-        for name, statistic in statistics.items()
+        f"{of}/{statistic}": {name: found[statistic] for name, found in told.items() if statistic in found}
+        for statistic in ("num_clients", *_STATISTICS)
     }
+
+
+def _statistics(metric: str, values: NDArray[np.float64], sizes: NDArray[np.int64]) -> dict[str, float]:
+    """One metric's values of some clients, in numbers; without the worst where none is better than another."""
+    worst: Callable[[NDArray[np.float64]], np.float64] = np.max if is_lower_better(metric, "") else np.min
+    found = {
+        "num_clients": len(values),
+        "mean": values.mean(),
+        "weighted_mean": np.average(values, weights=sizes),
+        "worst": worst(values),
+        "p10": np.percentile(values, 10),
+        "median": np.median(values),
+        "p90": np.percentile(values, 90),
+        "gini": gini(values) if values.any() else 0.0,
+    }
+    return {name: float(value) for name, value in found.items() if name != "worst" or metric not in NEITHER_IS_BETTER}
+
+
+def _told_of(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Of each metric that some clients have no value of, how many these are, and why the first has none."""
+    told: dict[str, str] = {}
+    for metric in dict.fromkeys(name for reasons in each for name in reasons):
+        clients = [client for client, reasons in enumerate(each) if metric in reasons]
+        first = f"client {clients[0]}: {each[clients[0]][metric]}"
+        told[metric] = f"{len(clients):,} of {len(each):,} clients have no value; {first}"
+    return told
 
 
 def _scorer(plan: Plan) -> Scorer:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from flspec.components import Document
+from flspec.metrics import Confusion
 
 __all__ = [
     "Event",
@@ -58,6 +59,7 @@ class RoundEvaluated(Document):
     round: int
     evaluation: dict[str, dict[str, float]]  # by set of examples, then by metric
     undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # why a metric of a set has no value
+    confusion: dict[str, Confusion] = {}  # noqa: RUF012  # by set, of the last round and of each best so far
     seconds: float
 
 

@@ -9,9 +9,11 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from flspec.best import BestSoFar
 from flspec.errors import BackendError, InputError, PlanViolation, RunError
 from flspec.evaluation import Evaluator
 from flspec.events import Event, RoundEvaluated, RoundFinished, RunAttempted, RunStarted, dump_event, parse_event
+from flspec.metrics import Confusion
 from flspec.plan import Plan
 from flspec.result import Failure, RoundRecord
 from flspec.state import load_state
@@ -26,6 +28,8 @@ class Recorder:
         self.versions: dict[str, str] = {}
         self.started: str | None = None  # when the run began, at its first attempt
         self.rounds: list[RoundRecord] = []
+        self.best = BestSoFar(plan.settings["evaluation"].get("best"))
+        self.confusion: dict[int, dict[str, Confusion]] = {}  # of the last round, and of each that was the best
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
         self._bytes = sum(weight.nbytes for weight in plan.weights.values())
 
@@ -101,10 +105,12 @@ class Recorder:
             return None  # not evaluated here, or in this round
         started = time.perf_counter()
         measured = self._evaluator(load_state(self._folder / event.state, self._plan.digest))
+        is_told = event.round == self._plan.num_rounds or self.best.improves(measured.values)
         return RoundEvaluated(
             round=event.round,
             evaluation=measured.values,
             undefined=measured.undefined,
+            confusion=measured.confusion if is_told else {},
             seconds=time.perf_counter() - started,
         )
 
@@ -122,6 +128,9 @@ class Recorder:
             failures=tuple(Failure(client=c, reason=why) for c, why in sorted(event.dropped.items())),
         )
         self.rounds.append(record)
+        self.best.see(record.round, record.evaluation)
+        if evaluated and evaluated.confusion:
+            self.confusion[record.round] = evaluated.confusion
         return record
 
 

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from flspec.components import Document
 from flspec.errors import InputError
+from flspec.metrics import Confusion
 from flspec.skew import Skew
 from flspec.state import read_regular, write_atomically
 
-__all__ = ["Failure", "Result", "RoundRecord", "describe_environment", "load_result", "save_result"]
+__all__ = ["BestRecord", "Failure", "Result", "RoundRecord", "describe_environment", "load_result", "save_result"]
 
 
 class Failure(Document):
@@ -56,17 +57,32 @@ class Seconds(Document):
     total: float
 
 
+class WeightsFile(Document):
+    """Where a model is, relative to the run's folder."""
+
+    path: str
+    sha256: str
+
+
 class FinalRecord(Document):
     """How good the last model is."""
 
     evaluation: dict[str, dict[str, float]]
+    confusion: dict[str, Confusion] = {}  # noqa: RUF012  # by set of examples
 
 
-class WeightsFile(Document):
-    """Where the last model is, relative to the run's folder."""
+class BestRecord(Document):
+    """The evaluated round that is the best by `evaluation.best`, and how good its model is."""
 
-    path: str
-    sha256: str
+    round: int
+    metric: str
+    on: str  # the set of examples
+    value: float
+    evaluation: dict[str, dict[str, float]]
+    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012
+    confusion: dict[str, Confusion] = {}  # noqa: RUF012
+    weights: WeightsFile | None  # None if its checkpoint cannot be read
+    note: str | None = None  # what to bear in mind
 
 
 class Result(Document):
@@ -87,6 +103,7 @@ class Result(Document):
     skew: Skew | None = None  # of what the clients train on; None where an example may have several labels
     rounds: tuple[RoundRecord, ...]
     final: FinalRecord | None
+    best: BestRecord | None = None  # None where none is asked for, or no round has a value
     weights: WeightsFile | None
 
 

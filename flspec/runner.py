@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from flspec.backend import Backend, Job, kept_state
+from flspec.best import BestSoFar
 from flspec.compiler import compile
 from flspec.description import plan_skew
 from flspec.errors import BackendError, InputError, RunError
@@ -27,6 +28,7 @@ from flspec.recording import Recorder, read_events
 from flspec.remote import Limits, open_backend
 from flspec.result import (
     BackendInfo,
+    BestRecord,
     FinalRecord,
     Result,
     RoundRecord,
@@ -55,6 +57,13 @@ __all__ = [
 
 Experiment = str | Path | Spec | Plan  # a spec's file, a spec, or what it compiled into
 Watch = Callable[[RoundRecord], None]  # told of each round as it is complete
+
+_LAST_MODEL = "weights.safetensors", "clients.safetensors"
+_BEST_MODEL = "best.safetensors", "best_clients.safetensors"
+_CHOSEN_ON_TEST = (
+    "the round was chosen by the test examples, so its values on them flatter the model; name validation or held_out "
+    "in evaluation.best.on to choose by others"
+)
 
 
 def run(
@@ -101,7 +110,7 @@ def planned(experiment: Experiment, data: Path | None = None, source: str | None
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
     """Raise InputError, naming the fields, if the backend cannot do what the plan says."""
-    if problems := engine.unsupported(plan):
+    if problems := engine.refusals(plan):
         raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
 
 
@@ -130,7 +139,8 @@ def execute_plan(
                 if watch:
                     watch(record)
                 if job.keep == "planned":
-                    forget_old_states(job.folder, record.round)
+                    # A run may go on from the newest two states, so the best round before either must be there, too.
+                    forget_old_states(job.folder, record.round, attempt.recorder.best.rounds[-2:])
         return attempt.finish("completed")
     except (KeyboardInterrupt, SystemExit):
         attempt.finish("interrupted", error="interrupted")
@@ -178,6 +188,7 @@ class _Attempt:
         """Write down what came of it."""
         plan, rounds, completed = self._plan, self.recorder.rounds, status == "completed"
         last = rounds[-1].evaluation if rounds else None
+        confusion = self.recorder.confusion.get(len(rounds), {})
         result = Result(
             status=status,
             error=conceal(error) if error else None,
@@ -192,20 +203,41 @@ class _Attempt:
             memory={"peak_bytes": self.memory.peak_bytes},
             skew=plan_skew(plan),
             rounds=tuple(rounds),
-            final=FinalRecord(evaluation=last) if completed and last else None,
-            weights=self._save_weights() if completed else None,
+            final=FinalRecord(evaluation=last, confusion=confusion) if completed and last else None,
+            best=self._best(),
+            weights=self._save_model(plan.num_rounds, *_LAST_MODEL) if completed else None,
         )
         save_result(self._folder, result)
         return result
 
-    def _save_weights(self) -> WeightsFile:
-        state = load_state(kept_state(self._folder, self._plan.num_rounds), self._plan.digest)
+    def _best(self) -> BestRecord | None:
+        """The best round, its model saved beside the last one."""
+        best = self.recorder.best
+        if best.rule is None or best.value is None:
+            return None
+        record, weights = self.recorder.rounds[best.rounds[-1] - 1], None
+        with suppress(InputError):  # damaged or gone: what it was worth is known all the same
+            weights = self._save_model(record.round, *_BEST_MODEL)
+        return BestRecord(
+            round=record.round,
+            value=best.value,
+            evaluation=record.evaluation or {},
+            undefined=record.undefined,
+            confusion=self.recorder.confusion.get(record.round, {}),
+            weights=weights,
+            note=_CHOSEN_ON_TEST if best.rule["on"].partition("/")[0] == "test" else None,
+            **best.rule,
+        )
+
+    def _save_model(self, round_number: int, name: str, name_of_clients: str) -> WeightsFile:
+        """The model after a round whose state is kept, and what clients have for themselves beside it."""
+        state = load_state(kept_state(self._folder, round_number), self._plan.digest)
         if state.clients:
             own = {f"{client}/{name}": value for client, kept in state.clients.items() for name, value in kept.items()}
-            save_weights(self._folder / "clients.safetensors", own)
-        path = self._folder / "weights.safetensors"
+            save_weights(self._folder / name_of_clients, own)
         # Constants too, so that the file is a whole model by its names.
-        return WeightsFile(path=path.name, sha256=save_weights(path, {**self._plan.constants, **state.weights}))
+        whole = {**self._plan.constants, **state.weights}
+        return WeightsFile(path=name, sha256=save_weights(self._folder / name, whole))
 
 
 @contextmanager
@@ -284,23 +316,38 @@ def _fill(folder: Path, plan: Plan, source: str | None) -> None:
 def _last_state(folder: Path, plan: Plan, events: Sequence[Event]) -> tuple[int, Path | None]:
     """The last round whose state can be read, and its file; round 0 if there is none.
 
-    A round whose evaluation is planned and was not written down is trained again, so that none is lost.
+    A round whose evaluation is planned and was not written down is trained again, so that none is lost; and where the
+    best round before a state cannot be read, an earlier state is taken, so that it is found again.
     """
-    evaluated = {event.round for event in events if isinstance(event, RoundEvaluated)}
+    evaluated = {event.round: event.evaluation for event in events if isinstance(event, RoundEvaluated)}
     for event in reversed(events):
         if isinstance(event, RoundFinished) and event.state and event.round in evaluated:
             path = kept_state(folder, event.round)
             with suppress(InputError):  # damaged or gone: the one before it will do
-                return load_state(path, plan.digest).round, path
+                state = load_state(path, plan.digest)
+                for best in _best_until(plan, evaluated, state.round):
+                    load_state(kept_state(folder, best), plan.digest)
+                return state.round, path
     return 0, None
 
 
-def forget_old_states(folder: Path, round_number: int) -> None:
+def _best_until(plan: Plan, evaluated: Mapping[int, Mapping[str, Mapping[str, float]]], last: int) -> list[int]:
+    """The best round up to `last`, if there is one."""
+    best = BestSoFar(plan.settings["evaluation"].get("best"))
+    for number in sorted(evaluated):
+        if number <= last:
+            best.see(number, evaluated[number])
+    return best.rounds[-1:]
+
+
+def forget_old_states(folder: Path, round_number: int, spared: Collection[int] = ()) -> None:
     """Of the kept states up to a round, leave the newest two: one to go on from, and one should it be damaged.
+
+    Those after the rounds `spared` stay as well.
 
     A backend in a process of its own may be some rounds ahead, whose states are still to be evaluated.
     """
     last = kept_state(folder, round_number)
     kept = sorted(path for path in last.parent.glob("*.safetensors") if path <= last)  # names sort as rounds do
-    for old in kept[:-2]:
+    for old in set(kept[:-2]) - {kept_state(folder, number) for number in spared}:
         old.unlink()

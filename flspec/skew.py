@@ -89,7 +89,7 @@ def label_distances(counts: Counts) -> NDArray[np.float64]:
     return distances
 
 
-def gini(sizes: NDArray[np.integer]) -> float:
+def gini(sizes: NDArray[np.integer] | NDArray[np.floating]) -> float:
     """Half the mean difference between two sizes over the mean size: sum_ij |x_i - x_j| / (2 n^2 mean(x)).
 
     From 0, where all are equal, to 1 - 1/n, where one holds all (Gini 1912). `sizes` are not all 0.

@@ -14,14 +14,15 @@ from flspec.aggregators.fedavg import FedAvg
 from flspec.client_optimizers import ClientOptimizer
 from flspec.components import Document, OneOf
 from flspec.datasets import Dataset
+from flspec.groups import Group
 from flspec.losses import Loss
-from flspec.metrics import METRICS
+from flspec.metrics import METRICS, NEITHER_IS_BETTER
 from flspec.models import Model
 from flspec.partitioners import Partitioner
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
 
-__all__ = ["ClientWork", "Clipping", "Contradiction", "Evaluation", "Spec", "contradictions"]
+__all__ = ["BestRound", "ClientWork", "Clipping", "Contradiction", "Evaluation", "Spec", "contradictions"]
 
 if TYPE_CHECKING:
     MetricName = str
@@ -82,6 +83,18 @@ class ClientWork(Document):
     ]
 
 
+class BestRound(Document):
+    """Which of the evaluated rounds is the best, the first if several are."""
+
+    metric: Annotated[MetricName, Field(description="one of evaluation.metrics", examples=["loss"])]
+    on: Annotated[
+        str | None,
+        Field(
+            description="a set of examples, as held_out or clients/mean; absent: validation if there is one, or test"
+        ),
+    ] = None
+
+
 class Evaluation(Document):
     """When the aggregated model is evaluated, and by what."""
 
@@ -91,9 +104,17 @@ class Evaluation(Document):
         Field(min_length=1, description="measured on the test examples, and on those to validate and held out, if any"),
     ] = ("loss", "accuracy")
     groups: Annotated[
-        tuple[str, ...],
-        Field(description="columns of the test examples, each of whose values is measured apart", examples=[["Male"]]),
+        tuple[Group, ...],
+        Field(
+            description="columns of the test examples, each of whose values is measured apart, as is how far they are "
+            "from each other; numbers may be put in bins: {column: age, edges: [30, 50]}",
+            examples=[["Male"]],
+        ),
     ] = ()
+    best: Annotated[
+        BestRound | None,
+        Field(description="keep the model of the round that is the best", examples=[{"metric": "loss"}]),
+    ] = None
 
     @field_validator("metrics")
     @classmethod
@@ -209,6 +230,20 @@ def _weights_of_labels(client: ClientWork) -> Iterator[Contradiction]:
         )
 
 
+def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
+    if (best := evaluation.best) is None:
+        return
+    at = ("evaluation", "best", "metric")
+    if best.metric not in evaluation.metrics:
+        yield Contradiction(
+            at, ("evaluation", "metrics"), f"{best.metric} is not among evaluation.metrics; add it there"
+        )
+    if best.metric in NEITHER_IS_BETTER and not (best.on or "").endswith((" gap", "/gini")):
+        yield Contradiction(
+            at, None, f"{best.metric} should be neither high nor low; name another, or on: the gap between groups"
+        )
+
+
 def _cohort_of_clients(cohort: Sampler, partition: Partitioner) -> Iterator[Contradiction]:
     if partition.num_clients and (problem := cohort.problem(partition.num_clients)):
         yield Contradiction(("cohort",), ("partition", "clients"), problem)
@@ -219,5 +254,6 @@ _RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
     _epochs_or_steps,
     _measured_schedule,
     _weights_of_labels,
+    _best_is_measured,
     _cohort_of_clients,
 )
