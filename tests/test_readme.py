@@ -54,13 +54,14 @@ def check_shown(rows: list[list[str]]) -> None:
         assert any(line[: len(row)] == row for line in shown), f"README does not show {row}"
 
 
-def test_the_matrix_in_the_readme_is_what_it_prints(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flspec", "run", str(ROOT / "specs" / "digits_matrix.yaml")]
+@pytest.mark.parametrize(("name", "num_rows"), [("digits_matrix", 6), ("digits_modes", 3)])
+def test_the_matrix_in_the_readme_is_what_it_prints(tmp_path: Path, name: str, num_rows: int) -> None:
+    command = [sys.executable, "-m", "flspec", "run", str(ROOT / "specs" / f"{name}.yaml")]
     printed = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "100"}
     ).stdout
     rows = [line.split() for line in printed.splitlines() if "±" in line and "sd" not in line]
-    assert len(rows) == 6
+    assert len(rows) == num_rows
     check_shown(rows)
 
 

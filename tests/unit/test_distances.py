@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from flspec.agreement import Agreement, RoundAgreement, compare_states
 from flspec.backend import initial_state, kept_state
 from flspec.plan import Plan
-from flspec.state import OptimizerState, ServerState, save_state
+from flspec.state import OptimizerState, ServerState, load_state, save_state
 
 STEP = 2.0**-23
 
@@ -73,6 +74,22 @@ def test_what_the_optimizer_remembers_counts_as_much(
     assert not agreement.bitwise
     assert agreement.first_divergence is not None
     assert agreement.first_divergence.tensor.startswith(tensor)  # type: ignore[union-attr]
+
+
+def test_where_rounding_moves_any_weight_as_much_a_difference_of_another_shows_nothing(
+    plan: Plan, tmp_path: Path
+) -> None:
+    """A tie that falls to the other side moves other tensors each time; eight draws do not show every one."""
+    ours, nudged = write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "n", [1, 3])
+    state = load_state(kept_state(nudged, 2))
+    moved = {name: weight + np.float32(0.001) * (name == "output.weight") for name, weight in state.weights.items()}
+    save_state(kept_state(nudged, 2), replace(state, weights=moved), plan.digest)
+    for difference, is_explained in ((0.0035, True), (0.0045, False)):
+        other = write(plan, tmp_path / str(difference), [1, 3 + difference])
+        agreement = compare_states(plan, ours, other, {2: [kept_state(nudged, 2)]})
+        assert (agreement.first_divergence is None) is is_explained
+        assert agreement.by_round[1].resolution == pytest.approx(0.004 / 2)  # and that is what it says could be hidden
+    assert compare_states(plan, ours, write(plan, tmp_path / "c", [1, 3.0035])).first_divergence is not None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
