@@ -41,10 +41,9 @@ class Group(Document):
 
     column: Annotated[str, Field(min_length=1, description="column of the examples", examples=["age_approx"])]
     edges: Annotated[
-        tuple[float, ...] | None,
+        # Not strict, because what a name has been looked for in is no JSON any more, and has lists for tuples.
+        Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=_MOST_GROUPS - 1)] | None,
         Field(
-            min_length=1,
-            max_length=_MOST_GROUPS - 1,
             description="where bins of numbers begin, ascending; absent: each value by itself",
             examples=[[30.0, 50.0, 70.0]],
         ),
@@ -77,10 +76,8 @@ class Group(Document):
 
     def masks(self, values: NDArray[Any]) -> dict[str, Mask]:
         """Which examples are of each group, by its name; `values` is the column. Groups of none are left out."""
-        missing = np.isnan(values) if values.dtype.kind == "f" else np.asarray(values == "")
-        if values.dtype.kind in "iu":
-            missing = np.zeros(len(values), np.bool_)
-        bins = values if self.edges is None else np.digitize(values, self.edges)
+        bins = values if self.edges is None else np.digitize(numbers := _numbers(values), self.edges)
+        missing = _is_missing(values if self.edges is None else numbers)
         masks = {self._name(one): np.asarray((bins == one) & ~missing) for one in np.unique(bins[~missing])}
         return masks | ({f"{self.column} missing": missing} if missing.any() else {})
 
@@ -117,13 +114,27 @@ def check_groups(groups: Sequence[Group], data: Data) -> list[str]:
     return list(names)
 
 
+def _is_missing(values: NDArray[Any]) -> Mask:
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    return np.asarray(values == "") if values.dtype.kind == "U" else np.zeros(len(values), np.bool_)
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
+    """A column as numbers, for in a table with empty cells they are text; raises ValueError if they are none."""
+    return np.where(values == "", "nan", values).astype(np.float64) if values.dtype.kind == "U" else values
+
+
 def _checked(group: Group, values: NDArray[Any]) -> dict[str, Mask]:
-    if group.edges is not None and values.dtype.kind not in "iuf":
-        raise InputError(f"evaluation.groups: {group.column} holds text, but edges part numbers; remove its edges")
     if group.edges is None and (found := len(np.unique(values))) > _MOST_GROUPS:
         bins = ", or give it edges" if values.dtype.kind in "iuf" else ""
         raise InputError(
             f"evaluation.groups: {group.column} has {found:,} values, at most {_MOST_GROUPS} are told apart; name "
             f"another{bins}"
         )
-    return group.masks(values)
+    try:
+        return group.masks(values)
+    except ValueError:
+        raise InputError(
+            f"evaluation.groups: {group.column} holds text, but edges part numbers; remove its edges"
+        ) from None

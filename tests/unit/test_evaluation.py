@@ -10,7 +10,7 @@ from sklearn import metrics as reference
 
 from flspec.compiler import compile
 from flspec.errors import InputError
-from flspec.evaluation import Evaluator
+from flspec.evaluation import Evaluator, _distribution
 from flspec.loading import parse_spec
 from flspec.plan import Plan
 from flspec.runner import run
@@ -22,22 +22,23 @@ SPEC = """
 flspec: 1
 name: groups
 rounds: 3
-dataset: {kind: csv, features: [a, b], columns: [sex, place], test_share: 0.4}
+dataset: {kind: csv, features: [a, b], columns: [sex, place, age], test_share: 0.4}
 partition: {kind: iid, clients: 4, held_out: 0.25}
 model: {kind: softmax_regression}
 client: {epochs: 2, batch_size: 8, optimizer: {kind: sgd, learning_rate: 0.2}}
-evaluation: {every: 3, metrics: [accuracy, loss, roc_auc, recall], groups: [sex]}
+evaluation: {every: 3, metrics: [accuracy, loss, roc_auc, recall, positive_rate], groups: [sex]}
 """
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng, folder = np.random.default_rng(3), tmp_path_factory.mktemp("table")
-    rows = ["a,b,label,sex,place"]
+    rows = ["a,b,label,sex,place,age"]
     for number in range(200):
         label, sex = int(rng.integers(0, 2)), "mf"[int(rng.integers(0, 2))]
         a, b = rng.normal(label * (1.5 if sex == "m" else 0.3)), rng.normal()
-        rows.append(f"{a:.4f},{b:.4f},{label},{sex},p{number}")
+        age = "" if number % 20 == 0 else str(20 + number % 50)
+        rows.append(f"{a:.4f},{b:.4f},{label},{sex},p{number},{age}")
     (folder / "train.csv").write_text("\n".join(rows) + "\n")
     return folder
 
@@ -96,12 +97,15 @@ def test_what_clients_hold_out_is_not_trained_on_and_measured_client_by_client(p
     assert measured["clients/worst"]["accuracy"] == pytest.approx(min(own))
     assert measured["clients/median"]["accuracy"] == pytest.approx(np.median(own))
     assert measured["clients/worst"]["loss"] >= measured["clients/mean"]["loss"]
+    assert measured["clients/num_clients"]["accuracy"] == 4
+    assert measured["clients/weighted_mean"]["accuracy"] == pytest.approx(measured["held_out"]["accuracy"])
+    assert "positive_rate" not in measured["clients/worst"]  # neither high nor low is bad
 
 
 def test_a_metric_that_has_no_value_in_a_group_is_told_with_the_reason(root, tmp_path):
     text = (root / "train.csv").read_text().replace(",m,", ",f,", 10_000)
     lines = text.splitlines()
-    lines += [f"0.{n},0,1,m,q{n}" for n in range(30)]  # of m there is now one class alone
+    lines += [f"0.{n},0,1,m,q{n},30" for n in range(30)]  # of m there is now one class alone
     (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
     plan = compile(parse_spec(SPEC), tmp_path)
     weights = plan.weights
@@ -122,5 +126,146 @@ def test_a_column_that_cannot_be_told_apart_is_refused(root, group, told):
 
 
 def test_groups_change_the_plan_and_their_order_does_not(root, plan):
-    text = SPEC.replace("columns: [sex, place]", "columns: [sex, place]").replace(", groups: [sex]", "")
+    text = SPEC.replace(", groups: [sex]", "")
     assert compile(parse_spec(text), root).digest != plan.digest
+    both = [
+        compile(parse_spec(SPEC.replace("groups: [sex]", f"groups: {groups}")), root).digest
+        for groups in ("[sex, {column: age, edges: [40]}]", "[{column: age, edges: [40]}, {column: sex}]")
+    ]
+    assert both[0] == both[1]
+    assert compile(parse_spec(SPEC.replace("groups: [sex]", "groups: [{column: sex}]")), root).digest == plan.digest
+
+
+# ------------------------------------------------------------------------------------------------------------- fairness
+
+
+def test_a_gap_is_how_far_groups_are_apart(result):
+    measured = result.final.evaluation
+    for metric, gap in measured["test/sex gap"].items():
+        f, m = (measured[f"test/sex={sex}"][metric] for sex in "fm")
+        assert gap == pytest.approx(abs(f - m))
+    assert set(measured["test/sex gap"]) == {"accuracy", "loss", "roc_auc", "recall", "positive_rate"}
+    assert measured["test/sex gap"]["roc_auc"] > 0.1
+
+
+def test_equal_opportunity_and_demographic_parity_are_gaps(plan, result, tmp_path):
+    run(plan, "local", tmp_path / "again")
+    test = open_data(plan.settings["data"]).test
+    taken = logits_of(plan, test, tmp_path / "again").argmax(axis=1) == 1
+    masks = [test.columns["sex"] == sex for sex in "fm"]
+    gap = result.final.evaluation["test/sex gap"]
+    rates = [taken[mask & (test.labels == 1)].mean() for mask in masks]
+    assert gap["recall"] == pytest.approx(abs(rates[0] - rates[1]))
+    rates = [taken[mask].mean() for mask in masks]
+    assert gap["positive_rate"] == pytest.approx(abs(rates[0] - rates[1]))
+
+
+def test_a_gap_needs_two_groups_with_a_value(root, tmp_path):
+    lines = (root / "train.csv").read_text().splitlines()
+    header, rows = lines[0], [line for line in lines[1:] if ",f," in line or line.split(",")[2] == "1"]
+    (tmp_path / "train.csv").write_text("\n".join([header, *rows]) + "\n")
+    plan = compile(parse_spec(SPEC), tmp_path)
+    measured = Evaluator(plan)(ServerState(0, plan.weights))
+    assert "roc_auc" not in measured.values["test/sex gap"]
+    assert measured.undefined["test/sex gap"] == {"roc_auc": "fewer than two groups have a value"}
+    assert "accuracy" in measured.values["test/sex gap"]
+
+
+def test_numbers_are_put_in_bins_and_missing_ones_apart(root):
+    plan = compile(parse_spec(SPEC.replace("groups: [sex]", "groups: [{column: age, edges: [30, 50]}]")), root)
+    measured = Evaluator(plan)(ServerState(0, plan.weights))
+    test = open_data(plan.settings["data"]).test
+    cells, scores = test.columns["age"], TorchScorer(plan).logits(plan.weights, test)
+    ages = np.array([float(cell or "nan") for cell in cells])  # a column with empty cells is text
+    masks = {
+        "(-inf,30)": ages < 30,
+        "[30,50)": (ages >= 30) & (ages < 50),
+        "[50,inf)": ages >= 50,
+    }
+    right = scores.argmax(axis=1) == test.labels
+    for name, mask in masks.items():
+        assert measured.values[f"test/age={name}"]["accuracy"] == pytest.approx(right[mask].mean())
+    assert measured.values["test/age missing"]["accuracy"] == pytest.approx(right[np.isnan(ages)].mean())
+    values = [measured.values[f"test/age={name}"]["accuracy"] for name in masks]
+    values.append(measured.values["test/age missing"]["accuracy"])
+    assert measured.values["test/age gap"]["accuracy"] == pytest.approx(max(values) - min(values))
+
+
+# ------------------------------------------------------------------------------------------------------- over clients
+
+
+def test_how_clients_are_distributed_is_as_numpy_has_it():
+    own = [{"loss": 1.0, "f1": 0.5}, {"loss": 4.0}, {"loss": 2.0, "f1": 0.0}, {"loss": 3.0}]
+    found = _distribution("clients", own, [10, 20, 30, 40])
+    losses = np.array([1.0, 4.0, 2.0, 3.0])
+    pairs = np.abs(losses[:, None] - losses).sum() / (2 * 4**2 * losses.mean())
+    assert {name.partition("/")[2]: values["loss"] for name, values in found.items()} == pytest.approx(
+        {
+            "num_clients": 4,
+            "mean": 2.5,
+            "weighted_mean": (1 * 10 + 4 * 20 + 2 * 30 + 3 * 40) / 100,
+            "worst": 4.0,
+            "p10": np.percentile(losses, 10),
+            "median": 2.5,
+            "p90": np.percentile(losses, 90),
+            "gini": pairs,
+        }
+    )
+    assert found["clients/num_clients"]["f1"] == 2
+    assert found["clients/weighted_mean"]["f1"] == pytest.approx(0.5 * 10 / 40)  # of those that have it
+    assert found["clients/worst"]["f1"] == 0.0
+
+
+def test_values_that_are_all_zero_are_all_alike():
+    assert _distribution("clients", [{"f1": 0.0}, {"f1": 0.0}], [1, 2])["clients/gini"] == {"f1": 0.0}
+
+
+def test_clients_without_a_value_are_counted_and_the_first_says_why(root):
+    text = SPEC.replace("kind: iid, clients: 4", "kind: by_label, clients: 2")
+    plan = compile(parse_spec(text), root)
+    measured = Evaluator(plan)(ServerState(0, plan.weights))
+    assert measured.values["clients/num_clients"].get("accuracy") == 2
+    assert "roc_auc" not in measured.values["clients/mean"]
+    told = measured.undefined["clients"]["roc_auc"]
+    assert told.startswith("2 of 2 clients have no value; client 0: all ")
+    assert told.endswith(("are of class 0", "are of class 1"))
+
+
+# ---------------------------------------------------------------------------------------------- confusion, and the best
+
+
+def test_confusion_is_of_the_last_model_on_whole_sets(plan, result, tmp_path):
+    run(plan, "local", tmp_path / "again")
+    test = open_data(plan.settings["data"]).test
+    expected = reference.confusion_matrix(test.labels, logits_of(plan, test, tmp_path / "again").argmax(axis=1))
+    assert set(result.final.confusion) == {"test"}
+    assert np.array_equal(result.final.confusion["test"].matrix, expected)
+
+
+@pytest.mark.parametrize(
+    ("best", "told"),
+    [
+        ("{metric: loss, on: valdation}", "evaluation.best.on: unknown 'valdation'"),
+        ("{metric: loss, on: validation}", "evaluation.best.on: unknown 'validation'"),  # there is none
+        ("{metric: f1}", "f1 is not among evaluation.metrics; add it there"),
+        ("{metric: positive_rate}", "positive_rate should be neither high nor low; name another"),
+    ],
+)
+def test_a_best_that_is_not_measured_is_refused(root, best, told):
+    with pytest.raises(InputError) as refused:
+        compile(parse_spec(SPEC.replace("groups: [sex]", f"groups: [sex], best: {best}")), root)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("best", "metric", "on"),
+    [
+        ("{metric: loss}", "loss", "test"),
+        ("{metric: positive_rate, on: test/sex gap}", "positive_rate", "test/sex gap"),
+        ("{metric: roc_auc, on: clients/worst}", "roc_auc", "clients/worst"),
+    ],
+)
+def test_what_is_best_is_in_the_plan(root, plan, best, metric, on):
+    asked = compile(parse_spec(SPEC.replace("groups: [sex]", f"groups: [sex], best: {best}")), root)
+    assert asked.settings["evaluation"]["best"] == {"metric": metric, "on": on}
+    assert asked.digest != plan.digest

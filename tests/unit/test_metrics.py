@@ -57,6 +57,9 @@ def test_loss_of_large_logits_does_not_overflow():
         ("recall", reference.recall_score(TWO.labels, TAKEN)),
         ("specificity", reference.recall_score(TWO.labels, TAKEN, pos_label=0)),
         ("f1", reference.f1_score(TWO.labels, TAKEN)),
+        ("false_positive_rate", 1 - reference.recall_score(TWO.labels, TAKEN, pos_label=0)),
+        ("positive_rate", TAKEN.mean()),
+        ("brier", reference.brier_score_loss(TWO.labels, 1 / (1 + np.exp(TWO.outputs[:, 0] - TWO.outputs[:, 1])))),
         ("roc_auc", reference.roc_auc_score(TWO.labels, TWO.outputs[:, 1] - TWO.outputs[:, 0])),
         ("average_precision", reference.average_precision_score(TWO.labels, TWO.outputs[:, 1] - TWO.outputs[:, 0])),
     ],
@@ -76,6 +79,8 @@ def test_metrics_of_many_classes_are_scikit_learn_s():
     assert value("balanced_accuracy", MANY) == pytest.approx(reference.balanced_accuracy_score(MANY.labels, taken))
     expected = reference.top_k_accuracy_score(MANY.labels, MANY.outputs, k=5, labels=range(7))
     assert value("top_5_accuracy", MANY) == pytest.approx(expected)
+    expected = reference.top_k_accuracy_score(MANY.labels, MANY.outputs, k=3, labels=range(7))
+    assert value("top_3_accuracy", MANY) == pytest.approx(expected)
     shares = np.exp(MANY.outputs) / np.exp(MANY.outputs).sum(axis=1, keepdims=True)
     aucs = [reference.roc_auc_score(MANY.labels == label, shares[:, label]) for label in range(7)]
     assert value("roc_auc", MANY) == pytest.approx(np.mean(aucs))
