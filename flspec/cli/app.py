@@ -13,6 +13,7 @@ import typer
 from flspec.cli import authoring, explaining, tables
 from flspec.cli.backends import backends_app
 from flspec.cli.data import data_app
+from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
 from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Timeout, Workers
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 
@@ -160,8 +161,8 @@ def run(
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
     else:
         console.print(tables.run_table(result))
-        if measured := tables.evaluation_table(result):
-            console.print(measured)
+        for table in evaluation_tables(result):
+            console.print(table)
         console.print(f"written to {folder}", markup=False)
 
 
@@ -247,6 +248,8 @@ def compare(
         print_json(comparison.as_dict())
     else:
         console.print(tables.comparison_table(comparison))
+        if measured := compared_evaluations(comparison):
+            console.print(measured)
         if comparison.warning:
             console.print(comparison.warning, markup=False)
         if out:

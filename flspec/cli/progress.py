@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,8 @@ from rich.progress import (
 from flspec.result import RoundRecord
 
 __all__ = ["CertifyProgress", "RunProgress", "decoding_progress"]
+
+_MOST_METRICS = 2  # beside a bar
 
 
 @contextmanager
@@ -111,5 +113,11 @@ class CertifyProgress(_Bars):
 def _metrics(record: RoundRecord) -> str:
     """The evaluation if there is one, else what was measured in training, never mixed."""
     if record.evaluation:
-        return "test " + " ".join(f"{name} {value:.4f}" for name, value in record.evaluation["test"].items())
-    return "train " + " ".join(f"{name} {value:.4f}" for name, value in record.train.items())
+        return "test " + _brief(record.evaluation["test"])
+    return "train " + _brief(record.train)
+
+
+def _brief(metrics: Mapping[str, float]) -> str:
+    """As many metrics as there is room for: loss and accuracy, and then those told first."""
+    shown = sorted(metrics.items(), key=lambda metric: metric[0] not in ("loss", "accuracy"))[:_MOST_METRICS]
+    return " ".join(f"{name} {value:.4f}" for name, value in shown)

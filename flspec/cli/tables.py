@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from flspec.errors import printable
 from flspec.twin_cache import twin_in_words
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from flspec.comparison import Comparison
     from flspec.result import Result
 
-__all__ = ["certificate_table", "comparison_table", "evaluation_table", "plain_table", "run_table"]
+__all__ = ["certificate_table", "comparison_table", "plain_table", "run_table", "short_number"]
+
+_MOST_METRICS = 2  # of the test set, a round a row
+_USUAL = ("loss", "accuracy")
+_ABBREVIATED = {"accuracy": "acc"}
 
 
 def run_table(result: Result, most_rows: int = 30) -> Table:
     """A run, a round a row; training and test metrics in columns of their own."""
     twin = ", synthetic twin" if twin_in_words(result.spec) else ""
     table = plain_table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}{twin}")
-    for heading in ("round", "clients", "examples", "train loss", "train acc", "test loss", "test acc", "s"):
+    shown, rounds = _shown(result), result.rounds
+    tested = [f"test {_ABBREVIATED.get(name, name)}" for name in shown]
+    for heading in ("round", "clients", "examples", "train loss", "train acc", *tested, "s"):
         table.add_column(heading, justify="right")
-    rounds = result.rounds
     step = max(1, -(-len(rounds) // most_rows))
     for record in (r for r in rounds if r.round % step == 0 or r.round in (1, len(rounds))):
         test = (record.evaluation or {}).get("test", {})
@@ -33,16 +38,16 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
             str(record.round),
             str(len(record.cohort)) + (f" -{len(record.failures)}" if record.failures else ""),
             str(record.num_examples),
-            *(
-                _number(source.get(name), form)
-                for source in (record.train, test)
-                for name, form in (("loss", ".6f"), ("accuracy", ".4f"))
-            ),
+            *(short_number(record.train.get(name), _form(name)) for name in _USUAL),
+            *(short_number(test.get(name), _form(name)) for name in shown),
             f"{sum(record.seconds.values()):.2f}",
         )
     weights = result.weights.sha256[:12] if result.weights else "none"
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
     table.caption = f"{startup}{result.seconds.total:.1f} s in all; weights sha256 {weights}"
+    if best := result.best:
+        by = escape(printable(f"{best.on} {best.metric}"))
+        table.caption += f"\nbest is round {best.round}, by {by}: {short_number(best.value)}"
     if failures := [failure for record in rounds for failure in record.failures]:
         table.caption += f"\n{len(failures)} client updates did not count, the first because {failures[0].reason}"
     if step > 1:
@@ -50,23 +55,19 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     return table
 
 
-def evaluation_table(result: Result) -> Table | None:
-    """The last model's metrics, a set of examples a row; None where the run's table has said it all."""
-    measured = result.final.evaluation if result.final else {}
-    metrics = list(dict.fromkeys(name for values in measured.values() for name in values))
-    if not measured or (set(measured) == {"test"} and set(metrics) <= {"loss", "accuracy"}):
-        return None
-    table = plain_table("the last model")
-    table.add_column("examples", no_wrap=True)
-    for name in metrics:
-        table.add_column(name.replace("_", "\n", 1), justify="right")
-    for name, values in measured.items():
-        table.add_row(Text(printable(name)), *(_number(values.get(metric)) for metric in metrics))
-    undefined = result.rounds[-1].undefined if result.rounds else {}
-    told = [f"{name} has no {metric}: {why}" for name, reasons in undefined.items() for metric, why in reasons.items()]
-    if told:
-        table.caption = printable("; ".join(told[:3])) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
-    return table
+def _shown(result: Result) -> list[str]:
+    """The metrics of the test set that there is room for: loss and accuracy, else those that the spec names first."""
+    evaluation = result.spec.get("evaluation")
+    named = evaluation.get("metrics") if isinstance(evaluation, dict) else None
+    measured = {name for record in result.rounds for name in (record.evaluation or {}).get("test", ())}
+    # A result may come from elsewhere, so its spec is no more than a hint at an order.
+    ordered = [*_USUAL, *(name for name in named or () if isinstance(name, str)), *sorted(measured)]
+    shown = [name for name in dict.fromkeys(ordered) if name in measured]
+    return (shown or list(_USUAL))[:_MOST_METRICS]
+
+
+def _form(metric: str) -> str:
+    return ".6f" if metric == "loss" else ".4f"
 
 
 def certificate_table(certificate: Certificate) -> Table:
@@ -92,7 +93,9 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("run", overflow="fold")
     for heading in ("backend", "plan"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("test\nloss", "test\nacc", "weights\ndiff", "start\ns", "round\ns", "peak\nMiB"):
+    shown = _shown(comparison.runs[0].result)
+    tested = [f"test\n{_ABBREVIATED.get(name, name)}" for name in shown]
+    for heading in (*tested, "weights\ndiff", "start\ns", "round\ns", "peak\nMiB"):
         table.add_column(heading, justify="right", no_wrap=True)
     for run in comparison.runs:
         result = run.result
@@ -101,11 +104,10 @@ def comparison_table(comparison: Comparison) -> Table:
             run.folder.name + (" (synthetic twin)" if twin_in_words(result.spec) else ""),
             result.backend.name + ("" if result.status == "completed" else f" ({result.status})"),
             result.plan_digest[:6],
-            _number(test.get("loss")),
-            _number(test.get("accuracy")),
+            *(short_number(test.get(name)) for name in shown),
             _weights(run.same_weights, run.weights_diff),
-            _number(result.seconds.startup, ".1f"),
-            _number(run.seconds_a_round, ".3f"),
+            short_number(result.seconds.startup, ".1f"),
+            short_number(run.seconds_a_round, ".3f"),
             f"{result.memory.get('peak_bytes', 0) / 2**20:.0f}",
         )
     return table
@@ -128,7 +130,8 @@ def _praise(verdict: BackendVerdict) -> str:
     return "bit-identical" if verdict.bitwise else ""
 
 
-def _number(value: float | None, form: str = ".4f") -> str:
+def short_number(value: float | None, form: str = ".4f") -> str:
+    """A number in a form, unless it is too large for a column; nothing if there is none."""
     if value is None:
         return ""
     return format(value, form if abs(value) < 1e4 else ".2e")

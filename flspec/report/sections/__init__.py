@@ -9,6 +9,7 @@ from flspec.report.sections.agreement import agreement_section
 from flspec.report.sections.cost import cost_section
 from flspec.report.sections.curves import curves_section
 from flspec.report.sections.environment import environment_section
+from flspec.report.sections.evaluation import evaluation_section
 from flspec.report.sections.failures import failures_section
 from flspec.report.sections.plan import plan_section
 from flspec.report.sections.verdict import verdict_section
@@ -19,6 +20,7 @@ __all__ = ["SECTIONS"]
 SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     verdict_section,
     curves_section,
+    evaluation_section,
     agreement_section,
     cost_section,
     plan_section,

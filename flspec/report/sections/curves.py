@@ -79,7 +79,10 @@ def _last_values(subject: Subject, plan: PlanGroup) -> Table:
     names = {kind: _names(metrics, plan.runs) for kind, metrics, _ in _KINDS}
     columns = [Column(subject.noun, "word")]
     for kind, _, _ in _KINDS:
-        columns += [Column(f"last {kind} round"), *(Column(f"{kind} {brief(name)}") for name in names[kind])]
+        columns += [
+            Column(f"last {kind} round"),
+            *(Column(f"{kind} {brief(name.replace('_', ' '))}") for name in names[kind]),
+        ]
     rows = [
         [run.label, *(cell for kind, metrics, _ in _KINDS for cell in _last(run, metrics, names[kind]))]
         for run in plan.runs

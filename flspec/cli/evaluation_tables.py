@@ -1,0 +1,108 @@
+"""What models are worth, as tables for a terminal: set by set of examples, and run beside run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from flspec.cli.tables import plain_table, short_number
+from flspec.errors import printable
+
+if TYPE_CHECKING:
+    from flspec.comparison import Comparison
+    from flspec.result import Result
+
+__all__ = ["compared_evaluations", "evaluation_tables"]
+
+Evaluation = Mapping[str, Mapping[str, float]]  # by set of examples, then by metric
+
+_MOST_COLUMNS = 6  # of metrics beside each other: what 80 characters have room for
+_MOST_ROWS = 60  # of a comparison
+
+
+def evaluation_tables(result: Result) -> list[Table]:
+    """The last model's metrics and the best one's, a set of examples a row; none where the run's table says it all."""
+    final, best = result.final, result.best
+    tables: list[Table] = []
+    is_last = bool(best and result.rounds and best.round == result.rounds[-1].round)
+    if final and not _is_brief(final.evaluation):
+        title = "the last model" + (f", and the best, by {best.on} {best.metric}" if best and is_last else "")
+        tables += _tables(title, final.evaluation, result.rounds[-1].undefined if result.rounds else {})
+    if best and not is_last and not _is_brief(best.evaluation):
+        title = f"the best model, of round {best.round} by {best.on} {best.metric}"
+        tables += _tables(title, best.evaluation, best.undefined)
+    return tables
+
+
+def compared_evaluations(comparison: Comparison) -> Table | None:
+    """What the last and the best models of runs are worth, a run a column; None where one table has said it all."""
+    finals = [run.result.final.evaluation if run.result.final else {} for run in comparison.runs]
+    bests = [run.result.best for run in comparison.runs]
+    if all(map(_is_brief, finals)) and not any(bests):
+        return None
+    table = plain_table("what their models are worth")
+    table.add_column("examples", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
+    for run in comparison.runs:
+        table.add_column(Text(printable(run.folder.name)), justify="right", overflow="fold")
+    rows = list(_rows(finals))
+    before = ""
+    for name, metric in rows[:_MOST_ROWS]:
+        values = (_value(name, final.get(name, {}).get(metric)) for final in finals)
+        table.add_row(Text(printable(name) if name != before else ""), Text(printable(metric)), *values)
+        before = name
+    if any(bests):
+        table.add_row("best", "round", *(str(best.round) if best else "" for best in bests))
+        chosen = (
+            "" if best is None else f"{printable(best.on)} {best.metric} {short_number(best.value)}" for best in bests
+        )
+        table.add_row("", "by", *map(Text, chosen))
+    if len(rows) > _MOST_ROWS:
+        table.caption = f"{len(rows) - _MOST_ROWS} more rows are told with --json or --out"
+    return table
+
+
+def _is_brief(evaluation: Evaluation) -> bool:
+    """Whether a row of a table of runs or rounds has room for all of it."""
+    return set(evaluation) <= {"test"} and set(evaluation.get("test", {})) <= {"loss", "accuracy"}
+
+
+def _tables(title: str, evaluation: Evaluation, undefined: Mapping[str, Mapping[str, str]]) -> Iterator[Table]:
+    """As many tables below each other as metrics need."""
+    metrics = list(dict.fromkeys(name for values in evaluation.values() for name in values))
+    blocks = [metrics[start : start + _MOST_COLUMNS] for start in range(0, len(metrics), _MOST_COLUMNS)]
+    for number, shown in enumerate(blocks):
+        table = plain_table(escape(printable(title)) if not number else None)
+        table.add_column("examples", no_wrap=True)
+        for name in shown:
+            table.add_column(name.replace("_", "\n"), justify="right")
+        for name, values in evaluation.items():
+            if any(metric in values for metric in shown):
+                table.add_row(Text(printable(name)), *(_value(name, values.get(metric)) for metric in shown))
+        if number == len(blocks) - 1:
+            table.caption = _told(undefined)
+        yield table
+
+
+def _told(undefined: Mapping[str, Mapping[str, str]]) -> str | None:
+    told = [f"{name} has no {metric}: {why}" for name, reasons in undefined.items() for metric, why in reasons.items()]
+    if not told:
+        return None
+    return escape(printable("; ".join(told[:3]))) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
+
+
+def _rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str]]:
+    """Every set and metric that any run has, in the order in which runs tell them."""
+    names = dict.fromkeys(name for evaluation in evaluations for name in evaluation)
+    for name in names:
+        metrics = dict.fromkeys(metric for evaluation in evaluations for metric in evaluation.get(name, {}))
+        yield from ((name, metric) for metric in metrics)
+
+
+def _value(name: str, value: float | None) -> str:
+    """A metric; of how many clients have it, a whole number."""
+    return short_number(value, ".0f" if name.endswith("/num_clients") else ".4f")

@@ -1,0 +1,127 @@
+"""What the last model of each run, and its best one, are worth, by set, by group, over clients; what is confused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from flspec.metrics import Confusion
+from flspec.report.page import Column, Paragraph, Section, Table
+from flspec.report.subject import PlanGroup, ReportedRun, Subject
+from flspec.report.words import DASH, brief, number
+from flspec.result import BestRecord
+
+__all__ = ["evaluation_section"]
+
+Evaluation = Mapping[str, Mapping[str, float]]  # by set of examples, then by metric
+
+_MOST_SHOWN = 12  # classes or labels whose table is not folded
+_GROUPS = (
+    "By group: each value of a column by itself. A gap is the greatest value less the least over the groups that have "
+    "one; of recall it is what equal opportunity, of positive_rate what demographic parity asks to be 0."
+)
+_CLIENTS = (
+    "Over clients: each client’s value on its own, and how these are distributed over the clients that have one. The "
+    "weighted mean counts examples, the mean clients; a Gini coefficient of 0 says that all are alike."
+)
+_OUTCOMES = ("true negatives", "false positives", "false negatives", "true positives")
+
+
+def evaluation_section(subject: Subject) -> Section | None:
+    """None where no run has more to say than its curves do."""
+    blocks: list[Table | Paragraph] = []
+    for plan in subject.plans:
+        blocks += _blocks(subject, plan)
+    return Section("Evaluation", blocks) if blocks else None
+
+
+def _blocks(subject: Subject, plan: PlanGroup) -> Iterator[Table | Paragraph]:
+    heading, runs = subject.heading(plan), [run for run in plan.runs if run.result]
+    last = [(run, run.result.final.evaluation) for run in runs if run.result and run.result.final]
+    best = [(run, run.result.best) for run in runs if run.result and run.result.best]
+    if any(set(evaluation) - {"test"} for _, evaluation in last):
+        yield from _tables(subject, f"{heading}The last model. ", last)
+    if best:
+        yield _best_rounds(subject, heading, best)
+        yield from (
+            Paragraph(f"Note: {brief(note, 300)}.") for note in dict.fromkeys(b.note for _, b in best if b.note)
+        )
+        earlier = [(run, record.evaluation) for run, record in best if not _is_last(run, record)]
+        yield from _tables(subject, f"{heading}The best model, where it is not the last. ", earlier)
+    for run in runs:
+        yield from _confusions(f"{heading}{run.label}, " if len(runs) > 1 else heading, run)
+
+
+def _is_last(run: ReportedRun, best: BestRecord) -> bool:
+    """Whether the best model is the last, so that it need not be told again."""
+    return bool(run.result and run.result.rounds[-1:] and run.result.rounds[-1].round == best.round)
+
+
+def _tables(subject: Subject, heading: str, evaluated: Sequence[tuple[ReportedRun, Evaluation]]) -> Iterator[Table]:
+    """Whole sets, groups and clients apart, for these are read in different ways."""
+    for caption, belongs in (("Whole sets of examples.", _is_whole), (_GROUPS, _is_group), (_CLIENTS, _is_of_clients)):
+        parts = [(run, {name: v for name, v in told.items() if belongs(name)}) for run, told in evaluated]
+        metrics = sorted({metric for _, told in parts for values in told.values() for metric in values})
+        names = list(dict.fromkeys(name for _, told in parts for name in told))
+        rows = [
+            [brief(name), run.label, *(_value(name, told[name].get(metric)) for metric in metrics)]
+            for name in names
+            for run, told in parts
+            if name in told
+        ]
+        headings = [Column(brief(metric.replace("_", " "))) for metric in metrics]
+        if metrics:
+            yield Table(heading + caption, (Column("examples", "word"), Column(subject.noun, "word"), *headings), rows)
+
+
+def _is_whole(name: str) -> bool:
+    return "/" not in name
+
+
+def _is_group(name: str) -> bool:
+    return not _is_whole(name) and not _is_of_clients(name)
+
+
+def _is_of_clients(name: str) -> bool:
+    """`clients/mean`, or `test/clients/mean` where each client has a model of its own."""
+    return "clients" in name.split("/")[:-1]
+
+
+def _best_rounds(subject: Subject, heading: str, best: Sequence[tuple[ReportedRun, BestRecord]]) -> Table:
+    rows = [
+        [
+            run.label,
+            str(record.round),
+            brief(f"{record.on} {record.metric}"),
+            number(record.value),
+            brief(record.weights.path) if record.weights else DASH,
+        ]
+        for run, record in best
+    ]
+    columns = (Column("round"), Column("chosen by", "word"), Column("value"), Column("model", "word"))
+    return Table(f"{heading}The best of the evaluated rounds", (Column(subject.noun, "word"), *columns), rows)
+
+
+def _confusions(heading: str, run: ReportedRun) -> Iterator[Table]:
+    assert run.result
+    final, best = run.result.final, run.result.best
+    told = {"The last model": final.confusion if final else {}}
+    told["The best model"] = best.confusion if best and not _is_last(run, best) else {}
+    for model, tables in told.items():
+        for name, table in tables.items():
+            yield _confusion(f"{heading}{model}: what is confused, examples of {brief(name)}", table)
+
+
+def _confusion(caption: str, table: Confusion) -> Table:
+    if table.labels is not None:
+        rows = [[str(label), *map(str, counts)] for label, counts in enumerate(table.labels)]
+        columns = [Column("label", "word"), *(Column(outcome) for outcome in _OUTCOMES)]
+        return Table(caption, columns, rows, folded=len(rows) > _MOST_SHOWN)
+    matrix = table.matrix or ()
+    columns = [Column("class", "word"), *(Column(f"taken for {label}") for label in range(len(matrix)))]
+    rows = [[str(label), *map(str, counts)] for label, counts in enumerate(matrix)]
+    return Table(caption, columns, rows, folded=len(matrix) > _MOST_SHOWN)
+
+
+def _value(name: str, value: float | None) -> str:
+    """A metric; of how many clients have it, a whole number."""
+    return str(int(value)) if value is not None and name.endswith("/num_clients") else number(value)
