@@ -90,7 +90,8 @@ class Backend(ABC):
         So a backend that was written before a feature existed refuses it, instead of passing it over.
         """
         unread = dict.fromkeys(FEATURES[key] for key in plan.features if key not in self.reads)
-        return [*(f"{field}, which {self.name} does not read" for field in unread), *self.unsupported(plan)]
+        why = f"{self.name} does not read this; remove it, or choose another backend"
+        return [*(f"{field}: {why}" for field in unread), *self.unsupported(plan)]
 
     @abstractmethod
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:

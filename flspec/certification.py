@@ -248,7 +248,8 @@ class _Session:
         for ours, theirs in zip(load_result(self._home(self.reference)).rounds, rounds, strict=True):
             for metric, value in ours.train.items():
                 # A thousandth, and two examples that may fall on the other side of a tie.
-                tolerance = 1e-3 * abs(value) + 2 / ours.num_examples
+                num_trained = sum(task.num_trained for task in self.plan.cohort(ours.round))
+                tolerance = 1e-3 * abs(value) + 2 / num_trained
                 if not abs(theirs.train.get(metric, math.inf) - value) <= tolerance:
                     return Divergence(round=ours.round, tensor=f"train {metric}")
         return None

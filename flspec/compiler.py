@@ -21,6 +21,7 @@ from flspec.holdings import hold_examples
 from flspec.layers import Home, Layer, Parameter, count_parameters, parameters_of, trace
 from flspec.loading import load_spec
 from flspec.losses import num_outputs, problem
+from flspec.metrics import Scores, measure
 from flspec.modes import as_carried_out, homes, keeps_optimizer, pooled
 from flspec.plan import ClientTask, Plan
 from flspec.pretrained import start_tensors
@@ -33,7 +34,7 @@ __all__ = ["compile", "data_root"]
 
 _MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan: some gigabytes while it is compiled
 _MOST_PARAMETERS = 2**31  # 8 GiB
-_MOST_KEPT = 2**32  # bytes that all clients together keep to themselves
+_MOST_KEPT = 2**30  # bytes that all clients together keep to themselves; a run holds them some five times
 _HOMES: tuple[Home, ...] = ("server", "plan", "client")
 
 
@@ -100,12 +101,13 @@ def _settings(
 ) -> dict[str, Any]:
     """What of a spec is not drawn but acted on, as a plan says it."""
     # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
+    clip, schedule = spec.client.clip, spec.client.optimizer.schedule
     acting = {
         "client.optimizer": spec.client.optimizer,
+        **({"client.optimizer.schedule": schedule} if schedule and not schedule.is_planned else {}),
         "aggregator": spec.aggregator,
         "aggregator.server_optimizer": spec.aggregator.server_optimizer,
     }
-    clip, schedule = spec.client.clip, spec.client.optimizer.schedule
     settings = {
         "data": examples.describe(),
         "layers": [layer.model_dump(mode="json") for layer in layers],
@@ -135,12 +137,21 @@ def _optimizer(spec: Spec) -> dict[str, Any]:
 
 def _rates(spec: Spec) -> dict[str, list[float]]:
     """The factors of the learning rates in each round, of those that have a schedule."""
+    fields = {"client": "client.optimizer.schedule", "server": "aggregator.schedule"}
     schedules = {"client": spec.client.optimizer.schedule, "server": spec.aggregator.schedule}
-    return {
-        who: [schedule.factor(number, spec.rounds) for number in range(1, spec.rounds + 1)]
-        for who, schedule in schedules.items()
-        if schedule and schedule.is_planned
-    }
+    rates: dict[str, list[float]] = {}
+    for who, schedule in schedules.items():
+        if schedule is None or not schedule.is_planned:
+            continue
+        factors = [float(schedule.factor(number, spec.rounds)) for number in range(1, spec.rounds + 1)]
+        if wrong := [number for number, factor in enumerate(factors, start=1) if not 0.0 <= factor < math.inf]:
+            raise InputError(
+                f"{fields[who]}: {type(schedule).__name__} gives {factors[wrong[0] - 1]} in round {wrong[0]}, but a "
+                "learning rate is multiplied by 0 or more; this is a defect of the schedule"
+            )
+        if any(factor != 1.0 for factor in factors):
+            rates[who] = factors
+    return rates
 
 
 def _num_used(work: ClientWork, held: NDArray[np.int64]) -> int:
@@ -223,6 +234,7 @@ def _check_clients(
 ) -> None:
     """Raise InputError where what clients are asked to do cannot be done."""
     tasks = [task for cohort in rounds for task in cohort]
+    _check_plateau(spec, examples)
     shapes = trace(layers, examples.input_shape)
     single = [
         layer.name
@@ -244,3 +256,19 @@ def _check_clients(
             f"mode: {num_clients:,} clients that each keep {4 * own / 2**20:,.1f} MiB from round to round are more "
             f"than the {_MOST_KEPT >> 30} GiB that a run keeps; use fewer clients, or client.optimizer.state: reset"
         )
+
+
+def _check_plateau(spec: Spec, examples: Data) -> None:
+    """Raise SpecError where a schedule follows a metric that such labels never have, so that it would never act."""
+    metric = getattr(spec.client.optimizer.schedule, "metric", None)
+    if metric is None:
+        return
+    num = examples.num_classes
+    labels = np.eye(num, dtype=np.uint8) if examples.is_multi_label else np.arange(num)
+    outputs = np.zeros((len(labels), num_outputs(spec.client.loss, num, examples.is_multi_label)), np.float32)
+    _, reasons = measure(Scores(outputs, labels, spec.client.loss), [metric])
+    if metric in reasons:
+        message = (
+            f"{metric} never has a value here ({reasons[metric]}), so the learning rate would never fall; use loss"
+        )
+        raise SpecError([Problem(message, "client.optimizer.schedule.metric")])

@@ -18,12 +18,13 @@ from flspec.components import parse_component
 from flspec.layers import INPUT, Flatten, Layer, Shape, parse_layers, trace
 from flspec.plan import Plan
 
-__all__ = ["estimate_memory", "examples_at_once"]
+__all__ = ["estimate_memory", "examples_at_once", "kept_bytes"]
 
 _MOST_SCORED = 500  # examples that the scorer passes through the model together,
 _MOST_VALUES = 2**25  # unless what layers make of them is more than so many float32 values at once
 _MIB = 2**20
 _PROCESS = 290 * _MIB  # bytes of Python with torch, numpy, SciPy and pydantic before anything is held: measured
+_COPIES_KEPT = 5  # of what clients keep: before and after a round, in a file's bytes, and what is checked of it
 _FLOAT32, _FLOAT64, _LABEL = 4, 8, 8  # bytes
 
 
@@ -62,10 +63,10 @@ def _server_bytes(plan: Plan) -> int:
     states = 2 * (1 + slots) * _FLOAT32 * sum(sizes)
     updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes)
     sums = _FLOAT64 * (sum(sizes) + (2 + slots) * max(sizes, default=0))  # the mean of all, the rest a tensor at a time
-    return states + updates + sums + len(plan.participants) * _kept_bytes(plan)
+    return states + updates + sums + _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
 
 
-def _kept_bytes(plan: Plan) -> int:
+def kept_bytes(plan: Plan) -> int:
     """What one client keeps to itself from round to round."""
     kept = sum(tensor.nbytes for tensor in plan.local.values())
     return kept + (_slots_bytes(plan) if plan.settings["client_optimizer"].get("state") == "kept" else 0)

@@ -1,9 +1,9 @@
 """What the modes make of one spec: the same data, model and client work, learned together, pooled, or each alone.
 
 `federated` is what the spec says. `centralized` gives all that its clients hold to one client, the only one of every
-round, whose result the server takes as it is. `local_only` leaves every tensor with each client, so the server learns
-nothing and nothing is sent. In these two a client's optimizer goes on from round to round unless told otherwise, as it
-does where nobody interrupts it.
+round, whose result the server takes, up to rounding. `local_only` leaves every tensor with each client, so the server
+learns nothing and nothing is sent. In these two a client's optimizer goes on from round to round unless told otherwise,
+as it does where nobody interrupts it.
 """
 
 from __future__ import annotations

@@ -24,14 +24,17 @@ from flspec.errors import InputError
 __all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
 
 FORMAT = 1  # raised whenever an old reader would misread a new plan
-# What not every plan has, by its key in settings or arrays, and what in a spec asks for it. Whoever does not read one
-# of them would carry out another experiment without noticing; see `flspec.backend.Backend.reads`.
+# What not every plan has, mostly by its key in settings or arrays, and what in a spec asks for it. Whoever does not
+# read one of them would carry out another experiment without noticing; see `flspec.backend.Backend.reads`.
 FEATURES = {
     "clip": "client.clip",
     "label_weights": "client.label_weights",
     "epochs": "client.optimizer.schedule",
     "client_rates": "client.optimizer.schedule",
     "server_rates": "aggregator.schedule",
+    "loss": "client.loss",
+    "state": "client.optimizer.state",
+    "task_seeds": "model or dataset: dropout, or random transforms",
     "constants": "model: tensors that never change",
     "statistics": "model: statistics that training keeps",
     "local": "model: tensors that stay with each client",
@@ -112,7 +115,9 @@ class Plan:
     @property
     def features(self) -> list[str]:
         """Those of `FEATURES` that this plan has."""
-        return [key for key in FEATURES if key in self.settings or key in self.arrays]
+        has = {"loss": self.settings["loss"] != "cross_entropy"}
+        has["state"] = self.settings["client_optimizer"].get("state") == "kept"
+        return [key for key in FEATURES if has.get(key, key in self.settings or key in self.arrays)]
 
     @property
     def num_rounds(self) -> int:

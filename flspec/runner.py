@@ -235,7 +235,7 @@ class _Attempt:
         if state.clients:
             own = {f"{client}/{name}": value for client, kept in state.clients.items() for name, value in kept.items()}
             save_weights(self._folder / name_of_clients, own)
-        # Constants too, so that the file is a whole model by its names.
+        # Constants too, so that the file is a whole model by its names, but for what stays with clients.
         whole = {**self._plan.constants, **state.weights}
         return WeightsFile(path=name, sha256=save_weights(self._folder / name, whole))
 

@@ -59,7 +59,10 @@ class ClientWork(Document):
     shuffle: Annotated[bool, Field(description="a new order for each pass, or the order of the partition")] = True
     max_examples: Annotated[
         PositiveInt | None,
-        Field(description="train on at most so many of the client's examples, drawn anew each round; absent: on all"),
+        Field(
+            description="train on at most so many of the client's examples a round: drawn anew if shuffled, else the "
+            "first"
+        ),
     ] = None
     loss: Annotated[
         Loss,
@@ -244,8 +247,8 @@ def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
         )
 
 
-def _cohort_of_clients(cohort: Sampler, partition: Partitioner) -> Iterator[Contradiction]:
-    if partition.num_clients and (problem := cohort.problem(partition.num_clients)):
+def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> Iterator[Contradiction]:
+    if mode == "federated" and partition.num_clients and (problem := cohort.problem(partition.num_clients)):
         yield Contradiction(("cohort",), ("partition", "clients"), problem)
 
 

@@ -21,6 +21,7 @@ from flwr.serverapp import ServerApp
 
 from flspec.backend import Job
 from flspec.events import Event
+from flspec.footprint import kept_bytes
 from flspec.plan import Plan
 from flspec_flower.client import app as client_app
 from flspec_flower.inprocess import InProcessGrid
@@ -44,8 +45,9 @@ def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[E
     """The apps on Flower's simulation engine, one Ray actor a worker."""
     from flwr.simulation import run_simulation
 
-    # Room for what is on its way at once: the weights to and from each worker.
-    in_flight = 8 * job.num_workers * sum(weight.nbytes for weight in plan.weights.values())
+    # Room for what is on its way at once: the weights and what a client keeps, to and from each worker.
+    sent = sum(weight.nbytes for weight in plan.weights.values()) + kept_bytes(plan)
+    in_flight = 8 * job.num_workers * sent
 
     def engine(app: ServerApp) -> None:
         run_simulation(

@@ -31,11 +31,11 @@ class TffBackend(Backend):
     name = "tff"
     isolated = True
     environment = "tff"
+    reads = frozenset(FEATURES)
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
         self._built: FederatedAveraging | None = None
-    reads = frozenset(FEATURES)
 
     def unsupported(self, plan: Plan) -> list[str]:
         return unsupported(plan)

@@ -18,6 +18,11 @@ def unsupported_training(plan: Plan) -> list[str]:
     problems = []
     if (kind := plan.settings["client_optimizer"]["kind"]) not in _OPTIMIZERS:
         problems.append(f"client.optimizer: {kind} has no torch translation; known: {', '.join(_OPTIMIZERS)}")
+    schedule = plan.settings["client_optimizer"].get("schedule")
+    if schedule and schedule["kind"] != "plateau":
+        problems.append(
+            f"client.optimizer.schedule: {schedule['kind']} measures, which torch does here for plateau alone"
+        )
     if (loss := plan.settings["loss"]) not in _LOSSES:
         problems.append(f"client.loss: {loss} has no torch translation; known: {', '.join(_LOSSES)}")
     return problems

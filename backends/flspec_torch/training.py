@@ -93,7 +93,7 @@ class Trainer:
             loss, correct = self._step(task, number, tensors, learned, stepper)
             loss_sum += loss * len(batch)
             num_correct += correct
-            if plateau and (number + 1) % (len(task.batches) // self.plan.settings["epochs"]) == 0:
+            if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings["epochs"]) == 0:
                 stepper.rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
         return ClientUpdate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -30,6 +30,6 @@ class ClientOptimizer(Component, Sparse, ABC):
         OneOf[Schedule] | None, Field(description="how the learning rate changes; absent: it does not")
     ] = None
 
+    @abstractmethod
     def initial_slots(self) -> dict[str, float]:
-        """What is remembered for each weight, by name, and the value every entry of it starts with."""
-        return {}
+        """What is remembered for each weight, by name, and the value every entry of it starts with; {} if nothing."""

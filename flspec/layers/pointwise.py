@@ -59,7 +59,7 @@ class Dropout(BaseLayer):
     """
 
     kind: Literal["dropout"] = "dropout"
-    rate: Annotated[float, Field(gt=0, lt=1)]
+    rate: Annotated[float, Field(gt=0, le=0.999)]
     drops: Literal["value", "example"] = "value"
 
     def output_shape(self, shape: Shape, *others: Shape) -> Shape:

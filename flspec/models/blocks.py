@@ -17,7 +17,7 @@ _POLICY = (
 )
 Policy = Annotated[Literal["frozen", "averaged", "local"], Field(description=_POLICY)]
 PolicyIfAny = Annotated[Literal["frozen", "averaged", "local"] | None, Field(description=_POLICY)]
-Rate = Annotated[float, Field(ge=0, lt=1)]  # 0: there is no such layer
+Rate = Annotated[float, Field(ge=0, le=0.999)]  # 0: there is no such layer
 
 
 def conv_norm(

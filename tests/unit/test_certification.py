@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flspec.agreement import compare_states
-from flspec.backend import Job, kept_state
+from flspec.backend import Backend, Job, kept_state
 from flspec.certification import certify, load_certificate
 from flspec.errors import InputError
 from flspec.events import Event, RoundFinished
@@ -204,3 +204,29 @@ def test_an_evaluation_that_was_not_written_down_is_made_again(make_plan: MakePl
     resumed = run(make_plan(), out=tmp_path / "run", resume=True)
     assert [r.evaluation for r in resumed.rounds] == [r.evaluation for r in whole.rounds]
     assert resumed.final == whole.final
+
+
+class OffByExamples(LocalBackend):
+    """Trains as planned, and tells of so many more examples a round that they were right."""
+
+    def __init__(self, num: int) -> None:
+        super().__init__()
+        self._num = num
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        for event in super().execute(plan, job):
+            if isinstance(event, RoundFinished):
+                accuracy = event.train["accuracy"] + self._num / event.num_trained
+                event = event.model_copy(update={"train": event.train | {"accuracy": accuracy}})  # noqa: PLW2901
+            yield event
+
+
+@pytest.mark.parametrize(("num", "verdict"), [(2, "equivalent"), (4, "different")])
+def test_two_examples_that_fall_otherwise_are_counted_of_those_trained_on(
+    make_plan: Callable[..., Plan], tmp_path: Path, num: int, verdict: str
+) -> None:
+    """Of fifteen here, though the cohort holds more than twice as many."""
+    client = {"epochs": 1, "batch_size": 5, "max_examples": 5, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}
+    engines: dict[str, Backend] = {"local": LocalBackend(), "off": OffByExamples(num)}
+    certificate = certify(make_plan(client=client), list(engines), tmp_path / "c", engines=engines)
+    assert certificate.backends["off"].verdict == verdict

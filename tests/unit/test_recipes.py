@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from flspec.backend import Job, initial_state, kept_state
-from flspec.errors import SpecError
+from flspec.errors import InputError, SpecError
 from flspec.events import RoundFinished
+from flspec.plan import FEATURES
 from flspec.server import finish_round
 from flspec.state import load_state
 from flspec.store import open_data
@@ -277,3 +278,74 @@ def test_a_plateau_with_nothing_to_measure_or_no_passes_is_refused(make_plan, ch
     sections = {"partition": HELD_OUT, "client": work(SGD | {"schedule": HOPELESS})}
     with pytest.raises(SpecError, match=where):
         make_plan(**sections | changed)
+
+
+# ------------------------------------------------------------------------------------------- what would pass unnoticed
+
+
+HELD_OUT = {"kind": "iid", "clients": 5, "held_out": 0.2}
+
+
+def test_a_plateau_of_a_metric_that_such_labels_never_have_is_refused(make_plan):
+    for metric, is_right in (("loss", True), ("roc_auc", True), ("balanced_accuracy", True), ("f1", False)):
+        client = work(SGD | {"schedule": {"kind": "plateau", "metric": metric}})
+        if is_right:
+            make_plan(client=client, partition=HELD_OUT)
+            continue
+        with pytest.raises(SpecError, match=r"client.optimizer.schedule.metric: f1 never has a value here .* use loss"):
+            make_plan(client=client, partition=HELD_OUT)
+
+
+def test_a_schedule_that_measures_and_that_torch_does_not_know_is_refused(make_plan):
+    plan = make_plan(client=work(SGD | {"schedule": {"kind": "plateau"}}), partition=HELD_OUT)
+    assert LocalBackend().refusals(plan) == []
+    foreign = plan.settings["client_optimizer"] | {"schedule": {"kind": "halving"}}
+    other = dataclasses.replace(plan, settings={**plan.settings, "client_optimizer": foreign})
+    assert LocalBackend().refusals(other)[0].startswith("client.optimizer.schedule: halving measures")
+
+
+def test_a_plan_that_follows_a_plateau_over_several_passes_can_be_rehearsed(make_plan):
+    plan = make_plan(client=work(SGD | {"schedule": {"kind": "plateau"}}, epochs=3), partition=HELD_OUT)
+    assert LocalBackend().rehearse(plan) is not None
+
+
+def test_a_schedule_that_changes_nothing_changes_no_digest(make_plan):
+    steady = SGD | {"schedule": {"kind": "step", "every": 5}}
+    assert make_plan(client=work(steady)).digest == make_plan(client=work(SGD)).digest
+    assert make_plan(client=work(steady), rounds=6).digest != make_plan(client=work(SGD), rounds=6).digest
+
+
+def test_a_factor_that_no_learning_rate_can_have_is_a_defect_of_the_schedule(make_plan, monkeypatch):
+    from flspec.schedules.step import Step
+
+    for factor in (-1.0, float("nan"), float("inf")):
+        monkeypatch.setattr(Step, "factor", lambda self, number, total, factor=factor: factor)
+        with pytest.raises(InputError, match=r"client.optimizer.schedule: Step gives .* in round 1"):
+            make_plan(client=work(SGD | {"schedule": {"kind": "step", "every": 1}}))
+
+
+@pytest.mark.parametrize(
+    ("sections", "feature"),
+    [
+        ({"client": work(SGD, clip={"norm": 1.0})}, "clip"),
+        ({"client": work(SGD, loss="mean_squared_error")}, "loss"),
+        ({"client": work(SGD, label_weights=[1.0, 2.0, 3.0])}, "label_weights"),
+        ({"client": work(SGD | {"momentum": 0.9, "state": "kept"})}, "state"),
+        ({"client": work(SGD | {"schedule": {"kind": "step", "every": 1}})}, "client_rates"),
+        ({"aggregator": {"kind": "fedavg", "schedule": {"kind": "step", "every": 1}}}, "server_rates"),
+        ({"client": work(SGD | {"schedule": {"kind": "plateau"}}), "partition": HELD_OUT}, "epochs"),
+        ({"mode": "local_only"}, "local"),
+        ({"dataset": {"kind": "digits"}, "model": {"kind": "cifar_cnn", "kernel_size": 3}}, "task_seeds"),
+    ],
+)
+def test_whoever_does_not_read_a_feature_refuses_it(make_plan, sections, feature):
+    class Older(LocalBackend):
+        reads = frozenset(FEATURES) - {feature}
+
+    plan = make_plan(**sections)
+    assert feature in plan.features
+    assert Older().refusals(plan) == [
+        f"{FEATURES[feature]}: local does not read this; remove it, or choose another backend"
+    ]
+    assert LocalBackend().refusals(plan) == []
+    assert make_plan().features == []
