@@ -108,6 +108,6 @@ def test_what_came_after_it_is_refused_for_it_instead_of_passed_over(site: Path)
     (site / "spec.yaml").write_text(text)
     done = flspec(site, "run", "spec.yaml", "--backend", "by_hand", "--out", "r")
     assert done.returncode == 2
-    assert done.stderr == "flspec: by_hand cannot run this plan: client.clip: by_hand does not read this; "
-        "remove it, or choose another backend\n"
+    told = "client.clip: by_hand does not read this; remove it, or choose another backend"
+    assert done.stderr == f"flspec: by_hand cannot run this plan: {told}\n"
     assert not (site / "r").exists()
