@@ -29,7 +29,7 @@ def small(make_plan):
 
 def test_the_facts_of_the_smallest_plan(small):
     facts = describe_plan(small)
-    assert facts.data.model_dump() == {"num_train": 60, "num_test": 20, "num_classes": 3, "shape": (4,)}
+    assert facts.data.model_dump() == {"num_train": 60, "num_test": 20, "num_classes": 3, "shape": (4,), "twin": None}
     assert facts.clients.model_dump() == {
         "num": 5, "min_examples": 12, "median_examples": 12.0, "max_examples": 12, "num_unheld": 0,
     }  # fmt: skip
@@ -38,7 +38,9 @@ def test_the_facts_of_the_smallest_plan(small):
         "num": 3, "min_cohort": 3, "max_cohort": 3, "min_steps": 3, "max_steps": 3, "total_steps": 27,
     }  # fmt: skip
     # 4 × 6 + 6 and 6 × 3 + 3 parameters, each used once.
-    assert facts.model.model_dump() == {"num_parameters": 51, "num_tensors": 4, "multiply_adds": 51}
+    assert facts.model.model_dump() == {
+        "num_parameters": 51, "num_tensors": 4, "num_constants": 0, "num_local": 0, "multiply_adds": 51,
+    }  # fmt: skip
 
 
 def test_bytes_are_of_float32_each_way_and_each_time(small):
