@@ -78,7 +78,7 @@ def test_a_shipped_spec_learns_on_its_twin(
 
 @pytest.mark.parametrize("name", ON_FLOWER)
 def test_a_shipped_spec_comes_to_the_same_weights_on_flower(name: str, engines: Engines, tmp_path: Path) -> None:
-    settings = ("rounds=2",)
+    settings = ("rounds=1",)
     ours, theirs = (
         run_small(name, None, engines, tmp_path / backend.replace(":", "-"), backend, settings)
         for backend in ("local", "flower:inprocess")
@@ -87,7 +87,7 @@ def test_a_shipped_spec_comes_to_the_same_weights_on_flower(name: str, engines: 
     assert ours.weights == theirs.weights
 
 
-@pytest.mark.parametrize("name", ["flair/central", "celeba_smiling_by_identity"])
+@pytest.mark.parametrize("name", ["flair/binary_label", "celeba_smiling_by_identity"])
 def test_what_hardly_takes_a_step_does_not_reach_what_is_asked(name: str, engines: Engines, tmp_path: Path) -> None:
     [(metric, least)] = [(metric, least) for one, _, metric, least in LEARNED if one == name]
     settings = ("rounds=1", "client.optimizer.learning_rate=1e-12")
