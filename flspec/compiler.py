@@ -174,15 +174,16 @@ def _batches(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> Itera
 
 
 def _bounded_rounds(spec: Spec, holdings: list[NDArray[np.int64]]) -> range:
-    """The round numbers, unless their batches would not fit."""
-    work, largest = spec.client, max(_num_used(spec.client, held) for held in holdings)
-    steps = work.steps if work.steps is not None else (work.epochs or 1) * -(-largest // work.batch_size)
+    """The round numbers, unless their batches would not fit, as reckoned by the mean over clients."""
+    work = spec.client
+    used = np.array([_num_used(work, held) for held in holdings])
+    steps = np.full(len(used), work.steps) if work.steps else (work.epochs or 1) * -(-used // work.batch_size)
+    examples = steps * np.minimum(used, work.batch_size) if work.steps else (work.epochs or 1) * used
     cohort = len(_cohort(spec.cohort, len(holdings), Stream(spec.seed, "size")))
-    num_batches = spec.rounds * cohort * steps
-    num_indices = num_batches * min(work.batch_size, largest)
+    num_batches, num_indices = (round(spec.rounds * cohort * float(each.mean())) for each in (steps, examples))
     if num_batches > _MOST_BATCHES or num_indices > _MOST_INDICES:
         raise InputError(
-            f"rounds: {spec.rounds:,} rounds of {cohort:,} clients of up to {steps:,} steps are {num_batches:,} "
+            f"rounds: {spec.rounds:,} rounds of {cohort:,} clients of {steps.mean():,.0f} steps are {num_batches:,} "
             f"batches of {num_indices:,} examples, but a plan holds {_MOST_BATCHES:,} and {_MOST_INDICES:,}; "
             "lower rounds, cohort.size or client.epochs"
         )
