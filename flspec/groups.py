@@ -30,7 +30,7 @@ from flspec.components import Document
 from flspec.data import Data
 from flspec.errors import InputError
 
-__all__ = ["Group", "check_groups", "groups_of", "parse_groups"]
+__all__ = ["Group", "NamedGroup", "check_groups", "groups_of", "parse_groups"]
 
 _MOST_GROUPS = 32  # of one column that are told apart
 Mask = NDArray[np.bool_]  # [num_examples]
@@ -65,10 +65,6 @@ class Group(Document):
     def _briefly(self, handler: SerializerFunctionWrapHandler) -> Any:
         return self.column if self.edges is None else handler(self)
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "minLength": 1}, handler(schema)]}
-
     @property
     def gap(self) -> str:
         """The name of what is told of all groups together."""
@@ -87,6 +83,16 @@ class Group(Document):
             return f"{self.column}={one}"
         ends = [-np.inf, *self.edges, np.inf]
         return f"{self.column}={'[' if one else '('}{ends[one]:g},{ends[one + 1]:g})"
+
+
+class _OrItsName:
+    """Has a schema take a column's name for a group."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(schema)]}
+
+
+NamedGroup = Annotated[Group, _OrItsName()]
 
 
 def parse_groups(planned: Sequence[Any]) -> tuple[Group, ...]:

@@ -14,7 +14,7 @@ from flspec.aggregators.fedavg import FedAvg
 from flspec.client_optimizers import ClientOptimizer
 from flspec.components import Document, OneOf
 from flspec.datasets import Dataset
-from flspec.groups import Group
+from flspec.groups import NamedGroup
 from flspec.losses import Loss
 from flspec.metrics import METRICS, NEITHER_IS_BETTER
 from flspec.models import Model
@@ -107,7 +107,7 @@ class Evaluation(Document):
         Field(min_length=1, description="measured on the test examples, and on those to validate and held out, if any"),
     ] = ("loss", "accuracy")
     groups: Annotated[
-        tuple[Group, ...],
+        tuple[NamedGroup, ...],
         Field(
             description="columns of the test examples, each of whose values is measured apart, as is how far they are "
             "from each other; numbers may be put in bins: {column: age, edges: [30, 50]}",

@@ -64,9 +64,14 @@ def test_a_group_is_written_as_briefly_as_it_is_read():
 
 
 def test_the_schema_takes_a_name_or_bins():
-    name, bins = spec_schema()["definitions"]["Group"]["anyOf"]
+    definitions = spec_schema()["definitions"]
+    name, bins = definitions["Evaluation"]["properties"]["groups"]["items"]["anyOf"]
     assert name["type"] == "string"
-    assert (list(bins["properties"]), bins["required"]) == (["column", "edges"], ["column"])
+    assert bins["$ref"].endswith("/Group")
+    assert (list(definitions["Group"]["properties"]), definitions["Group"]["required"]) == (
+        ["column", "edges"],
+        ["column"],
+    )
 
 
 @pytest.mark.parametrize("edges", [(50.0, 30.0), (30.0, 30.0)])
