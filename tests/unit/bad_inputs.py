@@ -104,7 +104,7 @@ CASES = [
     edit(26, "size: 5", "size: 11", "cohort.size is 11, but partition.clients is 10; lower it or add clients"),
     edit(26, "size: 5", "size: 0", "cohort.size: expected a number above 0, got 0"),
     edit(29, "kind: digits", "kind: digit", "unknown 'digit'; did you mean 'digits'? choose one of"),
-    edit(29, "kind: mlp", "kind: resnet", "model.kind: unknown 'resnet'; choose one of cnn, mlp"),
+    edit(29, "kind: mlp", "kind: resnet", "model.kind: unknown 'resnet'; did you mean 'resnet18'? choose one of"),
     edit(29, "kind: sgd", "kind: lion", "client.optimizer.kind: unknown 'lion'; choose one of"),
     edit(29, "seed: 0", "backend: flowr", "unknown 'flowr'; did you mean 'flower'? choose one of flower, local, tff"),
     edit(29, "seed: 0", "backend: flower:rai", "'flower' has no variant 'rai'; choose flower:ray, flower:inprocess"),
