@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from flspec.backend import Backend, Job, find_backend, kept_state
+from flspec.backend import Backend, Job, kept_state
 from flspec.best import BestSoFar
 from flspec.compiler import compile
 from flspec.description import plan_skew
@@ -87,8 +87,6 @@ def run(
     """
     if workers < 0:
         raise InputError(f"workers is {workers}; give 0 for one a core, or how many clients to train at once")
-    if backend:
-        find_backend(backend)  # a name that nobody knows is told before anything that takes time
     plan, source = planned(experiment, data, source)
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:

@@ -111,6 +111,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a spec on one backend and write its result; of a matrix, every experiment that is not done yet."""
+    from flspec.backend import find_backend
     from flspec.cli.progress import RunProgress, decoding_progress
     from flspec.compiler import compile
     from flspec.errors import InputError
@@ -123,6 +124,7 @@ def run(
         raise InputError("--resume: name the interrupted run with --out")
     study, limits = load_study(spec, settings or (), max_runs, small), Limits(silence=timeout)
     selection = backend or study.backend
+    find_backend(selection)  # a name that nobody knows is told before the plan is made, which takes its time
     if study.is_matrix and cell is None:
         from flspec.cli.sweeping import run_study
 

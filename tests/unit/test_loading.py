@@ -118,7 +118,12 @@ ONE_PROBLEM = [
     (21, "size: 5", "size: 5, zzz: 1", "12:34: cohort.zzz: unknown key 'zzz'; known here: size"),
     (21, "kind: digits", "kind: digits, size: 5", "5:25: dataset.size: unknown key 'size'; 'size' is read by kinds "),
     (21, "0.1}", "0.1, momentun: 0}", "client.optimizer.momentun: unknown key 'momentun'; did you mean 'momentum'?"),
-    (21, "0.1}", "0.1, sgd: 0}", "11:46: client.optimizer.sgd: unknown key 'sgd'; known here: learning_rate, state, schedule"),
+    (
+        21,
+        "0.1}",
+        "0.1, sgd: 0}",
+        "11:46: client.optimizer.sgd: unknown key 'sgd'; known here: learning_rate, state, schedule",
+    ),
     (22, "seed: 0", "1: 0", "3:1: keys must be text, got 1"),
     (
         29,
