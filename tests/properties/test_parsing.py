@@ -11,7 +11,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutations import SHIPPED, TEXTS, mutate, nodes, tree, values, write
+from mutations import SHIPPED, TEXTS, WHOLE, mutate, nodes, tree, values, write
 
 from flspec.errors import SpecError
 from flspec.study import parse_study
@@ -46,7 +46,7 @@ def misspellings(key):
     yield from (f"{key}s", f"{key}_", key.upper(), key.replace("_", "-"), key.replace("_", ""))
 
 
-@pytest.mark.parametrize("text", SHIPPED, ids=[tree(text)["name"] for text in SHIPPED])
+@pytest.mark.parametrize("text", WHOLE, ids=[tree(text)["name"] for text in WHOLE])
 def test_no_misspelt_key_is_passed_over(text):
     """Whatever key of whatever section is misspelt, the spec is refused, and the key is named."""
     spec, count = tree(text), 0
@@ -61,10 +61,11 @@ def test_no_misspelt_key_is_passed_over(text):
             section[misspelt] = section.pop(key)
             with pytest.raises(SpecError) as refused:
                 parse_study(write(mutant), "spec.yaml")
-            told = [problem for problem in refused.value.problems if misspelt in problem.message]
-            assert told or any(problem.message.startswith("missing 'kind'") for problem in refused.value.problems)
+            problems = refused.value.problems  # "model" without its last letter is a key too, and its value is refused
+            told = [one for one in problems if misspelt in one.message or one.path.endswith(misspelt)]
+            assert told or any(one.message.startswith("missing 'kind'") for one in problems)
             count += 1
-    assert count > 300
+    assert count > 250
 
 
 # -------------------------------------------------------------------------------------------------- changes of the text
