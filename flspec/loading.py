@@ -60,8 +60,13 @@ def mistakes_of(draft: Draft) -> list[Problem]:
     try:
         Spec.model_validate_json(json.dumps(draft.value))
     except ValidationError as error:
-        return [problem for problem in diagnose(draft, error, Spec) if not problem.message.startswith("missing")]
+        return [problem for problem in diagnose(draft, error, Spec) if not _may_come(problem)]
     return []
+
+
+def _may_come(problem: Problem) -> bool:
+    """Whether what is missing may be said elsewhere; not in a list's item, since lists replace each other whole."""
+    return problem.message.startswith("missing") and not any(part.isdigit() for part in problem.path.split("."))
 
 
 def mistakes_in_small(draft: Draft) -> list[Problem]:

@@ -94,17 +94,17 @@ def test_any_bytes_are_understood_or_refused(content):
 
 @pytest.mark.parametrize("pattern", ["? ", "{", "[", "- ", "a: ", "? - ", "{? ", "&a ", "!a ", "'", "\n#", "a:\n "])
 def test_any_amount_of_one_pattern_is_understood_or_refused_in_seconds(pattern):
-    started = time.perf_counter()
+    started = time.process_time()
     understood((pattern * 2**20)[: 2**20])
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10  # of the processor, whatever else the machine does
 
 
 @pytest.mark.parametrize("line", ["a{}: 1\n", "a{}: .nan\n"])
 def test_a_file_full_of_mistakes_is_refused_in_seconds(line):
     text = TEXTS[0] + "".join(line.format(random.Random(number).getrandbits(60)) for number in range(20_000))
-    started = time.perf_counter()
+    started = time.process_time()
     assert not understood(text)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10  # of the processor, whatever else the machine does
 
 
 def test_the_unchanged_specs_are_understood():

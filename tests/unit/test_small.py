@@ -195,3 +195,12 @@ def test_the_schema_knows_small(line: str, is_right: bool) -> None:
     validator = jsonschema.Draft7Validator(spec_schema(installed=False))
     for text in (BASE, "extends: base.yaml\n"):
         assert validator.is_valid(read_yaml(f"{text}{line}\n".encode(), "spec.yaml").value) == is_right
+
+
+def test_an_item_of_a_list_in_small_is_whole(tmp_path: Path) -> None:
+    """What a section of it leaves out stands in the spec; lists replace each other, so nothing completes an item."""
+    listed = BASE.replace("{kind: digits}", "{kind: digits, train_transforms: []}")
+    small = "small: {dataset: {train_transforms: [{kin: horizontal_flip}]}}\n"
+    told = problems(write(tmp_path, listed + small))
+    assert any("train_transforms.0: missing 'kind'" in problem for problem in told), told
+    assert load_spec(write(tmp_path, listed + "small: {client: {optimizer: {learning_rate: 0.2}}}\n"))
