@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,15 @@ aggregator: {kind: fedadam, learning_rate: 0.01}
 """
 HEAD = "{kind: mobilenet_v2, train: head}"
 BATCH_NORM = "{kind: mobilenet_v2, train: all, batch_norm: POLICY}"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As a client trains in a run: more threads sum in another order, which sixty layers make visible."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def planned(model: str, **sections: str) -> Plan:
