@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flspec import painting, picture_twins, randomness, twins
 from flspec.errors import InputError
 from flspec.store import cache_folder, partial_folder
 
@@ -59,6 +58,8 @@ def twin_in_words(spec: Mapping[str, Any]) -> str | None:
 
 def _code(dataset: type[Twinned]) -> str:
     """SHA-256 of the sources that decide what is in a twin."""
+    from flspec import painting, picture_twins, randomness, twins
+
     sha = hashlib.sha256()
     for module in (twins, picture_twins, painting, randomness, inspect.getmodule(dataset.write_twin)):
         sha.update(Path(str(inspect.getsourcefile(module))).read_bytes())  # type: ignore[arg-type]
