@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from flspec.cli.data import data_app
 from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
 from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Timeout, Workers
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
+
+if TYPE_CHECKING:
+    from flspec.result import Result
 
 __all__ = ["app"]
 
@@ -115,7 +118,7 @@ def run(
     from flspec.cli.progress import RunProgress, decoding_progress
     from flspec.compiler import compile
     from flspec.errors import InputError
-    from flspec.folders import check_new_folder, new_folder
+    from flspec.folders import new_folder
     from flspec.remote import Limits
     from flspec.runner import run
     from flspec.study import load_study
@@ -138,10 +141,7 @@ def run(
         raise InputError("--jobs: this is one experiment; leave it out, or give --workers")
     chosen = study.cell(cell)
     folder = out or new_folder(Path("runs"), f"{study.name}-{selection}")
-    if not resume:
-        check_new_folder(folder)
-    elif not (folder / "plan").is_dir():
-        raise InputError(f"--resume: {folder} holds no run to go on with; leave --resume out")
+    _check_folder(folder, resume)
     with decoding_progress(progress_console):
         compiled = compile(chosen.spec, data_root)
     with RunProgress(progress_console, compiled.num_rounds, selection) as progress:
@@ -149,23 +149,36 @@ def run(
         try:
             result = run(compiled, selection, folder, **options, watch=progress.update, source=chosen.text)
         except (KeyboardInterrupt, SystemExit) as stop:
-            given: dict[str, object] = {
-                "--backend": selection,
-                "--cell": cell,
-                "--data-root": data_root,
+            given: dict[str, object] = {"--backend": selection, "--cell": cell, "--data-root": data_root}
+            given |= {
                 "--workers": workers or None,
+                "--timeout": None if timeout == 3600.0 else timeout,
+                "--out": folder,
             }
-            given |= {"--timeout": timeout if timeout != 3600.0 else None, "--out": folder}
             arguments = [str(spec), *(["--small"] if small else []), *_repeated("--set", settings)]
             tell_interrupted(_how_far(progress.last_round, folder, arguments, given))
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
+    _tell_result(result, folder, as_json)
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    """Raise InputError unless a run can begin in the folder, or go on in it."""
+    from flspec.errors import InputError
+    from flspec.folders import check_new_folder
+
+    if not resume:
+        check_new_folder(folder)
+    elif not (folder / "plan").is_dir():
+        raise InputError(f"--resume: {folder} holds no run to go on with; leave --resume out")
+
+
+def _tell_result(result: Result, folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(result.model_dump(mode="json") | {"folder": str(folder)})
-    else:
-        console.print(tables.run_table(result))
-        for table in evaluation_tables(result):
-            console.print(table)
-        console.print(f"written to {folder}", markup=False)
+        return
+    for table in (tables.run_table(result), *evaluation_tables(result)):
+        console.print(table)
+    console.print(f"written to {folder}", markup=False)
 
 
 def _how_far(last_round: int, folder: Path, arguments: Sequence[str], given: Mapping[str, object]) -> str:
