@@ -27,9 +27,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flspec.backend import installed_backends
+from flspec.cache import cache_folder
 from flspec.errors import BackendError, InputError
 from flspec.sources import package_folder, python_with_flspec
-from flspec.store import cache_folder
 
 __all__ = ["ENVIRONMENTS", "Environment", "environment_python", "install_environment", "remove_environment"]
 

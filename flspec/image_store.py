@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,11 +27,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.cache import cache_folder, workplace
 from flspec.data import Data, Split
 from flspec.errors import InputError, printable
 from flspec.images import Decoding, Source, UnreadableImage, archives, decode, quiet, read_as
 from flspec.metadata import several
-from flspec.store import cache_folder, open_data, partial_folder, stored
+from flspec.store import filling, open_data, stored
 
 __all__ = ["Listing", "Pictures", "Progress", "open_images", "reporting"]
 
@@ -97,7 +97,7 @@ def open_images(listing: Listing) -> Data:
     key = _data_key(listing, keys)
     if found := _recall(key):
         return found[0]
-    with _workplace() as folder:
+    with workplace(cache_folder() / "data") as folder:
         _write_pixels(listing, keys, folder)
         if _stamps(listing) != stamps:
             raise InputError(f"pictures in {listing.folder} changed while they were read; try again when they are done")
@@ -178,21 +178,6 @@ def _remember(key: str, data: Data, split: str = "") -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- writing
-
-
-@contextmanager
-def _workplace() -> Iterator[Path]:
-    """A folder of the store's file system that is gone afterwards."""
-    parent = cache_folder() / "data"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=parent, ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise InputError(
-            f"pictures cannot be stored in {parent}: {error.strerror or error}; set FLSPEC_CACHE to a folder that can "
-            "be written to"
-        ) from None
 
 
 def _write_pixels(listing: Listing, keys: Mapping[str, str], folder: Path) -> None:
@@ -297,7 +282,7 @@ def _settle(listing: Listing, folder: Path) -> Data:
     with suppress(InputError):
         return replace(open_data(data.describe(), verify=True), known_digest=data.digest)
     shutil.rmtree(stored(data.digest), ignore_errors=True)  # damaged, if it is there
-    with partial_folder(stored(data.digest)) as partial:
+    with filling(stored(data.digest)) as partial:
         for name, array in data.arrays().items():
             if (file := folder / f"{name}.npy").exists():
                 file.rename(partial / file.name)

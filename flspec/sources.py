@@ -13,13 +13,13 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from flspec.backend import GROUP, installed_backends
+from flspec.cache import partial_folder
 from flspec.errors import InputError
 
 __all__ = ["package_folder", "python_with_flspec"]
@@ -83,8 +83,7 @@ def _write_layer(environment: Path, layer: Path, files: Mapping[str, bytes]) -> 
     _remove_old(layer.parent)
     (below,) = environment.glob("lib/python*/site-packages")
     library = below.relative_to(environment)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=layer.parent))
-    try:
+    with partial_folder(layer) as partial:
         for name, content in files.items():
             path = partial / library / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,13 +95,6 @@ def _write_layer(environment: Path, layer: Path, files: Mapping[str, bytes]) -> 
         python = partial / "bin" / "python"
         python.symlink_to("../../../bin/python")
         subprocess.run([python, "-I", "-m", "compileall", "-qq", partial], stdin=subprocess.DEVNULL, check=False)
-        try:
-            partial.rename(layer)
-        except OSError:
-            if not layer.is_dir():  # someone else put the same sources there first
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _remove_old(folder: Path) -> None:

@@ -6,10 +6,8 @@ So a data set lies on disk once, however many runs use it, and no process has to
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,26 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.cache import cache_folder, partial_folder
 from flspec.components import parse_component
 from flspec.data import Data, Split
 from flspec.errors import InputError
 from flspec.transforms import Transform
 
-__all__ = ["cache_folder", "open_data", "partial_folder", "store_data", "stored"]
+__all__ = ["filling", "open_data", "store_data", "stored"]
 
 _MANIFEST = "manifest.json"  # size and time of each file, by which a change of large ones is noticed
 _HASHED_BYTES = 2**30  # up to here all is read to see whether it has changed
-
-
-def cache_folder() -> Path:
-    """Where flspec keeps what it can make again: `$FLSPEC_CACHE`, else `flspec` in the user's cache folder."""
-    if chosen := os.environ.get("FLSPEC_CACHE"):
-        return Path(chosen).absolute()
-    try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # no home folder
-        home = Path(tempfile.gettempdir())
-    return home.absolute() / "flspec"
 
 
 def store_data(data: Data) -> Path:
@@ -50,37 +38,18 @@ def store_data(data: Data) -> Path:
             open_data(data.describe(), verify=True)
             return folder
         shutil.rmtree(folder)  # damaged: what was just read is put in its place
-    with partial_folder(folder) as partial:
+    with filling(folder) as partial:
         for name, array in data.arrays().items():
             np.save(partial / f"{name}.npy", array)
     return folder
 
 
 @contextmanager
-def partial_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `folder` if all goes well and is removed if not.
-
-    Raises InputError if the cache cannot be written to.
-    """
-    partial = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+def filling(folder: Path) -> Iterator[Path]:
+    """A folder for the arrays of some data, which becomes `folder`, with its manifest, if all goes well."""
+    with partial_folder(folder) as partial:
         yield partial
         (partial / _MANIFEST).write_text(json.dumps(_manifest(partial)), encoding="utf-8")
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # someone else put the same data there first
-                raise
-    except OSError as error:
-        raise InputError(
-            f"data cannot be stored in {folder.parent}: {error.strerror or error}; set FLSPEC_CACHE to a folder that "
-            "can be written to"
-        ) from None
-    finally:
-        if partial:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def open_data(description: Mapping[str, Any], verify: bool = False) -> Data:

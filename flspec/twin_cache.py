@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flspec.cache import cache_folder, partial_folder
 from flspec.errors import InputError
-from flspec.store import cache_folder, partial_folder
 
 if TYPE_CHECKING:
     from flspec.datasets.base import Twinned

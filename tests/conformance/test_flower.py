@@ -10,8 +10,8 @@ from harness import Certified, Engines
 from plans import compile_named
 
 from flspec.backend import Job
+from flspec.cache import cache_folder
 from flspec.errors import FlspecError
-from flspec.store import cache_folder
 
 Get = Callable[[str, str], Certified]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flspec.cache import cache_folder
 from flspec.data import Data, Split
 from flspec.errors import InputError
-from flspec.store import cache_folder, open_data, store_data
+from flspec.store import open_data, store_data
 
 
 def make_data(value=7, divisor=255.0, num_classes=3):
@@ -130,7 +131,7 @@ def test_a_store_that_fails_half_way_leaves_nothing(store, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(InputError, match=r"data cannot be stored in .*: no space left on device; set FLSPEC_CACHE"):
+    with pytest.raises(InputError, match=r"nothing can be stored in .*: no space left on device; set FLSPEC_CACHE"):
         store_data(make_data())
     assert list(store.iterdir()) == []
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from flspec import doctor
+from flspec.cache import cache_folder
 from flspec.doctor import Diagnosis, availability, examine
 from flspec.errors import InputError
-from flspec.store import cache_folder
 
 FAKES = Path(__file__).parent.parent / "fakes"
 
