@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -33,7 +34,7 @@ from flspec.result import Result, RoundRecord, load_result
 from flspec.runner import alone_in, execute_plan, prepared_folder, refuse_unsupported
 from flspec.state import write_atomically
 from flspec.study import Cell, Study
-from flspec.tally import CellRecord, Sweep, groups_of
+from flspec.tally import BestRound, CellRecord, Sweep, groups_of
 
 __all__ = ["Standing", "SweepWatch", "cell_folder", "sweep"]
 
@@ -172,12 +173,12 @@ class _Server:
                         folder = other
                         break
             result = done or self._run(cell, plan, folder, engine)
-            evaluation = result.final.evaluation if result.final else None
-            outcome = {"status": "completed", "reused": done is not None, "evaluation": evaluation}
+            outcome = {"status": "completed", "reused": done is not None, **_what_came_of(result)}
         except KeyboardInterrupt:
             outcome = {"status": "interrupted"}
         except Exception as error:  # whatever a component or an engine raises, the other cells are still run
-            outcome = {"status": "failed", "error": conceal(_in_one_line(error))}
+            status = "interrupted" if self.stop.is_set() else "failed"  # what is asked to stop may break at anything
+            outcome = {"status": status, "error": conceal(_in_one_line(error))}
         written = folder.name if folder and folder.is_dir() else None
         return record.model_copy(update={**outcome, "folder": written})
 
@@ -321,6 +322,15 @@ def _is_unreadable(plan_folder: Path) -> bool:
 
 
 # What is told
+
+
+def _what_came_of(result: Result) -> dict[str, Any]:
+    """How good a run's last model is, and its best one where one is chosen."""
+    best = result.best
+    return {
+        "evaluation": result.final.evaluation if result.final else None,
+        "best": best and BestRound(round=best.round, metric=best.metric, on=best.on, evaluation=best.evaluation),
+    }
 
 
 def _pending(cell: Cell) -> CellRecord:

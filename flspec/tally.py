@@ -11,9 +11,18 @@ from pydantic import JsonValue
 
 from flspec.components import Document
 
-__all__ = ["CellRecord", "Group", "Metrics", "Spread", "Sweep", "groups_of"]
+__all__ = ["BestRound", "CellRecord", "Group", "Metrics", "Spread", "Sweep", "groups_of"]
 
 Metrics = dict[str, dict[str, float]]  # by set of examples, then by name
+
+
+class BestRound(Document):
+    """The round of a cell that `evaluation.best` chose."""
+
+    round: int
+    metric: str
+    on: str  # the set of examples
+    evaluation: Metrics  # of the model after it
 
 
 class CellRecord(Document):
@@ -27,6 +36,7 @@ class CellRecord(Document):
     reused: bool = False  # it was done before
     error: str | None = None  # in one line
     evaluation: Metrics | None = None  # of the last model
+    best: BestRound | None = None  # None where none is asked for, or no round has a value
 
 
 class Spread(Document):
@@ -43,7 +53,8 @@ class Group(Document):
     values: dict[str, JsonValue]  # by path, without the seed
     num_runs: int  # completed
     num_failures: int
-    evaluation: dict[str, dict[str, Spread]]
+    evaluation: dict[str, dict[str, Spread]]  # of the last models
+    best: dict[str, dict[str, Spread]] = {}  # noqa: RUF012  # of each run's best model
 
 
 class Sweep(Document):
@@ -72,6 +83,7 @@ def groups_of(cells: Sequence[CellRecord]) -> tuple[Group, ...]:
             num_runs=sum(cell.status == "completed" for cell in members),
             num_failures=sum(cell.status == "failed" for cell in members),
             evaluation=_spreads([cell.evaluation for cell in members if cell.evaluation]),
+            best=_spreads([cell.best.evaluation for cell in members if cell.best]),
         )
         for members in together.values()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import typer
@@ -107,11 +107,14 @@ def sweep_table(result: Sweep) -> Table:
     measured = list(
         dict.fromkeys((split, name) for g in result.groups for split, found in g.evaluation.items() for name in found)
     )
-    metrics = _shown(measured)
+    chosen = _chosen_by(result)
+    metrics = _shown(measured)[: 1 if chosen else _MOST_METRICS]
     for split, name in metrics:
         table.add_column(f"{split} {name}", justify="right", no_wrap=True)
-    if len(metrics) < len(measured):
-        table.caption = f"{len(measured) - len(metrics)} more, of groups, clients and other sets, are in matrix.json"
+    at_best = [chosen, *(one for one in metrics[:1] if one != chosen)] if chosen else []
+    for split, name in at_best:
+        table.add_column(f"best\n{split} {name}", justify="right")
+    table.caption = "\n".join(_notes(chosen, len(measured) - len(metrics))) or None
     has_failures = any(group.num_failures for group in result.groups)
     if has_failures:
         table.add_column("failed", justify="right", no_wrap=True)
@@ -120,9 +123,23 @@ def sweep_table(result: Sweep) -> Table:
             *(Text(_value(group.values[path])) if path in group.values else "" for path in paths),
             str(group.num_runs),
             *(_spread(group.evaluation.get(split, {}).get(name), group.num_runs) for split, name in metrics),
+            *(_spread(group.best.get(split, {}).get(name), group.num_runs) for split, name in at_best),
             *([str(group.num_failures or "")] if has_failures else []),
         )
     return table
+
+
+def _notes(chosen: tuple[str, str] | None, num_others: int) -> Iterator[str]:
+    if chosen:
+        yield f"best: of each run's best model, by {' '.join(chosen)}"
+    if num_others:
+        yield f"{num_others} more, of groups, clients and other sets, are in matrix.json"
+
+
+def _chosen_by(result: Sweep) -> tuple[str, str] | None:
+    """The set and the metric by which each cell's best round is chosen, if it is one rule for all."""
+    rules = {(cell.best.on, cell.best.metric) for cell in result.cells if cell.best}
+    return rules.pop() if len(rules) == 1 else None
 
 
 def _shown(measured: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

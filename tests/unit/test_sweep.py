@@ -55,6 +55,22 @@ def test_every_cell_is_run_as_it_would_be_alone(make_study: MakeStudy, jobs: lis
     assert Sweep.model_validate_json((tmp_path / "sweep" / "matrix.json").read_bytes()) == result
 
 
+def test_the_best_round_of_every_cell_is_kept(make_study: MakeStudy, tmp_path: Path) -> None:
+    metrics, best = ["loss", "accuracy"], {"metric": "accuracy"}
+    study = make_study(cohorts(2), rounds=3, evaluation={"every": 1, "metrics": metrics, "best": best})
+    result = sweep(study, None, tmp_path)
+    for record in result.cells:
+        theirs = load_result(tmp_path / str(record.folder)).best
+        assert record.best
+        assert theirs
+        assert (record.best.round, record.best.on, record.best.metric) == (theirs.round, "test", "accuracy")
+        assert record.best.evaluation == theirs.evaluation
+    one, two = (record.best.evaluation["test"]["accuracy"] for record in result.cells if record.best)
+    [group] = result.groups
+    assert group.best["test"]["accuracy"].mean == pytest.approx((one + two) / 2)
+    assert Sweep.model_validate_json((tmp_path / "matrix.json").read_bytes()) == result
+
+
 def test_a_group_has_the_mean_and_the_sample_s_standard_deviation() -> None:
     def cell(rate: float, seed: int, accuracy: float | None) -> CellRecord:
         evaluation = None if accuracy is None else {"test": {"accuracy": accuracy}}

@@ -19,7 +19,7 @@ from flspec.backend import Job
 from flspec.cli.sweeping import SweepProgress, run_study, sweep_table
 from flspec.study import load_study
 from flspec.sweep import Standing
-from flspec.tally import CellRecord, Sweep, groups_of
+from flspec.tally import BestRound, CellRecord, Sweep, groups_of
 
 SPEC = """
 flspec: 1
@@ -77,6 +77,26 @@ def test_one_run_has_no_deviation_and_failures_have_a_column() -> None:
     ]
     assert rows[2].endswith("failed")
     assert rows[5].endswith("     1")
+
+
+def with_best(cell: CellRecord, accuracy: float, metric: str = "loss") -> CellRecord:
+    evaluation = {"validation": {"loss": 1 - accuracy, "accuracy": 0.5}, "test": {"loss": 0.25, "accuracy": accuracy}}
+    return cell.model_copy(update={"best": BestRound(round=3, metric=metric, on="validation", evaluation=evaluation)})
+
+
+def test_the_best_model_of_each_run_stands_beside_the_last() -> None:
+    result = result_of(with_best(cell(0, a=1, seed=0), 0.75), with_best(cell(2, a=1, seed=1), 0.25))
+    lines = shown(result, 80)
+    assert lines[2].split() == ["best", "best"]
+    assert lines[3].split() == ["a", "runs", "test", "accuracy", "validation", "loss", "test", "accuracy"]
+    # Means of 0.9 and 0.92, of 0.25 and 0.75 twice.
+    assert lines[5].split() == ["1", "2", "0.9100", "±", "0.0141", "0.5000", "±", "0.3536", "0.5000", "±", "0.3536"]
+    assert "best: of each run's best model, by validation loss" in lines
+
+
+def test_no_best_is_shown_where_it_was_chosen_by_several_rules() -> None:
+    lines = shown(result_of(with_best(cell(0, a=1), 0.75), with_best(cell(1, a=2), 0.25, metric="accuracy")), 80)
+    assert not any("best" in line for line in lines)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
@@ -143,6 +163,8 @@ def test_an_interrupted_matrix_says_how_to_go_on(tmp_path: Path, number: int, st
     sent = time.monotonic()
     os.kill(process.pid, number)
     stdout, stderr = process.communicate(timeout=60)
+    written = Sweep.model_validate_json((tmp_path / "out" / "matrix.json").read_bytes())
+    assert [(cell.status, cell.error) for cell in written.cells] == [("interrupted", None)] * 2
     assert (process.returncode, stdout) == (status, "")
     assert stderr == "flspec: interrupted with 0 of 2 cells done; go on with the same command\n"
     assert time.monotonic() - sent < 10
