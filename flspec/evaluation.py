@@ -98,8 +98,8 @@ class Evaluator:
                 continue
             scores = self._scores(weights, split)
             measured.add(name, scores, self._metrics)
-            if table := confusion_of(scores):
-                measured.confusion[name] = table
+            if not self._plan.local and (table := confusion_of(scores, self._data.label_names)):
+                measured.confusion[name] = table  # of one model; clients' own would be one for each
             for gap, masks in groups_of(split.columns, self._groups).items():
                 for group, mask in masks.items():
                     measured.add(f"{name}/{group}", scores.part(mask), self._metrics)

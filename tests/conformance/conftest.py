@@ -12,8 +12,6 @@ import pytest
 from harness import Certified, Engines
 from plans import compile_named
 
-from flspec.certification import certify
-
 
 @pytest.fixture(scope="session")
 def engines() -> Iterator[Engines]:
@@ -28,11 +26,8 @@ def certified(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
     def get(name: str, backend: str) -> Certified:
         if (name, backend) not in made:
-            plan, folder = compile_named(name), tmp_path_factory.mktemp(name) / "certificate"
-            open_engines = {"local": engines("local"), backend: engines(backend)}
-            made[name, backend] = Certified(
-                plan, certify(plan, ["local", backend], folder, engines=open_engines), folder
-            )
+            folder = tmp_path_factory.mktemp(name) / "certificate"
+            made[name, backend] = engines.certify(compile_named(name), backend, folder)
         return made[name, backend]
 
     return get

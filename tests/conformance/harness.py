@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flspec.backend import Backend
-from flspec.certification import BackendVerdict, Certificate
+from flspec.certification import BackendVerdict, Certificate, certify
 from flspec.errors import InputError
 from flspec.plan import Plan
 from flspec.remote import open_backend
@@ -53,6 +53,11 @@ class Engines:
         if isinstance(engine, InputError):
             absent(name, str(engine))
         return engine
+
+    def certify(self, plan: Plan, backend: str, folder: Path) -> Certified:
+        """The certificate of a plan on one backend against `local`."""
+        engines = {name: self(name) for name in ("local", backend)}
+        return Certified(plan, certify(plan, list(engines), folder, engines=engines), folder)
 
 
 def absent(name: str, reason: str) -> None:

@@ -240,6 +240,15 @@ def test_confusion_is_of_the_last_model_on_whole_sets(plan, result, tmp_path):
     expected = reference.confusion_matrix(test.labels, logits_of(plan, test, tmp_path / "again").argmax(axis=1))
     assert set(result.final.confusion) == {"test"}
     assert np.array_equal(result.final.confusion["test"].matrix, expected)
+    assert result.final.confusion["test"].names == ()  # the file has numbers
+
+
+def test_what_is_confused_has_the_names_that_the_labels_have(root, tmp_path):
+    rows = (root / "train.csv").read_text().splitlines()
+    named = [row.replace(",0,", ",benign,").replace(",1,", ",melanoma,") for row in rows]
+    (tmp_path / "train.csv").write_text("\n".join(named) + "\n")
+    plan = compile(parse_spec(SPEC), tmp_path)
+    assert Evaluator(plan)(ServerState(0, plan.weights)).confusion["test"].names == ("benign", "melanoma")
 
 
 @pytest.mark.parametrize(

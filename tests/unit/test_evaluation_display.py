@@ -150,6 +150,14 @@ def test_a_page_shows_groups_gaps_clients_the_best_and_what_is_confused(tmp_path
     assert any("chosen by the test examples" in text for text in page.texts["p"])
 
 
+@pytest.mark.parametrize(("names", "shown"), [(["benign", "melanoma"], "melanoma"), (["of", "another", "run"], "1")])
+def test_what_is_confused_is_called_by_its_name(tmp_path: Path, names: list[str], shown: str) -> None:
+    final = {"evaluation": FAIR, "confusion": {"test": {"matrix": [[41, 9], [17, 33]], "names": names}}}
+    page = page_of(tmp_path, a_result("local", final=final))
+    assert [shown, "17", "33"] in page.cells
+    assert f"taken for {shown}" in page.texts["th"]
+
+
 def test_a_page_does_not_tell_the_last_model_twice(tmp_path: Path) -> None:
     (tmp_path / "once").mkdir()
     once = page_of(tmp_path / "once", a_fair_result(best=BEST | {"round": NUM_ROUNDS}))

@@ -112,14 +112,11 @@ def _confusions(heading: str, run: ReportedRun) -> Iterator[Table]:
 
 
 def _confusion(caption: str, table: Confusion) -> Table:
-    if table.labels is not None:
-        rows = [[str(label), *map(str, counts)] for label, counts in enumerate(table.labels)]
-        columns = [Column("label", "word"), *(Column(outcome) for outcome in _OUTCOMES)]
-        return Table(caption, columns, rows, folded=len(rows) > _MOST_SHOWN)
-    matrix = table.matrix or ()
-    columns = [Column("class", "word"), *(Column(f"taken for {label}") for label in range(len(matrix)))]
-    rows = [[str(label), *map(str, counts)] for label, counts in enumerate(matrix)]
-    return Table(caption, columns, rows, folded=len(matrix) > _MOST_SHOWN)
+    counts: Sequence[Sequence[int]] = table.labels or table.matrix or ()
+    names = [brief(name) for name in table.names if len(table.names) == len(counts)] or [*map(str, range(len(counts)))]
+    of, columns = ("label", _OUTCOMES) if table.labels else ("class", [f"taken for {name}" for name in names])
+    rows = [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
+    return Table(caption, (Column(of, "word"), *map(Column, columns)), rows, folded=len(rows) > _MOST_SHOWN)
 
 
 def _value(name: str, value: float | None) -> str:
