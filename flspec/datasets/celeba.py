@@ -48,7 +48,8 @@ class CelebA(PictureDataset):
     people as they first come in the identity file.
 
     The split `challenge` has no people of its own: all file names in alphabetical order, shuffled by
-    Python's `random.Random(42)`; the first 99.9 % are to train on, in that order, and the rest to evaluate on.
+    Python's `random.Random(42)`; the first 99.9 % are to train on, in that order, and the rest to evaluate on. The
+    challenge takes people in the order of the identity file all the same: a partition with `order_by: identity_order`.
     """
 
     kind: Literal["celeba"] = "celeba"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flspec.data import Examples
 from flspec.errors import InputError
 
-__all__ = ["Groups", "group_by", "group_column", "is_missing"]
+__all__ = ["Groups", "group_by", "group_column", "is_missing", "least_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,13 @@ def group_column(examples: Examples, named: str | None, field: str = "partition.
         )
     examples.column(name, field)
     return name
+
+
+def least_of(codes: NDArray[np.int64], of: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
+    """[num_groups]: the least code, 0 or more, of each group's examples, given the group of each."""
+    least = np.full(num_groups, codes.max(initial=-1) + 1, np.int64)
+    np.minimum.at(least, of, codes)
+    return least
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:

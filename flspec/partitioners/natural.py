@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from flspec.components import Document
+from flspec.components import Sparse
 from flspec.data import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Count, Holdings, Partitioner
 from flspec.partitioners.dealing import held_by
-from flspec.partitioners.groups import Groups, group_by, group_column
+from flspec.partitioners.groups import Groups, group_by, group_column, least_of
 from flspec.randomness import Stream
 
 __all__ = ["Natural", "NaturalClients"]
 
 
-class NaturalClients(Document):
+class NaturalClients(Sparse):
     """Some of those to whom examples belong by nature."""
+
+    untold: ClassVar[dict[str, Any]] = {"order_by": None}
 
     column: Annotated[
         str | None, Field(description="column that says to whom an example belongs; the dataset's own if absent")
@@ -34,9 +36,19 @@ class NaturalClients(Document):
         Literal["first", "random", "largest"],
         Field(description="in which order they are taken: as they first appear, any, or who has most first"),
     ] = "first"
+    order_by: Annotated[
+        str | None,
+        Field(description="column to put them in order by, each at its least value; as they first appear if absent"),
+    ] = None
     clients: Annotated[
         int | None, Field(ge=1, le=10_000_000, description="how many are taken; all that are left if absent")
     ] = None
+
+    @model_validator(mode="after")
+    def _has_one_order(self) -> NaturalClients:
+        if self.order == "random" and self.order_by is not None:
+            raise ValueError(f"order: random is any order, but order_by is {self.order_by}; remove one")
+        return self
 
     def holdings(self, examples: Examples, stream: Stream) -> Holdings:
         """What each of them has; raises InputError if they are not so many."""
@@ -55,7 +67,8 @@ class NaturalClients(Document):
             if name not in examples.test_columns:
                 raise InputError(f"partition.absent_from_test: the test examples have no column {name}; remove it")
             passes &= ~np.isin(groups.values, examples.test_columns[name])
-        chosen = np.flatnonzero(passes)
+        order = self._order(groups, examples)
+        chosen = order[passes[order]]
         if len(chosen) < (self.clients or 1):
             also = ", of which no example is in the test set" if self.absent_from_test else ""
             raise InputError(
@@ -68,6 +81,13 @@ class NaturalClients(Document):
         elif self.order == "largest":
             chosen = chosen[np.argsort(-groups.sizes[chosen], kind="stable")]
         return chosen[: self.clients]
+
+    def _order(self, groups: Groups, examples: Examples) -> NDArray[np.int64]:
+        """All groups, by who comes first."""
+        if self.order_by is None:
+            return np.arange(len(groups))
+        codes, _ = examples.classes("partition.order_by", self.order_by)
+        return np.argsort(least_of(codes, groups.of, len(groups)), kind="stable")
 
     def _capped(self, held: NDArray[np.int64], stream: Stream, client: int) -> NDArray[np.int64]:
         if self.max_examples is None or len(held) <= self.max_examples:

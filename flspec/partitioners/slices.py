@@ -12,7 +12,7 @@ from flspec.data import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Counted, Holdings
 from flspec.partitioners.dealing import apportion, held_by, members_of
-from flspec.partitioners.groups import group_by
+from flspec.partitioners.groups import group_by, least_of
 from flspec.randomness import Stream
 
 _Place = Annotated[int, Field(ge=0, le=10**9)]
@@ -98,9 +98,7 @@ class Slices(Counted):
             return np.zeros(num_entries, np.int64), 1
         is_label = self.strata == "label" and "label" not in examples.columns
         codes, num_strata = examples.classes("partition.strata", None if is_label else self.strata)
-        lowest = np.full(num_entries, num_strata, np.int64)
-        np.minimum.at(lowest, entry_of, codes)
-        return lowest, num_strata
+        return least_of(codes, entry_of, num_entries), num_strata
 
     def _cuts(self, stratum: int, lengths: list[int]) -> list[tuple[int, int]]:
         """Where each client's slice of a list begins and ends."""

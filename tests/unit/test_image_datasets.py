@@ -20,10 +20,13 @@ from flspec.datasets.flair import Flair
 from flspec.datasets.image_folder import ImageFolder
 from flspec.datasets.isic import Isic
 from flspec.errors import InputError
+from flspec.holdings import hold_examples
 from flspec.randomness import Stream
+from flspec.study import load_study
 from flspec.twins import TwinSize
 
 EVERY = (Flair, CelebA, Isic, ImageFolder)
+SPECS = Path(__file__).parents[2] / "specs"
 SIZE = TwinSize(clients=12, examples=240)
 
 
@@ -215,6 +218,38 @@ def test_people_are_numbered_as_they_come_in_the_identity_file(root):
     for line in (root / "celeba" / "identity_CelebA.txt").read_text().splitlines():
         first.setdefault(int(line.split()[1]), len(first))
     assert data.train.columns["identity_order"].tolist() == [first[int(i)] for i in data.train.columns["identity"]]
+
+
+def challenged(folder, num):
+    """The challenge's people: the first in the identity file of whom five pictures or more are all to train on."""
+    owner = dict(line.split() for line in (folder / "identity_CelebA.txt").read_text().splitlines())
+    names = sorted(owner)
+    random.seed(42)
+    random.shuffle(names)
+    tested = {owner[name] for name in names[int(len(names) * 0.999) :]}
+    owners = list(owner.values())
+    walked = [person for person in dict.fromkeys(owners) if person not in tested and owners.count(person) >= 5]
+    return [int(person) for person in walked[:num]]
+
+
+def test_the_shipped_specs_take_the_people_of_the_challenge_in_its_order(root):
+    known = load(CelebA(size=16, split="challenge"), root).examples
+    by_identity, iid = (
+        load_study(SPECS / f"celeba_smiling_{name}.yaml").cells[0].spec.partition for name in ("by_identity", "iid")
+    )
+
+    def people(partition):
+        held, _ = hold_examples(partition, known, Stream(0))
+        return [list(dict.fromkeys(known.columns["identity"][one].tolist())) for one in held]
+
+    due = challenged(root / "celeba", 4)
+    assert people(by_identity.model_copy(update={"clients": 4})) == [[person] for person in due]
+    among = iid.among.model_copy(update={"clients": 4})
+    dealt = people(iid.model_copy(update={"clients": 3, "among": among}))
+    assert {person for one in dealt for person in one} == set(due)
+    # As they appear in the shuffled rows they are others, not only in another order.
+    shuffled = people(by_identity.model_copy(update={"clients": 4, "order_by": None}))
+    assert {person for [person] in shuffled} != set(due)
 
 
 # -------------------------------------------------------------------------------------------------------------- isic

@@ -62,6 +62,37 @@ def test_users_in_random_order_are_drawn():
     assert len(drawn) == 5
 
 
+# Of the users' least values d's is the lowest, b's and the unknown one's are equal, and a's is the highest.
+SINCE = np.array([7, 9, 3, 3, 5, 4, 8, 6, 9, 1, 9, 9])
+DATED = Examples(LABELS, 2, KNOWN.columns | {"since": SINCE, "when": np.char.mod("2024-01-%02d", SINCE)}, "user")
+
+
+@pytest.mark.parametrize("column", ["since", "when"])
+def test_users_come_in_the_order_of_their_least_value_of_a_column_and_as_they_appear_where_it_is_equal(column):
+    by_column = [[8, 9, 10, 11], [0, 2, 5], [3, 7], [4], [1, 6]]
+    assert lists(split(DATED, kind="natural", order_by=column)) == by_column
+    assert lists(split(DATED, kind="natural", order_by=column, clients=2, min_examples=3)) == by_column[:2]
+    assert lists(split(DATED, kind="natural", order_by=column, order="largest"))[2:] == [[3, 7], [1, 6], [4]]
+    assert lists(split(DATED, kind="natural")) == [[0, 2, 5], [1, 6], [3, 7], [4], [8, 9, 10, 11]]
+
+
+def test_whose_examples_are_dealt_can_be_told_by_a_column_too():
+    among = {"clients": 1, "order_by": "since"}
+    assert lists(split(DATED, kind="deal", clients=2, shuffle=False, among=among)) == [[8, 10], [9, 11]]
+
+
+def test_an_order_by_nothing_is_not_told_so_that_no_digest_moves():
+    said = [parse_component(Partitioner, {"kind": "natural", **more}).model_dump() for more in ({}, {"order_by": "a"})]
+    assert ["order_by" in one for one in said] == [False, True]
+    deal = parse_component(Partitioner, {"kind": "deal", "clients": 2, "among": {}})
+    assert "order_by" not in deal.model_dump()["among"]
+
+
+def test_any_order_is_not_that_of_a_column():
+    with pytest.raises(ValidationError, match="order: random is any order, but order_by is since; remove one"):
+        parse_component(Partitioner, {"kind": "natural", "order": "random", "order_by": "since"})
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -72,6 +103,7 @@ def test_users_in_random_order_are_drawn():
         ),
         ({"min_examples": 9}, "but of 5 values of user 0 have 9 or more examples"),
         ({"column": "usr"}, "partition.column: unknown 'usr'; did you mean 'user'"),
+        ({"order_by": "usr"}, "partition.order_by: unknown 'usr'; did you mean 'user'"),
     ],
 )
 def test_users_that_are_not_there_are_told_in_numbers(document, message):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from flspec.components import parse_component
 from flspec.data import Data, Examples, Split
+from flspec.errors import InputError
 from flspec.holdings import hold_examples
 from flspec.leakage import find_leakage
 from flspec.partitioners import Partitioner
 from flspec.plan import Plan
 from flspec.randomness import Stream
+from flspec.study import load_study
+
+SPECS = Path(__file__).parents[2] / "specs"
 
 
 def split(known, seed=0, **document):
@@ -26,19 +33,23 @@ NUM_IMAGES, NUM_IDENTITIES, NUM_TEST = 202_599, 10_177, 203
 
 @pytest.fixture(scope="module")
 def celeba():
-    """Lines `000001.jpg 2880`, the images of 203 of which are the test set, and the same as examples."""
+    """Lines `000001.jpg 2880`, the images of 203 of which are the test set, and the same as examples, shuffled."""
     rng = np.random.default_rng(0)
     weights = rng.gamma(4.0, size=NUM_IDENTITIES)
     drawn = rng.choice(NUM_IDENTITIES, NUM_IMAGES - NUM_IDENTITIES, p=weights / weights.sum())
     identities = rng.permutation(np.concatenate([np.arange(NUM_IDENTITIES), drawn])) + 1
     text = "".join(f"{number:06d}.jpg {identity}\n" for number, identity in enumerate(identities, start=1))
+    shuffled = rng.permutation(NUM_IMAGES)
+    test, train = shuffled[:NUM_TEST], shuffled[NUM_TEST:]
     is_test = np.zeros(NUM_IMAGES, bool)
-    is_test[rng.permutation(NUM_IMAGES)[:NUM_TEST]] = True
+    is_test[test] = True
     rows = [line.split() for line in text.splitlines()]
     column = np.array([int(identity) for _, identity in rows])
+    places = {identity: place for place, identity in enumerate(dict.fromkeys(column.tolist()))}
+    order = np.array([places[identity] for identity in column.tolist()])
     known = Examples(
-        np.zeros(NUM_IMAGES - NUM_TEST, np.int64), 2, {"identity": column[~is_test]}, "identity",
-        {"identity": column[is_test]},
+        np.zeros(NUM_IMAGES - NUM_TEST, np.int64), 2,
+        {"identity": column[train], "identity_order": order[train]}, "identity", {"identity": column[test]},
     )  # fmt: skip
     return rows, is_test, known
 
@@ -52,7 +63,7 @@ def walked(rows, is_test):
     return [int(identity) for identity in kept[:50]]
 
 
-CELEBA = {"clients": 50, "min_examples": 5, "absent_from_test": True}
+CELEBA = {"clients": 50, "min_examples": 5, "absent_from_test": True, "order_by": "identity_order"}
 
 
 def test_celeba_s_clients_are_the_first_fifty_identities_with_five_images_and_none_in_the_test_set(celeba):
@@ -62,9 +73,11 @@ def test_celeba_s_clients_are_the_first_fifty_identities_with_five_images_and_no
     assert min(map(len, held)) >= 5
     kept = set(known.columns["identity"][np.concatenate(held)])
     assert not kept & set(known.test_columns["identity"])
-    # The rule is felt: without it others are taken, some of whom are in the test set.
-    others = split(known, kind="natural", clients=50, min_examples=5)
-    assert set(known.columns["identity"][np.concatenate(others)]) != kept
+    # The rule is felt: others are taken where those in the test set are not left out, or images come as shuffled.
+    for left_out in ("absent_from_test", "order_by"):
+        rest = {key: value for key, value in CELEBA.items() if key != left_out}
+        others = split(known, kind="natural", **rest)
+        assert set(known.columns["identity"][np.concatenate(others)]) != kept
 
 
 def test_celeba_s_iid_clients_share_the_images_of_the_same_fifty(celeba):
@@ -127,6 +140,64 @@ def test_the_slices_of_experiment_1_are_of_the_file_and_share_patients(lesions):
     assert [(one[0], one[-1]) for one in held] == [(0, 1999), (5000, 9999), (10_000, 11_999)]
     patients = [set(lesions.columns["patient_id"][one]) for one in held]
     assert patients[0] & patients[1]
+
+
+# What each clinic trains on and is validated on, by the study's code: a twentieth of the pictures of either side; the
+# ranges of experiment 1; the patients' pictures of experiment 2; and of 3, 4 and 6, of which train_test_split takes a
+# fifth, rounded up.
+STUDY = {
+    "normal": ([1505, 1505, 1505], [376, 376, 376]),
+    "exp1": ([2000, 5000, 10_000], [502, 1255, 2510]),
+    "exp2": ([1865, 10_016, 18_003], [710, 2252, 4802]),
+    "exp3": ([697, 828, 1216], [175, 208, 304]),
+    "exp4": ([1291, 1293, 1293], [323, 324, 324]),
+    "exp6": ([808, 1200, 1200], [202, 300, 300]),
+}
+
+
+@pytest.fixture(scope="module")
+def moles():
+    """The label of each of the study's 37,648 pictures: 33,126 of ISIC 2020, with 584 melanomas, and 4,522 more."""
+    return np.repeat([0, 1], [32_542, 5_106])
+
+
+def held_by_clinics(name, moles, root, **changes):
+    """How many pictures each clinic of a shipped spec trains on and holds out, and how many are left to the server."""
+    spec = load_study(SPECS / f"isic_melanoma_{name}.yaml").cells[0].spec
+    train, test = train_test_split(
+        moles, stratify=moles, test_size=spec.dataset.test_share, random_state=spec.dataset.split_seed
+    )
+    rows = [f"{client},{example}\n" for example, client in enumerate(np.repeat([0, 1, 2], [1010, 1500, 1500]))]
+    (root / "isic").mkdir()
+    (root / "isic" / "clients_by_bias.csv").write_text("client,example\n" + "".join(rows))
+    partition = spec.partition.model_copy(update=changes)
+    held, out = hold_examples(partition, Examples(train, 2, root=root), Stream(spec.seed))
+    assert len(np.unique(np.concatenate([*held, *out]))) == sum(map(len, [*held, *out]))
+    return [len(one) for one in held], [len(one) for one in out], len(test)
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_clinics_train_on_as_many_pictures_as_in_the_study(name, moles, tmp_path):
+    trained, validated = STUDY[name]
+    held, out, num_test = held_by_clinics(name, moles, tmp_path)
+    is_fifth = name in ("exp3", "exp4", "exp6")  # which the study rounds up, and flspec to the nearest
+    assert np.abs(np.subtract(held, trained)).max() <= is_fifth
+    if name != "exp2":  # whose test patients are as many as they are; a fifth is held out
+        assert np.abs(np.subtract(out, validated) / validated).max() < 0.01
+    assert num_test == (189 if name == "exp2" else 7530)
+
+
+def test_a_fifth_held_out_of_the_study_s_own_slices_would_leave_fewer(moles, tmp_path):
+    slices = (((0, 1505),), ((1505, 3010),), ((3010, 4515),))
+    held, *_ = held_by_clinics("normal", moles, tmp_path, slices=slices)
+    assert held == [1204, 1204, 1204]
+
+
+def test_a_fifth_held_back_for_the_server_leaves_too_few_for_experiment_2(moles):
+    partition = load_study(SPECS / "isic_melanoma_exp2.yaml").cells[0].spec.partition
+    train, _ = train_test_split(moles, stratify=moles, test_size=0.2, random_state=42)
+    with pytest.raises(InputError, match=r"row 0 sums to 32,297, but class number 0 has 26,033 examples"):
+        hold_examples(partition, Examples(train, 2), Stream(0))
 
 
 def test_a_twentieth_of_a_stratified_order_has_as_many_melanomas_as_any_other(lesions):
