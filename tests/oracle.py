@@ -179,6 +179,9 @@ def _server_change(
     else:
         assert p["kind"] == "fedyogi"
         v = v - (1.0 - p["beta_2"]) * d * d * np.sign(v - d * d)
+    if p.get("epsilon_hat"):  # Kingma and Ba 2015, the end of Section 2
+        rate = np.sqrt(1.0 - p["beta_2"] ** step) / (1.0 - p["beta_1"] ** step)
+        return rate * m / (np.sqrt(v) + p["epsilon"]), {"first_moment": m, "second_moment": v}
     scale_m, scale_v = (1.0 - p["beta_1"] ** step, 1.0 - p["beta_2"] ** step) if p["bias_correction"] else (1.0, 1.0)
     return (m / scale_m) / (np.sqrt(v / scale_v) + p["epsilon"]), {"first_moment": m, "second_moment": v}
 

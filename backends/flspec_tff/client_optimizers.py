@@ -2,7 +2,7 @@
 
 TFF's own gradient descent is used where its definition is flspec's: v <- momentum * v + g; w <- w - learning_rate * v.
 Elsewhere flspec's rule is written out, because TFF 0.87 has neither Nesterov momentum nor a weight decay of SGD, and
-its Adam and AdamW add epsilon before they correct the second moment's bias.
+its Adam and AdamW have no other form than the one with epsilon_hat.
 """
 
 from __future__ import annotations
@@ -122,4 +122,5 @@ class _Moments(_Stepwise):
         second = rule.beta_2 * second + (1 - rule.beta_2) * tf.square(gradient)
         step_size = tf.cast(self.learning_rate / (1 - rule.beta_1**number), tf.float32)
         root = tf.cast(tf.sqrt(1 - rule.beta_2**number), tf.float32)
-        return weight - step_size * first / (tf.sqrt(second) / root + rule.epsilon), first, second
+        epsilon = rule.epsilon / root if rule.epsilon_hat else rule.epsilon
+        return weight - step_size * first / (tf.sqrt(second) / root + epsilon), first, second

@@ -1,7 +1,7 @@
 """The plan's server optimizers as `tff.learning.optimizers.Optimizer`.
 
 TFF's own gradient descent is used, whose definition is flspec's. The others are written out, because TFF 0.87's Adam
-and Yogi always correct the bias of the moments but never of epsilon, and its Adagrad has epsilon inside the root.
+and Yogi have no other form than the one with epsilon_hat, and its Adagrad has epsilon inside the root.
 
 TFF's gradient g is what flspec calls -Delta.
 """
@@ -121,7 +121,8 @@ def _moments(
     first_scale = second_scale = tf.ones([], tf.float64)
     if rule.bias_correction:
         first_scale, second_scale = 1 - rule.beta_1**number, 1 - rule.beta_2**number
-    change = rule.learning_rate * (first / first_scale) / (tf.sqrt(second / second_scale) + rule.epsilon)
+    epsilon = rule.epsilon / tf.sqrt(second_scale) if rule.epsilon_hat else rule.epsilon
+    change = rule.learning_rate * (first / first_scale) / (tf.sqrt(second / second_scale) + epsilon)
     return change, {"first_moment": first, "second_moment": second}
 
 

@@ -108,12 +108,13 @@ class _AdamStepper(Stepper[Adam | AdamW]):
         rule, learning_rate = self._rule, self._rule.learning_rate * self.rate
         step_size = learning_rate / (1 - rule.beta_1**self._num_steps)
         root = (1 - rule.beta_2**self._num_steps) ** 0.5
+        epsilon = rule.epsilon / root if rule.epsilon_hat else rule.epsilon
         gradients = self._decay(gradients, learning_rate)
         firsts, seconds = self._slots["first_moment"], self._slots["second_moment"]
         for weight, gradient, first, second in zip(self._weights, gradients, firsts, seconds, strict=True):
             first.lerp_(gradient, 1 - rule.beta_1)
             second.mul_(rule.beta_2).addcmul_(gradient, gradient, value=1 - rule.beta_2)
-            weight.addcdiv_(first, second.sqrt().div_(root).add_(rule.epsilon), value=-step_size)
+            weight.addcdiv_(first, second.sqrt().div_(root).add_(epsilon), value=-step_size)
 
     def _decay(self, gradients: Sequence[Tensor], learning_rate: float) -> Sequence[Tensor]:
         """Shrink the weights, or give the gradients with that of an L2 penalty."""

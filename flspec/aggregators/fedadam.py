@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from flspec.aggregators.base import MeanAggregator
 from flspec.server_optimizers.adam import Adam, AdamParameters
@@ -12,9 +12,10 @@ class FedAdam(AdamParameters, MeanAggregator):
     """The mean of the updates, then the server optimizer `adam`.
 
     By default with bias correction and v from 0, as Kingma and Ba; `bias_correction: false` is FedAdam of Reddi et al.
-    2021, who start v at epsilon^2 or above.
+    2021, who start v at epsilon^2 or above; `epsilon_hat: true` is Keras's Adam.
     """
 
+    untold: ClassVar[dict[str, Any]] = MeanAggregator.untold | {"epsilon_hat": False}
     kind: Literal["fedadam"] = "fedadam"
 
     @property

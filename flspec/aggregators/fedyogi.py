@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from flspec.aggregators.base import MeanAggregator
 from flspec.server_optimizers.yogi import Yogi, YogiParameters
@@ -11,6 +11,7 @@ from flspec.server_optimizers.yogi import Yogi, YogiParameters
 class FedYogi(YogiParameters, MeanAggregator):
     """The mean of the updates, then the server optimizer `yogi` (Reddi et al. 2021)."""
 
+    untold: ClassVar[dict[str, Any]] = MeanAggregator.untold | {"epsilon_hat": False}
     kind: Literal["fedyogi"] = "fedyogi"
 
     @property

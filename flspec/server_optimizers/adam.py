@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flspec.components import Document
 from flspec.server_optimizers.base import Array, ServerOptimizer
@@ -22,6 +22,9 @@ class AdamParameters(Document):
     epsilon: Annotated[
         float, Field(gt=0, le=1e6, description="added to the root of the second moment; tau in Reddi et al.")
     ] = 1e-3
+    epsilon_hat: Annotated[
+        bool, Field(description="add epsilon before the second moment's bias is corrected, as Keras does, not after")
+    ] = False
     initial_accumulator: Annotated[
         float, Field(ge=0, le=1e6, description="where every entry of the second moment starts")
     ] = 0.0
@@ -29,13 +32,24 @@ class AdamParameters(Document):
         bool, Field(description="divide each moment by 1 - beta^t, t the number of the update")
     ] = True
 
+    @model_validator(mode="after")
+    def _hat_needs_correction(self) -> AdamParameters:
+        if self.epsilon_hat and not self.bias_correction:
+            raise ValueError(
+                "epsilon_hat is true, but bias_correction is false; set bias_correction: true or remove epsilon_hat"
+            )
+        return self
+
 
 class MomentOptimizer(AdamParameters, ServerOptimizer, ABC):
     """A step along the first moment of Delta, scaled by the root of its second:
 
     m <- beta_1 m + (1 - beta_1) Delta;  v <- next_second(v, Delta^2);
-    w <- w + learning_rate * m' / (sqrt(v') + epsilon), where m' = m / (1 - beta_1^t) and v' = v / (1 - beta_2^t)
+    w <- w + learning_rate * m' / (sqrt(v') + epsilon'), where m' = m / (1 - beta_1^t) and v' = v / (1 - beta_2^t)
     at update t with bias_correction, and m' = m, v' = v without. (A v that does not start at 0 is divided too.)
+    epsilon' = epsilon, or epsilon / sqrt(1 - beta_2^t) with epsilon_hat: with beta_2 = 0.999 that is 31.6 times as
+    much at the first update. It is Kingma and Ba's second form (the end of their Section 2, before 2.1), and Keras's:
+    w <- w + learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon).
     """
 
     @abstractmethod
@@ -51,7 +65,8 @@ class MomentOptimizer(AdamParameters, ServerOptimizer, ABC):
         first_scale = second_scale = 1.0
         if self.bias_correction:
             first_scale, second_scale = 1 - self.beta_1**number, 1 - self.beta_2**number
-        change = self.learning_rate * (first / first_scale) / (np.sqrt(second / second_scale) + self.epsilon)
+        epsilon = self.epsilon / np.sqrt(second_scale) if self.epsilon_hat else self.epsilon
+        change = self.learning_rate * (first / first_scale) / (np.sqrt(second / second_scale) + epsilon)
         return change, {"first_moment": first, "second_moment": second}
 
 

@@ -37,6 +37,8 @@ CLIENTS = {
     "adam": "{epochs: 2, batch_size: 16, optimizer: {kind: adam, learning_rate: 0.01, epsilon: 0.001,"
     " weight_decay: 0.01, schedule: {kind: cosine}}}",
     "adamw": "{epochs: 1, batch_size: 16, optimizer: {kind: adamw, learning_rate: 0.01, epsilon: 0.001}}",
+    "keras_adam": "{epochs: 1, batch_size: 16, optimizer: {kind: adam, learning_rate: 0.01, epsilon: 0.001,"
+    " epsilon_hat: true}}",
     "decay": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05, weight_decay: 0.1}}",
     "stepped": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1, momentum: 0.5,"
     " schedule: {kind: step, every: 2, decay: 0.5}}}",
@@ -60,6 +62,7 @@ AGGREGATORS = {
     "fedavgm": "{kind: fedavgm, learning_rate: 0.5, momentum: 0.9}",
     "fedadam": "{kind: fedadam, learning_rate: 0.01}",
     "fedadam_uncorrected": "{kind: fedadam, learning_rate: 0.01, bias_correction: false}",
+    "keras_fedadam": "{kind: fedadam, learning_rate: 0.01, epsilon_hat: true}",
     "fedyogi": "{kind: fedyogi, learning_rate: 0.01}",
     "fedadagrad": "{kind: fedadagrad, learning_rate: 0.01}",
     "fedavg_warm": "{kind: fedavgm, momentum: 0.5, schedule: {kind: warmup, rounds: 3, start: 0.1}}",
@@ -101,6 +104,7 @@ NAMES = (
 RECIPES = (
     *(f"{graph}-sgd-fedavg" for graph in GRAPHS),
     "residual-adam-fedadam_warm",
+    "tanh-keras_adam-keras_fedadam",
     *(f"tanh-{client}-fedavg" for client in ("adamw", "decay", "clipped", "clipped_each", "squared", "weighted")),
     "tanh-stepped-fedavg_warm",
     "tanh-one_output-fedavg-halves",

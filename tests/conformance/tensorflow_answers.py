@@ -71,6 +71,16 @@ def answer_optimizer(question: Mapping[str, Any], arrays: Arrays) -> dict[str, n
     return all_from_tensorflow(list(weights), [weight.numpy() for weight in current])
 
 
+def answer_keras(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
+    """The same of an optimizer of Keras's own."""
+    optimizer = getattr(tf.keras.optimizers, question["kind"])(**question["settings"])
+    current = {name: tf.Variable(weight) for name, weight in _below("weights/", arrays).items()}
+    gradients = _below("gradients/", arrays)
+    for step in range(question["steps"]):
+        optimizer.apply_gradients([(tf.constant(gradients[name][step]), weight) for name, weight in current.items()])
+    return {name: weight.numpy() for name, weight in current.items()}
+
+
 def channels_first(values: tf.Tensor) -> np.ndarray:
     return values.numpy().transpose(0, 3, 1, 2) if values.shape.rank == 4 else values.numpy()
 
@@ -81,7 +91,7 @@ def _below(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
 
 def main(folder: Path) -> None:
     answers: dict[str, np.ndarray] = {}
-    answer = {"graph": answer_graph, "loss": answer_loss, "optimizer": answer_optimizer}
+    answer = {"graph": answer_graph, "loss": answer_loss, "optimizer": answer_optimizer, "keras": answer_keras}
     with np.load(folder / "questions.npz") as file:
         arrays = dict(file)
     for name, question in json.loads((folder / "questions.json").read_text()).items():

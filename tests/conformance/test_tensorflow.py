@@ -73,10 +73,13 @@ OPTIMIZERS: dict[str, tuple[ClientOptimizer, dict[str, Any] | None]] = {
     "adam": (Adam(**MOMENTS), None),
     "adam and decay": (Adam(**MOMENTS, weight_decay=0.1), None),
     "adamw": (AdamW(**MOMENTS, weight_decay=0.1), None),
+    "keras adam": (Adam(**MOMENTS, epsilon_hat=True), None),
+    "keras adamw": (AdamW(**MOMENTS, epsilon_hat=True, weight_decay=0.1), None),
     "clipped": (Sgd(learning_rate=0.1), {"norm": 1.5, "by": "global"}),
     "clipped each": (Sgd(learning_rate=0.1), {"norm": 1.5, "by": "variable"}),
     "hardly clipped": (Adam(**MOMENTS), {"norm": 1e6, "by": "global"}),
 }
+KERAS = {"keras adam": "Adam", "keras adamw": "AdamW"}  # what Keras calls them
 RATE, NUM_STEPS = 0.5, 5  # the factor of the learning rates, and how many steps are taken
 SHAPES = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "output.weight": (2, 5), "output.bias": (2,)}
 WEIGHTS = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
@@ -143,6 +146,10 @@ def answers(graphs: dict[str, Graph], tmp_path_factory: pytest.TempPathFactory) 
     for name, (rule, clip) in OPTIMIZERS.items():
         question = {"optimizer": rule.model_dump(mode="json"), "clip": clip, "rate": RATE, "steps": NUM_STEPS}
         ask(questions, arrays, name, {"about": "optimizer", **question}, below(weights=WEIGHTS, gradients=GRADIENTS))
+    for name, kind in KERAS.items():
+        question = {"kind": kind, "settings": in_keras_words(OPTIMIZERS[name][0]), "steps": NUM_STEPS}
+        given = below(weights=WEIGHTS, gradients=GRADIENTS)
+        ask(questions, arrays, f"{name} itself", {"about": "keras", **question}, given)
     (folder / "questions.json").write_text(json.dumps(questions))
     np.savez(folder / "questions.npz", **arrays)
     run_in_tff(folder)
@@ -162,6 +169,12 @@ def given_to(graph: Graph) -> dict[str, NDArray[Any]]:
 
 def below(**groups: Arrays) -> dict[str, NDArray[Any]]:
     return {f"{group}/{name}": value for group, arrays in groups.items() for name, value in arrays.items()}
+
+
+def in_keras_words(rule: ClientOptimizer) -> dict[str, float]:
+    told = rule.model_dump(include={"beta_1", "beta_2", "epsilon"})
+    decay = {"weight_decay": rule.weight_decay} if isinstance(rule, AdamW) else {}
+    return told | decay | {"learning_rate": rule.learning_rate * RATE}
 
 
 def run_in_tff(folder: Path) -> None:
@@ -327,7 +340,7 @@ def descend_by_hand(rule: ClientOptimizer, clip: Mapping[str, Any] | None, wrong
             m, v = first[name] / (1 - rule.beta_1**t), second[name] / (1 - rule.beta_2**t)
             if wrong == "epsilon inside the root":
                 w[name] = w[name] - rate * m / np.sqrt(v + rule.epsilon)
-            elif wrong == "epsilon before the correction":
+            elif rule.epsilon_hat != (wrong == "epsilon in the other place"):
                 corrected = np.sqrt(1 - rule.beta_2**t)
                 w[name] = w[name] - rate * m / ((np.sqrt(second[name]) + rule.epsilon) / corrected)
             else:
@@ -349,8 +362,16 @@ def test_client_optimizers_take_the_steps_of_their_definitions(answers: Answers,
     assert furthest(answers(name), descend_by_hand(*OPTIMIZERS[name])) <= 8 * STEP
 
 
-@pytest.mark.parametrize("wrong", ["epsilon inside the root", "epsilon before the correction"])
-@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("name", KERAS)
+def test_epsilon_hat_is_where_keras_itself_adds_epsilon(answers: Answers, name: str) -> None:
+    assert furthest(answers(f"{name} itself"), descend_by_hand(*OPTIMIZERS[name])) <= 8 * STEP
+    assert furthest(answers(f"{name} itself"), answers(name)) <= 8 * STEP
+    elsewhere = descend_by_hand(*OPTIMIZERS[name], wrong="epsilon in the other place")
+    assert furthest(answers(f"{name} itself"), elsewhere) > 1e-4
+
+
+@pytest.mark.parametrize("wrong", ["epsilon inside the root", "epsilon in the other place"])
+@pytest.mark.parametrize("name", ["adam", "adamw", *KERAS])
 def test_another_place_of_epsilon_is_caught(answers: Answers, name: str, wrong: str) -> None:
     assert furthest(answers(name), descend_by_hand(*OPTIMIZERS[name], wrong=wrong)) > 1e-4
 

@@ -214,11 +214,29 @@ class Unweighted(LocalBackend):
         yield from super().execute(_disguised(plan, settings=settings), job)
 
 
+class ClientsEpsilonElsewhere(LocalBackend):
+    """Clients add epsilon after the second moment's bias is corrected, whatever the plan says."""
+
+    name, whose = "clients_epsilon_elsewhere", "client_optimizer"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        kept = {name: value for name, value in plan.settings[self.whose].items() if name != "epsilon_hat"}
+        yield from super().execute(_disguised(plan, settings={**plan.settings, self.whose: kept}), job)
+
+
+class ServersEpsilonElsewhere(ClientsEpsilonElsewhere):
+    """The server does."""
+
+    name, whose = "servers_epsilon_elsewhere", "aggregator"
+
+
 WRONG_WITH_ADAM = (LateBiasCorrection,)
 WRONG_WITH_TRANSFORMS = (OtherPixels,)
 WRONG_WITH_RECIPES = (
     ("dropped-sgd-fedavg", LateMasks),
     ("tanh-stepped-fedavg_warm", Unscheduled),
+    ("tanh-keras_adam-keras_fedadam", ClientsEpsilonElsewhere),
+    ("tanh-keras_adam-keras_fedadam", ServersEpsilonElsewhere),
     ("tanh-clipped-fedavg", Unclipped),
     ("tanh-clipped_each-fedavg", Unclipped),
     ("tanh-weighted-fedavg", Unweighted),

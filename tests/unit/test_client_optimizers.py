@@ -36,7 +36,12 @@ RULES = [
     AdamW(learning_rate=0.01, weight_decay=0.0),
 ]
 STATEFUL = [rule for rule in RULES if rule.initial_slots()]
-MOMENTS = [rule for rule in RULES if isinstance(rule, Adam | AdamW)]
+HATTED = [  # which torch has not
+    Adam(learning_rate=0.01, epsilon_hat=True),
+    Adam(learning_rate=0.02, beta_1=0.5, epsilon=1e-2, epsilon_hat=True, weight_decay=0.1),
+    AdamW(learning_rate=0.02, beta_1=0.8, beta_2=0.9, epsilon=1e-3, epsilon_hat=True, weight_decay=0.3),
+]
+MOMENTS = [*(rule for rule in RULES if isinstance(rule, Adam | AdamW)), *HATTED]
 
 
 def leaves(dtype=torch.float32):
@@ -97,6 +102,20 @@ def unscaled(rule):
     for step in STEPS:
         stepper(gradients(step))
     return weights
+
+
+@pytest.mark.parametrize("rule", HATTED, ids=str)
+def test_epsilon_hat_is_torchs_own_with_less_epsilon_from_step_to_step(rule):
+    ours, theirs, fixed = leaves(), leaves(), leaves()
+    stepper, reference = build_stepper(rule, ours), torchs_own(rule, theirs.values())
+    unhatted = build_stepper(rule.model_copy(update={"epsilon_hat": False}), fixed)
+    for number, step in enumerate(STEPS, 1):
+        reference.param_groups[0]["eps"] = rule.epsilon / (1 - rule.beta_2**number) ** 0.5
+        stepper(gradients(step))
+        unhatted(gradients(step))
+        take(reference, theirs, step)
+        assert equal(ours, theirs)
+    assert not equal(ours, fixed)
 
 
 @pytest.mark.parametrize("rule", STATEFUL, ids=str)
@@ -174,6 +193,10 @@ def descend(rule, w, slopes, wrong):
         v = rule.beta_2 * v + (1 - rule.beta_2) * slope**2
         power = {"no bias correction": math.inf, "a step late": t + 1}.get(wrong, t)
         first, second = m / (1 - rule.beta_1**power), v / (1 - rule.beta_2**power)
+        if rule.epsilon_hat != (wrong == "the other place of epsilon"):  # the end of Kingma and Ba's Section 2
+            rate = rule.learning_rate * math.sqrt(1 - rule.beta_2**power) / (1 - rule.beta_1**power)
+            w = w - rate * m / (math.sqrt(v) + rule.epsilon)
+            continue
         inside, outside = (rule.epsilon, 0.0) if wrong == "epsilon inside" else (0.0, rule.epsilon)
         w = w - rule.learning_rate * first / (math.sqrt(second + inside) + outside)
     return w
@@ -196,10 +219,26 @@ def test_moments_follow_the_papers_equations(rule):
     assert furthest(in_float64(rule), by_hand(rule)) < 1e-13
 
 
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_of_a_constant_gradient_epsilon_hat_takes_steps_of_its_closed_form(kind):
+    weight, slope = {"w": torch.zeros((), dtype=torch.float64)}, 0.05
+    rule = kind(learning_rate=0.1, epsilon=0.01, epsilon_hat=True, weight_decay=0.0)
+    stepper, before, steps = build_stepper(rule, weight), 0.0, []
+    for _ in range(6):
+        stepper([torch.tensor(slope, dtype=torch.float64)])
+        steps.append(float(weight["w"]) - before)
+        before = float(weight["w"])
+    form = [-0.1 * slope / (slope + 0.01 / math.sqrt(1 - 0.999**t)) for t in range(1, 7)]
+    assert steps == pytest.approx(form, rel=1e-9)
+    assert steps[0] == pytest.approx(-0.1 * slope / (slope + 0.01 * 31.6228), rel=1e-5)
+    assert steps != pytest.approx([-0.1 * slope / (slope + 0.01)] * 6, rel=1e-1)  # after the correction
+
+
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
         *((kind, wrong) for kind in (Adam, AdamW) for wrong in ("no bias correction", "a step late", "epsilon inside")),
+        *((kind, "the other place of epsilon") for kind in (Adam, AdamW)),
         (Adam, "the other decay"),
         (AdamW, "the other decay"),
         (AdamW, "decay without the rate"),
@@ -208,6 +247,12 @@ def test_moments_follow_the_papers_equations(rule):
 def test_a_wrong_equation_is_noticed(kind, wrong):
     rule = kind(learning_rate=0.01, beta_1=0.8, beta_2=0.9, epsilon=1e-3, weight_decay=0.1)
     assert furthest(in_float64(rule), by_hand(rule)) < 1e-13
+    assert furthest(in_float64(rule), by_hand(rule, wrong)) > 1e-5
+
+
+@pytest.mark.parametrize("wrong", ["a step late", "the other place of epsilon"])
+@pytest.mark.parametrize("rule", HATTED[1:], ids=str)
+def test_a_wrong_epsilon_hat_is_noticed(rule, wrong):
     assert furthest(in_float64(rule), by_hand(rule, wrong)) > 1e-5
 
 
@@ -222,11 +267,13 @@ def test_what_came_later_does_not_change_how_an_older_optimizer_is_told():
         "nesterov": False,
         "weight_decay": 0.0,
     }
+    assert "epsilon_hat" not in Adam(learning_rate=0.1).model_dump(mode="json")
+    assert Adam(learning_rate=0.1, epsilon_hat=True).model_dump(mode="json")["epsilon_hat"]
     fedavg = parse_component(Aggregator, {"kind": "fedavg"}).model_dump(mode="json")
     assert fedavg == {"kind": "fedavg", "weighting": "examples", "learning_rate": 1.0}
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("rule", [*RULES, *HATTED], ids=str)
 def test_an_optimizer_is_read_back_with_its_state_and_schedule(rule):
     schedule = {"kind": "plateau", "metric": "roc_auc", "decay": 0.2, "patience": 1}
     document = rule.model_dump(mode="json") | {"state": "kept", "schedule": schedule}

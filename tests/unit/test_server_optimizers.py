@@ -7,6 +7,7 @@ import math
 import numpy as np
 import oracle
 import pytest
+from pydantic import ValidationError
 
 from flspec.aggregators.fedadagrad import FedAdagrad
 from flspec.aggregators.fedadam import FedAdam
@@ -27,8 +28,11 @@ AGGREGATORS = [
     FedAvgM(learning_rate=0.5, momentum=0.0),
     FedAdam(learning_rate=0.1),
     FedAdam(learning_rate=0.1, bias_correction=False, initial_accumulator=1e-4),
+    FedAdam(learning_rate=0.1, epsilon_hat=True),
+    FedAdam(learning_rate=0.1, epsilon_hat=True, initial_accumulator=1e-4),
     FedYogi(learning_rate=0.1),
     FedYogi(learning_rate=0.1, bias_correction=True),
+    FedYogi(learning_rate=0.1, bias_correction=True, epsilon_hat=True),
     FedAdagrad(learning_rate=0.1),
 ]
 
@@ -111,6 +115,31 @@ def test_bias_correction_counts_updates_from_1():
     off_by_one, _ = optimizer.step(2, np.array([DELTA]), {"first_moment": np.zeros(1), "second_moment": np.zeros(1)})
     assert agree(change, DELTA / (DELTA + 0.01))
     assert differ(off_by_one, DELTA / (DELTA + 0.01))
+
+
+def test_epsilon_hat_is_corrected_with_the_second_moment():
+    got = changes(Adam(learning_rate=0.1, beta_2=0.999, epsilon=0.01, epsilon_hat=True), [DELTA] * 6)
+    assert agree(got, [0.1 * DELTA / (DELTA + 0.01 / math.sqrt(1 - 0.999**t)) for t in range(1, 7)])
+    assert got[0] == pytest.approx(0.1 * DELTA / (DELTA + 0.01 * 31.6228), rel=1e-5)
+    assert differ(got, [0.1 * DELTA / (DELTA + 0.01)] * 6)  # after the correction
+    assert differ(got, [0.1 * DELTA / (DELTA + 0.01 / (1 - 0.999**t)) for t in range(1, 7)])  # without the root
+
+
+def test_the_place_of_epsilon_is_no_choice_without_bias_correction():
+    refused = "epsilon_hat is true, but bias_correction is false; set bias_correction: true or remove epsilon_hat"
+    for kind in (FedAdam, FedYogi, Adam, Yogi):
+        with pytest.raises(ValidationError, match=refused):
+            kind(learning_rate=0.1, bias_correction=False, epsilon_hat=True)
+        assert kind(learning_rate=0.1, bias_correction=True, epsilon_hat=True).epsilon_hat
+
+
+def test_an_aggregator_that_does_not_say_epsilon_hat_is_told_as_before():
+    for kind in (FedAdam, FedYogi):
+        told = kind(learning_rate=0.1).model_dump(mode="json")
+        assert not told.keys() & {"epsilon_hat", "schedule"}
+        hatted = kind(learning_rate=0.1, bias_correction=True, epsilon_hat=True)
+        assert hatted.model_dump(mode="json") == told | {"bias_correction": True, "epsilon_hat": True}
+        assert hatted.server_optimizer.epsilon_hat
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
