@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from flspec.components import source_digests
 from flspec.data import Data
 from flspec.errors import InputError, Problem, SpecError
-from flspec.evaluation import check_evaluation, planned_evaluation
+from flspec.evaluation import check_evaluation, planned_evaluation, why_never_here
 from flspec.holdings import hold_examples
 from flspec.layers import Home, Layer, Parameter, count_parameters, parameters_of, trace
 from flspec.loading import load_spec
 from flspec.losses import num_outputs, problem
-from flspec.metrics import Scores, measure
 from flspec.modes import as_carried_out, homes, keeps_optimizer, pooled
 from flspec.plan import ClientTask, Plan
 from flspec.pretrained import start_tensors
@@ -262,14 +261,6 @@ def _check_clients(
 def _check_plateau(spec: Spec, examples: Data) -> None:
     """Raise SpecError where a schedule follows a metric that such labels never have, so that it would never act."""
     metric = getattr(spec.client.optimizer.schedule, "metric", None)
-    if metric is None:
-        return
-    num = examples.num_classes
-    labels = np.eye(num, dtype=np.uint8) if examples.is_multi_label else np.arange(num)
-    outputs = np.zeros((len(labels), num_outputs(spec.client.loss, num, examples.is_multi_label)), np.float32)
-    _, reasons = measure(Scores(outputs, labels, spec.client.loss), [metric])
-    if metric in reasons:
-        message = (
-            f"{metric} never has a value here ({reasons[metric]}), so the learning rate would never fall; use loss"
-        )
+    if metric and (why := why_never_here(metric, spec, examples)):
+        message = f"{metric} never has a value here ({why}), so the learning rate would never fall; use loss"
         raise SpecError([Problem(message, "client.optimizer.schedule.metric")])

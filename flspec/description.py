@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from flspec.errors import InputError
 from flspec.footprint import estimate_memory
 from flspec.layers import count_multiply_adds, parse_layers
 from flspec.leakage import Leakage, find_leakage
+from flspec.metrics.undefined import why_never
 from flspec.partitioners import Partitioner
 from flspec.plan import Plan
 from flspec.skew import Skew, count_labels, measure_skew
@@ -94,7 +96,7 @@ class Description(Document):
     name: str
     data: DataFacts
     clients: ClientFacts
-    remarks: tuple[str, ...]  # of the partition, where it is not quite what was asked for
+    remarks: tuple[str, ...]  # of the clients, where they are not quite what was asked for
     skew: Skew | None
     leakage: Leakage | None
     rounds: RoundFacts
@@ -119,7 +121,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
         name=str(plan.spec["name"]),
         data=_data(plan),
         clients=_clients(plan),
-        remarks=_remarks(plan),
+        remarks=(*_remarks(plan), *_unmeasured(plan)),
         skew=None if counts is None else measure_skew(counts),
         leakage=_leakage(plan),
         rounds=_rounds(plan),
@@ -175,6 +177,29 @@ def _remarks(plan: Plan) -> tuple[str, ...]:
     except ValidationError:  # of a kind that is not installed here
         return ()
     return tuple(partitioner.remarks(np.sum(held, axis=0)))
+
+
+def _unmeasured(plan: Plan) -> Iterator[str]:
+    """Of a schedule that waits for a metric, the clients that never have a value of it: their rates never fall."""
+    metric = (plan.settings["client_optimizer"].get("schedule") or {}).get("metric")
+    if metric is None:
+        return
+    try:
+        labels, num_classes = open_data(plan.settings["data"]).examples.classes("dataset")
+    except InputError:  # also where an example may have several labels, of which every such metric has a value
+        return
+
+    def why(held_out: NDArray[Any]) -> str | None:
+        return why_never(metric, held_out, num_classes, plan.settings["loss"])
+
+    own = {client: labels[plan.held_out_examples(client)] for client in plan.participants}
+    kinds = {client: tuple(np.unique(held_out)) for client, held_out in own.items()}
+    never = {kind for kind in set(kinds.values()) if why(np.array(kind, np.int64))}
+    if without := [client for client, kind in kinds.items() if kind in never]:
+        yield (
+            f"{len(without):,} of {len(own):,} have no value of {metric}, so their learning rates never fall; client "
+            f"{without[0]}: {why(own[without[0]])}"
+        )
 
 
 def _leakage(plan: Plan) -> Leakage | None:

@@ -3,11 +3,12 @@
 Every set of examples is scored once and measured over masks: `test`, `validation` where there is one, the groups of
 each column that `evaluation.groups` names (`test/Male=1`; see `flspec.groups`), how far these are apart (`test/Male
 gap`: the greatest value less the least, so that of `recall` it is what equal opportunity asks to be 0, and of
-`positive_rate` what demographic parity does), and what each client holds out, pooled (`held_out`) and as a distribution
-over clients (`clients/mean`, `clients/worst`, …).
+`positive_rate` what demographic parity does; examples without a value, `test/Male missing`, are no side of it), and
+what each client holds out, pooled (`held_out`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
 
 Where parts of the model stay with clients there is a model for each client, and a value of `test` is the mean over the
-clients of what their models are worth; `test/clients/worst` and so on say how that is distributed.
+clients of what their models are worth, of those that have one; `test/clients/worst` and so on say how that is
+distributed.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from numpy.typing import NDArray
 
 from flspec.best import is_lower_better
 from flspec.data import Data, Split
-from flspec.errors import InputError, choose
-from flspec.groups import check_groups, groups_of, parse_groups
+from flspec.errors import InputError, Problem, SpecError, choose
+from flspec.groups import check_groups, parse_groups
 from flspec.metrics import NEITHER_IS_BETTER, Confusion, Scores, confusion_of, measure
+from flspec.metrics.undefined import every_label, why_never
 from flspec.plan import Plan
 from flspec.skew import gini
 from flspec.spec import Evaluation, Spec
 from flspec.state import ServerState, Weights
 from flspec.store import open_data
 
-__all__ = ["Evaluator", "Measured", "Scorer", "check_evaluation", "planned_evaluation"]
+__all__ = ["Evaluator", "Measured", "Scorer", "check_evaluation", "planned_evaluation", "why_never_here"]
 
 _STATISTICS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini")  # over clients
 
@@ -48,7 +50,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics by set of examples, then by name, why those that are not there have no value, and what is confused."""
+    """Metrics by set of examples, then by name, why some, or some clients, have no value, and what is confused."""
 
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -83,7 +85,8 @@ class Evaluator:
         if self._plan.local:
             clients = self._plan.participants
             sizes = [len(self._plan.client_examples(client)) for client in clients]
-            measured = _over_clients([self._measure(_model(state, self._plan, client)) for client in clients], sizes)
+            each = [self._measure(_model(state, self._plan, client)) for client in clients]
+            measured = _over_clients(clients, each, sizes)
         else:
             measured = self._measure(state.weights)
         if "held_out_ends" in self._plan.arrays:
@@ -100,10 +103,12 @@ class Evaluator:
             measured.add(name, scores, self._metrics)
             if not self._plan.local and (table := confusion_of(scores, self._data.label_names)):
                 measured.confusion[name] = table  # of one model; clients' own would be one for each
-            for gap, masks in groups_of(split.columns, self._groups).items():
-                for group, mask in masks.items():
-                    measured.add(f"{name}/{group}", scores.part(mask), self._metrics)
-                measured.add_gap(f"{name}/{gap}", [f"{name}/{group}" for group in masks], self._metrics)
+            for group in self._groups:
+                masks = group.masks(split.columns[group.column])
+                for part, mask in masks.items():
+                    measured.add(f"{name}/{part}", scores.part(mask), self._metrics)
+                known = [f"{name}/{part}" for part in masks if part != group.missing]
+                measured.add_gap(f"{name}/{group.gap}", known, self._metrics)
         return measured
 
     def _measure_clients(self, state: ServerState, measured: Measured) -> None:
@@ -113,7 +118,7 @@ class Evaluator:
         each = np.split(np.arange(len(scores)), self._plan.arrays["held_out_ends"][:-1])
         own = [measure(scores.part(rows), self._metrics) for rows in each]
         measured.values.update(_distribution("clients", [values for values, _ in own], [len(rows) for rows in each]))
-        if told := _told_of([reasons for _, reasons in own]):
+        if told := _told_of(range(len(own)), [reasons for _, reasons in own]):
             measured.undefined["clients"] = told
 
     def _scores_of_held_out(self, state: ServerState) -> Scores:
@@ -135,14 +140,21 @@ class Evaluator:
 def check_evaluation(spec: Spec, data: Data) -> None:
     """Raise InputError where the examples cannot be evaluated as the spec says."""
     told = check_groups(spec.evaluation.groups, data)
-    if spec.evaluation.best is None or spec.evaluation.best.on is None:
+    if (best := spec.evaluation.best) is None:
         return
-    wholes = [name for name in data.splits if name != "train"]
-    sets = wholes + [f"{whole}/{name}" for whole in wholes for name in told]
+    if why := why_never_here(best.metric, spec, data):
+        message = f"{best.metric} never has a value here ({why}), so no round would be the best; use another, as loss"
+        raise SpecError([Problem(message, "evaluation.best.metric")])
+    sets = [*told, *(f"{whole}/{name}" for whole, names in told.items() for name in names)]
     if spec.partition.held_out:
         sets += ["held_out", *(f"clients/{name}" for name in _STATISTICS)]
-    if spec.evaluation.best.on not in sets:
-        raise InputError(f"evaluation.best.on: {choose(spec.evaluation.best.on, sets)}; these are what is measured on")
+    if best.on is not None and best.on not in sets:
+        raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are what is measured on")
+
+
+def why_never_here(metric: str, spec: Spec, data: Data) -> str | None:
+    """Why a metric has no value of any examples with such labels, whatever a model says; None if it may have one."""
+    return why_never(metric, every_label(data.num_classes, data.is_multi_label), data.num_classes, spec.client.loss)
 
 
 def planned_evaluation(evaluation: Evaluation, data: Data) -> dict[str, Any]:
@@ -163,21 +175,19 @@ def _model(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.
     return {**state.weights, **own}
 
 
-def _over_clients(each: Sequence[Measured], sizes: Sequence[int]) -> Measured:
+def _over_clients(clients: Sequence[int], each: Sequence[Measured], sizes: Sequence[int]) -> Measured:
     """The mean over clients of what each one's model is worth, of those whose value is defined.
 
     `sizes` are what the clients count in the weighted mean: the examples that each holds.
     """
     together = Measured()
     for name in each[0].values:
-        values, reasons = [m.values[name] for m in each], [m.undefined.get(name, {}) for m in each]
-        found = _distribution(name + "/clients", values, sizes)
+        found = _distribution(name + "/clients", [measured.values[name] for measured in each], sizes)
         together.values[name] = found[f"{name}/clients/mean"]
         if "/" not in name:
             together.values.update(found)
-        missing = {metric: why for told in reasons for metric, why in told.items()}
-        if of_none := {metric: why for metric, why in missing.items() if metric not in together.values[name]}:
-            together.undefined[name] = of_none
+        if told := _told_of(clients, [measured.undefined.get(name, {}) for measured in each]):
+            together.undefined[name] = told
     return together
 
 
@@ -215,13 +225,13 @@ def _statistics(metric: str, values: NDArray[np.float64], sizes: NDArray[np.int6
     return {name: float(value) for name, value in found.items() if name != "worst" or metric not in NEITHER_IS_BETTER}
 
 
-def _told_of(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _told_of(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Of each metric that some clients have no value of, how many these are, and why the first has none."""
     told: dict[str, str] = {}
     for metric in dict.fromkeys(name for reasons in each for name in reasons):
-        clients = [client for client, reasons in enumerate(each) if metric in reasons]
-        first = f"client {clients[0]}: {each[clients[0]][metric]}"
-        told[metric] = f"{len(clients):,} of {len(each):,} clients have no value; {first}"
+        why = {client: reasons[metric] for client, reasons in zip(clients, each, strict=True) if metric in reasons}
+        first = next(iter(why))
+        told[metric] = f"{len(why):,} of {len(each):,} clients have no value; client {first}: {why[first]}"
     return told
 
 

@@ -2,13 +2,14 @@
 
 Of `test` by a column `Male`, the groups are `test/Male=0` and `test/Male=1`; by a column of numbers with edges,
 `test/age=(-inf,30)`, `test/age=[30,50)`, `test/age=[50,inf)`. Those of which the column says nothing, empty text or
-NaN, are `test/Male missing`. How far groups are apart is `test/Male gap`.
+NaN, are `test/Male missing`, which is measured as well. How far groups are apart is `test/Male gap`; those of whom
+nothing is known are no side of it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any
@@ -27,10 +28,10 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from flspec.components import Document
-from flspec.data import Data
+from flspec.data import Data, Split
 from flspec.errors import InputError
 
-__all__ = ["Group", "NamedGroup", "check_groups", "groups_of", "parse_groups"]
+__all__ = ["Group", "NamedGroup", "check_groups", "parse_groups"]
 
 _MOST_GROUPS = 32  # of one column that are told apart
 Mask = NDArray[np.bool_]  # [num_examples]
@@ -70,12 +71,17 @@ class Group(Document):
         """The name of what is told of all groups together."""
         return f"{self.column} gap"
 
+    @property
+    def missing(self) -> str:
+        """The name of the group of those of which the column says nothing."""
+        return f"{self.column} missing"
+
     def masks(self, values: NDArray[Any]) -> dict[str, Mask]:
         """Which examples are of each group, by its name; `values` is the column. Groups of none are left out."""
         bins = values if self.edges is None else np.digitize(numbers := _numbers(values), self.edges)
         missing = _is_missing(values if self.edges is None else numbers)
         masks = {self._name(one): np.asarray((bins == one) & ~missing) for one in np.unique(bins[~missing])}
-        return masks | ({f"{self.column} missing": missing} if missing.any() else {})
+        return masks | ({self.missing: missing} if missing.any() else {})
 
     def _name(self, one: Any) -> str:
         """The name of a value's group, or of a bin's by its number."""
@@ -101,20 +107,16 @@ def parse_groups(planned: Sequence[Any]) -> tuple[Group, ...]:
     return adapter.validate_json(TypeAdapter(Any).dump_json(planned))
 
 
-def groups_of(columns: Mapping[str, NDArray[Any]], groups: Sequence[Group]) -> dict[str, dict[str, Mask]]:
-    """The masks of each column's groups, by the name of what is told of them together."""
-    return {group.gap: group.masks(columns[group.column]) for group in groups}
+def check_groups(groups: Sequence[Group], data: Data) -> dict[str, list[str]]:
+    """The names of what is measured of each split's groups; raises InputError where a column cannot be measured by."""
+    return {name: _names(groups, data, split) for name, split in data.splits.items() if name != "train"}
 
 
-def check_groups(groups: Sequence[Group], data: Data) -> list[str]:
-    """The names of what is measured of the test examples; raises InputError where a column cannot be measured by."""
+def _names(groups: Sequence[Group], data: Data, split: Split) -> list[str]:
     names: Counter[str] = Counter()
     for group in groups:
-        masks: dict[str, Mask] = {}
-        for split in filter(None, (data.validation, data.test)):
-            values = replace(data.examples, columns=split.columns).column(group.column, "evaluation.groups")
-            masks = _checked(group, values)
-        names.update([*masks, group.gap])
+        values = replace(data.examples, columns=split.columns).column(group.column, "evaluation.groups")
+        names.update([*_checked(group, values), group.gap])
     if twice := [name for name, num in names.items() if num > 1]:
         raise InputError(f"evaluation.groups: two would be named {twice[0]!r}; remove one")
     return list(names)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flspec.cli.tables import plain_table, short_number
 from flspec.errors import printable
+from flspec.reasons import undefined_in_words
 
 if TYPE_CHECKING:
     from flspec.comparison import Comparison
@@ -84,13 +85,12 @@ def _tables(title: str, evaluation: Evaluation, undefined: Mapping[str, Mapping[
             if any(metric in values for metric in shown):
                 table.add_row(Text(printable(name)), *(_value(name, values.get(metric)) for metric in shown))
         if number == len(blocks) - 1:
-            table.caption = _told(undefined)
+            table.caption = _told(evaluation, undefined)
         yield table
 
 
-def _told(undefined: Mapping[str, Mapping[str, str]]) -> str | None:
-    told = [f"{name} has no {metric}: {why}" for name, reasons in undefined.items() for metric, why in reasons.items()]
-    if not told:
+def _told(evaluation: Evaluation, undefined: Mapping[str, Mapping[str, str]]) -> str | None:
+    if not (told := undefined_in_words(evaluation, undefined)):
         return None
     return escape(printable("; ".join(told[:3]))) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
 

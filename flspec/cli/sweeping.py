@@ -133,7 +133,7 @@ def _notes(chosen: tuple[str, str] | None, num_others: int) -> Iterator[str]:
     if chosen:
         yield f"best: of each run's best model, by {' '.join(chosen)}"
     if num_others:
-        yield f"{num_others} more, of groups, clients and other sets, are in matrix.json"
+        yield f"{num_others} more {'metric is' if num_others == 1 else 'metrics are'} in matrix.json"
 
 
 def _chosen_by(result: Sweep) -> tuple[str, str] | None:

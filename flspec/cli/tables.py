@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.markup import escape
@@ -48,6 +48,8 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     if best := result.best:
         by = escape(printable(f"{best.on} {best.metric}"))
         table.caption += f"\nbest is round {best.round}, by {by}: {short_number(best.value)}"
+    elif told := _why_no_best(result):
+        table.caption += f"\n{escape(printable(told))}"
     if failures := [failure for record in rounds for failure in record.failures]:
         table.caption += f"\n{len(failures)} client updates did not count, the first because {failures[0].reason}"
     if step > 1:
@@ -55,12 +57,27 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     return table
 
 
+def _why_no_best(result: Result) -> str | None:
+    """What to tell of a run of whose evaluated rounds none could be the best; None where none was asked for."""
+    evaluated = [record for record in result.rounds if record.evaluation is not None]
+    best = _asked(result).get("best")
+    if not evaluated or not isinstance(best, dict) or not isinstance(metric := best.get("metric"), str):
+        return None
+    on = str(best.get("on") or ("validation" if "validation" in (evaluated[-1].evaluation or {}) else "test"))
+    why = evaluated[-1].undefined.get(on, {}).get(metric)
+    return f"no round is the best: none has a value of {on} {metric}" + (f" ({why})" if why else "")
+
+
+def _asked(result: Result) -> dict[str, Any]:
+    """The spec's evaluation; a result may come from elsewhere, so it is no more than a hint."""
+    evaluation = result.spec.get("evaluation")
+    return evaluation if isinstance(evaluation, dict) else {}
+
+
 def _shown(result: Result) -> list[str]:
     """The metrics of the test set that there is room for: loss and accuracy, else those that the spec names first."""
-    evaluation = result.spec.get("evaluation")
-    named = evaluation.get("metrics") if isinstance(evaluation, dict) else None
+    named = _asked(result).get("metrics")
     measured = {name for record in result.rounds for name in (record.evaluation or {}).get("test", ())}
-    # A result may come from elsewhere, so its spec is no more than a hint at an order.
     ordered = [*_USUAL, *(name for name in named or () if isinstance(name, str)), *sorted(measured)]
     shown = [name for name in dict.fromkeys(ordered) if name in measured]
     return (shown or list(_USUAL))[:_MOST_METRICS]

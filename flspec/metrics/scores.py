@@ -119,14 +119,15 @@ class Scores:
     def ranks(self) -> NDArray[np.floating[Any]]:
         """[num_examples, num_classes]: grows with how much an example is taken to be of a class, or to have a label.
 
-        Outputs rather than probabilities, where they have the same order: rounding makes no ties of outputs.
+        Outputs rather than probabilities, where they have the same order: rounding makes no ties of outputs. Of two
+        classes it is by how much one's output is above the other's, which is what `predicted` goes by.
         """
-        if self.is_multi_label or not self.are_logits:
+        if self.is_multi_label:
             return self.outputs
-        if self.num_classes > 2:
-            return self.log_probabilities
-        margin = np.subtract(*self.outputs.astype(np.float64).T[::-1])
-        return np.stack([-margin, margin], axis=1)
+        if self.num_classes == 2:
+            margin = np.subtract(*self.outputs.astype(np.float64).T[::-1])
+            return np.stack([-margin, margin], axis=1)
+        return self.log_probabilities if self.are_logits else self.outputs
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:

@@ -9,8 +9,9 @@ import pytest
 from sklearn import metrics as reference
 
 from flspec.compiler import compile
-from flspec.errors import InputError
-from flspec.evaluation import Evaluator, _distribution
+from flspec.data import Data, Split
+from flspec.errors import InputError, SpecError
+from flspec.evaluation import Evaluator, Measured, _distribution, _over_clients, check_evaluation
 from flspec.loading import parse_spec
 from flspec.plan import Plan
 from flspec.runner import run
@@ -187,8 +188,43 @@ def test_numbers_are_put_in_bins_and_missing_ones_apart(root):
         assert measured.values[f"test/age={name}"]["accuracy"] == pytest.approx(right[mask].mean())
     assert measured.values["test/age missing"]["accuracy"] == pytest.approx(right[np.isnan(ages)].mean())
     values = [measured.values[f"test/age={name}"]["accuracy"] for name in masks]
-    values.append(measured.values["test/age missing"]["accuracy"])
     assert measured.values["test/age gap"]["accuracy"] == pytest.approx(max(values) - min(values))
+
+
+class Knowing:
+    """Tells every example right but those of whom nothing is known."""
+
+    def logits(self, weights, split):
+        taken = np.where(split.columns["age"] == "", 1 - split.labels, split.labels)
+        return np.eye(2, dtype=np.float32)[taken]
+
+
+@pytest.mark.parametrize("group", ["sex", "age"])
+def test_those_of_whom_nothing_is_known_are_measured_and_are_no_side_of_a_gap(root, tmp_path, group):
+    lines = (root / "train.csv").read_text().splitlines()
+    rows = [line.replace(",m,", ",,").replace(",f,", ",,") if line.endswith(",") else line for line in lines]
+    (tmp_path / "train.csv").write_text("\n".join(rows) + "\n")
+    groups = {"sex": "[sex]", "age": "[{column: age, edges: [40]}]"}[group]
+    evaluator = Evaluator(compile(parse_spec(SPEC.replace("[sex]}", f"{groups}}}")), tmp_path))
+    evaluator._scorer = Knowing()
+    evaluator._measure_clients = lambda *_: None
+    measured = evaluator(ServerState(0, {}))
+    own = {name: values["accuracy"] for name, values in measured.values.items() if "/" in name}
+    names = {"sex": ["sex=f", "sex=m"], "age": ["age=(-inf,40)", "age=[40,inf)"]}[group]
+    assert own == {**dict.fromkeys([f"test/{name}" for name in names], 1.0)} | {
+        f"test/{group} missing": 0.0,
+        f"test/{group} gap": 0.0,
+    }
+
+
+def test_a_gap_between_one_group_and_those_of_whom_nothing_is_known_is_none(root, tmp_path):
+    text = (root / "train.csv").read_text().replace(",m,", ",,")
+    (tmp_path / "train.csv").write_text(text)
+    plan = compile(parse_spec(SPEC), tmp_path)
+    measured = Evaluator(plan)(ServerState(0, plan.weights))
+    assert measured.values["test/sex missing"]["accuracy"] >= 0
+    assert measured.values["test/sex gap"] == {}
+    assert measured.undefined["test/sex gap"]["accuracy"] == "fewer than two groups have a value"
 
 
 # ------------------------------------------------------------------------------------------------------- over clients
@@ -231,6 +267,31 @@ def test_clients_without_a_value_are_counted_and_the_first_says_why(root):
     assert told.endswith(("are of class 0", "are of class 1"))
 
 
+def test_a_mean_over_some_of_the_clients_says_of_how_many_and_why():
+    """Sets, groups and gaps alike; clients are called by their numbers."""
+    why = {"recall": "no example is of class 1"}
+    each = [
+        Measured({"test": {"loss": 1.0, "recall": 0.5}, "test/sex=f": {"recall": 0.25}, "test/sex=m": {}}),
+        Measured({"test": {"loss": 3.0}, "test/sex=f": {}, "test/sex=m": {}}, {"test": why, "test/sex=f": why}),
+        Measured({"test": {"loss": 2.0}, "test/sex=f": {"recall": 0.75}, "test/sex=m": {}}, {"test": why}),
+    ]
+    for one in each:
+        one.undefined["test/sex=m"] = why
+    together = _over_clients([3, 5, 9], each, [1, 1, 1])
+    assert together.values["test"] == {"loss": 2.0, "recall": 0.5}
+    assert together.values["test/sex=f"] == {"recall": 0.5}
+    assert together.undefined == {
+        "test": {"recall": "2 of 3 clients have no value; client 5: no example is of class 1"},
+        "test/sex=f": {"recall": "1 of 3 clients have no value; client 5: no example is of class 1"},
+        "test/sex=m": {"recall": "3 of 3 clients have no value; client 3: no example is of class 1"},
+    }
+
+
+def test_where_every_client_has_a_value_nothing_is_told():
+    each = [Measured({"test": {"loss": value}}) for value in (1.0, 3.0)]
+    assert _over_clients([0, 1], each, [1, 1]).undefined == {}
+
+
 # ---------------------------------------------------------------------------------------------- confusion, and the best
 
 
@@ -264,6 +325,58 @@ def test_a_best_that_is_not_measured_is_refused(root, best, told):
     with pytest.raises(InputError) as refused:
         compile(parse_spec(SPEC.replace("groups: [sex]", f"groups: [sex], best: {best}")), root)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("sections", "metric", "why"),
+    [
+        ({}, "precision", "it is of two classes, and there are 3"),
+        ({}, "top_3_accuracy", "there are only 3 classes"),
+        ({"client": {"loss": "mean_squared_error"}}, "brier", "outputs that learned by mean_squared_error are no"),
+    ],
+)
+def test_a_best_by_what_never_has_a_value_is_refused(make_plan, sections, metric, why):
+    client = {"epochs": 1, "batch_size": 5, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}
+    sections = {"client": client | sections.get("client", {})}
+    evaluation = {"metrics": ["loss", "accuracy", metric]}
+    make_plan(**sections, evaluation=evaluation)  # to measure it is no mistake: it is told as unknown
+    with pytest.raises(SpecError) as refused:
+        make_plan(**sections, evaluation=evaluation | {"best": {"metric": metric}})
+    (problem,) = refused.value.problems
+    assert problem.path == "evaluation.best.metric"
+    assert problem.message.startswith(f"{metric} never has a value here ({why}")
+    assert problem.message.endswith("so no round would be the best; use another, as loss")
+
+
+def test_a_best_by_what_some_models_have_a_value_of_is_none_of_our_business(root):
+    """Precision has one as soon as an example is taken for class 1."""
+    for metric in ("precision", "f1", "macro_roc_auc", "binned_macro_average_precision"):
+        text = SPEC.replace("positive_rate]", f"{metric}]").replace("groups: [sex]", f"best: {{metric: {metric}}}")
+        assert compile(parse_spec(text), root).settings["evaluation"]["best"]["metric"] == metric
+
+
+@pytest.mark.parametrize(
+    ("on", "is_there"),
+    [
+        ("test/sex=m", True),
+        ("validation/sex=m", False),
+        ("validation/sex missing", True),
+        ("test/sex missing", False),
+        ("validation/sex=f", True),
+    ],
+)
+def test_the_best_is_chosen_on_groups_that_their_split_has(make_spec, on, is_there):
+    test, validation = (
+        Split(np.zeros((2, 4), np.float32), np.arange(2), columns={"sex": np.array(values)})
+        for values in (["m", "f"], ["f", ""])
+    )
+    data = Data(test, test, num_classes=2, validation=validation)
+    spec = make_spec(evaluation={"groups": ["sex"], "best": {"metric": "loss", "on": on}})
+    if is_there:
+        check_evaluation(spec, data)
+        return
+    with pytest.raises(InputError, match=f"evaluation.best.on: unknown '{on}'; did you mean"):
+        check_evaluation(spec, data)
 
 
 @pytest.mark.parametrize(

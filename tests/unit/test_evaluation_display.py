@@ -136,6 +136,52 @@ def test_a_comparison_says_what_it_leaves_out():
     assert str(table.caption) == "10 more rows are told with --json or --out"
 
 
+def test_a_value_over_some_of_the_clients_is_not_said_to_be_missing() -> None:
+    some = {"test": {"recall": "1 of 4 clients have no value; client 2: no example is of class 1"}}
+    rounds = [a_round(1, evaluation=FAIR, undefined=some)]
+    text = " ".join(text_of(*evaluation_tables(a_result("local", rounds, final={"evaluation": FAIR}))).split())
+    assert "test recall: 1 of 4 clients have no value; client 2" in text
+    assert "has no recall" not in text
+
+
+def test_metrics_that_have_no_value_for_one_reason_are_told_together() -> None:
+    why = dict.fromkeys(["f1", "recall"], "no example is of class 1") | {"roc_auc": "all 3 examples are of class 0"}
+    rounds = [a_round(1, evaluation=FAIR, undefined={"held_out": why})]
+    text = " ".join(text_of(*evaluation_tables(a_result("local", rounds, final={"evaluation": FAIR}))).split())
+    assert "held_out has no f1, recall: no example is of class 1; held_out has no roc_auc: all 3" in text
+
+
+NO_VALUE = {"evaluation": {"test": {"loss": 1.0}}, "undefined": {"test": {"recall": "no example is of class 1"}}}
+
+
+@pytest.mark.parametrize("on", [{}, {"on": None}, {"on": "test"}])
+def test_a_run_says_that_no_round_is_the_best(on: dict[str, Any]) -> None:
+    spec = {"evaluation": {"best": {"metric": "recall", **on}}}
+    result = a_result("local", [a_round(n, **NO_VALUE) for n in (1, 2)], spec=spec)
+    told = " ".join(str(run_table(result).caption).split())
+    assert told.endswith("no round is the best: none has a value of test recall (no example is of class 1)")
+
+
+def test_a_round_is_chosen_on_the_validation_examples_where_there_are_some() -> None:
+    there = {"evaluation": {"test": {"recall": 0.5}, "validation": {}}}
+    result = a_result("local", [a_round(1, **there)], spec={"evaluation": {"best": {"metric": "recall"}}})
+    assert str(run_table(result).caption).endswith("no round is the best: none has a value of validation recall")
+
+
+@pytest.mark.parametrize(
+    ("spec", "rounds", "best"),
+    [
+        ({"evaluation": {"best": {"metric": "recall"}}}, [a_round(1, **NO_VALUE)], BEST),
+        ({"evaluation": {"best": None}}, [a_round(1, **NO_VALUE)], None),
+        ({"evaluation": {"best": {"metric": "recall"}}}, [a_round(1, evaluation=None)], None),  # stopped before it
+        ({"evaluation": {"best": 7}}, [a_round(1, **NO_VALUE)], None),
+        ({"evaluation": {"best": {"metric": []}}}, [a_round(1, **NO_VALUE)], None),
+    ],
+)
+def test_a_run_that_has_a_best_or_asked_for_none_does_not(spec: Any, rounds: Any, best: Any) -> None:
+    assert "no round is the best" not in str(run_table(a_result("local", rounds, spec=spec, best=best)).caption)
+
+
 # ---------------------------------------------------------------------------------------------------------------- pages
 
 
@@ -156,6 +202,35 @@ def test_what_is_confused_is_called_by_its_name(tmp_path: Path, names: list[str]
     page = page_of(tmp_path, a_result("local", final=final))
     assert [shown, "17", "33"] in page.cells
     assert f"taken for {shown}" in page.texts["th"]
+
+
+def notes_of(page: Parsed) -> list[str]:
+    return [text for text in page.texts["p"] if text.startswith("Note: ")]
+
+
+def test_a_page_says_why_a_value_is_not_there_once(tmp_path: Path) -> None:
+    """Two runs of one reason, and one of a reason of its own."""
+    own = {"test/Male=0": {"loss": "the model's scores are not finite"}}
+    odd = [a_round(1, evaluation=FAIR, undefined=UNDEFINED | own)]
+    page = page_of(tmp_path, a_fair_result(), a_result("flower", odd, final={"evaluation": FAIR}))
+    assert notes_of(page) == [
+        "Note: clients has no recall: 3 of 12 clients have no value; client 0: no example is of class 1.",
+        "Note: flower: test/Male=0 has no loss: the model's scores are not finite.",
+    ]
+
+
+def test_a_page_says_why_the_best_model_has_no_value(tmp_path: Path) -> None:
+    reasons = {"test": {"recall": "no example is of class 1"}}
+    page = page_of(tmp_path, a_fair_result(best=BEST | {"note": None, "undefined": reasons}))
+    assert notes_of(page)[-1] == "Note: test has no recall: no example is of class 1."
+
+
+def test_a_page_says_how_many_reasons_it_leaves_out(tmp_path: Path) -> None:
+    reasons = {f"test/place={number}": {"loss": "there are no examples"} for number in range(20)}
+    result = a_result("local", [a_round(1, evaluation=FAIR, undefined=reasons)], final={"evaluation": FAIR})
+    notes = notes_of(page_of(tmp_path, result))
+    assert len(notes) == 7
+    assert notes[-1] == "Note: 14 more such reasons are in result.json."
 
 
 def test_a_page_does_not_tell_the_last_model_twice(tmp_path: Path) -> None:

@@ -95,6 +95,28 @@ def test_a_column_that_cannot_be_measured_by_is_refused(group, columns, told):
     assert told in str(refused.value)
 
 
+def test_each_split_has_the_groups_that_its_own_examples_are_of():
+    validation, test = (data_with(sex=list(values), age=[20, 40]).test for values in (["f", ""], ["m", "f"]))
+    data = Data(test, test, num_classes=2, validation=validation)
+    told = check_groups([Group(column="sex"), Group(column="age", edges=(30.0,))], data)
+    ages = ["age=(-inf,30)", "age=[30,inf)", "age gap"]
+    assert told == {
+        "test": ["sex=f", "sex=m", "sex gap", *ages],
+        "validation": ["sex=f", "sex missing", "sex gap", *ages],
+    }
+
+
+def test_two_groups_of_one_name_are_refused_in_any_split():
+    clash = data_with(**{"a": ["x missing", "y"], "a=x": ["", "z"]}).test
+    clear = data_with(**{"a": ["x", "y"], "a=x": ["", "z"]}).test
+    for test, validation in ((clash, clear), (clear, clash)):
+        with pytest.raises(InputError, match="two would be named 'a=x missing'; remove one"):
+            check_groups(
+                [Group(column="a"), Group(column="a=x")], Data(clear, test, num_classes=2, validation=validation)
+            )
+    assert check_groups([Group(column="a"), Group(column="a=x")], Data(clear, clear, num_classes=2))
+
+
 def test_two_groups_of_one_name_are_refused():
     clash = data_with(**{"a": ["x missing", "y"], "a=x": ["", "z"]})
     with pytest.raises(InputError, match="two would be named 'a=x missing'; remove one"):

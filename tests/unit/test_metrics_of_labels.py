@@ -171,6 +171,20 @@ def test_ranks_do_not_saturate() -> None:
     assert value("roc_auc", scores) == value("average_precision", scores) == 1.0
 
 
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision", "macro_roc_auc", "micro_roc_auc"])
+def test_two_outputs_rank_examples_by_what_they_are_predicted_by(name: str) -> None:
+    """Either output alone puts the example of class 1 below the other."""
+    scores = Scores(np.array([[0.9, 0.6], [0.1, 0.5]]), np.array([0, 1]), "mean_squared_error")
+    assert scores.predicted.tolist() == [0, 1]
+    assert value(name, scores) == 1.0
+    assert reference.roc_auc_score(scores.labels, scores.outputs[:, 1]) == 0.0  # by output 1 alone
+
+
+def test_more_outputs_than_two_rank_by_themselves() -> None:
+    outputs = np.array([[0.5, 0.1, 0.9], [0.4, 0.3, 0.2], [0.1, 0.2, 0.3]])
+    assert Scores(outputs, np.arange(3), "mean_squared_error").ranks is outputs
+
+
 def test_squared_errors_are_of_the_outputs_as_they_are() -> None:
     outputs, labels = np.array([[0.2, 0.9], [1.5, -0.5]]), np.array([1, 1])
     scores = Scores(outputs, labels, "mean_squared_error")

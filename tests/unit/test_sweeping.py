@@ -94,6 +94,15 @@ def test_the_best_model_of_each_run_stands_beside_the_last() -> None:
     assert "best: of each run's best model, by validation loss" in lines
 
 
+def test_metrics_that_a_table_has_no_room_for_are_counted() -> None:
+    """Beside the best models one metric of the last ones is shown, so that the others are of the test set, too."""
+    lines = shown(result_of(with_best(cell(0, a=1, seed=0), 0.75)), 80)
+    assert "1 more metric is in matrix.json" in lines
+    many = {"test": dict.fromkeys("abcdef", 0.5), "test/sex=f": {"a": 0.5}}
+    lines = shown(result_of(CellRecord(label="x", values={"v": 1}, status="completed", evaluation=many)), 120)
+    assert "3 more metrics are in matrix.json" in lines
+
+
 def test_no_best_is_shown_where_it_was_chosen_by_several_rules() -> None:
     lines = shown(result_of(with_best(cell(0, a=1), 0.75), with_best(cell(1, a=2), 0.25, metric="accuracy")), 80)
     assert not any("best" in line for line in lines)

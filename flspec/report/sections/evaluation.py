@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from flspec.metrics import Confusion
+from flspec.reasons import undefined_in_words
 from flspec.report.page import Column, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
-from flspec.report.words import DASH, brief, number
+from flspec.report.words import DASH, brief, join, number
 from flspec.result import BestRecord
 
 __all__ = ["evaluation_section"]
 
 Evaluation = Mapping[str, Mapping[str, float]]  # by set of examples, then by metric
+Undefined = Mapping[str, Mapping[str, str]]  # the reason, likewise
 
 _MOST_SHOWN = 12  # classes or labels whose table is not folded
+_MOST_REASONS = 6  # of values that are not there
 _GROUPS = (
-    "By group: each value of a column by itself. A gap is the greatest value less the least over the groups that have "
-    "one; of recall it is what equal opportunity, of positive_rate what demographic parity asks to be 0."
+    "By group: each value of a column by itself, and the examples of which it says nothing as missing. A gap is the "
+    "greatest value less the least over the groups that have one, those missing left out; of recall it is what equal "
+    "opportunity, of positive_rate what demographic parity asks to be 0."
 )
 _CLIENTS = (
     "Over clients: each client’s value on its own, and how these are distributed over the clients that have one. The "
@@ -40,13 +44,16 @@ def _blocks(subject: Subject, plan: PlanGroup) -> Iterator[Table | Paragraph]:
     best = [(run, run.result.best) for run in runs if run.result and run.result.best]
     if any(set(evaluation) - {"test"} for _, evaluation in last):
         yield from _tables(subject, f"{heading}The last model. ", last)
+        yield from _reasons([(run, told, _last_reasons(run)) for run, told in last])
     if best:
         yield _best_rounds(subject, heading, best)
         yield from (
             Paragraph(f"Note: {brief(note, 300)}.") for note in dict.fromkeys(b.note for _, b in best if b.note)
         )
-        earlier = [(run, record.evaluation) for run, record in best if not _is_last(run, record)]
-        yield from _tables(subject, f"{heading}The best model, where it is not the last. ", earlier)
+        earlier = [(run, record) for run, record in best if not _is_last(run, record)]
+        evaluated = [(run, record.evaluation) for run, record in earlier]
+        yield from _tables(subject, f"{heading}The best model, where it is not the last. ", evaluated)
+        yield from _reasons([(run, record.evaluation, record.undefined) for run, record in earlier])
     for run in runs:
         yield from _confusions(f"{heading}{run.label}, " if len(runs) > 1 else heading, run)
 
@@ -71,6 +78,23 @@ def _tables(subject: Subject, heading: str, evaluated: Sequence[tuple[ReportedRu
         headings = [Column(brief(metric.replace("_", " "))) for metric in metrics]
         if metrics:
             yield Table(heading + caption, (Column("examples", "word"), Column(subject.noun, "word"), *headings), rows)
+
+
+def _last_reasons(run: ReportedRun) -> Undefined:
+    return run.result.rounds[-1].undefined if run.result and run.result.rounds else {}
+
+
+def _reasons(evaluated: Sequence[tuple[ReportedRun, Evaluation, Undefined]]) -> Iterator[Paragraph]:
+    """Why values are not there, each reason once, with the runs that it is of unless it is of all."""
+    runs: dict[str, list[str]] = {}
+    for run, values, undefined in evaluated:
+        for told in undefined_in_words(values, undefined):
+            runs.setdefault(told, []).append(run.label)
+    for told, labels in list(runs.items())[:_MOST_REASONS]:
+        of = "" if len(labels) == len(evaluated) else f"{join(labels)}: "
+        yield Paragraph(f"Note: {of}{brief(told, 300)}.")
+    if (more := len(runs) - _MOST_REASONS) > 0:
+        yield Paragraph(f"Note: {more} more such {'reason is' if more == 1 else 'reasons are'} in result.json.")
 
 
 def _is_whole(name: str) -> bool:
