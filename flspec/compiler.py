@@ -22,6 +22,7 @@ from flspec.layers import Home, Layer, Parameter, count_parameters, parameters_o
 from flspec.loading import load_spec
 from flspec.losses import num_outputs, problem
 from flspec.modes import as_carried_out, homes, keeps_optimizer, pooled
+from flspec.partitioners import Holdings
 from flspec.plan import ClientTask, Plan
 from flspec.pretrained import start_tensors
 from flspec.randomness import Stream
@@ -49,9 +50,8 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
     examples = spec.dataset.load(folder, root.child("dataset"))
     check_evaluation(spec, examples)
-    holdings, held_out = (
-        pooled(spec, held) for held in hold_examples(spec.partition, replace(examples.examples, root=folder), root)
-    )
+    apart, held_out = hold_examples(spec.partition, replace(examples.examples, root=folder), root)
+    holdings = pooled(spec, apart)
     if wrong := spec.cohort.problem(len(holdings)):
         raise SpecError([Problem(wrong, "cohort")])
     layers = _layers(spec, examples)
@@ -67,7 +67,7 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
         weights={name: tensors[name] for name in at["server"]},
         constants={name: tensors[name] for name in at["plan"]},
         local={name: tensors[name] for name in at["client"]},
-        clients=holdings,
+        clients=[np.concatenate(parts) for parts in holdings],
         held_out=held_out,
         rounds=rounds,
         rates=_rates(spec),
@@ -80,9 +80,7 @@ def data_root() -> Path:
     return Path(os.environ.get("FLSPEC_DATA") or "data")
 
 
-def _tasks(
-    spec: Spec, holdings: Sequence[NDArray[np.int64]], number: int, root: Stream, draws: bool
-) -> list[ClientTask]:
+def _tasks(spec: Spec, holdings: Sequence[Holdings], number: int, root: Stream, draws: bool) -> list[ClientTask]:
     """What each client of a round's cohort is asked to do; `draws`: whether its examples are transformed at random."""
     return [
         ClientTask(
@@ -153,29 +151,48 @@ def _rates(spec: Spec) -> dict[str, list[float]]:
     return rates
 
 
-def _num_used(work: ClientWork, held: NDArray[np.int64]) -> int:
-    """How many examples a client trains on in a round."""
-    return min(len(held), work.max_examples or len(held))
+def _num_used(work: ClientWork, parts: Holdings) -> int:
+    """How many of a client's examples it may train on in a round."""
+    return sum(min(len(part), work.max_examples or len(part)) for part in parts)
 
 
-def _batches(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> Iterator[NDArray[np.int64]]:
-    """The examples of each step of one client in one round; a pass ends with what is left, however few."""
-    if (num_used := _num_used(work, held)) < len(held):
-        held = (held[stream.child("chosen").permutation(len(held))] if work.shuffle else held)[:num_used]
-    passes = range(work.epochs) if work.epochs is not None else itertools.count()
-    endless = (
-        order[start : start + work.batch_size]
-        for number in passes
-        for order in [held[stream.child(number).permutation(len(held))] if work.shuffle else held]
-        for start in range(0, len(order), work.batch_size)
+def _chosen(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:
+    """At most `max_examples` of some examples: drawn if shuffled, else the first."""
+    if len(held) <= (most := work.max_examples or len(held)):
+        return held
+    return (held[stream.permutation(len(held))] if work.shuffle else held)[:most]
+
+
+def _batches(work: ClientWork, parts: Holdings, stream: Stream) -> Iterator[NDArray[np.int64]]:
+    """The examples of each step of one client in one round; a pass ends with what is left, however few.
+
+    Unless batches run on from pass to pass: then the last of all may hold fewer.
+    """
+    chosen, pooled = stream.child("chosen"), len(parts) > 1
+    used = np.concatenate([_chosen(work, part, chosen.child(n) if pooled else chosen) for n, part in enumerate(parts)])
+    passes = (
+        used[stream.child(number).permutation(len(used))] if work.shuffle else used
+        for number in (itertools.count() if work.epochs is None else range(work.epochs))
     )
-    return itertools.islice(endless, work.steps)
+    runs = [_run_on(passes, work.steps and work.steps * work.batch_size)] if work.across_passes else passes
+    batches = (run[start : start + work.batch_size] for run in runs for start in range(0, len(run), work.batch_size))
+    return itertools.islice(batches, work.steps)
 
 
-def _bounded_rounds(spec: Spec, holdings: list[NDArray[np.int64]]) -> range:
+def _run_on(orders: Iterator[NDArray[np.int64]], num: int | None) -> NDArray[np.int64]:
+    """One pass after the other; of passes without end the first `num` examples."""
+    passes: list[NDArray[np.int64]] = []
+    while num is None or sum(map(len, passes)) < num:
+        if (order := next(orders, None)) is None:
+            break
+        passes.append(order)
+    return np.concatenate(passes)[:num]
+
+
+def _bounded_rounds(spec: Spec, holdings: Sequence[Holdings]) -> range:
     """The round numbers, unless their batches would not fit, as reckoned by the mean over clients."""
     work = spec.client
-    used = np.array([_num_used(work, held) for held in holdings])
+    used = np.array([_num_used(work, parts) for parts in holdings])
     steps = np.full(len(used), work.steps) if work.steps else (work.epochs or 1) * -(-used // work.batch_size)
     examples = steps * np.minimum(used, work.batch_size) if work.steps else (work.epochs or 1) * used
     cohort = len(_cohort(spec.cohort, len(holdings), Stream(spec.seed, "size")))

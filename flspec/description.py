@@ -24,6 +24,8 @@ from flspec.twin_cache import twin_in_words
 
 __all__ = ["Description", "describe_plan", "partition_counts", "plan_skew"]
 
+_STATISTICS = {"running_mean", "running_var"}  # of batch norm, as its tensors are called
+
 
 class DataFacts(Document):
     """The examples, and the shape of one."""
@@ -54,6 +56,7 @@ class RoundFacts(Document):
     min_steps: int
     max_steps: int
     total_steps: int
+    remarks: tuple[str, ...] = ()  # what schedules come to in these rounds
 
 
 class ModelFacts(Document):
@@ -64,6 +67,7 @@ class ModelFacts(Document):
     num_constants: int = 0  # values that never change and are never sent
     num_local: int = 0  # values, trained or kept by training, that stay with each client
     multiply_adds: int
+    remarks: tuple[str, ...] = ()  # where what never changes was not read from a file
 
 
 class Traffic(Document):
@@ -171,6 +175,8 @@ def _clients(plan: Plan) -> ClientFacts:
 
 
 def _remarks(plan: Plan) -> tuple[str, ...]:
+    if plan.spec.get("mode") == "centralized":
+        return ()  # who held what no longer matters
     held = [_parts(plan, ends) for ends in ("client_ends", "held_out_ends") if ends in plan.arrays]
     try:
         partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
@@ -218,7 +224,16 @@ def _rounds(plan: Plan) -> RoundFacts:
         min_steps=int(steps.min()),
         max_steps=int(steps.max()),
         total_steps=int(steps.sum()),
+        remarks=tuple(_rates(plan)),
     )
+
+
+def _rates(plan: Plan) -> Iterator[str]:
+    """What the learning rates that have a schedule come to: a schedule may be longer than the run."""
+    for who in ("client", "server"):
+        if (factors := plan.arrays.get(f"{who}_rates")) is not None:
+            span = f"{factors[0]:.3g} in the first round and {factors[-1]:.3g} in the last, {factors.max():.3g} at most"
+            yield f"the {who}'s learning rate is multiplied by {span}"
 
 
 def _model(plan: Plan) -> ModelFacts:
@@ -231,7 +246,19 @@ def _model(plan: Plan) -> ModelFacts:
         num_constants=sum(value.size for value in plan.constants.values()),
         num_local=sum(value.size for value in plan.local.values()),
         multiply_adds=count_multiply_adds(layers, shape),
+        remarks=tuple(_as_drawn(plan)),
     )
+
+
+def _as_drawn(plan: Plan) -> Iterator[str]:
+    """What never changes although nobody trained it."""
+    if not plan.constants or plan.spec.get("model", {}).get("pretrained"):
+        return
+    names = {name.rpartition(".")[2] for name in plan.constants}
+    if names - _STATISTICS:
+        yield "what never changes is as drawn: model.pretrained names no file"
+    if names & _STATISTICS:
+        yield "batch norm is frozen at mean 0 and variance 1, which normalises nothing: model.pretrained names no file"
 
 
 def _traffic(plan: Plan) -> Traffic:

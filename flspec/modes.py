@@ -1,17 +1,16 @@
 """What the modes make of one spec: the same data, model and client work, learned together, pooled, or each alone.
 
 `federated` is what the spec says. `centralized` gives all that its clients hold to one client, the only one of every
-round, whose result the server takes, up to rounding. `local_only` leaves every tensor with each client, so the server
-learns nothing and nothing is sent. In these two a client's optimizer goes on from round to round unless told otherwise,
-as it does where nobody interrupts it.
+round, whose result the server takes, up to rounding: `client.steps` are then its steps, `client.max_examples` still
+caps each of the clients it stands for, and what each of them holds out is evaluated by itself. `local_only` leaves
+every tensor with each client, so the server learns nothing and nothing is sent. In these two a client's optimizer goes
+on from round to round unless told otherwise, as it does where nobody interrupts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-
-import numpy as np
 
 from flspec.aggregators.fedavg import FedAvg
 from flspec.layers import Parameter
@@ -29,9 +28,9 @@ def as_carried_out(spec: Spec) -> Spec:
     return spec.model_copy(update={"cohort": All(), "aggregator": FedAvg()})
 
 
-def pooled(spec: Spec, holdings: Holdings) -> Holdings:
-    """What each client holds: as it is, or in client order with one client that holds all."""
-    return [np.concatenate(holdings)] if spec.mode == "centralized" and holdings else holdings
+def pooled(spec: Spec, holdings: Holdings) -> list[Holdings]:
+    """What each client that trains has, in parts that were held apart: its own, or in client order those of all."""
+    return [holdings] if spec.mode == "centralized" else [[held] for held in holdings]
 
 
 def homes(spec: Spec, parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:

@@ -59,6 +59,11 @@ class ClientTask:
         """Examples it trains on, counted each time."""
         return sum(map(len, self.batches))
 
+    @property
+    def num_examples(self) -> int:
+        """Examples it trains on, counted once."""
+        return len(np.unique(np.concatenate(self.batches)))
+
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==; compare digests
 class Plan:
@@ -89,7 +94,8 @@ class Plan:
     ) -> Plan:
         """Pack what compile decided.
 
-        `held_out` is what each client is evaluated on, where that is planned; `rates` are the factors of the learning
+        `held_out` is what each client is evaluated on, where that is planned, in a pooled plan each of those whose
+        examples the one client has; `rates` are the factors of the learning
         rates of `client` and `server` in each round, where they change.
         """
         tasks = [task for cohort in rounds for task in cohort]
@@ -165,9 +171,14 @@ class Plan:
         return _part(self.arrays["client_examples"], self.arrays["client_ends"], client)
 
     def held_out_examples(self, client: int) -> Indices:
-        """The training set's examples that a client is evaluated on instead; none unless that is planned."""
+        """The training set's examples that a client is evaluated on instead; none unless that is planned.
+
+        Of a client that has what several held, all that they hold out.
+        """
         if "held_out_ends" not in self.arrays:
             return np.empty(0, np.int32)
+        if self.num_clients == 1:
+            return self.arrays["held_out_examples"]
         return _part(self.arrays["held_out_examples"], self.arrays["held_out_ends"], client)
 
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:

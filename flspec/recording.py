@@ -118,7 +118,7 @@ class Recorder:
         record = RoundRecord(
             round=event.round,
             cohort=event.cohort,
-            num_examples=sum(len(self._plan.client_examples(client)) for client in event.cohort),
+            num_examples=sum(task.num_examples for task in self._plan.cohort(event.round)),
             train=event.train,
             evaluation=evaluated.evaluation if evaluated else None,
             undefined=evaluated.undefined if evaluated else {},

@@ -32,7 +32,7 @@ class RoundRecord(Document):
 
     round: int
     cohort: tuple[int, ...]
-    num_examples: int  # that the cohort holds
+    num_examples: int  # that the cohort trains on, each counted once
     train: dict[str, float]
     evaluation: dict[str, dict[str, float]] | None
     undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # why a metric of a set of examples has no value

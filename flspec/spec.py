@@ -56,12 +56,19 @@ class ClientWork(Document):
     batch_size: Annotated[
         PositiveInt, Field(description="examples a batch; the last of each pass may hold fewer", examples=[16])
     ]
+    across_passes: Annotated[
+        bool,
+        Field(
+            description="batches run on from one pass into the next, so that only the last of all may hold fewer, as "
+            "with TensorFlow's repeat(epochs).batch(size)"
+        ),
+    ] = False
     shuffle: Annotated[bool, Field(description="a new order for each pass, or the order of the partition")] = True
     max_examples: Annotated[
         PositiveInt | None,
         Field(
             description="train on at most so many of the client's examples a round: drawn anew if shuffled, else the "
-            "first"
+            "first; of each client's where they are pooled"
         ),
     ] = None
     loss: Annotated[
@@ -220,6 +227,10 @@ def _measured_schedule(client: ClientWork, partition: Partitioner) -> Iterator[C
         return
     if client.epochs is None:
         yield Contradiction(where, ("client", "steps"), "measures after each pass; give client.epochs, not steps")
+    if client.across_passes:
+        yield Contradiction(
+            where, ("client", "across_passes"), "measures after each pass; set client.across_passes: false"
+        )
     if not partition.held_out:
         yield Contradiction(
             where, ("partition", "held_out"), "measures what clients hold out, which is nothing; set partition.held_out"

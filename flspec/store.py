@@ -37,7 +37,7 @@ def store_data(data: Data) -> Path:
         with suppress(InputError):
             open_data(data.describe(), verify=True)
             return folder
-        shutil.rmtree(folder)  # damaged: what was just read is put in its place
+        shutil.rmtree(folder, ignore_errors=True)  # damaged: what was just read is put in its place
     with filling(folder) as partial:
         for name, array in data.arrays().items():
             np.save(partial / f"{name}.npy", array)

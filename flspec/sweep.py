@@ -325,9 +325,10 @@ def _is_unreadable(plan_folder: Path) -> bool:
 
 
 def _what_came_of(result: Result) -> dict[str, Any]:
-    """How good a run's last model is, and its best one where one is chosen."""
+    """How good a run's last model is, and its best one where one is chosen; and who says so."""
     best = result.best
     return {
+        "version": result.environment.get("flspec"),
         "evaluation": result.final.evaluation if result.final else None,
         "best": best and BestRound(round=best.round, metric=best.metric, on=best.on, evaluation=best.evaluation),
     }

@@ -34,6 +34,7 @@ class CellRecord(Document):
     plan_digest: str | None = None  # None if it could not be compiled
     status: Literal["completed", "failed", "interrupted", "pending"] = "pending"
     reused: bool = False  # it was done before
+    version: str | None = None  # of the flspec that did it
     error: str | None = None  # in one line
     evaluation: Metrics | None = None  # of the last model
     best: BestRound | None = None  # None where none is asked for, or no round has a value

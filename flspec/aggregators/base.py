@@ -23,7 +23,10 @@ class Aggregator(Component, Sparse, ABC):
 
     weighting: Annotated[
         Literal["examples", "uniform"],
-        Field(description="a client's share of the mean: the examples it uses in a round, or the same for all"),
+        Field(
+            description="a client's share of the mean: the examples it holds, client.max_examples at most, whether or "
+            "not its steps reach them all; or the same for all"
+        ),
     ] = "examples"
     schedule: Annotated[
         OneOf[Schedule] | None, Field(description="how the server's learning rate changes; absent: it does not")
@@ -49,7 +52,7 @@ class Aggregator(Component, Sparse, ABC):
         """What applies the combined update to the weights."""
 
     def client_weight(self, num_examples: int) -> int:
-        """The planned share of a client that uses `num_examples` in a round."""
+        """The planned share of a client that may train on `num_examples` in a round."""
         return num_examples if self.weighting == "examples" else 1
 
 

@@ -19,7 +19,6 @@ from flspec.difference import Change, Difference, RunDifference
 from flspec.errors import printable, shorten
 from flspec.leakage import Leakage, Overlap
 from flspec.provenance import Provenance
-from flspec.skew import Skew
 from flspec.study import Study, short_names
 from flspec.yaml_writer import write_value
 
@@ -57,17 +56,17 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
         held += f", median {clients.median_examples:,.0f}"
     nobody = f"{clients.num_unheld:,} training examples are held by nobody" if clients.num_unheld else ""
     yield "clients", list(filter(None, [f"{clients.num:,}, each holding {held}", nobody, *description.remarks]))
-    yield "skew", _skew(description.skew)
+    yield "skew", _skew(description)
     if description.leakage and (told := _leakage(description.leakage)):
         yield "leakage", told
     steps = f"{_span(rounds.min_steps, rounds.max_steps)} steps each"
     cohort = f"{rounds.num:,} of {_span(rounds.min_cohort, rounds.max_cohort)} clients"
-    yield "rounds", [f"{cohort}, {steps}; {rounds.total_steps:,} steps in all"]
+    yield "rounds", [f"{cohort}, {steps}; {rounds.total_steps:,} steps in all", *rounds.remarks]
     work = f"{model.multiply_adds:,} multiply-adds an example"
     frozen = f"{model.num_constants:,} values that never change and are never sent" if model.num_constants else ""
     local = f"{model.num_local:,} values that stay with each client" if model.num_local else ""
     size = f"{model.num_parameters:,} parameters in {model.num_tensors:,} tensors"
-    yield "model", list(filter(None, [size, frozen, local, work]))
+    yield "model", list(filter(None, [size, frozen, *model.remarks, local, work]))
     down, up = description.bytes_down, description.bytes_up
     each = f"{_bytes(down.each_time)} to a client and {_bytes(up.each_time)} back, each time"
     yield "bytes", [each, f"{_bytes(down.total)} down and {_bytes(up.total)} up in all"]
@@ -76,9 +75,10 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
         yield "time", [_time(name, estimate) for name, estimate in times.items()]
 
 
-def _skew(skew: Skew | None) -> list[str]:
-    if skew is None:
-        return ["not known: the data are not on this machine"]
+def _skew(description: Description) -> list[str]:
+    if (skew := description.skew) is None:
+        has_data = description.leakage is not None
+        return [f"not known: {'an example has several labels' if has_data else 'the data are not on this machine'}"]
     entropy = skew.label_entropy
     span = f"{entropy.min:.2f} to {entropy.max:.2f}, mean {entropy.mean:.2f}, of at most {entropy.greatest:.2f} nats"
     return [

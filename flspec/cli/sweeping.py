@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import typer
@@ -168,6 +169,10 @@ def _print(result: Sweep, folder: Path) -> None:
     reused = sum(cell.reused for cell in result.cells)
     taken_over = f"{reused} of {len(result.cells)} cells were done before; " if reused else ""
     console.print(f"{taken_over}written to {folder}", markup=False)
+    ours = version("flspec")
+    if theirs := sorted({printable(cell.version) for cell in result.cells if cell.version} - {ours}):
+        told = f"some cells were done by flspec {', '.join(theirs)}, this is {ours}, which may measure otherwise"
+        console.print(f"{told}; for cells that are all alike name another --out", markup=False, soft_wrap=True)
 
 
 def _value(value: JsonValue) -> str:

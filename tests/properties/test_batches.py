@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 SGD = {"kind": "sgd", "learning_rate": 0.1}
 works = st.fixed_dictionaries(
-    {"batch_size": st.integers(1, 30), "shuffle": st.booleans()},
-) | st.fixed_dictionaries({"batch_size": st.integers(1, 30)})
+    {"batch_size": st.integers(1, 30)}, optional={"shuffle": st.booleans(), "across_passes": st.booleans()}
+)
 amounts = st.sampled_from(["epochs", "steps"]).flatmap(
     lambda unit: st.fixed_dictionaries({unit: st.integers(1, 5 if unit == "epochs" else 40)})
 )
@@ -36,13 +36,19 @@ def faults(held, batches, work) -> list[str]:
         found.append("a last pass with an example twice or of somebody else")
     if not work.get("shuffle", True) and any(order != held[: len(order)] for order in passes):
         found.append("another order although nothing is shuffled")
-    a_pass = [len(held[start : start + work["batch_size"]]) for start in range(0, len(held), work["batch_size"])]
-    wanted = (
-        a_pass * work["epochs"] if "epochs" in work else list(itertools.islice(itertools.cycle(a_pass), work["steps"]))
-    )
-    if [len(batch) for batch in batches] != wanted:
+    if [len(batch) for batch in batches] != sizes_of(len(held), work):
         found.append("batches of another number or size")
     return found
+
+
+def sizes_of(num_held: int, work) -> list[int]:
+    """Of each batch: full ones, then what is left of a pass, or of all passes where batches run on."""
+    size = work["batch_size"]
+    if "steps" in work and work.get("across_passes"):
+        return [size] * work["steps"]
+    num_runs, length = (1, num_held * work["epochs"]) if work.get("across_passes") else (work.get("epochs"), num_held)
+    a_run = [size] * (length // size) + [length % size] * (length % size > 0)
+    return a_run * num_runs if num_runs else list(itertools.islice(itertools.cycle(a_run), work["steps"]))
 
 
 @settings(max_examples=150)
@@ -71,6 +77,9 @@ EPOCH = {"batch_size": 2, "epochs": 1}
         ([[2], [1, 3]], EPOCH, "another number or size"),
         ([[2, 1], [3]], EPOCH | {"shuffle": False}, "another order"),
         ([[2, 1], [3], []], EPOCH, "an empty batch"),
+        ([[2, 1], [3, 3], [1, 2]], EPOCH | {"epochs": 2, "across_passes": True}, ""),
+        ([[2, 1], [3], [3, 1], [2]], EPOCH | {"epochs": 2, "across_passes": True}, "another number or size"),
+        ([[2, 1], [3, 3], [1, 2]], EPOCH | {"epochs": 2}, "another number or size"),
     ],
 )
 def test_every_fault_of_batches_is_found(batches, work, fault):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from flspec.errors import InputError
 from flspec.footprint import estimate_memory
 from flspec.layers import Add, Conv, GlobalAveragePool, chain
 
+SGD = {"kind": "sgd", "learning_rate": 0.1}
 QUICKSTART = Path(__file__).parents[2] / "specs" / "quickstart.yaml"
 
 
@@ -36,11 +38,47 @@ def test_the_facts_of_the_smallest_plan(small):
     # 3 rounds of 3 clients, whose 12 examples are 3 batches of 5, 5 and 2.
     assert facts.rounds.model_dump() == {
         "num": 3, "min_cohort": 3, "max_cohort": 3, "min_steps": 3, "max_steps": 3, "total_steps": 27,
+        "remarks": (),
     }  # fmt: skip
     # 4 × 6 + 6 and 6 × 3 + 3 parameters, each used once.
     assert facts.model.model_dump() == {
         "num_parameters": 51, "num_tensors": 4, "num_constants": 0, "num_local": 0, "multiply_adds": 51,
+        "remarks": (),
     }  # fmt: skip
+
+
+def test_what_schedules_come_to_is_told_also_where_they_are_longer_than_the_run(make_plan):
+    longer = {"kind": "fedavg", "schedule": {"kind": "warmup", "rounds": 30, "final": 0.2}}
+    step = {"kind": "sgd", "learning_rate": 0.1, "schedule": {"kind": "step", "every": 1, "decay": 0.5}}
+    client = {"epochs": 1, "batch_size": 5, "optimizer": step}
+    assert describe_plan(make_plan(aggregator=longer, client=client)).rounds.remarks == (
+        "the client's learning rate is multiplied by 1 in the first round and 0.25 in the last, 1 at most",
+        "the server's learning rate is multiplied by 0 in the first round and 0.0667 in the last, 0.0667 at most",
+    )
+
+
+PICTURES = {"dataset": {"kind": "digits"}, "client": {"steps": 1, "batch_size": 4, "optimizer": SGD}, "rounds": 1}
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"kind": "mobilenet_v2"}, ["as drawn", "normalises nothing"]),
+        ({"kind": "mobilenet_v2", "train": "all", "batch_norm": "frozen"}, ["normalises nothing"]),
+        ({"kind": "mobilenet_v2", "train": "all", "batch_norm": "averaged"}, []),
+        ({"kind": "mlp", "hidden": [4]}, []),
+    ],
+)
+def test_a_model_that_is_frozen_as_it_was_drawn_is_told(make_plan, model, told):
+    remarks = describe_plan(make_plan(model=model, **PICTURES)).model.remarks
+    assert len(remarks) == len(told)
+    assert all(words in remark for words, remark in zip(told, remarks, strict=True))
+
+
+def test_a_model_whose_frozen_parts_come_from_a_file_has_no_remark(make_plan):
+    plan = make_plan(model={"kind": "mobilenet_v2"}, **PICTURES)
+    from_file = {**plan.spec, "model": {**plan.spec["model"], "pretrained": "weights.pth"}}
+    assert describe_plan(dataclasses.replace(plan, spec=from_file)).model.remarks == ()
 
 
 def test_bytes_are_of_float32_each_way_and_each_time(small):

@@ -8,8 +8,9 @@ import pytest
 from flspec.backend import Job, initial_state, kept_state
 from flspec.compiler import compile
 from flspec.errors import InputError
+from flspec.evaluation import Evaluator
 from flspec.runner import run
-from flspec.state import load_state
+from flspec.state import ServerState, load_state
 from flspec.store import open_data
 from flspec_local import LocalBackend
 from flspec_torch.scoring import TorchScorer
@@ -49,11 +50,34 @@ def test_pooled_training_takes_the_clients_weights_as_they_are_whatever_the_aggr
         assert np.allclose(after[name], plain.weights[name] + delta, atol=1e-7, rtol=0)
 
 
-def test_what_is_held_out_is_pooled_too(make_plan):
-    partition = {"kind": "iid", "clients": 5, "held_out": 0.25}
-    federated, pooled = (make_plan(partition=partition, mode=mode) for mode in ("federated", "centralized"))
-    apart = sorted(row for client in range(5) for row in federated.held_out_examples(client).tolist())
-    assert sorted(pooled.held_out_examples(0).tolist()) == apart
+HELD_OUT = {"kind": "iid", "clients": 5, "held_out": 0.25}
+
+
+def test_what_is_held_out_is_pooled_for_training_and_apart_for_evaluation(make_plan):
+    federated, pooled = (make_plan(partition=HELD_OUT, mode=mode) for mode in ("federated", "centralized"))
+    apart = [row for client in range(5) for row in federated.held_out_examples(client).tolist()]
+    assert pooled.held_out_examples(0).tolist() == apart
+    assert len(federated.held_out_examples(0)) < len(apart)
+    metrics = {"metrics": ["loss", "accuracy"]}
+    ours, theirs = (
+        Evaluator(make_plan(partition=HELD_OUT, mode=mode, evaluation=metrics))(ServerState(0, federated.weights))
+        for mode in ("federated", "centralized")
+    )
+    assert ours.values == theirs.values  # of the same model, on each client's own examples
+    assert ours.values["clients/num_clients"]["loss"] == 5
+    assert ours.values["clients/worst"]["loss"] > ours.values["clients/mean"]["loss"]
+
+
+def test_pooled_training_takes_of_each_client_what_it_would_give_alone(make_plan):
+    """A cap of one pool would leave it three examples a round, of fewer than five clients."""
+    client = ADAM | {"max_examples": 3}
+    federated, pooled = make_plan(client=client, rounds=2), make_plan(mode="centralized", client=client, rounds=2)
+    rounds = [set(np.concatenate(pooled.cohort(number)[0].batches).tolist()) for number in (1, 2)]
+    for examples in rounds:
+        assert [len(examples & set(federated.client_examples(client).tolist())) for client in range(5)] == [3] * 5
+    assert rounds[0] != rounds[1]  # drawn anew
+    assert [task.num_examples for number in (1, 2) for task in pooled.cohort(number)] == [15, 15]
+    assert pooled.cohort(1)[0].weight == 15
 
 
 def test_a_pooled_optimizer_goes_on_from_round_to_round_as_one_that_nobody_interrupts(make_plan, tmp_path):

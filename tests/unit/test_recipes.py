@@ -271,8 +271,9 @@ def test_a_client_whose_metric_is_not_defined_goes_on_at_its_rate(make_plan):
     [
         ({"partition": {"kind": "iid", "clients": 5}}, "partition.held_out"),
         ({"client": {"steps": 3, "batch_size": 5, "optimizer": SGD | {"schedule": HOPELESS}}}, "client.epochs"),
+        ({"client": work(SGD | {"schedule": HOPELESS}) | {"across_passes": True}}, "client.across_passes: false"),
     ],
-    ids=["nothing held out", "no passes"],
+    ids=["nothing held out", "no passes", "passes that do not end"],
 )
 def test_a_plateau_with_nothing_to_measure_or_no_passes_is_refused(make_plan, changed, where):
     sections = {"partition": HELD_OUT, "client": work(SGD | {"schedule": HOPELESS})}

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from flspec.backend import Job
 from flspec.cli.sweeping import SweepProgress, run_study, sweep_table
+from flspec.result import load_result, save_result
 from flspec.study import load_study
 from flspec.sweep import Standing
 from flspec.tally import BestRound, CellRecord, Sweep, groups_of
@@ -146,12 +147,25 @@ def test_failed_cells_are_told_and_the_others_done_once(
 
     study = load_study(write(tmp_path, clients=[5]))
     run_study(study, "local", tmp_path / "out")
-    assert "2 of 2 cells were done before; written to" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "2 of 2 cells were done before; written to" in told
+    assert "done by flspec" not in told
     run_study(study, "local", tmp_path / "out", as_json=True)
     document = json.loads(capsys.readouterr().out)
     written = json.loads((tmp_path / "out" / "matrix.json").read_text())
     assert document == written | {"folder": str(tmp_path / "out")}
     assert len(jobs) == 2
+
+
+def test_cells_that_another_version_did_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = load_study(write(tmp_path, clients=[5]))
+    run_study(study, "local", tmp_path / "out")
+    done = next((tmp_path / "out").glob("*/result.json"))
+    result = load_result(done.parent)
+    save_result(done.parent, result.model_copy(update={"environment": result.environment | {"flspec": "0.0.7"}}))
+    capsys.readouterr()
+    run_study(study, "local", tmp_path / "out")
+    assert "some cells were done by flspec 0.0.7, this is" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
