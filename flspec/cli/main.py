@@ -23,7 +23,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and exit."""
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:  # else nohup's wish
             signal.signal(getattr(signal, name), _terminate)
     sys.exit(_run())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from flspec.remote import Limits, open_backend
 
 
 def main(selection: str, how: str, folder: Path) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has ignored
     limits = Limits(silence=2.5, heartbeat=2.5) if how == "impatient" else Limits()
     forks = how == "forks"
     with open_backend(selection, limits) as backend:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from flspec.result import load_result
 from flspec.spec import Spec
 
 
@@ -143,6 +146,26 @@ def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
     assert process.returncode == 0
     assert b"local" in shown
     assert b"test accuracy" in shown
+
+
+@pytest.mark.parametrize(("before", "code"), [("trap '' HUP; ", 0), ("", 129)], ids=["nohup", "as it is"])
+def test_a_lost_terminal_ends_a_run_unless_nohup_says_otherwise(folder: Path, before: str, code: int) -> None:
+    run = [sys.executable, "-m", "flspec", "run", "spec.yaml", "--set", "rounds=150", "--out", "r"]
+    with subprocess.Popen(
+        ["sh", "-c", before + 'exec "$@"', "sh", *run],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
+    ) as process:
+        events, deadline = folder / "r" / "events.jsonl", time.monotonic() + 60
+        while not events.exists() or "round_finished" not in events.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == code
+    assert load_result(folder / "r").status == ("interrupted" if code else "completed")
 
 
 def _read(descriptor: int) -> bytes:
