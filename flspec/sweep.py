@@ -14,7 +14,7 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ __all__ = ["Standing", "SweepWatch", "cell_folder", "sweep"]
 
 _MATRIX = "matrix.json"
 _JOB_BYTES = 2 * 2**30  # measured: 0.4 GiB of a worker that trains mnist_cnn, 0.7 GiB of TFF, 1.1 GiB of Ray
+_TICK_SECONDS = 0.5
 _LONGEST_NAME = 130  # characters of a folder's name from the label; systems take 255 bytes
 
 
@@ -121,8 +122,12 @@ def _serve_all(server: _Server, engines: Sequence[Remote]) -> None:
     try:
         with ThreadPoolExecutor(len(engines), thread_name_prefix="cells") as pool:
             try:
-                for thread in as_completed([pool.submit(server.serve, engine) for engine in engines]):
-                    thread.result()
+                due = {pool.submit(server.serve, engine) for engine in engines}
+                while due:
+                    # In spells: a signal that reaches another thread of this process does not end a wait of this one.
+                    done, due = wait(due, timeout=_TICK_SECONDS)
+                    for thread in done:
+                        thread.result()
             except BaseException:
                 server.stop.set()
                 raise

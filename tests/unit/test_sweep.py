@@ -106,6 +106,21 @@ def test_what_is_watched_adds_up(make_study: MakeStudy, jobs: list[Job], tmp_pat
     assert seen[-1] == Standing(num_cells=4, num_done=4, num_failed=2, num_reused=2, running={})
 
 
+def test_a_signal_that_another_thread_receives_stops_a_sweep_too(make_study: MakeStudy, tmp_path: Path) -> None:
+    """The system may hand it to any thread, and then nothing wakes the one that waits for the cells."""
+
+    def watch(standing: Standing) -> None:
+        if max(standing.running.values(), default=0.0) > 0.0 and not sent:
+            sent.append(time.monotonic())
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    sent: list[float] = []
+    with pytest.raises(KeyboardInterrupt):
+        sweep(make_study(cohorts(2), rounds=2000), None, tmp_path, jobs=1, watch=watch)
+    cells = Sweep.model_validate_json((tmp_path / "matrix.json").read_bytes()).cells
+    assert [cell.status for cell in cells] == ["interrupted", "pending"]
+
+
 def test_matrix_json_is_written_as_cells_finish(make_study: MakeStudy, jobs: list[Job], tmp_path: Path) -> None:
     def watch(standing: Standing) -> None:
         document = Sweep.model_validate_json((tmp_path / "matrix.json").read_bytes())
