@@ -150,11 +150,8 @@ def run(
             result = run(compiled, selection, folder, **options, watch=progress.update, source=chosen.text)
         except (KeyboardInterrupt, SystemExit) as stop:
             given: dict[str, object] = {"--backend": selection, "--cell": cell, "--data-root": data_root}
-            given |= {
-                "--workers": workers or None,
-                "--timeout": None if timeout == 3600.0 else timeout,
-                "--out": folder,
-            }
+            limit = None if timeout == 3600.0 else timeout
+            given |= {"--workers": workers or None, "--timeout": limit, "--out": folder}
             arguments = [str(spec), *(["--small"] if small else []), *_repeated("--set", settings)]
             tell_interrupted(_how_far(progress.last_round, folder, arguments, given))
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]

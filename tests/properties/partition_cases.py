@@ -19,7 +19,8 @@ from flspec.partitioners import Partitioner
 from flspec.randomness import Stream
 
 NUM_CLASSES = 5
-FILES = Path(tempfile.mkdtemp(prefix="flspec-partitions-"))
+_HOME = tempfile.TemporaryDirectory(prefix="flspec-partitions-")  # gone with this process
+FILES = Path(_HOME.name)
 KINDS = list(family_members(Partitioner))
 
 clients = st.integers(1, 20)
