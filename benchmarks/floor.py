@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from flspec.data.store import open_data
 from flspec.layers import Activation, Conv, Dense, Flatten, MaxPool, parse_layers, trace
-from flspec.plan import ClientTask, Plan
-from flspec.store import open_data
+from flspec.protocol.plan import ClientTask, Plan
 
 __all__ = ["bare_rounds"]
 

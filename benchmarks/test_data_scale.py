@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from flspec.compiler import compile
-from flspec.data import Examples
+from flspec.compiler.compile import compile
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.datasets.csv import CsvTable
 from flspec.datasets.synthetic import Synthetic
-from flspec.loading import parse_spec
 from flspec.partitioners import Partitioner
 from flspec.partitioners.dirichlet import Dirichlet
 from flspec.partitioners.iid import Iid
-from flspec.randomness import Stream
+from flspec.spec.loading import parse_spec
 
 MILLION, CLIENTS = 1_000_000, 10_000
 SIZES = (MILLION // 10, MILLION)

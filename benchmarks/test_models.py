@@ -12,10 +12,10 @@ import torch.nn.functional as F  # noqa: N812
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import nn
 
-from flspec.compiler import compile
-from flspec.loading import parse_spec
-from flspec.plan import ClientTask, Plan
-from flspec.store import open_data
+from flspec.compiler.compile import compile
+from flspec.data.store import open_data
+from flspec.protocol.plan import ClientTask, Plan
+from flspec.spec.loading import parse_spec
 from flspec_torch.training import Trainer
 from tests.published import torchvision_models
 

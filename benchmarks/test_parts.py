@@ -11,12 +11,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from flspec.aggregators import Aggregator
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
-from flspec.compiler import compile
-from flspec.loading import parse_spec
-from flspec.plan import Plan
-from flspec.server import finish_round
-from flspec.state import ServerState
-from flspec.updates import ClientUpdate
+from flspec.compiler.compile import compile
+from flspec.execution.server_step import finish_round
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState
+from flspec.protocol.updates import ClientUpdate
+from flspec.spec.loading import parse_spec
 
 SPEC = parse_spec(
     """

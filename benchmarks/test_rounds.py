@@ -10,13 +10,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.floor import bare_rounds
-from flspec.backend import Job
-from flspec.compiler import compile
+from flspec.compiler.compile import compile
 from flspec.errors import InputError
-from flspec.events import RunStarted
-from flspec.loading import parse_spec
-from flspec.plan import Plan
-from flspec.remote import open_backend
+from flspec.execution.remote import open_backend
+from flspec.protocol.backend import Job
+from flspec.protocol.events import RunStarted
+from flspec.protocol.plan import Plan
+from flspec.spec.loading import parse_spec
 
 WARM_UP, MEASURED = 3, 15
 MODELS = {

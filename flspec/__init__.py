@@ -13,20 +13,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flspec.certification import certify
-    from flspec.comparison import compare
-    from flspec.compiler import compile
-    from flspec.loading import load_spec
-    from flspec.runner import run
+    from flspec.comparison.certification import certify
+    from flspec.comparison.results import compare
+    from flspec.compiler.compile import compile
+    from flspec.runs.runner import run
+    from flspec.spec.loading import load_spec
 
 __all__ = ["certify", "compare", "compile", "load_spec", "run"]
 
 _HOME = {
-    "certify": "flspec.certification",
-    "compare": "flspec.comparison",
-    "compile": "flspec.compiler",
-    "load_spec": "flspec.loading",
-    "run": "flspec.runner",
+    "certify": "flspec.comparison.certification",
+    "compare": "flspec.comparison.results",
+    "compile": "flspec.compiler.compile",
+    "load_spec": "flspec.spec.loading",
+    "run": "flspec.runs.runner",
 }
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from flspec.cache import cache_folder
-from flspec.compiler import compile, data_root
-from flspec.plan import Plan
-from flspec.spec import Spec
+from flspec.compiler.compile import compile, data_root
+from flspec.core.cache import cache_folder
+from flspec.protocol.plan import Plan
+from flspec.spec.spec import Spec
 
 MNIST_FILES = (
     "train-images-idx3-ubyte",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.randomness import Stream
 from flspec.layers import (
     Activation,
     Add,
@@ -30,7 +31,6 @@ from flspec.layers import (
     draw_masks,
     parameters_of,
 )
-from flspec.randomness import Stream
 
 IMAGE = (6, 7, 5)  # channels, height, width
 

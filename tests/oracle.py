@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.plan import Plan
-from flspec.store import open_data
+from flspec.data.store import open_data
+from flspec.protocol.plan import Plan
 
 Tensors = dict[str, NDArray[np.float64]]
 

@@ -81,9 +81,9 @@ def test_no_source_imports_what_it_may_not(path):
         ("flspec_tff", "from flspec_torch.training import Trainer", {"flspec_torch"}),
         ("flspec_flower", "import flspec_local", {"flspec_local"}),
         ("flspec_torch", "import flspec_local", {"flspec_local"}),
-        ("flspec", "import torchless, numpy\nfrom flspec.plan import Plan", set()),
+        ("flspec", "import torchless, numpy\nfrom flspec.protocol.plan import Plan", set()),
         ("flspec_local", "import torch\nfrom flspec_torch.training import Trainer", set()),
-        ("flspec_flower", "import flwr, ray, flspec_torch, flspec.plan", set()),
+        ("flspec_flower", "import flwr, ray, flspec_torch, flspec.protocol.plan", set()),
     ],
 )
 def test_a_forbidden_import_is_found(package, source, found):
@@ -105,8 +105,8 @@ def test_a_plan_needs_numpy_and_the_standard_library_alone(module):
 
 
 def test_a_heavier_import_is_found():
-    source = "import json, pydantic\nfrom flspec.errors import InputError\nfrom flspec.spec import Spec"
-    assert heavier_than_numpy(source) == {"pydantic", "flspec.spec", "flspec.spec.Spec"}
+    source = "import json, pydantic\nfrom flspec.errors import InputError\nfrom flspec.spec.spec import Spec"
+    assert heavier_than_numpy(source) == {"pydantic", "flspec.spec.spec", "flspec.spec.spec.Spec"}
 
 
 def imported_by(module: str) -> set[str]:
@@ -117,7 +117,7 @@ def imported_by(module: str) -> set[str]:
 
 
 def test_reading_a_spec_imports_nothing_heavy():
-    assert imported_by("flspec.loading") & set(HEAVY) == set()
+    assert imported_by("flspec.spec.loading") & set(HEAVY) == set()
 
 
 @pytest.mark.parametrize("command", ["validate specs/digits_matrix.yaml", "list", "list partition", "schema", "new"])
@@ -138,7 +138,7 @@ print(*{name.partition('.')[0] for name in sys.modules})
 
 
 def test_a_heavy_import_is_found():
-    assert imported_by("flspec.loading, scipy.special") & set(HEAVY) == {"scipy"}
+    assert imported_by("flspec.spec.loading, scipy.special") & set(HEAVY) == {"scipy"}
 
 
 # -------------------------------------------------------------------------------------------------------------- shape

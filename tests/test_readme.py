@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flspec.compiler import compile
-from flspec.study import parse_study
+from flspec.compiler.compile import compile
+from flspec.spec.study import parse_study
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

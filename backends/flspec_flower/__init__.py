@@ -6,9 +6,9 @@ import platform
 from collections.abc import Generator
 from importlib.util import find_spec
 
-from flspec.backend import Backend, Job
-from flspec.events import Event
-from flspec.plan import FEATURES, Plan
+from flspec.protocol.backend import Backend, Job
+from flspec.protocol.events import Event
+from flspec.protocol.plan import FEATURES, Plan
 from flspec_torch import unsupported_training
 
 __all__ = ["FlowerBackend"]

@@ -9,9 +9,9 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from flspec.plan import Plan
-from flspec.state import ServerState, Weights
-from flspec.updates import ClientUpdate
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState, Weights
+from flspec.protocol.updates import ClientUpdate
 from flspec_torch.training import Trainer
 
 app = ClientApp()

@@ -1,7 +1,7 @@
 """The ServerApp: sends each round's planned tasks to nodes and finishes the round from their replies.
 
 Flower's own strategies draw each cohort at random and sum replies as they arrive. A plan has settled both, so
-this ServerApp sends the planned tasks, one SuperNode a client, and hands the replies to `flspec.server`.
+this ServerApp sends the planned tasks, one SuperNode a client, and hands the replies to `flspec.execution.server_step`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from threading import Event as Flag
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
-from flspec.backend import Job, RoundResult, drive_rounds, round_result, timed
 from flspec.errors import BackendError
-from flspec.events import Event
-from flspec.plan import Plan
-from flspec.server import finish_round
-from flspec.state import ServerState
-from flspec.updates import ClientUpdate
+from flspec.execution.server_step import finish_round
+from flspec.protocol.backend import Job, RoundResult, drive_rounds, round_result, timed
+from flspec.protocol.events import Event
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState
+from flspec.protocol.updates import ClientUpdate
 from flspec_flower.client import prepare_message, read_reply, task_message
 
 

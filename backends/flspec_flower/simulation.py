@@ -19,10 +19,10 @@ os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from flspec.backend import Job
-from flspec.events import Event
-from flspec.footprint import kept_bytes
-from flspec.plan import Plan
+from flspec.analysis.memory_estimate import kept_bytes
+from flspec.protocol.backend import Job
+from flspec.protocol.events import Event
+from flspec.protocol.plan import Plan
 from flspec_flower.client import app as client_app
 from flspec_flower.inprocess import InProcessGrid
 from flspec_flower.server import server_app

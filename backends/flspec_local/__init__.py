@@ -8,13 +8,13 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 
-from flspec.backend import Backend, Job, Rehearsal, RoundResult, drive_rounds, round_result, timed
-from flspec.events import Event
+from flspec.execution.server_step import finish_round
 from flspec.layers import count_multiply_adds, parse_layers
-from flspec.plan import FEATURES, ClientTask, Plan
-from flspec.server import finish_round
-from flspec.state import ServerState
-from flspec.updates import ClientUpdate
+from flspec.protocol.backend import Backend, Job, Rehearsal, RoundResult, drive_rounds, round_result, timed
+from flspec.protocol.events import Event
+from flspec.protocol.plan import FEATURES, ClientTask, Plan
+from flspec.protocol.state import ServerState
+from flspec.protocol.updates import ClientUpdate
 from flspec_torch import unsupported_training
 
 __all__ = ["LocalBackend"]

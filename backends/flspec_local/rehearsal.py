@@ -11,13 +11,13 @@ from itertools import cycle, islice
 import numpy as np
 import torch
 
-from flspec.backend import Rehearsal, initial_state, timed
-from flspec.footprint import examples_at_once
+from flspec.analysis.memory_estimate import examples_at_once
+from flspec.data.store import open_data
+from flspec.execution.server_step import finish_round
 from flspec.layers import count_multiply_adds, parse_layers
-from flspec.plan import ClientTask, Plan
-from flspec.server import finish_round
-from flspec.store import open_data
-from flspec.updates import ClientUpdate
+from flspec.protocol.backend import Rehearsal, initial_state, timed
+from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.updates import ClientUpdate
 from flspec_torch.scoring import TorchScorer
 from flspec_torch.training import Trainer
 

@@ -11,9 +11,9 @@ from collections.abc import Generator
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from flspec.backend import Backend, Job, drive_rounds
-from flspec.events import Event
-from flspec.plan import FEATURES, Plan
+from flspec.protocol.backend import Backend, Job, drive_rounds
+from flspec.protocol.events import Event
+from flspec.protocol.plan import FEATURES, Plan
 from flspec_tff.support import unsupported
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from flspec.data import Split, step_stream
+from flspec.core.randomness import Stream
+from flspec.data.examples import Split, step_stream
 from flspec.layers import Layer, Shape, draw_masks
-from flspec.plan import ClientTask
-from flspec.randomness import Stream
+from flspec.protocol.plan import ClientTask
 from flspec_tff.layout import channels_last
 
 __all__ = ["Examples", "Inputs", "Step", "Target", "client_dataset", "element_spec"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from flspec.layers import Dropout, parse_layers
-from flspec.plan import Plan
+from flspec.protocol.plan import Plan
 from flspec_tff.clients import Inputs, Target
 from flspec_tff.layers import build_forward
 from flspec_tff.layout import all_to_tensorflow, to_tensorflow

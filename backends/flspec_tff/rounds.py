@@ -11,13 +11,13 @@ import tensorflow_federated as tff
 from numpy.typing import NDArray
 
 from flspec.aggregators import Aggregator
-from flspec.backend import RoundResult, timed
 from flspec.client_optimizers import ClientOptimizer
-from flspec.components import parse_component
+from flspec.core.components import parse_component
+from flspec.data.store import open_data
 from flspec.layers import parse_layers
-from flspec.plan import ClientTask, Plan
-from flspec.state import ServerState
-from flspec.store import open_data
+from flspec.protocol.backend import RoundResult, timed
+from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.state import ServerState
 from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.clients import client_dataset, element_spec
 from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
@@ -48,7 +48,7 @@ class FederatedAveraging:
         self._blank = self._process.initialize()
 
     def run_round(self, number: int, state: ServerState) -> RoundResult:
-        """Train round `number` from `state`, as `flspec.backend.drive_rounds` asks."""
+        """Train round `number` from `state`, as `flspec.protocol.backend.drive_rounds` asks."""
         lap = timed()
         tasks = self.plan.cohort(number)
         datasets = [client_dataset(task, position, self._split, self._layers) for position, task in enumerate(tasks)]

@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from flspec.protocol.state import OptimizerState
 from flspec.server_optimizers import ServerOptimizer
 from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import MomentOptimizer
 from flspec.server_optimizers.sgd import Sgd
 from flspec.server_optimizers.yogi import Yogi
-from flspec.state import OptimizerState
 from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
 
 __all__ = ["build_server_optimizer", "read_server_state", "write_server_state"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from flspec.aggregators import Aggregator, MeanAggregator
-from flspec.components import comes_with_flspec, family_members, parse_component
+from flspec.core.components import comes_with_flspec, family_members, parse_component
 from flspec.layers import Dropout, parse_layers, trace
-from flspec.plan import Plan
+from flspec.protocol.plan import Plan
 from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import Adam
 from flspec.server_optimizers.sgd import Sgd

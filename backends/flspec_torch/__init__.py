@@ -5,7 +5,7 @@ This module imports no torch: it is asked what torch can do here before anything
 
 from __future__ import annotations
 
-from flspec.plan import Plan
+from flspec.protocol.plan import Plan
 
 __all__ = ["unsupported_training"]
 

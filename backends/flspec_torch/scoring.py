@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flspec.data import Split
-from flspec.footprint import examples_at_once
+from flspec.analysis.memory_estimate import examples_at_once
+from flspec.data.examples import Split
 from flspec.layers import parse_layers
-from flspec.plan import Plan
-from flspec.state import Weights
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import Weights
 from flspec_torch.model import build_forward, to_tensors
 
 

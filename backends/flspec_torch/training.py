@@ -13,17 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flspec.analysis.memory_estimate import examples_at_once
 from flspec.client_optimizers import ClientOptimizer
-from flspec.components import parse_component
-from flspec.data import Data, step_stream
-from flspec.footprint import examples_at_once
+from flspec.core.components import parse_component
+from flspec.data.examples import Data, step_stream
+from flspec.data.store import open_data
 from flspec.layers import Layer, draw_masks, parse_layers
 from flspec.metrics import Scores, measure
-from flspec.plan import ClientTask, Plan
+from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.state import Weights
+from flspec.protocol.updates import ClientUpdate
 from flspec.schedules.plateau import Plateau, PlateauTracker
-from flspec.state import Weights
-from flspec.store import open_data
-from flspec.updates import ClientUpdate
 from flspec_torch.clipping import clip
 from flspec_torch.losses import Objective, build_objective, count_correct, to_targets
 from flspec_torch.model import Forward, build_forward, to_tensors

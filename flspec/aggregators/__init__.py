@@ -1,7 +1,7 @@
 """How a cohort's updates become the next global model: a rule that combines them, and a server optimizer."""
 
 from flspec.aggregators.base import Aggregator, MeanAggregator
-from flspec.components import load_family
+from flspec.core.components import load_family
 
 load_family(__name__, __path__)
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from flspec.components import Component, OneOf, Sparse
+from flspec.core.components import Component, OneOf, Sparse
+from flspec.protocol.updates import ClientUpdate, Delta, weighted_mean
 from flspec.schedules import Schedule
 from flspec.server_optimizers import ServerOptimizer
-from flspec.updates import ClientUpdate, Delta, weighted_mean
 
 __all__ = ["Aggregator", "MeanAggregator"]
 

@@ -18,7 +18,7 @@ from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Sma
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 
 if TYPE_CHECKING:
-    from flspec.result import Result
+    from flspec.runs.result import Result
 
 __all__ = ["app"]
 
@@ -61,7 +61,7 @@ def validate(
 ) -> None:
     """Check specs, each with its small variant, and print every problem, with its place and a way out."""
     from flspec.errors import InputError, Problem, SpecError
-    from flspec.study import check_backends, load_study, load_variants
+    from flspec.spec.study import check_backends, load_study, load_variants
 
     problems: list[Problem] = []
     runs: dict[str, int] = {}
@@ -114,14 +114,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a spec on one backend and write its result; of a matrix, every experiment that is not done yet."""
-    from flspec.backend import find_backend
     from flspec.cli.progress import RunProgress, decoding_progress
-    from flspec.compiler import compile
+    from flspec.compiler.compile import compile
+    from flspec.core.folders import new_folder
     from flspec.errors import InputError
-    from flspec.folders import new_folder
-    from flspec.remote import Limits
-    from flspec.runner import run
-    from flspec.study import load_study
+    from flspec.execution.remote import Limits
+    from flspec.protocol.backend import find_backend
+    from flspec.runs.runner import run
+    from flspec.spec.study import load_study
 
     if resume and not out:
         raise InputError("--resume: name the interrupted run with --out")
@@ -160,8 +160,8 @@ def run(
 
 def _check_folder(folder: Path, resume: bool) -> None:
     """Raise InputError unless a run can begin in the folder, or go on in it."""
+    from flspec.core.folders import check_new_folder
     from flspec.errors import InputError
-    from flspec.folders import check_new_folder
 
     if not resume:
         check_new_folder(folder)
@@ -210,14 +210,14 @@ def certify(
 
     Writes certificate.json and report.html. Exits with 1 unless every backend carried out the same plan.
     """
-    from flspec.certification import certify
     from flspec.cli.progress import CertifyProgress, decoding_progress
-    from flspec.compiler import compile
-    from flspec.folders import check_new_folder, new_folder
-    from flspec.remote import Limits
+    from flspec.comparison.certification import certify
+    from flspec.compiler.compile import compile
+    from flspec.core.folders import check_new_folder, new_folder
+    from flspec.data.synthetic.twin_cache import twin_in_words
+    from flspec.execution.remote import Limits
     from flspec.report import write_certificate_report
-    from flspec.study import load_study
-    from flspec.twin_cache import twin_in_words
+    from flspec.spec.study import load_study
 
     chosen = load_study(spec, settings or (), max_runs, small).cell(cell)
     folder = out or new_folder(Path("certificates"), chosen.spec.name)
@@ -246,7 +246,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Put finished runs side by side."""
-    from flspec.comparison import compare
+    from flspec.comparison.results import compare
     from flspec.errors import InputError
 
     if out and out.suffix not in (".html", ".htm"):

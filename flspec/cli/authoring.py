@@ -16,7 +16,7 @@ import typer
 from flspec.cli.output import console, print_json, progress_console, use_json
 
 if TYPE_CHECKING:
-    from flspec.catalogue import Family, Kind, Parameter
+    from flspec.spec.catalogue import Family, Kind, Parameter
 
 __all__ = ["kinds_of", "list_kinds", "new_file", "schema"]
 
@@ -28,7 +28,7 @@ def _sections(incomplete: str) -> list[tuple[str, str]]:
     from flspec.errors import FlspecError
 
     try:
-        from flspec.catalogue import families
+        from flspec.spec.catalogue import families
 
         found = families().values()
     except FlspecError:  # a broken package is told of by commands, not in the middle of somebody's typing
@@ -40,7 +40,7 @@ def _kinds(section: str, incomplete: str) -> list[tuple[str, str]]:
     from flspec.errors import FlspecError
 
     try:
-        from flspec.catalogue import find_family
+        from flspec.spec.catalogue import find_family
 
         kinds = find_family(section).kinds.values()
     except FlspecError:
@@ -74,7 +74,7 @@ def list_kinds(
     as_json: Json = False,
 ) -> None:
     """Tell what a spec can say: its families, their kinds, a kind's parameters."""
-    from flspec.catalogue import families, find_family, find_kind
+    from flspec.spec.catalogue import families, find_family, find_kind
 
     if family is None:
         found = list(families().values())
@@ -143,7 +143,7 @@ def _in_short(parameter: Parameter) -> str:
 
 
 def _value(value: Any) -> str:
-    from flspec.yaml_writer import write_value
+    from flspec.spec.yaml_writer import write_value
 
     return "none" if value is None else write_value(value)
 
@@ -162,7 +162,7 @@ def schema(
 
     It knows all kinds that are installed. A spec begins with # yaml-language-server: $schema=FILE to be checked by it.
     """
-    from flspec.schema import spec_schema, write_schema
+    from flspec.spec.schema import spec_schema, write_schema
 
     if out is None:
         print_json(spec_schema())
@@ -209,8 +209,8 @@ def new_file(
 
     On a terminal, and without options, it asks for the kinds; flspec list explains them.
     """
-    from flspec.composition import Draft, lay_settings, parse_settings
-    from flspec.template import SCHEMA_FILE, check_is_new, name_for, new_spec, write_new_spec
+    from flspec.spec.overlays import Draft, lay_settings, parse_settings
+    from flspec.spec.template import SCHEMA_FILE, check_is_new, name_for, new_spec, write_new_spec
 
     if file:
         check_is_new(file)
@@ -239,9 +239,9 @@ def new_file(
 
 def _ask(section: str) -> str:
     """Let the user choose a kind, by its name or number."""
-    from flspec.catalogue import find_family, find_kind
     from flspec.errors import InputError
-    from flspec.template import default_kind
+    from flspec.spec.catalogue import find_family, find_kind
+    from flspec.spec.template import default_kind
 
     family = find_family(section)
     for number, kind in enumerate(family.kinds.values(), start=1):

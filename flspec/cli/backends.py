@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", call
 def list_backends(as_json: Json = False) -> None:
     """What can run here, and what is missing."""
     from flspec.cli.tables import plain_table
-    from flspec.doctor import availability
+    from flspec.execution.doctor import availability
 
     found = availability()
     if as_json:
@@ -37,7 +37,7 @@ def list_backends(as_json: Json = False) -> None:
 @backends_app.command()
 def install(name: Name, as_json: Json = False) -> None:
     """Make the Python environment that a backend needs; safe to interrupt and to repeat."""
-    from flspec.environments import install_environment
+    from flspec.execution.environments import install_environment
 
     with progress_console.status(f"{name}: preparing") as status:
 
@@ -56,7 +56,7 @@ def install(name: Name, as_json: Json = False) -> None:
 @backends_app.command()
 def remove(name: Name, as_json: Json = False) -> None:
     """Remove a backend's Python environment, also those of earlier versions of flspec."""
-    from flspec.environments import remove_environment
+    from flspec.execution.environments import remove_environment
 
     folders = remove_environment(name)
     if as_json:
@@ -74,9 +74,9 @@ def doctor(
 
     Exits with 1 if any is broken.
     """
-    from flspec.backend import installed_backends
     from flspec.cli.tables import plain_table
-    from flspec.doctor import examine
+    from flspec.execution.doctor import examine
+    from flspec.protocol.backend import installed_backends
 
     diagnoses = []
     for name in installed_backends():

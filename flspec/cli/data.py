@@ -12,8 +12,8 @@ from flspec.cli.authoring import kinds_of
 from flspec.cli.output import console, print_json, use_json
 
 if TYPE_CHECKING:
+    from flspec.analysis.inventory import Inventory
     from flspec.datasets import Dataset
-    from flspec.inventory import Inventory
 
 __all__ = ["data_app"]
 
@@ -46,8 +46,8 @@ def make(
     as_json: Json = False,
 ) -> None:
     """Write a synthetic twin: small, learnable, in the published layout."""
-    from flspec.inventory import make_twin
-    from flspec.twins import TwinSize
+    from flspec.analysis.inventory import make_twin
+    from flspec.data.synthetic.twins import TwinSize
 
     files = make_twin(_dataset_class(kind), folder, TwinSize(clients=clients, examples=examples), seed)
     if as_json:
@@ -78,8 +78,8 @@ def check(folder: Folder, kind: Kind, settings: Settings = None, as_json: Json =
 @data_app.command()
 def info(folder: Folder, kind: Kind, settings: Settings = None, seed: Seed = 0, as_json: Json = False) -> None:
     """Count what is there: splits, labels, columns, natural clients; with its digest."""
-    from flspec.inventory import take_inventory
-    from flspec.randomness import Stream
+    from flspec.analysis.inventory import take_inventory
+    from flspec.core.randomness import Stream
 
     dataset = _dataset(kind, settings)
     # The stream that `compile` takes, so that a share held out is the one of a spec with this seed.
@@ -91,7 +91,7 @@ def info(folder: Folder, kind: Kind, settings: Settings = None, seed: Seed = 0, 
 
 
 def _dataset_class(kind: str) -> type[Dataset]:
-    from flspec.components import family_members
+    from flspec.core.components import family_members
     from flspec.datasets import Dataset
     from flspec.errors import InputError, choose
 
@@ -105,11 +105,11 @@ def _dataset(kind: str, settings: list[str] | None) -> Dataset:
     """The component that the options describe; raises SpecError with every problem and the option it is in."""
     from pydantic import ValidationError
 
-    from flspec.components import parse_component
-    from flspec.composition import Draft, lay_settings, parse_settings
+    from flspec.core.components import parse_component
     from flspec.datasets import Dataset
-    from flspec.diagnosis import diagnose
     from flspec.errors import InputError, SpecError
+    from flspec.spec.diagnosis import diagnose
+    from flspec.spec.overlays import Draft, lay_settings, parse_settings
 
     _dataset_class(kind)
     given = parse_settings(settings or ())

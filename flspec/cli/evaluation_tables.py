@@ -11,11 +11,11 @@ from rich.text import Text
 
 from flspec.cli.tables import plain_table, short_number
 from flspec.errors import printable
-from flspec.reasons import undefined_in_words
+from flspec.runs.missing_values import undefined_in_words
 
 if TYPE_CHECKING:
-    from flspec.comparison import Comparison
-    from flspec.result import Result
+    from flspec.comparison.results import Comparison
+    from flspec.runs.result import Result
 
 __all__ = ["compared_evaluations", "evaluation_tables"]
 

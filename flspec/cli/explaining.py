@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from flspec.description import Description
-    from flspec.study import Study
+    from flspec.analysis.description import Description
+    from flspec.spec.study import Study
 
 __all__ = ["diff", "plan"]
 
@@ -37,14 +37,14 @@ def plan(
 
     Measures a few training steps, of which nothing is kept, to say how long it will take.
     """
+    from flspec.analysis.description import describe_plan, partition_counts
     from flspec.cli.explanation_tables import partition_picture, plan_table, settings_table
     from flspec.cli.progress import decoding_progress
-    from flspec.compiler import compile
-    from flspec.description import describe_plan, partition_counts
+    from flspec.compiler.compile import compile
+    from flspec.core.folders import check_new_folder
     from flspec.errors import InputError
-    from flspec.folders import check_new_folder
-    from flspec.provenance import provenance
-    from flspec.study import load_study
+    from flspec.spec.provenance import provenance
+    from flspec.spec.study import load_study
 
     study = load_study(spec, settings or (), max_runs, small)
     if study.is_matrix and cell is None:
@@ -81,7 +81,7 @@ def plan(
 def diff(a: Experiment, b: Experiment, data_root: DataRoot = None, as_json: Json = False) -> None:
     """Say what sets two experiments apart: settings, what was decided, what that does, what came of it."""
     from flspec.cli.explanation_tables import difference_tables, sameness
-    from flspec.difference import difference
+    from flspec.comparison.experiments import difference
 
     found = difference(a, b, data_root)
     if as_json:
@@ -107,8 +107,8 @@ def _list_cells(study: Study, as_json: bool) -> None:
 
 def _draw(counts: NDArray[np.int64], description: Description, folder: Path) -> Path:
     from flspec.errors import InputError
+    from flspec.protocol.state import write_atomically
     from flspec.report.partition_chart import draw_partition
-    from flspec.state import write_atomically
 
     path = folder / f"{description.name}-partition.svg"
     try:

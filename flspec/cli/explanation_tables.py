@@ -13,14 +13,14 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
+from flspec.analysis.description import Description, TimeEstimate
+from flspec.analysis.leakage import Leakage, Overlap
 from flspec.cli.tables import plain_table
-from flspec.description import Description, TimeEstimate
-from flspec.difference import Change, Difference, RunDifference
+from flspec.comparison.experiments import Change, Difference, RunDifference
 from flspec.errors import printable, shorten
-from flspec.leakage import Leakage, Overlap
-from flspec.provenance import Provenance
-from flspec.study import Study, short_names
-from flspec.yaml_writer import write_value
+from flspec.spec.provenance import Provenance
+from flspec.spec.study import Study, short_names
+from flspec.spec.yaml_writer import write_value
 
 __all__ = ["cells_table", "difference_tables", "partition_picture", "plan_table", "sameness", "settings_table"]
 

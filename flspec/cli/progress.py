@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from flspec.result import RoundRecord
+from flspec.runs.result import RoundRecord
 
 __all__ = ["CertifyProgress", "RunProgress", "decoding_progress"]
 
@@ -28,8 +28,8 @@ _MOST_METRICS = 2  # beside a bar
 @contextmanager
 def decoding_progress(console: Console) -> Iterator[None]:
     """A bar, on a terminal, while pictures are decoded into the store, which is done once."""
-    from flspec.image_store import Progress as Decoded
-    from flspec.image_store import reporting
+    from flspec.data.image_store import Progress as Decoded
+    from flspec.data.image_store import reporting
 
     bar = Progress(
         TextColumn("decoding {task.description}", markup=False),

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 from flspec.cli.tables import plain_table
+from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import printable, shorten
-from flspec.remote import Limits
-from flspec.study import Study, short_names
-from flspec.sweep import Standing, sweep
-from flspec.tally import Spread, Sweep
-from flspec.twin_cache import twin_in_words
+from flspec.execution.remote import Limits
+from flspec.runs.sweep import Standing, sweep
+from flspec.runs.sweep_summary import Spread, Sweep
+from flspec.spec.study import Study, short_names
 
 __all__ = ["SweepProgress", "run_study", "sweep_table"]
 

@@ -8,13 +8,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import printable
-from flspec.twin_cache import twin_in_words
 
 if TYPE_CHECKING:
-    from flspec.certification import BackendVerdict, Certificate
-    from flspec.comparison import Comparison
-    from flspec.result import Result
+    from flspec.comparison.certification import BackendVerdict, Certificate
+    from flspec.comparison.results import Comparison
+    from flspec.runs.result import Result
 
 __all__ = ["certificate_table", "comparison_table", "plain_table", "run_table", "short_number"]
 

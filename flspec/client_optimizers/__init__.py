@@ -1,7 +1,7 @@
 """How a client descends on its own examples."""
 
 from flspec.client_optimizers.base import ClientOptimizer
-from flspec.components import load_family
+from flspec.core.components import load_family
 
 load_family(__name__, __path__)
 

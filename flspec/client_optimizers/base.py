@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from flspec.components import Component, OneOf, Sparse
+from flspec.core.components import Component, OneOf, Sparse
 from flspec.schedules import Schedule
 
 __all__ = ["ClientOptimizer"]

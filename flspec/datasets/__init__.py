@@ -1,6 +1,6 @@
 """Where examples come from."""
 
-from flspec.components import load_family
+from flspec.core.components import load_family
 from flspec.datasets.base import Dataset
 
 load_family(__name__, __path__)

@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from flspec.components import Component, OneOf
-from flspec.data import Data, Split
+from flspec.core.components import Component, OneOf
+from flspec.core.locations import locate
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data, Split
+from flspec.data.synthetic.twin_cache import PLACES, cached_twin
+from flspec.data.synthetic.twins import TwinSize
 from flspec.errors import InputError
-from flspec.locations import locate
-from flspec.randomness import Stream
 from flspec.transforms import Transform
-from flspec.twin_cache import PLACES, cached_twin
-from flspec.twins import TwinSize
 
 __all__ = ["Dataset", "ImageDataset", "Twinned"]
 

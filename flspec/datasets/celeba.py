@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from flspec.data import Data
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.image_metadata import find, plain_name, read_text
+from flspec.data.image_store import Listing, Pictures, open_images
+from flspec.data.images import ImageFile
+from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
 from flspec.errors import InputError, choose, shorten
-from flspec.image_store import Listing, Pictures, open_images
-from flspec.images import ImageFile
-from flspec.metadata import find, plain_name, read_text
-from flspec.randomness import Stream
-from flspec.twins import TwinSize
 
 __all__ = ["ATTRIBUTES"]
 
@@ -104,7 +104,7 @@ class CelebA(PictureDataset):
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
         """Write faces with a few attributes that can be seen, of people with very different numbers of pictures."""
-        from flspec.picture_twins import write_celeba
+        from flspec.data.synthetic.pictures import write_celeba
 
         write_celeba(folder, size, stream)
 

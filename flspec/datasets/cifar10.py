@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.data import Data, Split
+from flspec.core.locations import Location
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data, Split
+from flspec.data.images import Decoding
+from flspec.data.parquet_files import Look, ParquetFile
+from flspec.data.safe_unpickle import read_inert_pickle
+from flspec.data.synthetic.twins import TwinSize, class_images, count_differences, even_labels, shares_of
+from flspec.data.tables import Rows, assemble
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.datasets.parquet import open_pictures, shards_below
 from flspec.errors import InputError, shorten
-from flspec.images import Decoding
-from flspec.inert_pickle import read_inert_pickle
-from flspec.locations import Location
-from flspec.parquet_files import Look, ParquetFile
-from flspec.randomness import Stream
-from flspec.tables import Rows, assemble
-from flspec.twins import TwinSize, class_images, count_differences, even_labels, shares_of
 
 _SHAPE = (3, 32, 32)
 _PIXELS = 3072

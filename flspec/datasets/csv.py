@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.data import Data
+from flspec.core.locations import Location, locate_file
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.synthetic.twins import TwinSize, class_points, held_labels
+from flspec.data.tables import MOST_VALUES, Rows, as_float32, check_text, combine, type_cells
 from flspec.datasets.base import Twinned
 from flspec.datasets.table import TableColumns
 from flspec.errors import InputError, shorten
-from flspec.locations import Location, locate_file
-from flspec.randomness import Stream
-from flspec.tables import MOST_VALUES, Rows, as_float32, check_text, combine, type_cells
-from flspec.twins import TwinSize, class_points, held_labels
 
 _MOST_CHARACTERS = 2**24  # of one row
 _MOST_COLUMNS = 100_000

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from flspec.data import Data, Split
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data, Split
 from flspec.datasets.base import ImageDataset
-from flspec.randomness import Stream
 
 
 class Digits(ImageDataset):

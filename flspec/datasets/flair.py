@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from flspec.data import Data
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.image_metadata import find, plain_name, read_text, several
+from flspec.data.image_store import Listing, Pictures, open_images
+from flspec.data.images import ImageFile
+from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
 from flspec.errors import InputError, choose, shorten
-from flspec.image_store import Listing, Pictures, open_images
-from flspec.images import ImageFile
-from flspec.metadata import find, plain_name, read_text, several
-from flspec.randomness import Stream
-from flspec.twins import TwinSize
 
 _COARSE = (
     "animal",
@@ -94,7 +94,7 @@ class Flair(PictureDataset):
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
         """Write users of very different sizes, each with subjects that it prefers, 8 : 1 : 1 by user."""
-        from flspec.picture_twins import write_flair
+        from flspec.data.synthetic.pictures import write_flair
 
         write_flair(folder, size, stream)
 

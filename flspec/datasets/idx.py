@@ -10,13 +10,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from flspec.data import Data, Split
+from flspec.core.locations import Location
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data, Split
+from flspec.data.idx import read_idx, write_idx
+from flspec.data.synthetic.twins import TwinSize, class_images, count_differences, even_labels, shares_of
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.errors import InputError
-from flspec.idx import read_idx, write_idx
-from flspec.locations import Location
-from flspec.randomness import Stream
-from flspec.twins import TwinSize, class_images, count_differences, even_labels, shares_of
 
 __all__ = ["IdxImages"]
 

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.data import Data
+from flspec.core.locations import Location, locate_file
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.image_metadata import Row, read_rows, several
+from flspec.data.image_store import Listing, Pictures, open_images
+from flspec.data.images import ImageFile, archives
+from flspec.data.synthetic.twins import TwinSize
+from flspec.data.tables import type_cells
 from flspec.datasets.pictures import PictureDataset, Size
 from flspec.errors import InputError, choose, shorten
-from flspec.image_store import Listing, Pictures, open_images
-from flspec.images import ImageFile, archives
-from flspec.locations import Location, locate_file
-from flspec.metadata import Row, read_rows, several
-from flspec.randomness import Stream
-from flspec.tables import type_cells
-from flspec.twins import TwinSize
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 _FILE_COLUMNS = ("file", "file_name")
@@ -84,7 +84,7 @@ class ImageFolder(PictureDataset):
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
         """Write shapes of four classes with `metadata.csv`, whose column `client` says who took a picture."""
-        from flspec.picture_twins import write_image_folder
+        from flspec.data.synthetic.pictures import write_image_folder
 
         write_image_folder(folder, size, stream)
 

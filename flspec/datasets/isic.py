@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.data import Data
+from flspec.core.locations import Location, locate
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.image_metadata import Row, find, plain_name, read_rows
+from flspec.data.image_store import Listing, Pictures, open_images
+from flspec.data.images import ImageFile
+from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
 from flspec.errors import InputError, shorten
-from flspec.image_store import Listing, Pictures, open_images
-from flspec.images import ImageFile
-from flspec.locations import Location, locate
-from flspec.metadata import Row, find, plain_name, read_rows
-from flspec.randomness import Stream
-from flspec.twins import TwinSize
 
 _METADATA = "train_concat.csv"
 _FOLDERS = ("train/train", "train")
@@ -88,7 +88,7 @@ class Isic(PictureDataset):
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
         """Write moles of patients with very different numbers of pictures, some of whom nothing is known."""
-        from flspec.picture_twins import write_isic
+        from flspec.data.synthetic.pictures import write_isic
 
         write_isic(folder, size, stream)
 

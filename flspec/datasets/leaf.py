@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from flspec.data import Data
+from flspec.core.locations import Location
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.synthetic.twins import TwinSize, class_points, held_labels
+from flspec.data.tables import Rows, as_float32, check_text, combine
 from flspec.datasets.base import Twinned
 from flspec.errors import InputError, shorten
-from flspec.locations import Location
-from flspec.randomness import Stream
-from flspec.tables import Rows, as_float32, check_text, combine
-from flspec.twins import TwinSize, class_points, held_labels
 
 _MOST_BYTES = 2**32  # of one file
 _TWIN_CLASSES, _TWIN_FEATURES = 5, 10

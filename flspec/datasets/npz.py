@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.data import Data
+from flspec.core.locations import Location, locate_file
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
+from flspec.data.tables import Rows, as_float32, check_text, combine
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.errors import InputError, shorten
-from flspec.locations import Location, locate_file
-from flspec.randomness import Stream
-from flspec.tables import Rows, as_float32, check_text, combine
-from flspec.twins import TwinSize, class_images, held_labels
 
 _MOST_BYTES = 2**33  # 8 GiB over all arrays, unpacked
 _MOST_ARRAYS = 1000

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.data import Data
+from flspec.core.locations import Location, locate_file
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.image_store import Listing, Pictures, open_images
+from flspec.data.images import Decoding, UnreadableImage
+from flspec.data.parquet_files import Look, ParquetFile, find_shards, look_of
+from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
+from flspec.data.tables import Assembled, Rows, assemble, combine
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.datasets.table import TableColumns
 from flspec.errors import InputError
-from flspec.image_store import Listing, Pictures, open_images
-from flspec.images import Decoding, UnreadableImage
-from flspec.locations import Location, locate_file
-from flspec.parquet_files import Look, ParquetFile, find_shards, look_of
-from flspec.randomness import Stream
-from flspec.tables import Assembled, Rows, assemble, combine
-from flspec.twins import TwinSize, class_images, held_labels
 
 __all__ = ["ParquetTable", "open_pictures", "shards_below", "write_pictures"]
 
@@ -202,7 +202,7 @@ def write_pictures(
     """Write pictures, uint8 [num, channels, height, width], as PNG in a column as Hugging Face has it."""
     from PIL import Image
 
-    from flspec.parquet_files import pyarrow_module
+    from flspec.data.parquet_files import pyarrow_module
 
     pyarrow = pyarrow_module()
     cells = []

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from flspec.core.locations import Location
+from flspec.data.image_metadata import several
+from flspec.data.images import Decoding, archives
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.errors import InputError
-from flspec.images import Decoding, archives
-from flspec.locations import Location
-from flspec.metadata import several
 
 __all__ = ["PictureDataset", "Size", "missing_pictures"]
 

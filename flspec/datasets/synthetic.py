@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from flspec.data import Data, Split
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data, Split
 from flspec.datasets.base import Dataset
 from flspec.errors import InputError
-from flspec.randomness import Stream
 
 _MOST_VALUES = 2**31  # 8 GiB of float32
 _Count = Annotated[int, Field(ge=1, le=10**9)]

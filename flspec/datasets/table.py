@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, model_validator
 
-from flspec.components import Component
+from flspec.core.components import Component
 from flspec.errors import InputError, choose, shorten
 
 __all__ = ["TableColumns"]

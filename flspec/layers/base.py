@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from flspec.components import Sparse
+from flspec.core.components import Sparse
 
 __all__ = ["INPUT", "BaseLayer", "Home", "Initializer", "Parameter", "Shape", "expect_rank", "expect_room"]
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
+from flspec.core.randomness import Stream
 from flspec.layers.base import INPUT, Parameter, Shape
 from flspec.layers.linear import Conv, Dense, Flatten
 from flspec.layers.normalisation import BatchNorm, GroupNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
-from flspec.randomness import Stream
 
 __all__ = [
     "Layer",

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flspec.core.randomness import Stream
 from flspec.layers.base import BaseLayer, Shape
-from flspec.randomness import Stream
 
 __all__ = ["Activation", "Add", "Dropout", "Multiply"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flspec.components import Document
+from flspec.core.components import Document
 from flspec.metrics.scores import Scores
 
 __all__ = ["Confusion", "confusion_of"]

@@ -1,6 +1,6 @@
 """Models by name; each is a recipe for a graph of `flspec.layers`."""
 
-from flspec.components import load_family
+from flspec.core.components import load_family
 from flspec.models.base import Model
 
 load_family(__name__, __path__)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from flspec.components import Component, Sparse
+from flspec.core.components import Component, Sparse
+from flspec.core.locations import Location
 from flspec.layers import Layer, Shape
-from flspec.locations import Location
 
 __all__ = ["Model"]
 

@@ -1,6 +1,6 @@
 """How training examples are split over clients."""
 
-from flspec.components import load_family
+from flspec.core.components import load_family
 from flspec.partitioners.base import Counted, Holdings, Partitioner
 
 load_family(__name__, __path__)

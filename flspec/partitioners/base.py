@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.components import Component
-from flspec.data import Examples
+from flspec.core.components import Component
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.randomness import Stream
 
 __all__ = ["ByClass", "Count", "Counted", "Holdings", "Partitioner"]
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Counted, Holdings
 from flspec.partitioners.dealing import apportion, cut
 from flspec.partitioners.groups import is_missing
-from flspec.randomness import Stream
 
 
 class Continuous(Counted):

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Counted, Holdings
 from flspec.partitioners.dealing import held_by
 from flspec.partitioners.natural import NaturalClients
-from flspec.randomness import Stream
 
 
 class Deal(Counted):

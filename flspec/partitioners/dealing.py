@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.randomness import Stream
 from flspec.errors import InputError
 from flspec.partitioners.base import Holdings
-from flspec.randomness import Stream
 
 __all__ = [
     "apportion",

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.partitioners.base import ByClass, Count, Holdings
 from flspec.partitioners.dealing import counts_that_suffice, deal_classes, members_of
-from flspec.randomness import Stream
 
 
 class Dirichlet(ByClass):

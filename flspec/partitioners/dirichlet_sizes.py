@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flspec.core.randomness import Stream
 from flspec.partitioners.log_normal import QuantitySkew
-from flspec.randomness import Stream
 
 
 class DirichletSizes(QuantitySkew):

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flspec.core.randomness import Stream
 from flspec.errors import InputError
 from flspec.partitioners.power_law import Rolled
-from flspec.randomness import Stream
 
 _Weight = Annotated[float, Field(ge=0, le=1e12)]
 

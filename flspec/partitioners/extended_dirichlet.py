@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import ByClass, Count, Holdings
 from flspec.partitioners.dealing import check_classes, counts_that_suffice, deal_classes, members_of, random_rows
-from flspec.randomness import Stream
 
 _ATTEMPTS = 100
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Count, Holdings, Partitioner
 from flspec.partitioners.dealing import apportion, held_by
 from flspec.partitioners.groups import group_by, group_column
-from flspec.randomness import Stream
 
 
 class GroupedNatural(Partitioner):

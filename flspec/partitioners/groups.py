@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.data import Examples
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 
 __all__ = ["Groups", "group_by", "group_column", "is_missing", "least_of"]

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Count, Counted, Holdings
-from flspec.randomness import Stream
 
 
 class Iid(Counted):

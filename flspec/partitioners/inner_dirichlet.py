@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import ByClass, Count, Holdings
 from flspec.partitioners.dealing import apportion, held_by, members_of
-from flspec.randomness import Stream
 
 Integers = NDArray[np.int64]
 Shares = NDArray[np.float64]

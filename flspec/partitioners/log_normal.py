@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.partitioners.base import Count, Counted, Holdings
 from flspec.partitioners.dealing import apportion, cut
-from flspec.randomness import Stream
 
 
 class QuantitySkew(Counted, ABC):

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, field_validator
 
-from flspec.components import OneOfOthers
-from flspec.data import Examples
+from flspec.core.components import OneOfOthers
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Holdings, Partitioner
-from flspec.randomness import Stream
 
 
 class Mixed(Partitioner):

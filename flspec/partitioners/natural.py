@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.components import Sparse
-from flspec.data import Examples
+from flspec.core.components import Sparse
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Count, Holdings, Partitioner
 from flspec.partitioners.dealing import held_by
 from flspec.partitioners.groups import Groups, group_by, group_column, least_of
-from flspec.randomness import Stream
 
 __all__ = ["Natural", "NaturalClients"]
 

@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import ByClass, Count, Holdings
 from flspec.partitioners.dealing import held_by
-from flspec.randomness import Stream
 
 
 class Shards(ByClass):

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Counted, Holdings
 from flspec.partitioners.dealing import cut
-from flspec.randomness import Stream
 
 
 class SizeLadder(Counted):

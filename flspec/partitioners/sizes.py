@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Holdings, Partitioner
 from flspec.partitioners.dealing import cut
-from flspec.randomness import Stream
 
 
 class Sizes(Partitioner):

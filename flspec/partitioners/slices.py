@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.data import Examples
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners.base import Counted, Holdings
 from flspec.partitioners.dealing import apportion, held_by, members_of
 from flspec.partitioners.groups import group_by, least_of
-from flspec.randomness import Stream
 
 _Place = Annotated[int, Field(ge=0, le=10**9)]
 _Slice = tuple[_Place, _Place]

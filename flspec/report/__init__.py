@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flspec.certification import load_certificate
-from flspec.comparison import Comparison
+from flspec.comparison.certification import load_certificate
+from flspec.comparison.results import Comparison
 from flspec.report.page import Page, write_page
 from flspec.report.sections import SECTIONS
 from flspec.report.sections.verdict import status, verdict_sentence

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from flspec.errors import InputError
+from flspec.protocol.state import write_atomically
 from flspec.report.palette import PALETTE, Style
 from flspec.report.svg import embed
 from flspec.report.words import clean
-from flspec.state import write_atomically
 
 __all__ = [
     "Badge",

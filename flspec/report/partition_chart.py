@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.analysis.skew import Skew
 from flspec.report.charts import _SETTINGS, _svg
 from flspec.report.palette import GROUND, INK, MUTED, PALETTE, RULE
-from flspec.skew import Skew
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flspec.certification import Certificate
-from flspec.comparison import Comparison
+from flspec.comparison.certification import Certificate
+from flspec.comparison.results import Comparison
 from flspec.errors import InputError
 from flspec.report.palette import Style, style
 from flspec.report.words import brief
-from flspec.result import Result, load_result
+from flspec.runs.result import Result, load_result
 
 __all__ = ["PlanGroup", "ReportedRun", "Subject", "subject_of_certificate", "subject_of_comparison"]
 

@@ -1,6 +1,6 @@
 """How the clients of a round, its cohort, are chosen."""
 
-from flspec.components import load_family
+from flspec.core.components import load_family
 from flspec.samplers.base import Sampler
 
 load_family(__name__, __path__)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.randomness import Stream
+from flspec.core.randomness import Stream
 from flspec.samplers.base import Sampler
 
 

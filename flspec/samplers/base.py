@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.components import Component
-from flspec.randomness import Stream
+from flspec.core.components import Component
+from flspec.core.randomness import Stream
 
 __all__ = ["Sampler"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from flspec.randomness import Stream
+from flspec.core.randomness import Stream
 from flspec.samplers.base import Sampler
 
 

@@ -1,6 +1,6 @@
 """How a learning rate changes over an experiment, on the client or on the server."""
 
-from flspec.components import load_family
+from flspec.core.components import load_family
 from flspec.schedules.base import Schedule
 
 load_family(__name__, __path__)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from flspec.components import Component
+from flspec.core.components import Component
 
 __all__ = ["Schedule", "rise"]
 

@@ -1,6 +1,6 @@
 """How the server turns the clients' combined update into new weights."""
 
-from flspec.components import load_family
+from flspec.core.components import load_family
 from flspec.server_optimizers.base import ServerOptimizer
 
 load_family(__name__, __path__)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from flspec.components import Document
+from flspec.core.components import Document
 from flspec.server_optimizers.base import Array, ServerOptimizer
 
 

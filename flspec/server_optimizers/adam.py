@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from flspec.components import Document
+from flspec.core.components import Document
 from flspec.server_optimizers.base import Array, ServerOptimizer
 
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.components import Component
-from flspec.state import OptimizerState, Weights
-from flspec.updates import Delta
+from flspec.core.components import Component
+from flspec.protocol.state import OptimizerState, Weights
+from flspec.protocol.updates import Delta
 
 __all__ = ["Array", "ServerOptimizer"]
 

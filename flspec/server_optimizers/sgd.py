@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flspec.components import Document
+from flspec.core.components import Document
 from flspec.server_optimizers.base import Array, ServerOptimizer
 
 

@@ -1,6 +1,6 @@
 """What is done to an image between the store and the model."""
 
-from flspec.components import load_family
+from flspec.core.components import load_family
 from flspec.transforms.base import Transform
 
 load_family(__name__, __path__)

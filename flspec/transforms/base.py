@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.components import Component
-from flspec.randomness import Stream
+from flspec.core.components import Component
+from flspec.core.randomness import Stream
 
 __all__ = ["Images", "Transform", "sample"]
 

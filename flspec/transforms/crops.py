@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.randomness import Stream
+from flspec.core.randomness import Stream
 from flspec.transforms.base import Images, Transform, sample
 
 _Size = Annotated[int, Field(ge=1, le=4096, description="pixels a side of what is kept", examples=[224])]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from flspec.randomness import Stream
+from flspec.core.randomness import Stream
 from flspec.transforms.base import Images, Transform, sample
 
 

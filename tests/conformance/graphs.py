@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flspec.data import Data, Split
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data, Split
 from flspec.datasets.base import ImageDataset
 from flspec.datasets.digits import Digits
 from flspec.layers import (
@@ -28,7 +29,6 @@ from flspec.layers import (
     chain,
 )
 from flspec.models import Model
-from flspec.randomness import Stream
 
 __all__ = ["GRAPHS", "Graph", "Pictures", "Relabelled"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from flspec.backend import Backend
-from flspec.certification import BackendVerdict, Certificate, certify
+from flspec.comparison.certification import BackendVerdict, Certificate, certify
 from flspec.errors import InputError
-from flspec.plan import Plan
-from flspec.remote import open_backend
-from flspec.result import Result, load_result
+from flspec.execution.remote import open_backend
+from flspec.protocol.backend import Backend
+from flspec.protocol.plan import Plan
+from flspec.runs.result import Result, load_result
 
 # `flower` alone runs on Ray, whose start takes longer than all these plans together: it has plans of its own.
 BACKENDS = ("flower:inprocess", "tff")

@@ -11,9 +11,9 @@ import warnings
 
 from graphs import GRAPHS, Pictures, Relabelled
 
-from flspec.compiler import compile
-from flspec.loading import parse_spec
-from flspec.plan import Plan
+from flspec.compiler.compile import compile
+from flspec.protocol.plan import Plan
+from flspec.spec.loading import parse_spec
 
 MODELS = {
     "mlp": "{kind: mlp, hidden: [32]}",

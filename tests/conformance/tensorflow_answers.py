@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from flspec.client_optimizers import ClientOptimizer
-from flspec.components import parse_component
+from flspec.core.components import parse_component
 from flspec.layers import parse_layers
 from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.layers import build_forward

@@ -9,9 +9,9 @@ import pytest
 from harness import Certified, Engines
 from plans import compile_named
 
-from flspec.backend import Job
-from flspec.cache import cache_folder
+from flspec.core.cache import cache_folder
 from flspec.errors import FlspecError
+from flspec.protocol.backend import Job
 
 Get = Callable[[str, str], Certified]
 
@@ -28,7 +28,7 @@ def test_flower_on_ray_is_bit_identical_to_local(certified: Get, name: str) -> N
 def test_two_runs_have_the_same_bits_whatever_the_number_of_workers(
     engines: Engines, tmp_path: Path, backend: str
 ) -> None:
-    from flspec.runner import execute_plan
+    from flspec.runs.runner import execute_plan
 
     plan = compile_named("cnn-momentum-fedavg", rounds=4)
     results = []

@@ -7,12 +7,12 @@ from pathlib import Path
 from harness import Engines
 from wrong import SlightlyOffLearningRate
 
-from flspec.agreement import nudge
-from flspec.backend import initial_state
-from flspec.certification import certify
-from flspec.compiler import compile
-from flspec.loading import parse_spec
-from flspec.plan import Plan
+from flspec.comparison.agreement import nudge
+from flspec.comparison.certification import certify
+from flspec.compiler.compile import compile
+from flspec.protocol.backend import initial_state
+from flspec.protocol.plan import Plan
+from flspec.spec.loading import parse_spec
 from flspec_local import LocalBackend
 
 

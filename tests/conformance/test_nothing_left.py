@@ -17,7 +17,7 @@ import psutil
 import pytest
 from harness import Engines
 
-from flspec.result import load_result
+from flspec.runs.result import load_result
 
 MARK = "FLSPEC_TEST_MARK"
 SPEC = """

@@ -14,10 +14,10 @@ from harness import BACKENDS, Engines
 from oracle import execute_dense
 from plans import SMOOTH, compile_named
 
-from flspec.backend import Job, initial_state, kept_state
-from flspec.events import RoundFinished
-from flspec.plan import Plan
-from flspec.state import ServerState, load_state
+from flspec.protocol.backend import Job, initial_state, kept_state
+from flspec.protocol.events import RoundFinished
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState, load_state
 
 # float32 against float64 over a round of some tens of steps; 2.2e-7 is the most that was measured.
 ROUNDING = 1e-6

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from harness import Certified, Engines
 
-from flspec.backend import Job
-from flspec.compiler import compile
-from flspec.composition import compose
-from flspec.plan import Plan
-from flspec.result import Result
-from flspec.runner import execute_plan, prepared_folder
-from flspec.study import load_study
-from flspec.twin_cache import twin_in_words
+from flspec.compiler.compile import compile
+from flspec.data.synthetic.twin_cache import twin_in_words
+from flspec.protocol.backend import Job
+from flspec.protocol.plan import Plan
+from flspec.runs.result import Result
+from flspec.runs.runner import execute_plan, prepared_folder
+from flspec.spec.overlays import compose
+from flspec.spec.study import load_study
 
 SPECS = Path(__file__).parents[2] / "specs"
 NOWHERE = Path("/nowhere")  # no download is read

@@ -16,9 +16,9 @@ import pytest
 from processes import marked
 
 from flspec.errors import InputError
-from flspec.result import load_result
-from flspec.runner import run
-from flspec.study import load_study
+from flspec.runs.result import load_result
+from flspec.runs.runner import run
+from flspec.spec.study import load_study
 
 MARK = "FLSPEC_TEST_MARK"
 SPEC = """

@@ -23,8 +23,8 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
-from flspec.environments import environment_python
 from flspec.errors import InputError
+from flspec.execution.environments import environment_python
 from flspec.layers import Layer
 from flspec.models.cifar_cnn import CifarCnn
 from flspec.models.efficientnet_b2 import EfficientNetB2

@@ -13,10 +13,10 @@ import pytest
 MODULE = '''
 """Softmax regression by hand, in numpy: a backend of one file."""
 import numpy as np
-from flspec.backend import Backend, drive_rounds, round_result
-from flspec.store import open_data
-from flspec.server import finish_round
-from flspec.updates import ClientUpdate
+from flspec.protocol.backend import Backend, drive_rounds, round_result
+from flspec.data.store import open_data
+from flspec.execution.server_step import finish_round
+from flspec.protocol.updates import ClientUpdate
 
 
 class NumpyBackend(Backend):

@@ -8,8 +8,8 @@ import pytest
 from plans import compile_named
 from wrong import ALWAYS_WRONG, WRONG_WITH_ADAM, WRONG_WITH_RECIPES, WRONG_WITH_TRANSFORMS
 
-from flspec.backend import Backend
-from flspec.certification import certify
+from flspec.comparison.certification import certify
+from flspec.protocol.backend import Backend
 from flspec_local import LocalBackend
 
 CASES = [

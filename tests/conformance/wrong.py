@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from flspec.aggregators.fedadam import FedAdam
-from flspec.backend import Job
-from flspec.data import step_stream
-from flspec.events import Event, RoundFinished
-from flspec.plan import ClientTask, Plan
+from flspec.data.examples import step_stream
+from flspec.protocol.backend import Job
+from flspec.protocol.events import Event, RoundFinished
+from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.state import OptimizerState, Weights
+from flspec.protocol.updates import Delta
 from flspec.server_optimizers import ServerOptimizer
-from flspec.state import OptimizerState, Weights
-from flspec.updates import Delta
 from flspec_local import LocalBackend
 from flspec_torch import training
 

@@ -17,10 +17,10 @@ import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
-from flspec.backend import Backend, Job
 from flspec.errors import InputError, RunError
-from flspec.events import Event, RoundFinished, RunFinished, RunStarted
-from flspec.plan import Plan
+from flspec.protocol.backend import Backend, Job
+from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
+from flspec.protocol.plan import Plan
 
 _DAEMON = """
 import os, signal, socket, time

@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from flspec.backend import Job
-from flspec.events import dump_event
-from flspec.plan import Plan
-from flspec.remote import Limits, open_backend
+from flspec.execution.remote import Limits, open_backend
+from flspec.protocol.backend import Job
+from flspec.protocol.events import dump_event
+from flspec.protocol.plan import Plan
 
 
 def main(selection: str, how: str, folder: Path) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from flspec.compiler import compile
-from flspec.composition import compose
-from flspec.plan import Plan
-from flspec.runner import run
-from flspec.spec import Spec
-from flspec.study import load_study
+from flspec.compiler.compile import compile
+from flspec.protocol.plan import Plan
+from flspec.runs.runner import run
+from flspec.spec.overlays import compose
+from flspec.spec.spec import Spec
+from flspec.spec.study import load_study
 
 HERE = Path(__file__).parent
 CELLS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from flspec.yaml_reader import read_yaml
+from flspec.spec.yaml_reader import read_yaml
 
 SHIPPED = [path.read_text() for path in sorted(Path(__file__).parents[2].glob("specs/*.yaml"))]
 WHOLE = [text for text in SHIPPED if not re.search("^extends:", text, re.MULTILINE)]  # those that say all themselves

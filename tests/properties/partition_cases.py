@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from flspec.components import family_members, parse_component
-from flspec.data import Examples
+from flspec.core.components import family_members, parse_component
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.partitioners import Partitioner
-from flspec.randomness import Stream
 
 NUM_CLASSES = 5
 _HOME = tempfile.TemporaryDirectory(prefix="flspec-partitions-")  # gone with this process

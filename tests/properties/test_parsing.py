@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mutations import SHIPPED, TEXTS, WHOLE, mutate, nodes, tree, values, write
 
 from flspec.errors import SpecError
-from flspec.study import parse_study
+from flspec.spec.study import parse_study
 
 
 def understood(text) -> bool:

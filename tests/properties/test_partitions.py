@@ -14,15 +14,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flspec.components import parse_component
-from flspec.data import Examples
+from flspec.analysis.skew import count_labels, measure_skew
+from flspec.compiler.client_data import hold_examples
+from flspec.core.components import parse_component
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.holdings import hold_examples
 from flspec.partitioners import Partitioner
 from flspec.partitioners.iid import Iid
 from flspec.partitioners.sizes import Sizes
-from flspec.randomness import Stream
-from flspec.skew import count_labels, measure_skew
 
 GOLDEN = Path(__file__).parent / "partitions.json"
 every_kind = pytest.mark.parametrize("kind", cases.KINDS)

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flspec.components import parse_component
-from flspec.data import Examples
+from flspec.core.components import parse_component
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
 from flspec.partitioners import Partitioner
-from flspec.randomness import Stream
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), [120, 150, 180, 200, 250]))
 USERS = np.array([f"user {i * i % 37:02d}" for i in range(900)])

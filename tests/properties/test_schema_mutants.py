@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from mutations import TEXTS, Raw, mutate, nodes, tree, write
 
 from flspec.errors import SpecError
-from flspec.schema import spec_schema
-from flspec.study import parse_study
-from flspec.yaml_reader import read_yaml
+from flspec.spec.schema import spec_schema
+from flspec.spec.study import parse_study
+from flspec.spec.yaml_reader import read_yaml
 
 SCHEMA = spec_schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)

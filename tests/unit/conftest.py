@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from image_damage import SOUND
 
-from flspec.backend import Job
+from flspec.core.randomness import Stream
+from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets.base import Dataset
-from flspec.events import Event
-from flspec.plan import Plan
-from flspec.randomness import Stream
-from flspec.spec import Spec
-from flspec.study import Cell, Study
-from flspec.twins import TwinSize
+from flspec.protocol.backend import Job
+from flspec.protocol.events import Event
+from flspec.protocol.plan import Plan
+from flspec.spec.spec import Spec
+from flspec.spec.study import Cell, Study
 from flspec_local import LocalBackend
 
 
@@ -43,7 +43,7 @@ class InProcess(LocalBackend):
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """Sweeps run in this process; these jobs."""
     monkeypatch.setattr(InProcess, "jobs", [])
-    module = importlib.import_module("flspec.sweep")  # not the function, should the package offer it by this name
+    module = importlib.import_module("flspec.runs.sweep")  # not the function, should the package offer it by this name
     monkeypatch.setattr(module, "open_apart", lambda *_: InProcess())
     return InProcess.jobs
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flspec.image_store import Listing, Pictures
-from flspec.images import Decoding, ImageFile, decode, quiet
+from flspec.data.image_store import Listing, Pictures
+from flspec.data.images import Decoding, ImageFile, decode, quiet
 
 SMALL = Decoding(4, 4)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flspec.agreement import Agreement, RoundAgreement
-from flspec.certification import BackendVerdict
+from flspec.comparison.agreement import Agreement, RoundAgreement
+from flspec.comparison.certification import BackendVerdict
 from flspec.report.charts import Line, draw_magnitudes
 from flspec.report.page import Chart, Column, Figure, Paragraph, Section, Table
 from flspec.report.subject import ReportedRun, Subject

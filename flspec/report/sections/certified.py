@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flspec.certification import BackendVerdict, Certificate
+from flspec.comparison.certification import BackendVerdict, Certificate
 from flspec.report.page import Badge, Column, Paragraph, Table
 from flspec.report.subject import ReportedRun, Subject
 from flspec.report.words import DASH, brief, number, plural, share, typeset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flspec.comparison import ComparedRun
+from flspec.comparison.results import ComparedRun
 from flspec.report.page import Badge, Column, Table
 from flspec.report.subject import ReportedRun, Subject
 from flspec.report.words import DASH, number, plural

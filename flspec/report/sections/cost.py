@@ -10,7 +10,7 @@ from flspec.report.charts import Bar, draw_bars
 from flspec.report.page import Chart, Column, Figure, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
 from flspec.report.words import NOT_FINITE, number
-from flspec.result import Result
+from flspec.runs.result import Result
 
 __all__ = ["cost_section"]
 

@@ -8,7 +8,7 @@ from flspec.report.charts import Line, Points, draw_lines
 from flspec.report.page import Chart, Column, Figure, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
 from flspec.report.words import DASH, brief, join, number
-from flspec.result import RoundRecord
+from flspec.runs.result import RoundRecord
 
 __all__ = ["curves_section"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from flspec.metrics import Confusion
-from flspec.reasons import undefined_in_words
 from flspec.report.page import Column, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
 from flspec.report.words import DASH, brief, join, number
-from flspec.result import BestRecord
+from flspec.runs.missing_values import undefined_in_words
+from flspec.runs.result import BestRecord
 
 __all__ = ["evaluation_section"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import yaml
 
+from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.report.page import Facts, Listing, Section
 from flspec.report.subject import PlanGroup, Subject
 from flspec.report.words import DASH, brief
-from flspec.twin_cache import twin_in_words
 
 __all__ = ["plan_section"]
 

@@ -1,0 +1,293 @@
+"""What a plan will do, in numbers, before anything trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from flspec.analysis.leakage import Leakage, find_leakage
+from flspec.analysis.memory_estimate import estimate_memory
+from flspec.analysis.skew import Skew, count_labels, measure_skew
+from flspec.core.components import Document, parse_component
+from flspec.data.store import open_data
+from flspec.data.synthetic.twin_cache import twin_in_words
+from flspec.errors import InputError
+from flspec.layers import count_multiply_adds, parse_layers
+from flspec.metrics.undefined import why_never
+from flspec.partitioners import Partitioner
+from flspec.protocol.backend import find_backend, installed_backends
+from flspec.protocol.plan import Plan
+
+__all__ = ["Description", "describe_plan", "partition_counts", "plan_skew"]
+
+_STATISTICS = {"running_mean", "running_var"}  # of batch norm, as its tensors are called
+
+
+class DataFacts(Document):
+    """The examples, and the shape of one."""
+
+    num_train: int
+    num_test: int
+    num_classes: int
+    shape: tuple[int, ...]
+    twin: str | None = None  # what is not said of published data: that these are synthetic
+
+
+class ClientFacts(Document):
+    """How many there are, and how many examples they hold."""
+
+    num: int
+    min_examples: int
+    median_examples: float
+    max_examples: int
+    num_unheld: int  # training examples that no client holds
+
+
+class RoundFacts(Document):
+    """How much is trained; steps are of one client in one round, except their total."""
+
+    num: int
+    min_cohort: int
+    max_cohort: int
+    min_steps: int
+    max_steps: int
+    total_steps: int
+    remarks: tuple[str, ...] = ()  # what schedules come to in these rounds
+
+
+class ModelFacts(Document):
+    """The size of the model; `multiply_adds` are of one example's forward pass."""
+
+    num_parameters: int  # that are trained
+    num_tensors: int  # that hold them
+    num_constants: int = 0  # values that never change and are never sent
+    num_local: int = 0  # values, trained or kept by training, that stay with each client
+    multiply_adds: int
+    remarks: tuple[str, ...] = ()  # where what never changes was not read from a file
+
+
+class Traffic(Document):
+    """Bytes of float32 weights in one direction, without what a transport adds."""
+
+    each_time: int  # that a client takes part
+    busiest_client: int  # over all rounds
+    total: int  # over all rounds and clients
+
+
+class TimeEstimate(Document):
+    """Seconds, scaled up from training steps measured on this machine; starting the engine is not in it."""
+
+    seconds: float  # of all rounds
+    seconds_a_round: float
+    num_steps_measured: int
+
+
+class Estimates(Document):
+    """What is not known but reckoned."""
+
+    memory_bytes: int  # of one process that trains and evaluates with torch
+    time: dict[str, TimeEstimate]  # by backend, of those that can tell
+
+
+class Description(Document):
+    """A plan in numbers. `skew` and `leakage` are None where the data are not on this machine."""
+
+    plan_digest: str
+    name: str
+    data: DataFacts
+    clients: ClientFacts
+    remarks: tuple[str, ...]  # of the clients, where they are not quite what was asked for
+    skew: Skew | None
+    leakage: Leakage | None
+    rounds: RoundFacts
+    model: ModelFacts
+    bytes_down: Traffic
+    bytes_up: Traffic
+    estimates: Estimates
+    backends: dict[str, tuple[str, ...]]  # what stands in the way of each installed one; empty: it can run the plan
+
+
+def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
+    """The facts of a plan, and for each installed backend what stands in its way.
+
+    With `rehearse`, backends that can also measure a few steps, a second or less, to estimate the time.
+    """
+    backends = {name: _problems(name, plan) for name in installed_backends()}
+    counts = partition_counts(plan)
+    able = [name for name, problems in backends.items() if not problems] if rehearse and counts is not None else []
+    traffic = _traffic(plan)
+    return Description(
+        plan_digest=plan.digest,
+        name=str(plan.spec["name"]),
+        data=_data(plan),
+        clients=_clients(plan),
+        remarks=(*_remarks(plan), *_unmeasured(plan)),
+        skew=None if counts is None else measure_skew(counts),
+        leakage=_leakage(plan),
+        rounds=_rounds(plan),
+        model=_model(plan),
+        bytes_down=traffic,
+        bytes_up=traffic,
+        estimates=Estimates(memory_bytes=estimate_memory(plan), time=_times(able, plan)),
+        backends=backends,
+    )
+
+
+def plan_skew(plan: Plan) -> Skew | None:
+    """How much the clients of a plan differ; None without the data, or where an example may have several labels."""
+    counts = partition_counts(plan)
+    return None if counts is None else measure_skew(counts)
+
+
+def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
+    """int64 [num_clients, num_classes]: examples of each label that each client holds; None without the data."""
+    try:
+        classes = open_data(plan.settings["data"]).examples.classes("dataset")
+    except InputError:  # also where an example may have several labels
+        return None
+    return count_labels(plan.arrays["client_examples"], plan.arrays["client_ends"], *classes)
+
+
+def _data(plan: Plan) -> DataFacts:
+    data = plan.settings["data"]
+    return DataFacts(
+        num_train=data["num_train"],
+        num_test=data["num_test"],
+        num_classes=data["num_classes"],
+        shape=tuple(data["input_shape"]),
+        twin=twin_in_words(plan.spec),
+    )
+
+
+def _clients(plan: Plan) -> ClientFacts:
+    sizes = _parts(plan, "client_ends")
+    return ClientFacts(
+        num=plan.num_clients,
+        min_examples=int(sizes.min()),
+        median_examples=float(np.median(sizes)),
+        max_examples=int(sizes.max()),
+        num_unheld=plan.settings["data"]["num_train"] - int(sizes.sum()),
+    )
+
+
+def _remarks(plan: Plan) -> tuple[str, ...]:
+    if plan.spec.get("mode") == "centralized":
+        return ()  # who held what no longer matters
+    held = [_parts(plan, ends) for ends in ("client_ends", "held_out_ends") if ends in plan.arrays]
+    try:
+        partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
+    except ValidationError:  # of a kind that is not installed here
+        return ()
+    return tuple(partitioner.remarks(np.sum(held, axis=0)))
+
+
+def _unmeasured(plan: Plan) -> Iterator[str]:
+    """Of a schedule that waits for a metric, the clients that never have a value of it: their rates never fall."""
+    metric = (plan.settings["client_optimizer"].get("schedule") or {}).get("metric")
+    if metric is None:
+        return
+    try:
+        labels, num_classes = open_data(plan.settings["data"]).examples.classes("dataset")
+    except InputError:  # also where an example may have several labels, of which every such metric has a value
+        return
+
+    def why(held_out: NDArray[Any]) -> str | None:
+        return why_never(metric, held_out, num_classes, plan.settings["loss"])
+
+    own = {client: labels[plan.held_out_examples(client)] for client in plan.participants}
+    kinds = {client: tuple(np.unique(held_out)) for client, held_out in own.items()}
+    never = {kind for kind in set(kinds.values()) if why(np.array(kind, np.int64))}
+    if without := [client for client, kind in kinds.items() if kind in never]:
+        yield (
+            f"{len(without):,} of {len(own):,} have no value of {metric}, so their learning rates never fall; client "
+            f"{without[0]}: {why(own[without[0]])}"
+        )
+
+
+def _leakage(plan: Plan) -> Leakage | None:
+    try:
+        return find_leakage(plan, open_data(plan.settings["data"]))
+    except InputError:
+        return None
+
+
+def _rounds(plan: Plan) -> RoundFacts:
+    cohorts, steps = _parts(plan, "round_task_ends"), _parts(plan, "task_batch_ends")
+    return RoundFacts(
+        num=plan.num_rounds,
+        min_cohort=int(cohorts.min()),
+        max_cohort=int(cohorts.max()),
+        min_steps=int(steps.min()),
+        max_steps=int(steps.max()),
+        total_steps=int(steps.sum()),
+        remarks=tuple(_rates(plan)),
+    )
+
+
+def _rates(plan: Plan) -> Iterator[str]:
+    """What the learning rates that have a schedule come to: a schedule may be longer than the run."""
+    for who in ("client", "server"):
+        if (factors := plan.arrays.get(f"{who}_rates")) is not None:
+            span = f"{factors[0]:.3g} in the first round and {factors[-1]:.3g} in the last, {factors.max():.3g} at most"
+            yield f"the {who}'s learning rate is multiplied by {span}"
+
+
+def _model(plan: Plan) -> ModelFacts:
+    layers, shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
+    changing = plan.weights | plan.local
+    learned = [value.size for name, value in changing.items() if name not in plan.statistics]
+    return ModelFacts(
+        num_parameters=sum(learned),
+        num_tensors=len(learned),
+        num_constants=sum(value.size for value in plan.constants.values()),
+        num_local=sum(value.size for value in plan.local.values()),
+        multiply_adds=count_multiply_adds(layers, shape),
+        remarks=tuple(_as_drawn(plan)),
+    )
+
+
+def _as_drawn(plan: Plan) -> Iterator[str]:
+    """What never changes although nobody trained it."""
+    if not plan.constants or plan.spec.get("model", {}).get("pretrained"):
+        return
+    names = {name.rpartition(".")[2] for name in plan.constants}
+    if names - _STATISTICS:
+        yield "what never changes is as drawn: model.pretrained names no file"
+    if names & _STATISTICS:
+        yield "batch norm is frozen at mean 0 and variance 1, which normalises nothing: model.pretrained names no file"
+
+
+def _traffic(plan: Plan) -> Traffic:
+    """The same down as up: an update has the weights' shapes."""
+    each = sum(weight.nbytes for weight in plan.weights.values())
+    tasks = plan.arrays["task_clients"]
+    return Traffic(each_time=each, busiest_client=each * int(np.bincount(tasks).max()), total=each * len(tasks))
+
+
+def _times(names: list[str], plan: Plan) -> dict[str, TimeEstimate]:
+    rehearsals = {name: find_backend(name).rehearse(plan) for name in names}
+    return {
+        name: TimeEstimate(
+            seconds=rehearsal.seconds_a_round * plan.num_rounds,
+            seconds_a_round=rehearsal.seconds_a_round,
+            num_steps_measured=rehearsal.num_steps,
+        )
+        for name, rehearsal in rehearsals.items()
+        if rehearsal
+    }
+
+
+def _problems(name: str, plan: Plan) -> tuple[str, ...]:
+    try:
+        return tuple(find_backend(name).refusals(plan))
+    except InputError as error:
+        return (str(error),)
+
+
+def _parts(plan: Plan, ends: str) -> NDArray[Any]:
+    """How long each of some parts is that stand one after another."""
+    return np.diff(plan.arrays[ends], prepend=0)

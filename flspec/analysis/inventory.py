@@ -1,0 +1,97 @@
+"""What a data set holds, in numbers; and its synthetic twin, put where somebody wants it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flspec.core.components import Document
+from flspec.core.folders import check_new_folder
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data, Split
+from flspec.data.synthetic.twins import TwinSize
+from flspec.datasets import Dataset
+from flspec.errors import InputError, shorten
+
+__all__ = ["ClientFacts", "Inventory", "make_twin", "take_inventory"]
+
+
+class ClientFacts(Document):
+    """The clients that a data set has by nature, of the examples to train on."""
+
+    column: str
+    num: int
+    min_examples: int
+    median_examples: float
+    max_examples: int
+
+
+class Inventory(Document):
+    """A data set in numbers."""
+
+    kind: str
+    digest: str
+    shape: tuple[int, ...]  # of one example, as a model is given it
+    stored_as: str  # uint8 or float32
+    num_classes: int
+    multi_label: bool
+    examples: dict[str, int]  # of each split
+    labels: dict[str, list[int]]  # of each split, the examples of each label
+    label_names: tuple[str, ...]
+    columns: dict[str, int]  # the different values of each, of the examples to train on
+    clients: ClientFacts | None
+
+
+def take_inventory(kind: str, data: Data) -> Inventory:
+    """What there is to know of `data` without a partition."""
+    return Inventory(
+        kind=kind,
+        digest=data.digest,
+        shape=data.input_shape,
+        stored_as=data.train.features.dtype.name,
+        num_classes=data.num_classes,
+        multi_label=data.is_multi_label,
+        examples={name: len(split) for name, split in data.splits.items()},
+        labels={name: _histogram(split, data.num_classes) for name, split in data.splits.items()},
+        label_names=data.label_names,
+        columns={name: len(np.unique(values)) for name, values in sorted(data.train.columns.items())},
+        clients=_clients(data),
+    )
+
+
+def make_twin(dataset: type[Dataset], folder: Path, size: TwinSize, seed: int) -> list[str]:
+    """Write the synthetic twin of a kind into a new or empty folder, whole or not at all; returns its files' names."""
+    check_new_folder(folder)
+    parent = folder.absolute().parent
+    stream = Stream(seed, "twin", str(dataset.model_fields["kind"].default))
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name[:100]}-", dir=parent) as beside:
+            twin = Path(beside) / "twin"  # not that folder itself, which nobody else may read
+            twin.mkdir()
+            dataset.write_twin(twin, size, stream)
+            if folder.is_dir():
+                folder.rmdir()
+            shutil.move(twin, folder)
+    except OSError as error:
+        raise InputError(f"{shorten(str(folder), 200)} cannot be written: {error.strerror or error}") from None
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _histogram(split: Split, num_classes: int) -> list[int]:
+    if split.labels.ndim == 2:
+        return [int(count) for count in split.labels.sum(axis=0, dtype=np.int64)]
+    return [int(count) for count in np.bincount(split.labels.astype(np.int64), minlength=num_classes)]
+
+
+def _clients(data: Data) -> ClientFacts | None:
+    column = data.client_column
+    if column is None or column not in data.train.columns:
+        return None
+    _, counts = np.unique(data.train.columns[column], return_counts=True)
+    facts: dict[str, Any] = {"min_examples": int(counts.min()), "max_examples": int(counts.max())}
+    return ClientFacts(column=column, num=len(counts), median_examples=float(np.median(counts)), **facts)

@@ -1,0 +1,168 @@
+"""What is known of one side of an experiment on another: a patient on two clients, an image in train and test.
+
+Leakage between clients makes them more alike than they are said to be, leakage from train to test makes a model look
+better than it is. It is told and not refused, since many published experiments have it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from flspec.core.components import Document, parse_component
+from flspec.data.examples import Data
+from flspec.errors import InputError
+from flspec.partitioners import Partitioner
+from flspec.partitioners.groups import is_missing
+from flspec.protocol.plan import Plan
+
+__all__ = ["Leakage", "Overlap", "find_leakage", "same_content"]
+
+_MOST_BYTES = 2**32  # read to find duplicates: of all images in the first pass, of those that look alike in the second
+_PROBE = 4096  # bytes of an image that the first pass reads: from its middle, since borders are often alike
+_CHUNK = 2**24
+_IDENTIFIER = re.compile(r"(^|_)id$", re.IGNORECASE)
+_MIX = tuple(map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)))  # of splitmix64
+
+Integers = NDArray[np.int64]
+
+
+class Overlap(Document):
+    """How many values, or contents, are on both sides; what no client holds is on none."""
+
+    between_clients: int  # held by more than one client, to train on or held out
+    train_and_held_out: int
+    train_and_test: int
+    train_and_validation: int
+
+
+class Leakage(Document):
+    """By column that tells examples' origins, and of images that are the same to the last byte."""
+
+    groups: dict[str, Overlap]
+    duplicates: Overlap | None  # None where they were not looked for
+    not_checked: str = ""  # why duplicates were not looked for, where there are images
+
+
+def find_leakage(plan: Plan, data: Data) -> Leakage:
+    """What is on two sides of this plan; `data` are its own."""
+    sides = _sides(plan, data)
+    groups = {name: _overlap(sides, _known_values(data, name)) for name in _columns(plan, data)}
+    if data.train.features.ndim < 3:
+        return Leakage(groups=groups, duplicates=None)
+    contents = same_content([split.features for split in data.splits.values()])
+    if isinstance(contents, str):
+        return Leakage(groups=groups, duplicates=None, not_checked=contents)
+    return Leakage(groups=groups, duplicates=_overlap(sides, dict(zip(data.splits, contents, strict=True))))
+
+
+# ---------------------------------------------------------------------------------------------------------- who has it
+
+
+def _sides(plan: Plan, data: Data) -> Mapping[str, Integers]:
+    """The client of each example, for those that are trained on and those held out; -1 for the others."""
+    sides = {}
+    for side, name in (("train", "client"), ("held_out", "held_out")):
+        owners = np.full(len(data.train), -1, np.int64)
+        if f"{name}_ends" in plan.arrays:
+            ends = plan.arrays[f"{name}_ends"]
+            owners[plan.arrays[f"{name}_examples"]] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+        sides[side] = owners
+    return sides
+
+
+def _columns(plan: Plan, data: Data) -> Sequence[str]:
+    """The columns that tell examples' origins: the clients', those kept whole, and whatever is called an id."""
+    kept: set[str | None] = {data.client_column}
+    with suppress(InputError, ValidationError):  # of a kind that is not installed here
+        partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
+        kept |= {partitioner.held_out_by, partitioner.whole(data.examples)}
+    return [name for name in sorted(data.train.columns) if name in kept or _IDENTIFIER.search(name)]
+
+
+def _known_values(data: Data, column: str) -> dict[str, Integers]:
+    """The value of each example as a number, by split; -1 where it is missing."""
+    columns = {name: split.columns[column] for name, split in data.splits.items() if column in split.columns}
+    _, codes = np.unique(np.concatenate(list(columns.values())), return_inverse=True)
+    ends = np.cumsum([len(values) for values in columns.values()])
+    parts = dict(zip(columns, np.split(codes.astype(np.int64), ends[:-1]), strict=True))
+    return {name: np.where(is_missing(columns[name]), -1, part) for name, part in parts.items()}
+
+
+def _overlap(sides: Mapping[str, Integers], values: Mapping[str, Integers]) -> Overlap:
+    """How many values are on both of two sides; those below 0 are on none."""
+    own = {side: (values["train"] >= 0) & (owners >= 0) for side, owners in sides.items()}
+    on = {side: np.unique(values["train"][mask]) for side, mask in own.items()}
+    held = np.concatenate([values["train"][mask] for mask in own.values()])
+    clients = np.concatenate([sides[side][mask] for side, mask in own.items()])
+    pairs = np.unique(np.stack([held, clients]), axis=1)
+    return Overlap(
+        between_clients=int((np.unique(pairs[0], return_counts=True)[1] > 1).sum()),
+        train_and_held_out=len(np.intersect1d(on["train"], on["held_out"], assume_unique=True)),
+        train_and_test=len(np.intersect1d(on["train"], values.get("test", ()))),
+        train_and_validation=len(np.intersect1d(on["train"], values.get("validation", ()))),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- same content
+
+
+def same_content(splits: Sequence[NDArray[Any]], most_bytes: int = _MOST_BYTES) -> list[Integers] | str:
+    """For each example of each split a number that equal contents share, -1 for one that is like no other.
+
+    Equal means equal in every byte. Two passes: a hash of a part of each example finds those that may be equal, a
+    digest of all of each of them says which are. A reason instead, in words, if either would read more than
+    `most_bytes`.
+    """
+    size = splits[0][:1].nbytes
+    total = sum(map(len, splits))
+    if (first := total * min(size, _PROBE)) > most_bytes:
+        return f"{total:,} images are not searched for duplicates, which would read {_gib(first)} or more"
+    hashes = np.concatenate([part for features in splits for part in _hashes(features)])
+    _, codes, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(counts[codes] > 1)
+    if (second := len(alike) * size) > most_bytes:
+        return (
+            f"{len(alike):,} of {total:,} images look alike at first sight; to compare them would read {_gib(second)}"
+        )
+    ends = np.cumsum([len(features) for features in splits])
+    numbers: dict[bytes, int] = {}
+    found = np.full(total, -1, np.int64)
+    for place in alike:
+        split = int(np.searchsorted(ends, place, side="right"))
+        row = splits[split][int(place - ends[split])]  # counted from the end of its split, which is the same
+        digest = hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=20).digest()
+        found[place] = numbers.setdefault(digest, len(numbers))
+    is_shared = np.bincount(found[alike], minlength=1) > 1
+    found[alike] = np.where(is_shared[found[alike]], found[alike], -1)
+    return np.split(found, ends[:-1])
+
+
+def _hashes(features: NDArray[Any]) -> Iterator[NDArray[np.uint64]]:
+    """64 bits of the middle of each example, in parts; alike where all its bytes are."""
+    size = features[:1].nbytes
+    start = max(0, size - _PROBE) // 2
+    num_words = -(-min(size, _PROBE) // 8)
+    keys = np.arange(1, num_words + 1, dtype=np.uint64) * _MIX[0]
+    rows = max(1, _CHUNK // (8 * num_words))
+    flat = features.reshape(len(features), -1).view(np.uint8)
+    for first in range(0, len(features), rows):
+        probe = flat[first : first + rows, start : start + _PROBE]
+        words = np.zeros((len(probe), num_words * 8), np.uint8)
+        words[:, : probe.shape[1]] = probe
+        mixed = (words.view(np.uint64) ^ keys) * _MIX[1]
+        mixed ^= mixed >> np.uint64(29)
+        mixed *= _MIX[2]
+        mixed ^= mixed >> np.uint64(32)
+        yield mixed.sum(axis=1, dtype=np.uint64)
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:,.1f} GiB"

@@ -1,0 +1,215 @@
+"""How far two executions of one plan are apart, round by round, and how far apart rounding alone may put them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.core.components import Document
+from flspec.core.randomness import Stream
+from flspec.protocol.backend import initial_state, kept_state
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState, load_state
+
+__all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "RoundAgreement", "compare_states", "nudge"]
+
+_STEP = 2.0**-23  # one float32 step, relative
+_OF_VALUE, _OF_MOVEMENT, _OF_SENSITIVITY = 4.0, 64.0, 4.0
+_LARGE = 1e-2  # of a round's movement: rounding does not do that, and what could hide it shows too little
+
+TOLERANCE_RULE = (
+    "a tensor's: 2^-23 * (4 * its largest magnitude + 64 * the largest movement of any weight in the round); in rounds "
+    "beyond that, if larger, 4 * the most that any weight moves when the reference runs the round 8 times from weights "
+    "off by what rounding adds in as many steps; an optimizer's slots likewise"
+)
+
+Tensors = Mapping[str, NDArray[np.generic]]
+
+
+class RoundAgreement(Document):
+    """One round's distance between an execution and the reference, over all weights."""
+
+    round: int
+    max_abs_diff: float
+    max_rel_diff: float  # the same, divided by the largest movement of any weight in that round
+    of_tolerance: float  # largest share of its tolerance that any tensor of the server state uses up
+    resolution: float  # the largest tolerance of any weight, divided by that movement: what could be hidden
+
+
+class Divergence(Document):
+    """The first place where two executions are further apart than rounding explains."""
+
+    round: int
+    tensor: str | None
+
+
+class Agreement(Document):
+    """An execution against the reference, over all rounds."""
+
+    max_abs_diff: float
+    max_rel_diff: float
+    by_round: tuple[RoundAgreement, ...]
+    first_divergence: Divergence | None
+    bitwise: bool  # every tensor of every round's server state is the reference's to the last bit
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether most rounds could not have shown a deviation of a hundredth of their movement."""
+        return median(entry.resolution for entry in self.by_round) > _LARGE
+
+    @property
+    def beyond(self) -> list[int]:
+        """The rounds that are further apart than their tolerance."""
+        return [entry.round for entry in self.by_round if entry.of_tolerance > 1.0]
+
+
+def compare_states(
+    plan: Plan, reference: Path, other: Path, nudged: Mapping[int, Sequence[Path]] | None = None
+) -> Agreement:
+    """Compare the states that two executions kept of every round of `plan`, in their folders.
+
+    `nudged` are, for some rounds, files of the states after them when the reference starts them from a `nudge`.
+    Raises InputError if a state is missing or damaged.
+    """
+    entries: list[RoundAgreement] = []
+    first: Divergence | None = None
+    bitwise = True
+    before = _tensors(initial_state(plan))
+    for number in range(1, plan.num_rounds + 1):
+        ours, theirs = (_tensors(load_state(kept_state(f, number), plan.digest)) for f in (reference, other))
+        others = [_tensors(load_state(path, plan.digest)) for path in (nudged or {}).get(number, ())]
+        entry, worst = _compare_round(number, before, ours, theirs, others)
+        entries.append(entry)
+        bitwise = bitwise and _form(ours) == _form(theirs) and all(_same(ours[name], theirs[name]) for name in ours)
+        if first is None and entry.of_tolerance > 1.0:
+            first = Divergence(round=number, tensor=worst)
+        before = ours
+    return Agreement(
+        max_abs_diff=max(entry.max_abs_diff for entry in entries),
+        max_rel_diff=max(entry.max_rel_diff for entry in entries),
+        by_round=tuple(entries),
+        first_divergence=first,
+        bitwise=bitwise,
+    )
+
+
+def nudge(state: ServerState, steps: int, number: int) -> ServerState:
+    """The state with every weight off by sqrt(`steps`) float32 steps, up or down by chance; `number` names the draw.
+
+    That is what rounding adds up to, as a random walk, in as many steps of training.
+    """
+    stream = Stream(number, "nudge", state.round)
+
+    def moved(name: str, weight: NDArray[np.float32], own: Stream) -> NDArray[np.float32]:
+        signs = 1.0 - 2.0 * (own.child(name).words(weight.size).reshape(weight.shape) & np.uint64(1))
+        # What is exactly zero stays so: rounding does not move it, and it may decide a tie that no engine breaks.
+        step = np.where(weight == 0.0, 0.0, np.spacing(np.abs(weight)).astype(np.float64))
+        nudged: NDArray[np.float32] = (weight + signs * math.sqrt(steps) * step).astype(np.float32)
+        return nudged
+
+    return replace(
+        state,
+        weights={name: moved(name, weight, stream) for name, weight in state.weights.items()},
+        clients={
+            client: {
+                name: moved(name, value, stream.child("client", client)) if name.startswith("weights/") else value
+                for name, value in kept.items()
+            }
+            for client, kept in state.clients.items()
+        },
+    )
+
+
+def _compare_round(
+    number: int, before: Tensors, ours: Tensors, theirs: Tensors, nudged: Sequence[Tensors]
+) -> tuple[RoundAgreement, str]:
+    """The distance of one round, and the tensor that uses up most of its tolerance."""
+    if odd := _form(ours) ^ _form(theirs):  # missing, too many, or of another shape: no number describes that
+        most = float(np.finfo(np.float64).max)
+        entry = RoundAgreement(round=number, max_abs_diff=most, max_rel_diff=most, of_tolerance=most, resolution=0.0)
+        return entry, sorted(name for name, _, _ in odd)[0].removeprefix("weights/")
+    differences = {name: _distance(value, theirs[name]) for name, value in ours.items()}
+    movements: dict[str, float] = {}  # of all weights together, and of each slot of an optimizer
+    for name, value in ours.items():
+        moved = _distance(value, before.get(name, np.zeros_like(value)))  # what a client begins to keep starts at 0
+        movements[_group(name)] = max(moved, movements.get(_group(name), 0.0))
+    # Of all weights together too: where a tie falls to the other side is seldom the same, and each time it is other
+    # tensors that it moves most.
+    sensitivities: dict[str, float] = dict.fromkeys(movements, 0.0)
+    for name, value in ours.items():
+        moved = max((_distance(value, other[name]) for other in nudged), default=0.0)
+        sensitivities[_group(name)] = max(moved, sensitivities[_group(name)])
+    tolerances = {
+        name: max(
+            _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * movements[_group(name)]),
+            _OF_SENSITIVITY * sensitivities[_group(name)],
+        )
+        for name, value in ours.items()
+    }
+    shares = {name: _share(difference, tolerances[name]) for name, difference in differences.items()}
+    worst = max(shares, key=lambda name: shares[name])
+    weights = [name for name in ours if _group(name) == "weights"]  # with the server and with clients
+    entry = RoundAgreement(
+        round=number,
+        max_abs_diff=max(differences[name] for name in weights),
+        max_rel_diff=_share(max(differences[name] for name in weights), movements["weights"]),
+        of_tolerance=shares[worst],
+        resolution=_share(max(tolerances[name] for name in weights), movements["weights"]),
+    )
+    return entry, worst.removeprefix("weights/")
+
+
+def _group(name: str) -> str:
+    """`weights`, those of clients included, or the slot of the server's or the clients' optimizer."""
+    owner, _, rest = name.partition("/")
+    if owner == "clients":
+        kind, *inner = rest.split("/")[1:]
+        return "weights" if kind == "weights" else f"clients/{kind}/{inner[0]}"
+    return "weights" if owner == "weights" else "/".join(name.split("/")[:2])
+
+
+def _tensors(state: ServerState) -> dict[str, NDArray[np.generic]]:
+    """All that a state holds, by name; what the optimizer remembers counts as much as the weights."""
+    return dict(_named(state))
+
+
+def _named(state: ServerState) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    for name, value in state.weights.items():
+        yield f"weights/{name}", value
+    for slot, values in state.optimizer.slots.items():
+        for name, value in values.items():
+            yield f"optimizer/{slot}/{name}", value
+    yield "optimizer/step", np.array(state.optimizer.step, np.int64)
+    for client, kept in state.clients.items():
+        for name, value in kept.items():
+            yield f"clients/{client}/{name}", value
+
+
+def _form(tensors: Tensors) -> set[tuple[str, str, tuple[int, ...]]]:
+    return {(name, value.dtype.str, value.shape) for name, value in tensors.items()}
+
+
+def _same(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> bool:
+    return ours.tobytes() == theirs.tobytes()
+
+
+def _distance(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
+    return 0.0 if _same(ours, theirs) else _largest(ours.astype(np.float64) - theirs.astype(np.float64))
+
+
+def _largest(values: NDArray[np.generic]) -> float:
+    """The largest magnitude; one that is not finite counts as larger than any."""
+    largest = float(np.max(np.abs(values.astype(np.float64)), initial=0.0))
+    return largest if np.isfinite(largest) else float(np.finfo(np.float64).max)
+
+
+def _share(difference: float, whole: float) -> float:
+    if difference == 0.0:
+        return 0.0
+    return min(difference / whole, float(np.finfo(np.float64).max)) if whole else float(np.finfo(np.float64).max)

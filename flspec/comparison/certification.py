@@ -1,0 +1,275 @@
+"""Certificates: one plan executed by several backends, and how far apart they are, round by round.
+
+Agreement is judged in lockstep: every round starts from the reference's server state. Left to run freely, two
+engines that differ only in the order of their sums drift apart, because a ReLU or max-pool tie flipped by 1e-8
+snowballs; in lockstep they agree to the float floor, and a real difference stands out in the round that makes it.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states, nudge
+from flspec.core.components import Document
+from flspec.core.folders import new_folder
+from flspec.errors import FlspecError, InputError, PlanViolation
+from flspec.execution.remote import Limits, open_backend
+from flspec.protocol.backend import CHECKPOINTS, Backend, Job, find_backend, initial_state, kept_state
+from flspec.protocol.events import RoundFinished
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState, load_state, save_state, write_atomically
+from flspec.runs.recording import Recorder
+from flspec.runs.result import Result, RoundRecord, load_result
+from flspec.runs.runner import Experiment, execute_plan, planned, prepared_folder, refuse_unsupported
+
+__all__ = ["BackendVerdict", "Certificate", "Phase", "certify", "load_certificate"]
+
+Verdict = Literal["equivalent", "different", "inconclusive", "refused", "failed"]
+Phase = Literal["free-running", "lockstep"]
+CertifyWatch = Callable[[str, Phase, RoundRecord], None]
+
+_LOCKSTEP, _SENSITIVITY = "lockstep", "sensitivity"  # folders in a backend's, while they are needed
+_NUDGES = 8  # draws of rounding by which the reference's sensitivity to it is measured
+_COARSE_REASON = (
+    "within rounding, but rounding alone moves most rounds by more than a hundredth of what they learn, so little is "
+    "shown; certify with fewer steps a round"
+)
+
+
+class BackendVerdict(Document):
+    """What became of one backend."""
+
+    verdict: Verdict
+    lockstep: Agreement | None = None
+    free_running: Agreement | None = None
+    first_divergence: Divergence | None = None  # in lockstep
+    reason: str | None = None
+    bitwise: bool = False  # every round's state, running freely, is the reference's to the last bit
+
+
+class Certificate(Document):
+    """Which backends carried out one plan alike."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    plan_digest: str
+    reference: str
+    tolerance: str
+    rounds: int
+    backends: dict[str, BackendVerdict]
+
+    @property
+    def is_equivalent(self) -> bool:
+        """Whether every backend that was asked carried out the plan."""
+        return all(verdict.verdict == "equivalent" for verdict in self.backends.values())
+
+
+def certify(
+    experiment: Experiment,
+    backends: str | Sequence[str] = ("local", "flower", "tff"),
+    out: str | Path | None = None,
+    *,
+    data: Path | None = None,
+    workers: int = 0,
+    limits: Limits | None = None,
+    watch: CertifyWatch | None = None,
+    engines: Mapping[str, Backend] | None = None,
+    source: str | None = None,
+) -> Certificate:
+    """Run an experiment on each of `backends`, the first being the reference, and compare them.
+
+    Writes `certificate.json` and a run folder a backend into `out`, by default a new folder below `certificates`.
+    `engines` are backends that are open already, by name, and stay so: they serve several certificates. `source` is the
+    spec as text, to be kept there instead of the one that the plan carries.
+    Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
+    """
+    plan, source = planned(experiment, data, source)
+    if isinstance(backends, str):
+        backends = [name.strip() for name in backends.split(",") if name.strip()]
+    names = list(dict.fromkeys(backends))
+    if len(names) < 2:
+        raise InputError(f"backends: two different ones are needed to compare, got {', '.join(names) or 'none'}")
+    for name in set(names) - set(engines or {}):
+        find_backend(name)  # a name that nobody knows is a mistake, not a refusal
+    folder = Path(out).absolute() if out else new_folder(Path("certificates"), str(plan.spec["name"]))
+    session = _Session(plan, names[0], folder, workers, watch, _Opener(engines or {}, limits or Limits()))
+    with prepared_folder(folder, plan, source):
+        try:
+            session.run_reference()
+            verdicts = {name: session.judge(name) for name in names[1:]}
+        finally:
+            session.forget_states()
+    certificate = Certificate(
+        name=plan.spec["name"],
+        plan_digest=plan.digest,
+        reference=names[0],
+        tolerance=TOLERANCE_RULE,
+        rounds=plan.num_rounds,
+        backends=verdicts,
+    )
+    write_atomically(folder / "certificate.json", (certificate.model_dump_json(indent=2) + "\n").encode())
+    return certificate
+
+
+def load_certificate(folder: Path) -> Certificate:
+    """Read a certificate back; raises InputError if there is none."""
+    try:
+        return Certificate.model_validate_json((folder / "certificate.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: no readable certificate.json: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Opener:
+    """Lends out backends: those that are open already, or others for as long as they are needed."""
+
+    engines: Mapping[str, Backend]
+    limits: Limits
+
+    def __call__(self, name: str) -> AbstractContextManager[Backend]:
+        return nullcontext(self.engines[name]) if name in self.engines else open_backend(name, self.limits)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The executions behind one certificate."""
+
+    plan: Plan
+    reference: str
+    folder: Path
+    workers: int
+    watch: CertifyWatch | None
+    open: _Opener
+
+    def run_reference(self) -> Result:
+        with self.open(self.reference) as engine:
+            refuse_unsupported(engine, self.reference, self.plan)
+            return self._run_freely(engine, self.reference)
+
+    def judge(self, name: str) -> BackendVerdict:
+        """Execute the plan on one backend, freely and then in lockstep, and compare both with the reference."""
+        with ExitStack() as stack:
+            try:
+                engine = stack.enter_context(self.open(name))
+                refuse_unsupported(engine, name, self.plan)
+            except InputError as error:
+                return BackendVerdict(verdict="refused", reason="; ".join(str(error).splitlines()))
+            try:
+                return self._compare(engine, name)
+            except PlanViolation as error:
+                divergence = Divergence(round=error.round, tensor=None)
+                return BackendVerdict(verdict="different", reason=str(error), first_divergence=divergence)
+            except Exception as error:  # whatever somebody's engine raises, the other backends are still judged
+                reason = str(error) if isinstance(error, FlspecError) else repr(error)
+                return BackendVerdict(verdict="failed", reason=reason)
+
+    def forget_states(self) -> None:
+        """States of every round are large and have served; each run keeps its last weights."""
+        for pattern in (f"**/{CHECKPOINTS}", f"*/{_LOCKSTEP}", f"*/{_SENSITIVITY}"):
+            for folder in list(self.folder.glob(pattern)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _compare(self, engine: Backend, name: str) -> BackendVerdict:
+        rounds = self._run_freely(engine, name).rounds
+        free = compare_states(self.plan, self._home(self.reference), self._home(name))
+        lockstep, folders = free, (self._home(self.reference), self._home(name))
+        if not free.bitwise and self.plan.num_rounds > 1:  # else every round did start from the reference's state
+            rounds = self._run_in_lockstep(engine, name)
+            folders = self._home(self.reference), self._home(name) / _LOCKSTEP
+            lockstep = compare_states(self.plan, *folders)
+        if lockstep.beyond:  # is that the backend, or would rounding alone do as much in these rounds?
+            lockstep = compare_states(self.plan, *folders, self._nudge(lockstep.beyond))
+        divergence = _earliest(lockstep.first_divergence, self._metrics_diverge(rounds))
+        verdict, reason = _verdict(lockstep, divergence)
+        return BackendVerdict(
+            verdict=verdict,
+            lockstep=lockstep,
+            free_running=free,
+            first_divergence=divergence,
+            reason=reason,
+            bitwise=free.bitwise,
+        )
+
+    def _run_freely(self, engine: Backend, name: str) -> Result:
+        home = self._home(name)
+        self.plan.save(home / "plan")
+        return execute_plan(
+            engine,
+            name,
+            self.plan,
+            Job(home, keep="all", workers=self.workers),
+            watch=lambda record: self._tell(name, "free-running", record),
+        )
+
+    def _run_in_lockstep(self, engine: Backend, name: str) -> tuple[RoundRecord, ...]:
+        job = Job(self._home(name) / _LOCKSTEP, follow=self._home(self.reference), keep="all", workers=self.workers)
+        return self._record(engine, job, lambda record: self._tell(name, "lockstep", record))
+
+    def _nudge(self, rounds: Sequence[int]) -> dict[int, list[Path]]:
+        """Files of the states after these rounds, begun by the reference from weights off by what rounding adds."""
+        with self.open(self.reference) as engine:
+            return {number: [self._run_nudged(engine, number, draw) for draw in range(_NUDGES)] for number in rounds}
+
+    def _run_nudged(self, engine: Backend, number: int, draw: int) -> Path:
+        folder = self._home(self.reference) / _SENSITIVITY / f"{number}-{draw}"
+        if not (after := kept_state(folder, number)).exists():
+            before = self._state_before(number)
+            steps = max(len(task.batches) for task in self.plan.cohort(number))
+            start = kept_state(folder / "start", number - 1)
+            start.parent.mkdir(parents=True, exist_ok=True)
+            save_state(start, nudge(before, steps, draw), self.plan.digest)
+            with closing(
+                engine.execute(self.plan, Job(folder, start=start, keep="all", workers=self.workers))
+            ) as events:
+                next(event for event in events if isinstance(event, RoundFinished))
+        return after
+
+    def _state_before(self, number: int) -> ServerState:
+        if number == 1:
+            return initial_state(self.plan)
+        return load_state(kept_state(self._home(self.reference), number - 1), self.plan.digest)
+
+    def _record(self, engine: Backend, job: Job, watch: Callable[[RoundRecord], None]) -> tuple[RoundRecord, ...]:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        recorder = Recorder(self.plan, job.folder, evaluator=None, keeps_all=True)
+        with closing(engine.execute(self.plan, job)) as events:
+            for record in recorder.record(events):
+                watch(record)
+        return tuple(recorder.rounds)
+
+    def _metrics_diverge(self, rounds: Sequence[RoundRecord]) -> Divergence | None:
+        """Where what a backend measured in training is not what the reference measured from the same weights."""
+        for ours, theirs in zip(load_result(self._home(self.reference)).rounds, rounds, strict=True):
+            for metric, value in ours.train.items():
+                # A thousandth, and two examples that may fall on the other side of a tie.
+                num_trained = sum(task.num_trained for task in self.plan.cohort(ours.round))
+                tolerance = 1e-3 * abs(value) + 2 / num_trained
+                if not abs(theirs.train.get(metric, math.inf) - value) <= tolerance:
+                    return Divergence(round=ours.round, tensor=f"train {metric}")
+        return None
+
+    def _tell(self, name: str, phase: Phase, record: RoundRecord) -> None:
+        if self.watch:
+            self.watch(name, phase, record)
+
+    def _home(self, name: str) -> Path:
+        return self.folder / name.replace(":", "-")
+
+
+def _earliest(*divergences: Divergence | None) -> Divergence | None:
+    return min((d for d in divergences if d), key=lambda divergence: divergence.round, default=None)
+
+
+def _verdict(lockstep: Agreement, divergence: Divergence | None) -> tuple[Verdict, str | None]:
+    """What an agreement shows, and the words for it."""
+    if divergence is None:
+        coarse = not lockstep.bitwise and lockstep.is_coarse
+        return ("inconclusive", _COARSE_REASON) if coarse else ("equivalent", None)
+    where = f"beyond rounding first in round {divergence.round}, in {divergence.tensor}"
+    return "different", where

@@ -1,0 +1,119 @@
+"""Several finished runs side by side."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.errors import InputError
+from flspec.protocol.state import load_weights, read_regular
+from flspec.runs.result import Result, WeightsFile, load_result
+
+__all__ = ["ComparedRun", "Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run beside the first."""
+
+    folder: Path
+    result: Result
+    same_plan: bool  # as the first run
+    same_weights: bool | None  # to the last bit; None if either has no final weights
+    weights_diff: float | None  # largest difference of any final weight; None if they cannot be compared
+
+    @property
+    def seconds_a_round(self) -> float | None:
+        """Median over the rounds, evaluation left out."""
+        seconds = [sum(record.seconds.get(p, 0.0) for p in ("train", "aggregate")) for record in self.result.rounds]
+        return float(np.median(seconds)) if seconds else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side; the first is what the others are held against."""
+
+    runs: tuple[ComparedRun, ...]
+
+    @property
+    def plan_digests(self) -> list[str]:
+        """The different plans among them, in order of appearance."""
+        return list(dict.fromkeys(run.result.plan_digest for run in self.runs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison as plain JSON."""
+        return {
+            "warning": self.warning,
+            "runs": [
+                {
+                    "folder": str(run.folder),
+                    "backend": run.result.backend.name,
+                    "plan_digest": run.result.plan_digest,
+                    "status": run.result.status,
+                    "same_plan": run.same_plan,
+                    "same_weights": run.same_weights,
+                    "weights_diff": run.weights_diff,
+                    "final": run.result.final.model_dump(mode="json") if run.result.final else None,
+                    "best": run.result.best.model_dump(mode="json") if run.result.best else None,
+                    "startup_seconds": run.result.seconds.startup,
+                    "seconds_a_round": run.seconds_a_round,
+                    "peak_bytes": run.result.memory.get("peak_bytes"),
+                }
+                for run in self.runs
+            ],
+        }
+
+    @property
+    def warning(self) -> str | None:
+        """What must be said before anybody ranks these runs."""
+        if len(self.plan_digests) <= 1:
+            return None
+        return (
+            f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "
+            "questions and are not ranked"
+        )
+
+
+def compare(runs: str | Path | Sequence[str | Path]) -> Comparison:
+    """Read run folders and hold them against the first; raises InputError if one has no result."""
+    if isinstance(runs, str | Path):
+        runs = [runs]
+    if not runs:
+        raise InputError("runs: name at least one run's folder")
+    folders = [Path(run) for run in runs]
+    results = [load_result(folder) for folder in folders]
+    return Comparison(
+        tuple(_hold_against(folders[0], results[0], *pair) for pair in zip(folders, results, strict=True))
+    )
+
+
+def _hold_against(first_folder: Path, first: Result, folder: Path, result: Result) -> ComparedRun:
+    same_weights, difference = None, None
+    if first.weights and result.weights:
+        same_weights = first.weights.sha256 == result.weights.sha256
+        difference = _largest_difference(_weights(first_folder, first.weights), _weights(folder, result.weights))
+    return ComparedRun(folder, result, first.plan_digest == result.plan_digest, same_weights, difference)
+
+
+def _weights(folder: Path, stated: WeightsFile) -> Mapping[str, NDArray[np.float32]]:
+    """A run's final weights; they must lie in its folder and be what its result says they are."""
+    if Path(stated.path).name != stated.path:
+        raise InputError(f"{folder}: its result names weights outside of it, {stated.path!r}")
+    path = folder / stated.path
+    if hashlib.sha256(read_regular(path)).hexdigest() != stated.sha256:
+        raise InputError(f"{path} does not have the SHA-256 that its result states; was it changed?")
+    return load_weights(path)
+
+
+def _largest_difference(
+    ours: Mapping[str, NDArray[np.float32]], theirs: Mapping[str, NDArray[np.float32]]
+) -> float | None:
+    if {name: value.shape for name, value in ours.items()} != {name: value.shape for name, value in theirs.items()}:
+        return None
+    return max(float(np.max(np.abs(ours[name].astype(np.float64) - theirs[name]), initial=0.0)) for name in ours)

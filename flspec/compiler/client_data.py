@@ -1,0 +1,128 @@
+"""What each client holds: any partitioner held to what it promises, and what a client keeps to be evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
+from flspec.errors import InputError
+from flspec.partitioners import Holdings, Partitioner
+
+__all__ = ["hold_examples", "owners_of"]
+
+Integers = NDArray[np.int64]
+
+
+def hold_examples(partitioner: Partitioner, examples: Examples, root: Stream) -> tuple[Holdings, Holdings]:
+    """What each client trains on, and what it is evaluated on, which is nothing unless `held_out` is set.
+
+    Raises InputError when the examples cannot be split so.
+    """
+    if partitioner.held_out_by is not None and not partitioner.held_out:
+        raise InputError(
+            f"partition.held_out_by is {partitioner.held_out_by}, but held_out is 0, so nothing is held out; "
+            "give held_out, or remove it"
+        )
+    holdings = partitioner.split(examples, root.child("partition"))
+    _check(partitioner, holdings, examples)
+    if not partitioner.held_out:
+        return holdings, []
+    return _held_apart(partitioner, holdings, examples, root.child("held_out"))
+
+
+def owners_of(holdings: Sequence[NDArray[np.integer]], num_examples: int) -> Integers:
+    """[num_examples]: the client that holds each example, -1 where nobody does."""
+    owners = np.full(num_examples, -1, np.int64)
+    owners[np.concatenate([*holdings, np.empty(0, np.int64)])] = np.repeat(
+        np.arange(len(holdings)), [len(held) for held in holdings]
+    )
+    return owners
+
+
+def _held_apart(
+    partitioner: Partitioner, holdings: Holdings, examples: Examples, stream: Stream
+) -> tuple[Holdings, Holdings]:
+    """Each client's examples in two, in the order held: to train on, and held out."""
+    groups = [np.arange(len(held)) for held in holdings]  # each example by itself
+    if partitioner.held_out_by is not None:
+        column = examples.column(partitioner.held_out_by, "partition.held_out_by")
+        codes = np.unique(column, return_inverse=True)[1].astype(np.int64)
+        groups = [codes[held] for held in holdings]
+    is_out = [_is_held_out(partitioner.held_out, own, stream.child(client)) for client, own in enumerate(groups)]
+    if failed := [client for client, out in enumerate(is_out) if out is None]:
+        _refuse(partitioner, groups, failed)
+    pairs = [(held, out) for held, out in zip(holdings, is_out, strict=True) if out is not None]
+    return [held[~out] for held, out in pairs], [held[out] for held, out in pairs]
+
+
+def _is_held_out(share: float, groups: Integers, stream: Stream) -> NDArray[np.bool_] | None:
+    """Which of a client's examples are held out, given the group of each: whole groups, drawn at random.
+
+    So many groups that their part of the examples comes nearest to the share, but not all; None if that is none.
+    """
+    _, own, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = stream.permutation(len(sizes))
+    filled = np.concatenate([[0], np.cumsum(sizes[order])])
+    num_groups = min(int(np.argmin(np.abs(filled - share * len(groups)))), len(sizes) - 1)
+    if not num_groups:
+        return None
+    is_drawn = np.zeros(len(sizes), np.bool_)
+    is_drawn[order[:num_groups]] = True
+    return np.asarray(is_drawn[own])
+
+
+def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequence[int]) -> None:
+    client = failed[0]
+    num, share = len(groups[client]), partitioner.held_out
+    num_groups = len(np.unique(groups[client]))
+    of = f"{num} examples"
+    if partitioner.held_out_by is not None:
+        of += f" of {num_groups} value{'s' * (num_groups != 1)} of {partitioner.held_out_by}"
+    others = f", and {len(failed) - 1:,} more clients likewise" if len(failed) > 1 else ""
+    raise InputError(
+        f"partition.held_out is {share:g}, but client {client} has {of}, of which that is {share * num:.2g} examples: "
+        f"it would hold out none, or leave none{others}; raise held_out, or give each client more"
+    )
+
+
+def _check(partitioner: Partitioner, holdings: Sequence[Integers], examples: Examples) -> None:
+    """Hold any partitioner, whoever wrote it, to what it promises."""
+    if broken := _broken(partitioner, holdings, examples):
+        raise InputError(f"partition: {type(partitioner).__name__} {broken}; this is a defect of the partitioner")
+
+
+def _broken(partitioner: Partitioner, holdings: Sequence[Integers], examples: Examples) -> str | None:
+    """What a partitioner did that it must not do."""
+    if not holdings:
+        return "made no clients"
+    if partitioner.num_clients is not None and len(holdings) != partitioner.num_clients:
+        return f"made {len(holdings)} clients instead of {partitioner.num_clients}"
+    if min(map(len, holdings)) == 0:
+        return f"left client {next(c for c, held in enumerate(holdings) if not len(held))} without examples"
+    held = np.concatenate(holdings)
+    if held.min() < 0 or held.max() >= len(examples):
+        return f"gave out example {held.max() if held.min() >= 0 else held.min()} of {len(examples)}"
+    if np.bincount(held).max() > 1:
+        return "gave one example to two clients, or to one twice"
+    return _torn(partitioner.whole(examples), holdings, examples)
+
+
+def _torn(column: str | None, holdings: Sequence[Integers], examples: Examples) -> str | None:
+    """What a partitioner tore apart of that which it promised to keep whole."""
+    if column is None:
+        return None
+    owners = owners_of(holdings, len(examples))
+    values, codes = np.unique(examples.columns[column], return_inverse=True)
+    # Nobody's examples do not count: a client may hold a part of a group, if no other holds the rest.
+    last = np.full(len(values), -1, np.int64)
+    last[codes[owners >= 0]] = owners[owners >= 0]
+    torn = (owners >= 0) & (owners != last[codes])
+    if not torn.any():
+        return None
+    example = int(np.flatnonzero(torn)[0])
+    value, clients = values[codes[example]], sorted({int(owners[example]), int(last[codes[example]])})
+    return f"gave {column} {value} to client {clients[0]} and client {clients[1]}, which it promised to keep whole"

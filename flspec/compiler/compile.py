@@ -1,0 +1,283 @@
+"""From a Spec to a Plan: every random draw of an experiment is made here, once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.compiler.client_data import hold_examples
+from flspec.compiler.initial_weights import start_tensors
+from flspec.compiler.modes import as_carried_out, homes, keeps_optimizer, pooled
+from flspec.core.components import source_digests
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.data.store import store_data
+from flspec.errors import InputError, Problem, SpecError
+from flspec.layers import Home, Layer, Parameter, count_parameters, parameters_of, trace
+from flspec.losses import num_outputs, problem
+from flspec.partitioners import Holdings
+from flspec.protocol.plan import ClientTask, Plan
+from flspec.runs.evaluation import check_evaluation, planned_evaluation, why_never_here
+from flspec.samplers import Sampler
+from flspec.spec.loading import load_spec
+from flspec.spec.spec import ClientWork, Spec, contradictions
+
+__all__ = ["compile", "data_root"]
+
+_MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan: some gigabytes while it is compiled
+_MOST_PARAMETERS = 2**31  # 8 GiB
+_MOST_KEPT = 2**30  # bytes that all clients together keep to themselves; a run holds them some five times
+_HOMES: tuple[Home, ...] = ("server", "plan", "client")
+
+
+def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
+    """Decide everything that `spec`, or the spec in the file of that name, leaves open.
+
+    `data` is the folder below which data sets are found; see `data_root`. The examples are put into the store,
+    where every backend's process finds them. Raises InputError when the spec cannot be carried out.
+    """
+    written = spec if isinstance(spec, Spec) else load_spec(spec)
+    if found := contradictions(dict(written)):
+        raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
+    spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
+    examples = spec.dataset.load(folder, root.child("dataset"))
+    check_evaluation(spec, examples)
+    apart, held_out = hold_examples(spec.partition, replace(examples.examples, root=folder), root)
+    holdings = pooled(spec, apart)
+    if wrong := spec.cohort.problem(len(holdings)):
+        raise SpecError([Problem(wrong, "cohort")])
+    layers = _layers(spec, examples)
+    parameters = homes(spec, parameters_of(layers, examples.input_shape))
+    tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
+    draws = any(layer.kind == "dropout" for layer in layers) or any(t.is_random for t in examples.train.transforms)
+    rounds = [_tasks(spec, holdings, number, root, draws) for number in _bounded_rounds(spec, holdings)]
+    _check_clients(spec, layers, parameters, examples, rounds)
+    store_data(examples)
+    at = {home: [name for name, tensor in parameters.items() if tensor.home == home] for home in _HOMES}
+    return Plan.build(
+        settings=_settings(spec, examples, layers, parameters),
+        weights={name: tensors[name] for name in at["server"]},
+        constants={name: tensors[name] for name in at["plan"]},
+        local={name: tensors[name] for name in at["client"]},
+        clients=[np.concatenate(parts) for parts in holdings],
+        held_out=held_out,
+        rounds=rounds,
+        rates=_rates(spec),
+        spec=written.model_dump(mode="json"),
+    )
+
+
+def data_root() -> Path:
+    """Where data sets are looked for: `$FLSPEC_DATA`, else `data` in the working folder."""
+    return Path(os.environ.get("FLSPEC_DATA") or "data")
+
+
+def _tasks(spec: Spec, holdings: Sequence[Holdings], number: int, root: Stream, draws: bool) -> list[ClientTask]:
+    """What each client of a round's cohort is asked to do; `draws`: whether its examples are transformed at random."""
+    return [
+        ClientTask(
+            client=int(client),
+            weight=spec.aggregator.client_weight(_num_used(spec.client, holdings[client])),
+            batches=tuple(_batches(spec.client, holdings[client], root.child("batches", number, int(client)))),
+            seed=int(root.child("transforms", number, int(client)).words(1)[0] >> np.uint64(1)) if draws else 0,
+        )
+        for client in _cohort(spec.cohort, len(holdings), root.child("cohort", number))
+    ]
+
+
+def _settings(
+    spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Parameter]
+) -> dict[str, Any]:
+    """What of a spec is not drawn but acted on, as a plan says it."""
+    # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
+    clip, schedule = spec.client.clip, spec.client.optimizer.schedule
+    acting = {
+        "client.optimizer": spec.client.optimizer,
+        **({"client.optimizer.schedule": schedule} if schedule and not schedule.is_planned else {}),
+        "aggregator": spec.aggregator,
+        "aggregator.server_optimizer": spec.aggregator.server_optimizer,
+    }
+    settings = {
+        "data": examples.describe(),
+        "layers": [layer.model_dump(mode="json") for layer in layers],
+        "loss": spec.client.loss,
+        "client_optimizer": _optimizer(spec),
+        "aggregator": spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
+        "evaluation": planned_evaluation(spec.evaluation, examples),
+    }
+    more = {
+        "code": source_digests(acting),
+        "clip": clip.model_dump(mode="json") if clip else None,
+        "epochs": 0 if schedule is None or schedule.is_planned else spec.client.epochs,
+        "label_weights": list(spec.client.label_weights or ()),
+        "statistics": [n for n, tensor in parameters.items() if not tensor.is_learned and tensor.home != "plan"],
+    }
+    return settings | {key: value for key, value in more.items() if value}
+
+
+def _optimizer(spec: Spec) -> dict[str, Any]:
+    """The client optimizer as a plan says it: a schedule by rounds has become rates, one by what is measured acts."""
+    optimizer = spec.client.optimizer
+    planned = optimizer.schedule is None or optimizer.schedule.is_planned
+    told = optimizer.model_dump(mode="json", exclude={"state"} | ({"schedule"} if planned else set()))
+    remembers = bool(optimizer.initial_slots()) or not planned
+    return told | ({"state": "kept"} if keeps_optimizer(spec) and remembers else {})
+
+
+def _rates(spec: Spec) -> dict[str, list[float]]:
+    """The factors of the learning rates in each round, of those that have a schedule."""
+    fields = {"client": "client.optimizer.schedule", "server": "aggregator.schedule"}
+    schedules = {"client": spec.client.optimizer.schedule, "server": spec.aggregator.schedule}
+    rates: dict[str, list[float]] = {}
+    for who, schedule in schedules.items():
+        if schedule is None or not schedule.is_planned:
+            continue
+        factors = [float(schedule.factor(number, spec.rounds)) for number in range(1, spec.rounds + 1)]
+        if wrong := [number for number, factor in enumerate(factors, start=1) if not 0.0 <= factor < math.inf]:
+            raise InputError(
+                f"{fields[who]}: {type(schedule).__name__} gives {factors[wrong[0] - 1]} in round {wrong[0]}, but a "
+                "learning rate is multiplied by 0 or more; this is a defect of the schedule"
+            )
+        if any(factor != 1.0 for factor in factors):
+            rates[who] = factors
+    return rates
+
+
+def _num_used(work: ClientWork, parts: Holdings) -> int:
+    """How many of a client's examples it may train on in a round."""
+    return sum(min(len(part), work.max_examples or len(part)) for part in parts)
+
+
+def _chosen(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:
+    """At most `max_examples` of some examples: drawn if shuffled, else the first."""
+    if len(held) <= (most := work.max_examples or len(held)):
+        return held
+    return (held[stream.permutation(len(held))] if work.shuffle else held)[:most]
+
+
+def _batches(work: ClientWork, parts: Holdings, stream: Stream) -> Iterator[NDArray[np.int64]]:
+    """The examples of each step of one client in one round; a pass ends with what is left, however few.
+
+    Unless batches run on from pass to pass: then the last of all may hold fewer.
+    """
+    chosen, pooled = stream.child("chosen"), len(parts) > 1
+    used = np.concatenate([_chosen(work, part, chosen.child(n) if pooled else chosen) for n, part in enumerate(parts)])
+    passes = (
+        used[stream.child(number).permutation(len(used))] if work.shuffle else used
+        for number in (itertools.count() if work.epochs is None else range(work.epochs))
+    )
+    runs = [_run_on(passes, work.steps and work.steps * work.batch_size)] if work.across_passes else passes
+    batches = (run[start : start + work.batch_size] for run in runs for start in range(0, len(run), work.batch_size))
+    return itertools.islice(batches, work.steps)
+
+
+def _run_on(orders: Iterator[NDArray[np.int64]], num: int | None) -> NDArray[np.int64]:
+    """One pass after the other; of passes without end the first `num` examples."""
+    passes: list[NDArray[np.int64]] = []
+    while num is None or sum(map(len, passes)) < num:
+        if (order := next(orders, None)) is None:
+            break
+        passes.append(order)
+    return np.concatenate(passes)[:num]
+
+
+def _bounded_rounds(spec: Spec, holdings: Sequence[Holdings]) -> range:
+    """The round numbers, unless their batches would not fit, as reckoned by the mean over clients."""
+    work = spec.client
+    used = np.array([_num_used(work, parts) for parts in holdings])
+    steps = np.full(len(used), work.steps) if work.steps else (work.epochs or 1) * -(-used // work.batch_size)
+    examples = steps * np.minimum(used, work.batch_size) if work.steps else (work.epochs or 1) * used
+    cohort = len(_cohort(spec.cohort, len(holdings), Stream(spec.seed, "size")))
+    num_batches, num_indices = (round(spec.rounds * cohort * float(each.mean())) for each in (steps, examples))
+    if num_batches > _MOST_BATCHES or num_indices > _MOST_INDICES:
+        raise InputError(
+            f"rounds: {spec.rounds:,} rounds of {cohort:,} clients of {steps.mean():,.0f} steps are {num_batches:,} "
+            f"batches of {num_indices:,} examples, but a plan holds {_MOST_BATCHES:,} and {_MOST_INDICES:,}; "
+            "lower rounds, cohort.size or client.epochs"
+        )
+    return range(1, spec.rounds + 1)
+
+
+def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.int64]:
+    """The sampler's cohort, held to what any sampler promises."""
+    cohort = np.asarray(sampler.cohort(num_clients, stream))
+    if not len(cohort) or cohort.min() < 0 or cohort.max() >= num_clients or (np.diff(cohort) <= 0).any():
+        raise InputError(
+            f"cohort: {type(sampler).__name__} chose {cohort[:8].tolist()}, which is not one or more different clients "
+            f"of {num_clients} in ascending order; this is a defect of the sampler"
+        )
+    return cohort
+
+
+def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
+    """The model's graph, held to what any model promises."""
+    work, num_classes, is_multi_label = spec.client, examples.num_classes, examples.is_multi_label
+    if found := problem(work.loss, work.label_weights, num_classes, is_multi_label):
+        raise SpecError([Problem(found[1], f"client.{found[0]}")])
+    outputs = num_outputs(work.loss, num_classes, is_multi_label)
+    shape = examples.input_shape
+    try:
+        layers = spec.model.layers(shape, outputs)
+        shapes = trace(layers, shape)
+        num_parameters = count_parameters(layers, shape)
+    except (ValueError, KeyError, IndexError) as error:
+        raise InputError(f"model: does not fit examples of shape {list(shape)}: {error}") from None
+    names = [layer.name for layer in layers]
+    if len(set(names)) < len(names):
+        raise InputError(f"model: two layers have one name in {', '.join(names)}; this is a defect of the model")
+    if not names or shapes[names[-1]] != (outputs,):
+        raise InputError(f"model: its last layer does not give {outputs} outputs; this is a defect of the model")
+    if num_parameters > _MOST_PARAMETERS:
+        raise InputError(
+            f"model: {num_parameters:,} parameters are more than the {_MOST_PARAMETERS:,} that a plan holds"
+        )
+    return layers
+
+
+def _check_clients(
+    spec: Spec,
+    layers: Sequence[Layer],
+    parameters: Mapping[str, Parameter],
+    examples: Data,
+    rounds: Sequence[Sequence[ClientTask]],
+) -> None:
+    """Raise InputError where what clients are asked to do cannot be done."""
+    tasks = [task for cohort in rounds for task in cohort]
+    _check_plateau(spec, examples)
+    shapes = trace(layers, examples.input_shape)
+    single = [
+        layer.name
+        for layer in layers
+        if layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1
+    ]
+    if single and any(len(batch) == 1 for task in tasks for batch in task.batches):
+        raise InputError(
+            f"client.batch_size: some batches hold one example, whose one value a channel at {single[0]} has no "
+            "variance for batch norm; choose another batch size, larger pictures, or model.batch_norm: frozen"
+        )
+    own = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.home == "client")
+    if keeps_optimizer(spec):
+        learned = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.is_learned)
+        own += len(spec.client.optimizer.initial_slots()) * learned
+    num_clients = len({task.client for task in tasks})
+    if 4 * own * num_clients > _MOST_KEPT:
+        raise InputError(
+            f"mode: {num_clients:,} clients that each keep {4 * own / 2**20:,.1f} MiB from round to round are more "
+            f"than the {_MOST_KEPT >> 30} GiB that a run keeps; use fewer clients, or client.optimizer.state: reset"
+        )
+
+
+def _check_plateau(spec: Spec, examples: Data) -> None:
+    """Raise SpecError where a schedule follows a metric that such labels never have, so that it would never act."""
+    metric = getattr(spec.client.optimizer.schedule, "metric", None)
+    if metric and (why := why_never_here(metric, spec, examples)):
+        message = f"{metric} never has a value here ({why}), so the learning rate would never fall; use loss"
+        raise SpecError([Problem(message, "client.optimizer.schedule.metric")])

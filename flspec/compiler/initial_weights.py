@@ -1,0 +1,139 @@
+"""The tensors a model starts with: drawn, or by name from a file of weights.
+
+`.safetensors` is read here; other types, by their suffix, by whoever offers a reader in the entry point group
+`flspec.weight_files`: a function from a path to arrays by name that raises ValueError with the reason why it cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.core.locations import locate_file
+from flspec.core.randomness import Stream
+from flspec.errors import InputError, printable, shorten
+from flspec.layers import Parameter, initial_tensors
+from flspec.models import Model
+
+__all__ = ["start_tensors"]
+
+_FIELD = "model.pretrained"
+_MOST_NAMED = 3  # tensors that an error tells of each kind of trouble
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def start_tensors(
+    model: Model, parameters: Mapping[str, Parameter], root: Path, stream: Stream
+) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of `parameters` before any training, by name and in that order.
+
+    Those of the model's head are drawn, unless `keep_head`; so are all others if there is no `pretrained`. Raises
+    InputError where the file cannot be read, or does not hold the rest of the model: all of it, and nothing else.
+    """
+    if model.pretrained is None:
+        return initial_tensors(parameters, stream)
+    wanted = {name: tensor for name, tensor in parameters.items() if not _is_replaced(model, name)}
+    path = locate_file(model.pretrained, root, _FIELD)
+    try:
+        found = {name: value for name, value in _read(path).items() if not _is_replaced(model, name)}
+        _hold_against(wanted, found)
+        taken = {name: _as_float32(name, found[name]) for name in wanted}
+    except (ValueError, OSError) as error:
+        raise InputError(printable(f"{_FIELD}: {shorten(model.pretrained)}: {error}")) from None
+    drawn = initial_tensors({name: tensor for name, tensor in parameters.items() if name not in wanted}, stream)
+    return {name: taken[name] if name in taken else drawn[name] for name in parameters}
+
+
+def _is_replaced(model: Model, name: str) -> bool:
+    """Whether a tensor is of the layers that suit one task alone."""
+    return not model.keep_head and any(name.startswith(f"{layer}.") for layer in model.head_layers)
+
+
+def _read(path: Path) -> Arrays:
+    """A file's tensors, without the number of batches that torch counts and nothing here uses."""
+    arrays = _plain_names(_reader(path.suffix)(path))
+    return {name: value for name, value in arrays.items() if not name.endswith(".num_batches_tracked")}
+
+
+def _reader(suffix: str) -> Callable[[Path], Arrays]:
+    if suffix == ".safetensors":
+        return _read_safetensors
+    readers = {f".{point.name}": point for point in entry_points(group="flspec.weight_files")}
+    if suffix not in readers:
+        known = ", ".join(sorted([*readers, ".safetensors"]))
+        raise ValueError(f"files of type {suffix or 'none'!r} are not read; known types: {known}")
+    reader: Callable[[Path], Arrays] = readers[suffix].load()
+    return reader
+
+
+def _plain_names(arrays: Arrays) -> Arrays:
+    """Names without the `module.` that torch's DataParallel puts before each."""
+    wrapper = "module."
+    if not all(name.startswith(wrapper) for name in arrays):
+        return arrays
+    return {name.removeprefix(wrapper): value for name, value in arrays.items()}
+
+
+def _read_safetensors(path: Path) -> Arrays:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        return {name: _decode(name, **tensor) for name, tensor in tensors}
+    except SafetensorError as error:
+        raise ValueError(f"is not a safetensors file, or is cut short or damaged: {error}") from None
+
+
+def _decode(name: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[Any]:
+    if dtype == "BF16":  # the upper half of a float32
+        return (np.frombuffer(data, "<u2").astype("<u4") << np.uint32(16)).view("<f4").reshape(shape)
+    known = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
+    if dtype not in known:
+        raise ValueError(f"{shorten(name)} is of type {dtype}; save it as float32")
+    return np.frombuffer(data, known[dtype]).reshape(shape)
+
+
+def _hold_against(wanted: Mapping[str, Parameter], found: Arrays) -> None:
+    """Raise ValueError unless the file holds the wanted tensors and no others."""
+    missing = [f"{name} {list(tensor.shape)}" for name, tensor in wanted.items() if name not in found]
+    extra = [f"{shorten(name)} {list(value.shape)}" for name, value in found.items() if name not in wanted]
+    misshaped = [
+        f"{name} is {list(found[name].shape)} where the model has {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    troubles = {"lacks ": missing, "holds what the model does not: ": extra, "": misshaped}
+    if told := "; ".join(f"{what}{_some(names)}" for what, names in troubles.items() if names):
+        raise ValueError(f"{told}; name weights of this very model{_why(missing, extra)}")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _why(missing: list[str], extra: list[str]) -> str:
+    """What most often lies behind tensors that do not match."""
+    statistics = ("running_mean ", "running_var ")
+    if extra and all(any(part in name for part in statistics) for name in extra):
+        return ", or give the model batch norm, of which these are the statistics"
+    if missing and all(any(part in name for part in statistics) for name in missing):
+        return ", with the statistics of its batch norm"
+    return ""
+
+
+def _as_float32(name: str, value: NDArray[Any]) -> NDArray[np.float32]:
+    if value.dtype.kind != "f":
+        raise ValueError(f"{name} is of type {value.dtype}; save it as float32")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} holds values that are not finite; name sound weights")
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(value, np.float32)
+    if not np.array_equal(converted, value):
+        raise ValueError(f"{name} is float64, whose values float32 would round; save it as float32")
+    return converted

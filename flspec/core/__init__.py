@@ -1,0 +1,1 @@
+"""What every other room stands on: components, random streams, memory, files and where they are."""

@@ -1,0 +1,1 @@
+"""Examples, the store that every process maps into memory, and readers of published files."""

@@ -1,0 +1,246 @@
+"""The examples of an experiment.
+
+Features are kept as published (uint8 pixels stay uint8) with the divisor that turns them into the float32 values
+a model sees, so every engine divides in the same way. What else is known of each example, as who took a picture, is
+kept in columns: partitions, groups and checks are made from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.core.randomness import Stream
+from flspec.errors import InputError, choose
+from flspec.protocol.plan import ClientTask
+from flspec.transforms import Transform
+
+__all__ = ["Data", "Examples", "Split", "digest_of", "step_stream"]
+
+Indices = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples in file order."""
+
+    features: NDArray[np.uint8] | NDArray[np.float32]  # [num_examples, *stored shape], as published
+    # int64 [num_examples], from 0; or uint8 [num_examples, num_classes], ones where an example has that label
+    labels: NDArray[np.int64] | NDArray[np.uint8]
+    divisor: float = 1.0  # what a model sees is features / divisor, in float32,
+    mean: tuple[float, ...] = ()  # less this, a channel each,
+    std: tuple[float, ...] = ()  # divided by this
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # [num_examples] each: text, int64 or float64
+    transforms: tuple[Transform, ...] = ()  # of the stored images, before anything else
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What a model is given of one example; raises ValueError where a transform does not fit."""
+        shape: tuple[int, ...] = self.features.shape[1:]
+        for transform in self.transforms:
+            shape = transform.output_shape(shape)
+        return shape
+
+    def part(self, rows: Indices | slice) -> Split:
+        """Some of the examples, looking to a model as they do here; without their columns."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows], columns={})
+
+    def inputs(self, indices: Indices | slice, stream: Stream | None = None) -> NDArray[np.float32]:
+        """What a model sees of these examples: float32 [num, *input_shape]; `stream` is for random transforms."""
+        return self.scaled(self.transformed(indices, stream))
+
+    def transformed(self, indices: Indices | slice, stream: Stream | None = None) -> NDArray[Any]:
+        """These examples after the transforms, still in the type in which they are stored."""
+        images: NDArray[Any] = self.features[indices]
+        for number, transform in enumerate(self.transforms):
+            images = transform.apply(images, (stream or Stream(0)).child("transform", number))
+        return images
+
+    def scaled(self, features: NDArray[Any]) -> NDArray[np.float32]:
+        """Features as a model sees them."""
+        values = features.astype(np.float32) / np.float32(self.divisor)
+        if not self.mean:
+            return values
+        shape = (-1, *(1,) * (values.ndim - 2))
+        mean, std = (np.array(constants, np.float32).reshape(shape) for constants in (self.mean, self.std))
+        scaled: NDArray[np.float32] = (values - mean) / std
+        return scaled
+
+    @property
+    def look(self) -> tuple[Any, ...]:
+        """What must be the same of all splits, so that one model fits them."""
+        return self.input_shape, self.features.dtype.name, self.divisor
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What is known of the examples to train on, beside their features."""
+
+    labels: NDArray[np.int64] | NDArray[np.uint8]  # as in Split
+    num_classes: int
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    client_column: str | None = None  # the column that says to whom an example belongs by nature
+    test_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # of the examples to evaluate on
+    root: Path = Path("data")  # below which files are found that a partition names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def column(self, name: str, field: str) -> NDArray[Any]:
+        """A column; raises InputError, blaming `field`, where there is none of that name."""
+        if name not in self.columns:
+            raise InputError(f"{field}: {choose(name, sorted(self.columns))}; these are the dataset's columns")
+        return self.columns[name]
+
+    def classes(self, field: str, column: str | None = None) -> tuple[NDArray[np.int64], int]:
+        """The class of each example, int64 [num_examples], and how many there are: labels, or a column's values.
+
+        Raises InputError, blaming `field`, where an example has several labels and no column is named.
+        """
+        if column is not None:
+            values, codes = np.unique(self.column(column, field), return_inverse=True)
+            return codes.astype(np.int64), len(values)
+        if self.labels.ndim == 2:
+            raise InputError(
+                f"{field}: an example of this dataset may have several of {self.num_classes} labels, and one is needed "
+                "to split by; name a column instead"
+            )
+        return self.labels.astype(np.int64, copy=False), self.num_classes
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set: what is trained on, and what the aggregated model is evaluated on."""
+
+    train: Split
+    test: Split
+    num_classes: int  # or how many labels there are, of which an example may have several
+    validation: Split | None = None
+    label_names: tuple[str, ...] = ()
+    client_column: str | None = None  # the column that says to whom an example belongs by nature
+    known_digest: str | None = None  # of data that were hashed when they were stored
+
+    def __post_init__(self) -> None:
+        for name, split in self.splits.items():
+            if problem := self._problem(split):
+                raise InputError(f"dataset: the {name} examples {problem}")
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Every split by name."""
+        return {"train": self.train, "test": self.test} | ({"validation": self.validation} if self.validation else {})
+
+    @property
+    def train_as_tested(self) -> Split:
+        """The examples to train on as a model is evaluated on them: without what is drawn for training."""
+        return replace(self.train, transforms=self.test.transforms)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an example may have several labels."""
+        return self.train.labels.ndim == 2
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.train.input_shape
+
+    @property
+    def examples(self) -> Examples:
+        """What a partition is made from."""
+        return Examples(self.train.labels, self.num_classes, self.train.columns, self.client_column, self.test.columns)
+
+    def _problem(self, split: Split) -> str | None:
+        """What makes one of the splits unusable; all must look alike to a model."""
+        if not len(split.labels) or len(split.labels) != len(split.features):
+            return f"are {len(split.features)} with {len(split.labels)} labels; both must be the same number, not 0"
+        if self.is_multi_label:
+            if split.labels.shape != (len(split.features), self.num_classes) or split.labels.dtype != np.uint8:
+                return (
+                    f"have labels of shape {split.labels.shape} {split.labels.dtype}, not {self.num_classes} uint8 each"
+                )
+        elif split.labels.min() < 0 or split.labels.max() >= self.num_classes:
+            return f"have labels from {split.labels.min()} to {split.labels.max()}, outside 0..{self.num_classes - 1}"
+        if split.features.dtype not in (np.uint8, np.float32) or split.labels.dtype not in (np.int64, np.uint8):
+            return f"are {split.features.dtype} with {split.labels.dtype} labels; uint8 or float32 with int64 is due"
+        if wrong := [name for name, column in split.columns.items() if len(column) != len(split)]:
+            return f"are {len(split)}, but column {wrong[0]} has {len(split.columns[wrong[0]])}"
+        try:
+            ours, theirs = self.train.look, split.look
+        except ValueError as error:
+            return f"do not suit the transforms: {error}"
+        return None if ours == theirs else f"are {theirs} (shape, type, divisor), the train examples {ours}"
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what is stored; equal digests mean equal examples in equal order."""
+        return self.known_digest or digest_of(self.num_classes, self.train.divisor, self.arrays())
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that is stored, by the name under which it is."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, split in self.splits.items():
+            arrays |= {f"{name}_features": split.features, f"{name}_labels": split.labels}
+            for number, column in enumerate(sorted(split.columns)):
+                arrays[f"{name}_column_{number}"] = split.columns[column]
+        return arrays
+
+    def describe(self) -> dict[str, Any]:
+        """What a plan says of its data: enough to find and check them, and their shapes."""
+        described: dict[str, Any] = {
+            "digest": self.digest,
+            "input_shape": list(self.input_shape),
+            "num_classes": self.num_classes,
+            "feature_type": self.train.features.dtype.name,  # as stored: uint8 or float32
+            "divisor": self.train.divisor,
+            "num_train": len(self.train),
+            "num_test": len(self.test),
+        }
+        # What most data sets do not have is not told, so that it changes no plan of theirs.
+        more = {
+            "num_validation": len(self.validation) if self.validation else 0,
+            "multi_label": self.is_multi_label,
+            "label_names": list(self.label_names),
+            "columns": {name: sorted(split.columns) for name, split in self.splits.items() if split.columns},
+            "client_column": self.client_column,
+            "mean": list(self.train.mean),
+            "std": list(self.train.std),
+            "transforms": {
+                name: [transform.model_dump(mode="json") for transform in split.transforms]
+                for name, split in self.splits.items()
+                if split.transforms
+            },
+        }
+        return described | {key: value for key, value in more.items() if value}
+
+
+def step_stream(task: ClientTask, number: int) -> Stream:
+    """From which the random transforms of a task's step `number`, from 0, are drawn."""
+    return Stream(task.seed, "step", number)
+
+
+def digest_of(num_classes: int, divisor: float, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of stored arrays by name."""
+    sha = hashlib.sha256(f"{num_classes} {divisor!r}\n".encode())
+    for name, array in arrays.items():
+        sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        for part in _parts(array):
+            sha.update(np.ascontiguousarray(part).data)
+    return sha.hexdigest()
+
+
+def _parts(array: NDArray[Any]) -> Sequence[NDArray[Any]]:
+    """An array in parts of some megabytes, because one that is mapped may be larger than memory."""
+    if array.nbytes < 2**26 or array.ndim == 0:
+        return [array]
+    rows = max(1, len(array) * 2**26 // array.nbytes)
+    return [array[start : start + rows] for start in range(0, len(array), rows)]

@@ -1,0 +1,148 @@
+"""Groups of examples, by what a column says of them, each of which is measured apart.
+
+Of `test` by a column `Male`, the groups are `test/Male=0` and `test/Male=1`; by a column of numbers with edges,
+`test/age=(-inf,30)`, `test/age=[30,50)`, `test/age=[50,inf)`. Those of which the column says nothing, empty text or
+NaN, are `test/Male missing`, which is measured as well. How far groups are apart is `test/Male gap`; those of whom
+nothing is known are no side of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from flspec.core.components import Document
+from flspec.data.examples import Data, Split
+from flspec.errors import InputError
+
+__all__ = ["Group", "NamedGroup", "check_groups", "parse_groups"]
+
+_MOST_GROUPS = 32  # of one column that are told apart
+Mask = NDArray[np.bool_]  # [num_examples]
+
+
+class Group(Document):
+    """A column by whose values examples are measured apart; its name alone, unless numbers are to be put in bins."""
+
+    column: Annotated[str, Field(min_length=1, description="column of the examples", examples=["age_approx"])]
+    edges: Annotated[
+        # Not strict, because what a name has been looked for in is no JSON any more, and has lists for tuples.
+        Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=_MOST_GROUPS - 1)] | None,
+        Field(
+            description="where bins of numbers begin, ascending; absent: each value by itself",
+            examples=[[30.0, 50.0, 70.0]],
+        ),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        return {"column": given} if isinstance(given, str) else given
+
+    @field_validator("edges")
+    @classmethod
+    def _ascending(cls, edges: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if edges and any(after <= before for before, after in pairwise(edges)):
+            raise ValueError(f"edges should ascend, but are {', '.join(f'{edge:g}' for edge in edges)}")
+        return edges
+
+    @model_serializer(mode="wrap")
+    def _briefly(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return self.column if self.edges is None else handler(self)
+
+    @property
+    def gap(self) -> str:
+        """The name of what is told of all groups together."""
+        return f"{self.column} gap"
+
+    @property
+    def missing(self) -> str:
+        """The name of the group of those of which the column says nothing."""
+        return f"{self.column} missing"
+
+    def masks(self, values: NDArray[Any]) -> dict[str, Mask]:
+        """Which examples are of each group, by its name; `values` is the column. Groups of none are left out."""
+        bins = values if self.edges is None else np.digitize(numbers := _numbers(values), self.edges)
+        missing = _is_missing(values if self.edges is None else numbers)
+        masks = {self._name(one): np.asarray((bins == one) & ~missing) for one in np.unique(bins[~missing])}
+        return masks | ({self.missing: missing} if missing.any() else {})
+
+    def _name(self, one: Any) -> str:
+        """The name of a value's group, or of a bin's by its number."""
+        if self.edges is None:
+            return f"{self.column}={one}"
+        ends = [-np.inf, *self.edges, np.inf]
+        return f"{self.column}={'[' if one else '('}{ends[one]:g},{ends[one + 1]:g})"
+
+
+class _OrItsName:
+    """Has a schema take a column's name for a group."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(schema)]}
+
+
+NamedGroup = Annotated[Group, _OrItsName()]
+
+
+def parse_groups(planned: Sequence[Any]) -> tuple[Group, ...]:
+    """The groups that a plan names."""
+    adapter = TypeAdapter(tuple[Group, ...])
+    return adapter.validate_json(TypeAdapter(Any).dump_json(planned))
+
+
+def check_groups(groups: Sequence[Group], data: Data) -> dict[str, list[str]]:
+    """The names of what is measured of each split's groups; raises InputError where a column cannot be measured by."""
+    return {name: _names(groups, data, split) for name, split in data.splits.items() if name != "train"}
+
+
+def _names(groups: Sequence[Group], data: Data, split: Split) -> list[str]:
+    names: Counter[str] = Counter()
+    for group in groups:
+        values = replace(data.examples, columns=split.columns).column(group.column, "evaluation.groups")
+        names.update([*_checked(group, values), group.gap])
+    if twice := [name for name, num in names.items() if num > 1]:
+        raise InputError(f"evaluation.groups: two would be named {twice[0]!r}; remove one")
+    return list(names)
+
+
+def _is_missing(values: NDArray[Any]) -> Mask:
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    return np.asarray(values == "") if values.dtype.kind == "U" else np.zeros(len(values), np.bool_)
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
+    """A column as numbers, for in a table with empty cells they are text; raises ValueError if they are none."""
+    return np.where(values == "", "nan", values).astype(np.float64) if values.dtype.kind == "U" else values
+
+
+def _checked(group: Group, values: NDArray[Any]) -> dict[str, Mask]:
+    if group.edges is None and (found := len(np.unique(values))) > _MOST_GROUPS:
+        bins = ", or give it edges" if values.dtype.kind in "iuf" else ""
+        raise InputError(
+            f"evaluation.groups: {group.column} has {found:,} values, at most {_MOST_GROUPS} are told apart; name "
+            f"another{bins}"
+        )
+    try:
+        return group.masks(values)
+    except ValueError:
+        raise InputError(
+            f"evaluation.groups: {group.column} holds text, but edges part numbers; remove its edges"
+        ) from None

@@ -1,0 +1,252 @@
+"""Parquet files: their columns as arrays, and pictures in them as Hugging Face stores them.
+
+Nothing outside of a file is read, whatever it names: not the columns that the format lets it keep elsewhere, and not
+the pictures of which it has the path alone. pyarrow is imported when a file is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.data.images import UnreadableImage
+from flspec.data.tables import MOST_VALUES, as_float32, check_text
+from flspec.errors import InputError, shorten
+
+__all__ = ["Look", "ParquetFile", "ParquetImage", "find_shards", "look_of", "pyarrow_module"]
+
+_AT_ONCE = 65_536  # rows
+_MOST_ROWS = 2**28
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
+_TURNED = (5, 6, 7, 8)  # orientations in EXIF that swap height and width
+
+
+class ParquetFile:
+    """One file, and what its schema says; raises InputError if it is none or says what is not read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._opened() as file:
+            schema, metadata = file.schema_arrow, file.metadata
+            self.num_rows: int = metadata.num_rows
+            self.types: dict[str, Any] = dict(zip(schema.names, schema.types, strict=True))
+            self._huggingface = (schema.metadata or {}).get(b"huggingface", b"")
+            if len(self.types) < len(schema.names):
+                raise InputError(f"{path}: two columns have one name; rename one")
+            if not 0 < self.num_rows <= _MOST_ROWS:
+                raise InputError(f"{path}: {self.num_rows:,} rows; between 1 and {_MOST_ROWS:,} are read")
+            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+            if any(group.column(number).file_path for group in groups for number in range(group.num_columns)):
+                raise InputError(f"{path}: keeps columns in other files, which are not read; write it in one piece")
+            self.starts = np.cumsum([0, *(group.num_rows for group in groups)])  # first row of each group, and the end
+
+    def label_names(self, column: str) -> tuple[str, ...]:
+        """The names of the classes, where Hugging Face's description of the columns gives them."""
+        try:
+            names = json.loads(self._huggingface)["info"]["features"][column]["names"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return ()
+        return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
+
+    def is_image(self, column: str) -> bool:
+        """Whether a column can hold pictures: bytes, or bytes with a path."""
+        kind = self.types.get(column)
+        fields = [field.name for field in kind] if kind is not None and kind.num_fields else []
+        return str(kind) in ("binary", "large_binary") or "bytes" in fields
+
+    def is_number(self, column: str) -> bool:
+        """Whether a column holds numbers, or a list of them a row."""
+        types = pyarrow_module().types
+        kind = self.types[column]
+        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            kind = kind.value_type
+        return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+    def numbers(self, columns: Sequence[str]) -> NDArray[np.float32]:
+        """Columns side by side: float32 [num_rows, num_features], a list of numbers counting as that many."""
+        parts, first = [], 0
+        with self._opened() as file:
+            for batch in file.iter_batches(_AT_ONCE, columns=list(columns)):
+                blocks = [self._block(batch.column(name), name, first) for name in columns]
+                parts.append(np.concatenate(blocks, axis=1))
+                first += len(parts[-1])
+                if parts[-1].shape[1] != parts[0].shape[1]:
+                    raise InputError(f"{self.path}: lists below row {first} have another length; all need one")
+                if self.num_rows * parts[0].shape[1] > MOST_VALUES:
+                    raise InputError(f"{self.path}: more than {MOST_VALUES:,} numbers; name fewer in dataset.features")
+        return np.concatenate(parts)
+
+    def column(self, name: str, may_be_empty: bool = False) -> NDArray[Any]:
+        """One value a row, int64, float64 or text; an empty one is an error, or empty text where that may be."""
+        types, kind = pyarrow_module().types, self.types[name]
+        with self._opened() as file:
+            values = file.read(columns=[name]).column(name)
+        if types.is_dictionary(kind):
+            values, kind = values.cast(kind.value_type), kind.value_type
+        if types.is_string(kind) or types.is_large_string(kind):
+            texts = values.fill_null("").to_pylist() if may_be_empty else self._full(values, name).to_pylist()
+            for text in set(texts):
+                check_text(text, f"{self.path}: column {name}")
+            return np.array(texts, np.str_)
+        self._full(values, name)
+        if types.is_boolean(kind) or types.is_integer(kind):
+            found = values.to_numpy()
+            if len(found) and int(found.max()) > np.iinfo(np.int64).max:
+                raise InputError(f"{self.path}: column {name} holds integers beyond 64 bits; number them anew")
+            return np.asarray(found, np.int64)
+        if types.is_floating(kind):
+            return np.asarray(values.to_numpy(), np.float64)
+        raise InputError(f"{self.path}: column {name} is {shorten(str(kind), 60)}, neither numbers nor text")
+
+    def images(self, column: str, due: Look | None = None) -> list[ParquetImage]:
+        """A row's picture each, which is read when it is needed and then must look as is `due`."""
+        return [ParquetImage(self, column, row, due) for row in range(self.num_rows)]
+
+    def cells(self, column: str, group: int) -> Any:
+        """A column of one group of rows."""
+        with self._opened() as file:
+            return file.read_row_group(group, columns=[column]).column(column).combine_chunks()
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        pyarrow = pyarrow_module()
+        try:
+            # A file that Python has opened, so that no name is taken for an address.
+            with self.path.open("rb") as opened:
+                yield pyarrow.parquet.ParquetFile(opened, thrift_string_size_limit=2**27)
+        except (pyarrow.ArrowException, OSError, MemoryError) as error:
+            reason = shorten(str(error).strip().partition("\n")[0], 200)
+            raise InputError(f"{self.path}: cannot be read as Parquet: {reason}") from None
+
+    def _block(self, values: Any, name: str, first: int) -> NDArray[np.float32]:
+        """Some rows of a column: float32 [num_rows, num_values]."""
+        num_rows, source = len(values), str(self.path)
+        self._full(values, name, first)
+        if hasattr(values, "flatten") and values.type.num_fields:
+            flat = values.flatten()
+            self._full(flat, name, first)
+            if len(flat) % num_rows or not _even(values):
+                raise InputError(f"{source}: column {name}: lists have different lengths below row {first}; use one")
+            block = flat.to_numpy(zero_copy_only=False).reshape(num_rows, -1)
+        else:
+            block = values.to_numpy(zero_copy_only=False).reshape(num_rows, 1)
+        return as_float32(block, (name,) * block.shape[1], source, first)
+
+    def _full(self, values: Any, name: str, first: int = 0) -> Any:
+        """`values`, unless one of them is missing."""
+        if values.null_count:
+            row = int(np.asarray(values.is_null()).argmax()) + first + 1
+            raise InputError(f"{self.path}: row {row}: column {name} is empty; leave the row out or fill it")
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a picture looks like, or must, so that nothing is scaled or loses its colours unasked; None: anything."""
+
+    height: int | None
+    width: int | None
+    is_grey: bool | None
+
+    def suits(self, found: Look) -> bool:
+        """Whether what was found is what is due."""
+        return all(due in (None, have) for due, have in zip(_values(self), _values(found), strict=True))
+
+    def __str__(self) -> str:
+        size = "of any size" if self.height is None else f"{self.height} by {self.width} pixels"
+        return size + {None: "", True: " in grey", False: " in colour"}[self.is_grey]
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetImage:
+    """The picture in one row."""
+
+    file: ParquetFile
+    column: str
+    row: int  # from 0
+    due: Look | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.file.path.name}: row {self.row + 1}"
+
+    def stamp(self) -> str:
+        status = os.stat(self.file.path)
+        return f"{status.st_size} {status.st_mtime_ns} {self.column!r} {self.due}"
+
+    def read(self) -> bytes:
+        group = int(np.searchsorted(self.file.starts, self.row, side="right")) - 1
+        cell = _cells(self.file, self.column, group)[self.row - int(self.file.starts[group])].as_py()
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not content:
+            elsewhere = isinstance(cell, dict) and cell.get("path")
+            raise UnreadableImage(
+                "has a path alone, which is not followed; store its bytes" if elsewhere else "is empty"
+            )
+        if self.due and not self.due.suits(found := look_of(content)):
+            raise UnreadableImage(f"is {found}, but {self.due} is due; set dataset.size and dataset.colour")
+        return bytes(content)
+
+
+def look_of(content: bytes) -> Look:
+    """What a picture looks like, by its header; raises UnreadableImage."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")) as image:
+            # Not the format's own, which for PNG decodes all pixels first.
+            turned = Image.Image.getexif(image).get(0x0112, 1) in _TURNED
+            width, height = image.size[::-1] if turned else image.size
+            return Look(height, width, image.mode in _GREY)
+    except Exception as error:  # a damaged file can make its reader raise anything
+        raise UnreadableImage(f"is no picture that can be read ({shorten(str(error), 80)})") from None
+
+
+def find_shards(folder: Path, split: str) -> list[Path]:
+    """The files of a split: `train*.parquet`, or all in `train/`."""
+    named = sorted(path for path in folder.glob(f"{split}*.parquet") if path.is_file())
+    return named or sorted(path for path in (folder / split).glob("*.parquet") if path.is_file())
+
+
+_lock = Lock()
+
+
+@lru_cache(maxsize=4)
+def _group(file: ParquetFile, column: str, group: int) -> Any:
+    return file.cells(column, group)
+
+
+def _cells(file: ParquetFile, column: str, group: int) -> Any:
+    with _lock:  # threads that decode neighbours wait for one of them to read the group
+        return _group(file, column, group)
+
+
+def _even(values: Any) -> bool:
+    """Whether all lists have one length."""
+    lengths = values.value_lengths().to_numpy(zero_copy_only=False) if hasattr(values, "value_lengths") else np.zeros(1)
+    return bool((lengths == lengths[0]).all())
+
+
+def _values(look: Look) -> tuple[int | None, int | None, bool | None]:
+    return look.height, look.width, look.is_grey
+
+
+def pyarrow_module() -> Any:
+    """pyarrow with its reader of Parquet; raises InputError saying how to install it."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError("Parquet files need pyarrow; install it with: pip install 'flspec[parquet]'") from None
+    return pyarrow

@@ -1,0 +1,1 @@
+"""Synthetic twins: small data sets made in the layout of published ones."""

@@ -1,0 +1,203 @@
+"""Checking backends: is each there, does it run, and does it compute what `local` computes?"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import shutil
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from flspec.compiler.compile import compile
+from flspec.data.store import open_data, store_data
+from flspec.errors import FlspecError, InputError, RunError
+from flspec.execution.environments import ENVIRONMENTS
+from flspec.execution.remote import Limits, open_backend
+from flspec.protocol.backend import Job, find_backend, installed_backends, kept_state, timed
+from flspec.protocol.events import RunStarted
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import Weights, load_state
+from flspec.spec.loading import parse_spec
+
+__all__ = ["Diagnosis", "availability", "examine"]
+
+_REFERENCE = "local"
+_TOLERANCE = 1e-6  # of any weight after one round; engines that do the same differ by about 1e-8
+
+_SMOKE_SPEC = """
+flspec: 1
+name: doctor
+seed: {seed}
+rounds: 1
+dataset: {{kind: synthetic, classes: 3, features: 4, train_examples: 40, test_examples: 4}}
+partition: {{kind: iid, clients: 2}}
+model: {{kind: softmax_regression}}
+client: {{epochs: 1, batch_size: 10, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
+"""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `examine` found of one backend."""
+
+    name: str
+    status: Literal["ok", "missing", "broken"]
+    versions: dict[str, str] = field(default_factory=dict)  # of the engine's packages and its Python
+    seconds: float | None = None  # of the smoke run, start included; None if there was none
+    detail: str = ""  # what is wrong, in one line
+    remedy: str = ""  # how to mend it, in one line
+
+
+@dataclass(frozen=True)
+class _Needs:
+    modules: tuple[str, ...]  # looked for in this Python
+    requirement: str  # what pip is to install
+
+
+_NEEDS = {
+    "local": _Needs(("torch",), "torch"),
+    "flower": _Needs(("flwr", "ray"), "'flspec[flower]'"),
+    "flower:inprocess": _Needs(("flwr",), "'flspec[flower]'"),
+}
+
+
+def availability() -> dict[str, dict[str, Any]]:
+    """For each backend its `variants` and what is `missing` for it to run, or None; starts nothing."""
+    return {name: _available(name) for name in installed_backends()}
+
+
+def examine(selection: str, deadline_seconds: float = 120.0) -> Diagnosis:
+    """Run a tiny experiment on a backend and compare its weights with `local`'s; leaves no files behind.
+
+    The engine is ended if its start, or after that its round, takes longer than the deadline.
+    Raises InputError if there is no such backend.
+    """
+    if found := _without_a_run(selection):
+        return found
+    lap = timed()
+    try:
+        with tempfile.TemporaryDirectory(prefix="flspec-doctor-") as folder:
+            return _smoke_run(selection, Path(folder), deadline_seconds)
+    except Exception as error:
+        seconds, remedy = lap(), _mend(selection)
+        if seconds > deadline_seconds:
+            remedy = f"give it longer (--deadline), or {remedy}"
+        return Diagnosis(selection, "broken", seconds=seconds, detail=_one_line(error), remedy=remedy)
+
+
+# What shows without a run
+
+
+def _available(name: str) -> dict[str, Any]:
+    found = _without_a_run(name)
+    try:
+        variants = list(find_backend(name).variants)
+    except InputError:
+        variants = []
+    return {"variants": variants, "missing": f"{found.detail}; {found.remedy}" if found else None}
+
+
+def _without_a_run(selection: str) -> Diagnosis | None:
+    """What is wrong if the backend, or something it needs, is not there."""
+    needs = _needs(selection)
+    if needs and (absent := [name for name in needs.modules if importlib.util.find_spec(name) is None]):
+        detail = f"{' and '.join(absent)} not installed"
+        return Diagnosis(selection, "missing", detail=detail, remedy=f"pip install {needs.requirement}")
+    try:
+        backend = find_backend(selection)
+    except InputError as error:
+        if error.__cause__ is None:  # there is no such backend
+            raise
+        return Diagnosis(selection, "broken", detail=_one_line(error), remedy=_mend(selection))
+    environment = ENVIRONMENTS.get(backend.environment or "")
+    if environment is None or environment.installed:
+        return None
+    if reason := environment.unavailable:
+        return Diagnosis(selection, "missing", detail=reason, remedy="use local or flower")
+    remedy = f"flspec backends install {environment.name}"
+    return Diagnosis(selection, "missing", detail="its Python environment is not installed", remedy=remedy)
+
+
+def _needs(selection: str) -> _Needs | None:
+    return _NEEDS.get(selection) or _NEEDS.get(selection.partition(":")[0])
+
+
+# The smoke run
+
+
+def _smoke_run(selection: str, folder: Path, deadline: float) -> Diagnosis:
+    """The diagnosis of an engine that ran one round as `local` does; raises if it did not."""
+    # Data of its own, so that nobody else can be reading what is removed in the end.
+    plan = compile(parse_spec(_SMOKE_SPEC.format(seed=secrets.randbits(32))))
+    stored = store_data(open_data(plan.settings["data"]))
+    try:
+        lap = timed()
+        versions, weights = _execute(selection, plan, folder / "examined", deadline)
+        if (seconds := lap()) > deadline:
+            raise RunError(f"it took {seconds:.0f} s, more than the {deadline:g} s it was given")
+        if selection != _REFERENCE:
+            _compare(weights, _reference(plan, folder / "reference", deadline))
+        return Diagnosis(selection, "ok", versions, seconds)
+    finally:
+        shutil.rmtree(stored)
+
+
+def _execute(selection: str, plan: Plan, folder: Path, deadline: float) -> tuple[dict[str, str], Weights]:
+    """The engine's versions and the weights it ends with."""
+    folder.mkdir()
+    versions: dict[str, str] = {}
+    try:
+        with open_backend(selection, Limits(start=deadline, silence=deadline)) as backend:
+            if refused := backend.refusals(plan):
+                raise RunError(f"it refuses the simplest experiment: {'; '.join(refused)}")
+            with closing(backend.execute(plan, Job(folder, workers=2))) as events:
+                for event in events:
+                    versions |= event.versions if isinstance(event, RunStarted) else {}
+    except FlspecError as error:
+        raise RunError(_without_log(str(error), folder / "worker.log")) from error
+    return versions, load_state(kept_state(folder, 1), plan.digest).weights
+
+
+def _reference(plan: Plan, folder: Path, deadline: float) -> Weights:
+    try:
+        return _execute(_REFERENCE, plan, folder, deadline)[1]
+    except Exception as error:
+        raise RunError(f"it runs, but {_REFERENCE}, which it is compared with, does not: {_one_line(error)}") from error
+
+
+def _compare(weights: Weights, expected: Weights) -> None:
+    if list(weights) != list(expected):
+        raise RunError(f"its weights are {', '.join(weights)}, those of {_REFERENCE} are {', '.join(expected)}")
+    distance = np.max([np.max(np.abs(value - expected[name])) for name, value in weights.items()])
+    if not distance <= _TOLERANCE:  # also where it is not a number
+        raise RunError(
+            f"after one round its weights differ from those of {_REFERENCE} by {distance:.1e}, "
+            f"more than the {_TOLERANCE:g} that rounding explains"
+        )
+
+
+# What to say
+
+
+def _mend(selection: str) -> str:
+    name = selection.partition(":")[0]
+    if environment := ENVIRONMENTS.get(name):
+        return f"delete {environment.folder} and run 'flspec backends install {name}' again"
+    if needs := _needs(selection):
+        return f"pip install --force-reinstall {needs.requirement}"
+    return "install the package that offers it again"
+
+
+def _without_log(message: str, log: Path) -> str:
+    """The message without the name of a log that will be gone when it is read."""
+    return message.replace(f"its log is {log}, whose end reads: ", "its log ends: ").replace(f"; its log is {log}", "")
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:400]
+    return text if isinstance(error, FlspecError) else f"{type(error).__name__}: {text}"

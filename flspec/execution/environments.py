@@ -1,0 +1,334 @@
+"""The Python environments of backends that cannot share flspec's own: making, finding and removing them.
+
+CACHE/environments/
+    .tff-1a2b3c4d5e6f.lock     held while the environment is being made
+    tff-1a2b3c4d5e6f/          named by its pins: other pins make another environment
+        bin/  lib/             a virtual environment of exactly the pins
+        install.log
+        complete               written last; a folder without it is rubbish
+        flspec/0f1e2d3c4b5a/   one version of flspec on top, with the interpreter that a worker runs; see sources.py
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from flspec.core.cache import cache_folder
+from flspec.errors import BackendError, InputError
+from flspec.execution.sources import package_folder, python_with_flspec
+from flspec.protocol.backend import installed_backends
+
+__all__ = ["ENVIRONMENTS", "Environment", "environment_python", "install_environment", "remove_environment"]
+
+Progress = Callable[[str], None]
+
+# Bytecode is compiled afterwards on all cores, which pip cannot.
+_PIP_INSTALL = ("-I", "-m", "pip", "install", "--no-deps", "--no-input", "--no-compile", "-r")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What one backend's environment needs; its pins stand in `PACKAGE/requirements.txt`."""
+
+    name: str  # of the backend, too
+    title: str
+    package: str  # the backend's own, copied into the environment beside flspec
+    python: tuple[int, int]  # the one version that the pins exist for
+    machine: tuple[str, str]  # likewise: platform.system(), platform.machine()
+    engine: str  # the module whose import proves that the pins work
+    gigabytes: float  # on disk, bytecode included
+
+    @property
+    def folder(self) -> Path:
+        """Where it is, or will be once installed."""
+        digest = hashlib.sha256("\n".join(_pins(self)).encode()).hexdigest()
+        return cache_folder() / "environments" / f"{self.name}-{digest[:12]}"
+
+    @property
+    def installed(self) -> bool:
+        # The interpreter is a link that dangles once the Python it was made from is gone.
+        return (self.folder / "complete").exists() and (self.folder / "bin" / "python").exists()
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why it cannot be had on this machine, or None."""
+        here = (platform.system(), platform.machine())
+        if here == self.machine:
+            return None
+        return f"{self.title} runs on {' '.join(self.machine)} only, this is {' '.join(here)}"
+
+
+ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
+    {
+        environment.name: environment
+        for environment in (
+            Environment(
+                name="tff",
+                title="TFF",
+                package="flspec_tff",
+                python=(3, 11),
+                machine=("Linux", "x86_64"),
+                engine="tensorflow_federated",
+                gigabytes=2.0,
+            ),
+        )
+    }
+)
+
+
+def environment_python(name: str) -> Path:
+    """The interpreter that has the backend's engine and the flspec of this process.
+
+    Raises InputError if the environment is not installed.
+    """
+    environment = _known(name)
+    if not environment.installed:
+        _refuse_elsewhere(environment)
+        raise InputError(
+            f"backend: {name} is not installed; run 'flspec backends install {name}' "
+            f"(about {environment.gigabytes:g} GB, minutes), or use one of: {_others(name)}"
+        )
+    with _usable(environment):
+        return python_with_flspec(environment.folder, environment.package)
+
+
+def install_environment(name: str, progress: Progress | None = None) -> Path:
+    """Make the environment unless it is there; returns its folder.
+
+    `progress` is given short lines to show. Several processes may call this at once: one works, the others wait.
+    Interrupted at any point it leaves nothing that counts as installed. Raises InputError if this machine cannot
+    have it, BackendError, naming the log, if a step fails.
+    """
+    environment, report = _known(name), progress or (lambda line: None)
+    _refuse_elsewhere(environment)
+    folder = environment.folder
+    with _usable(environment):
+        if not environment.installed:
+            python = _find_python(environment)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(folder, report) as lock:
+                if not environment.installed:
+                    _make(environment, python, lock, report)
+        python_with_flspec(folder, environment.package)
+    return folder
+
+
+def remove_environment(name: str) -> list[Path]:
+    """Remove every environment of this name, also those of other pins; returns the folders that are gone."""
+    folders = [path for path in cache_folder().glob(f"environments/{_known(name).name}-*") if path.is_dir()]
+    for folder in folders:
+        with _locked(folder, lambda line: None):
+            _clear(folder)
+            shutil.rmtree(folder)
+    return folders
+
+
+def _known(name: str) -> Environment:
+    if name not in ENVIRONMENTS:
+        raise InputError(f"backend: {name!r} has no environment of its own; those that have: {', '.join(ENVIRONMENTS)}")
+    return ENVIRONMENTS[name]
+
+
+def _refuse_elsewhere(environment: Environment) -> None:
+    if reason := environment.unavailable:
+        raise InputError(f"backend: {reason}; use one of: {_others(environment.name)}")
+
+
+def _others(name: str) -> str:
+    return ", ".join(other for other in installed_backends() if other != name) or "none"
+
+
+@contextmanager
+def _usable(environment: Environment) -> Iterator[None]:
+    """What the operating system refuses, a full disk for one, as an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise BackendError(
+            f"{environment.title} cannot be kept in {environment.folder}: {error.strerror or error}; "
+            "mend that or set FLSPEC_CACHE to another folder, and run again"
+        ) from error
+
+
+# Finding what it is made from
+
+
+def _pins(environment: Environment) -> list[str]:
+    """The complete list of packages as `name==version`, shipped in the backend's package."""
+    file = package_folder(environment.package) / "requirements.txt"
+    if not file.is_file():
+        raise InputError(f"the pins of {environment.name} are missing in {file.parent}; install flspec again")
+    lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def _find_python(environment: Environment) -> Path:
+    """An interpreter of the wanted version that can make virtual environments."""
+    wanted = environment.python
+    version = ".".join(map(str, wanted))
+    for candidate in _candidates(version):
+        if _python_version(candidate) == wanted:
+            return candidate
+    raise InputError(
+        f"{environment.title} needs Python {version}, none found; install it (e.g. apt install python{version} "
+        f"python{version}-venv, pyenv install {version} or uv python install {version}) and run again"
+    )
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    yield Path(sys.executable)
+    for folder in os.get_exec_path():
+        yield Path(folder, f"python{version}")
+    home = Path(os.path.expanduser("~"))  # Path.home() raises where there is none
+    pyenv = Path(os.environ.get("PYENV_ROOT") or home / ".pyenv")
+    yield from sorted(pyenv.glob(f"versions/{version}*/bin/python"))
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
+    yield from sorted(uv.glob(f"cpython-{version}*/bin/python{version}"))
+
+
+def _python_version(python: Path) -> tuple[int, ...] | None:
+    """Its version, asked of itself; None if it does not run or cannot make virtual environments.
+
+    A pyenv shim exists whether or not a Python stands behind it, and Debian's python3 comes without ensurepip.
+    """
+    if not os.access(python, os.X_OK):
+        return None
+    question = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
+    try:
+        answer = subprocess.run(
+            [python, "-I", "-c", question], capture_output=True, text=True, timeout=60, check=False
+        ).stdout
+        return tuple(map(int, answer.split())) or None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+# Making it
+
+
+@contextmanager
+def _locked(folder: Path, report: Progress) -> Iterator[int]:
+    """Hold the folder's lock, as the file descriptor that carries it."""
+    lock = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(f"waiting for another process that is working on {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _make(environment: Environment, base: Path, lock: int, report: Progress) -> None:
+    """The environment, from nothing; on any failure nothing but its log is left."""
+    folder, pins = environment.folder, _pins(environment)
+    folder.mkdir(exist_ok=True)
+    _clear(folder)
+    (folder / "install.log").unlink(missing_ok=True)
+    scratch = folder / "tmp"  # pip unpacks here, so what an interrupted one leaves goes with the folder
+    scratch.mkdir()
+    (scratch / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+    python = folder / "bin" / "python"
+    log = _Log(folder / "install.log", lock)
+    try:
+        report(f"creating {folder}, about {environment.gigabytes:g} GB")
+        log.run([base, "-I", "-m", "venv", folder])
+        report(f"downloading and installing {len(pins)} packages")
+        log.run([python, *_PIP_INSTALL, scratch / "requirements.txt"], _count(len(pins), report))
+        report("compiling bytecode")  # without it TFF takes 3.6 times as long to import
+        log.run([python, "-I", "-m", "compileall", "-qq", "-j", "0", folder / "lib"], check=False)
+        report(f"importing {environment.engine}")
+        log.run([python, "-I", "-c", f"import {environment.engine}"])
+        shutil.rmtree(scratch)
+        (folder / "complete").touch()
+    except BaseException:
+        _clear(folder)
+        raise
+
+
+def _count(total: int, report: Progress) -> Progress:
+    """A reader of pip's output that reports each package it comes to."""
+    number = 0
+
+    def read(line: str) -> None:
+        nonlocal number
+        if found := re.match(r"(?:Collecting|Processing|Requirement already satisfied:) ([^\s=]+)", line):
+            number += 1
+            package = Path(found[1]).name  # a name, or a local wheel's path
+            report(f"downloading {number} of {total}: {package.split('-')[0] if '.whl' in package else package}")
+        elif line.startswith("Installing collected packages"):
+            report(f"installing {total} packages")
+
+    return read
+
+
+@dataclass(frozen=True)
+class _Log:
+    """Runs commands, and keeps what they say in a file."""
+
+    path: Path
+    lock: int
+
+    def run(self, command: list[str | Path], read: Progress = lambda line: None, check: bool = True) -> None:
+        """Run to the end, handing each line of output to `read`; raises BackendError if the command fails."""
+        environ = os.environ | {"TMPDIR": str(self.path.parent / "tmp"), "PIP_USER": "0"}
+        with (
+            self.path.open("a", encoding="utf-8") as log,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env=environ,
+                start_new_session=True,
+                pass_fds=[self.lock],  # should this process be killed, the lock is held until its child is gone too
+            ) as process,
+        ):
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    log.write(line)
+                    read(line)
+            except BaseException:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+        if check and process.returncode:
+            raise BackendError(f"installation failed: {self._reason(process.returncode)}; see {self.path}")
+
+    def _reason(self, status: int) -> str:
+        if status < 0:
+            return f"killed by {signal.Signals(-status).name}"
+        lines = [line.strip() for line in self.path.read_text(encoding="utf-8").splitlines()]
+        said = [line for line in lines if line and not line.startswith(("WARNING:", "[notice]"))]
+        errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
+        return (errors or said or [f"exit status {status}"])[-1]
+
+
+def _clear(folder: Path) -> None:
+    """Remove what is in an environment, first that it is complete, and keep its log."""
+    (folder / "complete").unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != "install.log":
+            path.unlink()

@@ -1,0 +1,93 @@
+"""The far side of `flspec.execution.remote`: runs the jobs it is sent on one backend, and reports.
+
+    python -P -m flspec.execution.worker NAME[:VARIANT]    3< jobs  4> reports
+
+A job is a line of JSON, a `flspec.protocol.backend.Job` whose folder holds the plan. A report is a line of JSON: an
+event, `{"failed": {...}}`, or, every second for as long as this process can do anything at all, `{"heartbeat": n}`.
+What anybody prints goes elsewhere, into the log. The worker ends when no more jobs can come.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+
+from pydantic import TypeAdapter
+
+from flspec.errors import BackendError, FlspecError, InputError, RunError
+from flspec.execution.warden import EVENTS, JOBS
+from flspec.protocol.backend import Backend, Job, find_backend
+from flspec.protocol.events import RunFinished, dump_event
+from flspec.protocol.plan import Plan
+
+__all__ = ["ERRORS", "job_lines"]
+
+ERRORS: dict[str, type[FlspecError]] = {cls.__name__: cls for cls in (InputError, BackendError, RunError, FlspecError)}
+job_lines = TypeAdapter(Job)
+
+
+class _Reports:
+    """Writes whole lines, from any thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def send(self, line: str) -> None:
+        rest = f"{line}\n".encode()
+        with self._lock:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+
+def main(selection: str) -> None:
+    """Run jobs until there are no more."""
+    for descriptor in (JOBS, EVENTS):
+        os.set_inheritable(descriptor, False)  # not for the processes that engines start
+    reports = _Reports(EVENTS)
+    threading.Thread(target=_beat, args=(reports, os.getppid()), name="heartbeat", daemon=True).start()
+    backend: Backend | None = None
+    with os.fdopen(JOBS, "rb") as jobs:
+        for line in jobs:
+            try:
+                backend = backend or find_backend(selection)
+                _run(backend, job_lines.validate_json(line), reports)
+            except Exception as error:
+                traceback.print_exc()
+                reports.send(json.dumps({"failed": _describe(error)}))
+
+
+def _run(backend: Backend, job: Job, reports: _Reports) -> None:
+    finished = None
+    for event in backend.execute(Plan.load(job.folder / "plan"), job):
+        if isinstance(event, RunFinished):
+            finished = event  # told once the backend has cleaned up, for that may fail too
+        else:
+            reports.send(dump_event(event))
+    if finished is None:
+        raise BackendError("the backend ended before the run did")
+    reports.send(dump_event(finished))
+
+
+def _beat(reports: _Reports, warden: int) -> None:
+    number = 0
+    while os.getppid() == warden:
+        reports.send(json.dumps({"heartbeat": number}))
+        time.sleep(1.0)
+        number += 1
+    os._exit(1)  # nobody guards this process any more
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    for cls in type(error).__mro__:
+        if ERRORS.get(cls.__name__) is cls:
+            return {"kind": cls.__name__, "message": str(error)}
+    return {"kind": type(error).__name__, "message": str(error)}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

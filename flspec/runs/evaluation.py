@@ -1,0 +1,242 @@
+"""How good an aggregated model is: one evaluator for every backend, so that engines differ only by their training.
+
+Every set of examples is scored once and measured over masks: `test`, `validation` where there is one, the groups of
+each column that `evaluation.groups` names (`test/Male=1`; see `flspec.data.groups`), how far these are apart
+(`test/Male gap`: the greatest value less the least, so that of `recall` it is what equal opportunity asks to be 0, and of
+`positive_rate` what demographic parity does; examples without a value, `test/Male missing`, are no side of it), and
+what each client holds out, pooled (`held_out`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
+
+Where parts of the model stay with clients there is a model for each client, and a value of `test` is the mean over the
+clients of what their models are worth, of those that have one; `test/clients/worst` and so on say how that is
+distributed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.analysis.skew import gini
+from flspec.data.examples import Data, Split
+from flspec.data.groups import check_groups, parse_groups
+from flspec.data.store import open_data
+from flspec.errors import InputError, Problem, SpecError, choose
+from flspec.metrics import NEITHER_IS_BETTER, Confusion, Scores, confusion_of, measure
+from flspec.metrics.undefined import every_label, why_never
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState, Weights
+from flspec.runs.best_round import is_lower_better
+from flspec.spec.spec import Evaluation, Spec
+
+__all__ = ["Evaluator", "Measured", "Scorer", "check_evaluation", "planned_evaluation", "why_never_here"]
+
+_STATISTICS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini")  # over clients
+
+
+class Scorer(Protocol):
+    """Runs a model forward; the same weights always give the same scores. Found in group `flspec.scorers`."""
+
+    def __init__(self, plan: Plan) -> None: ...
+
+    def logits(self, weights: Weights, split: Split) -> NDArray[np.float32]:
+        """float32 [num_examples, num_classes]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics by set of examples, then by name, why some, or some clients, have no value, and what is confused."""
+
+    values: dict[str, dict[str, float]] = field(default_factory=dict)
+    undefined: dict[str, dict[str, str]] = field(default_factory=dict)
+    confusion: dict[str, Confusion] = field(default_factory=dict)
+
+    def add(self, name: str, scores: Scores, metrics: Sequence[str]) -> None:
+        """Measure one set."""
+        self.values[name], reasons = measure(scores, metrics)
+        if reasons:
+            self.undefined[name] = reasons
+
+    def add_gap(self, name: str, groups: Sequence[str], metrics: Sequence[str]) -> None:
+        """Of each metric, how far those groups are apart that have a value."""
+        found = {metric: [self.values[g][metric] for g in groups if metric in self.values[g]] for metric in metrics}
+        self.values[name] = {metric: max(values) - min(values) for metric, values in found.items() if len(values) > 1}
+        if lone := [metric for metric, values in found.items() if len(values) < 2]:
+            self.undefined[name] = dict.fromkeys(lone, "fewer than two groups have a value")
+
+
+class Evaluator:
+    """Measures a plan's metrics of any weights on its examples, which it first makes sure are the plan's."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._metrics: list[str] = plan.settings["evaluation"]["metrics"]
+        self._groups = parse_groups(plan.settings["evaluation"].get("groups", []))
+        self._data = open_data(plan.settings["data"], verify=True)
+        self._scorer = _scorer(plan)
+
+    def __call__(self, state: ServerState) -> Measured:
+        """What the models of a state are worth: the one of the server, or that of each client."""
+        if self._plan.local:
+            clients = self._plan.participants
+            sizes = [len(self._plan.client_examples(client)) for client in clients]
+            each = [self._measure(_model(state, self._plan, client)) for client in clients]
+            measured = _over_clients(clients, each, sizes)
+        else:
+            measured = self._measure(state.weights)
+        if "held_out_ends" in self._plan.arrays:
+            self._measure_clients(state, measured)
+        return measured
+
+    def _measure(self, weights: Weights) -> Measured:
+        """What one model is worth on every set that is the same for all."""
+        measured = Measured()
+        for name, split in self._data.splits.items():
+            if name == "train":
+                continue
+            scores = self._scores(weights, split)
+            measured.add(name, scores, self._metrics)
+            if not self._plan.local and (table := confusion_of(scores, self._data.label_names)):
+                measured.confusion[name] = table  # of one model; clients' own would be one for each
+            for group in self._groups:
+                masks = group.masks(split.columns[group.column])
+                for part, mask in masks.items():
+                    measured.add(f"{name}/{part}", scores.part(mask), self._metrics)
+                known = [f"{name}/{part}" for part in masks if part != group.missing]
+                measured.add_gap(f"{name}/{group.gap}", known, self._metrics)
+        return measured
+
+    def _measure_clients(self, state: ServerState, measured: Measured) -> None:
+        """What clients hold out, pooled, and how their own values are distributed."""
+        scores = self._scores_of_held_out(state)
+        measured.add("held_out", scores, self._metrics)
+        each = np.split(np.arange(len(scores)), self._plan.arrays["held_out_ends"][:-1])
+        own = [measure(scores.part(rows), self._metrics) for rows in each]
+        measured.values.update(_distribution("clients", [values for values, _ in own], [len(rows) for rows in each]))
+        if told := _told_of(range(len(own)), [reasons for _, reasons in own]):
+            measured.undefined["clients"] = told
+
+    def _scores_of_held_out(self, state: ServerState) -> Scores:
+        """Of what clients hold out, client after client, each by its own model where it has one."""
+        split, held = self._data.train_as_tested, self._plan.arrays["held_out_examples"]
+        if not self._plan.local:
+            return self._scores(state.weights, split.part(held))
+        outputs = [
+            self._scorer.logits(_model(state, self._plan, client), split.part(own))
+            for client in range(self._plan.num_clients)
+            if len(own := self._plan.held_out_examples(client))
+        ]
+        return Scores(np.concatenate(outputs), split.part(held).labels, self._plan.settings["loss"])
+
+    def _scores(self, weights: Weights, split: Split) -> Scores:
+        return Scores(self._scorer.logits(weights, split), split.labels, self._plan.settings["loss"])
+
+
+def check_evaluation(spec: Spec, data: Data) -> None:
+    """Raise InputError where the examples cannot be evaluated as the spec says."""
+    told = check_groups(spec.evaluation.groups, data)
+    if (best := spec.evaluation.best) is None:
+        return
+    if why := why_never_here(best.metric, spec, data):
+        message = f"{best.metric} never has a value here ({why}), so no round would be the best; use another, as loss"
+        raise SpecError([Problem(message, "evaluation.best.metric")])
+    sets = [*told, *(f"{whole}/{name}" for whole, names in told.items() for name in names)]
+    if spec.partition.held_out:
+        sets += ["held_out", *(f"clients/{name}" for name in _STATISTICS)]
+    if best.on is not None and best.on not in sets:
+        raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are what is measured on")
+
+
+def why_never_here(metric: str, spec: Spec, data: Data) -> str | None:
+    """Why a metric has no value of any examples with such labels, whatever a model says; None if it may have one."""
+    return why_never(metric, every_label(data.num_classes, data.is_multi_label), data.num_classes, spec.client.loss)
+
+
+def planned_evaluation(evaluation: Evaluation, data: Data) -> dict[str, Any]:
+    """The evaluation as a plan says it: in one order, since the order in which things are named changes nothing."""
+    groups = sorted(evaluation.groups, key=lambda group: (group.column, group.edges or ()))
+    planned: dict[str, Any] = {"every": evaluation.every, "metrics": sorted(evaluation.metrics)}
+    if groups:
+        planned["groups"] = [group.model_dump(mode="json") for group in groups]
+    if best := evaluation.best:
+        planned["best"] = {"metric": best.metric, "on": best.on or ("validation" if data.validation else "test")}
+    return planned
+
+
+def _model(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.float32]]:
+    """The server's tensors and a client's own, which are as they started with one that never takes part."""
+    kept = state.clients.get(client)
+    own = {name: kept[f"weights/{name}"] for name in plan.local} if kept else plan.local
+    return {**state.weights, **own}
+
+
+def _over_clients(clients: Sequence[int], each: Sequence[Measured], sizes: Sequence[int]) -> Measured:
+    """The mean over clients of what each one's model is worth, of those whose value is defined.
+
+    `sizes` are what the clients count in the weighted mean: the examples that each holds.
+    """
+    together = Measured()
+    for name in each[0].values:
+        found = _distribution(name + "/clients", [measured.values[name] for measured in each], sizes)
+        together.values[name] = found[f"{name}/clients/mean"]
+        if "/" not in name:
+            together.values.update(found)
+        if told := _told_of(clients, [measured.undefined.get(name, {}) for measured in each]):
+            together.undefined[name] = told
+    return together
+
+
+def _distribution(of: str, each: Sequence[Mapping[str, float]], sizes: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Of each metric over the clients that have it: how many these are, and how their values are distributed.
+
+    The mean counts each client the same, the weighted mean each example (`sizes`, of each client); Gini is 0 where all
+    are alike.
+    """
+    names = dict.fromkeys(name for own in each for name in own)
+    having = {name: [client for client, own in enumerate(each) if name in own] for name in names}
+    told = {
+        name: _statistics(name, np.array([each[c][name] for c in clients]), np.array([sizes[c] for c in clients]))
+        for name, clients in having.items()
+    }
+    return {
+        f"{of}/{statistic}": {name: found[statistic] for name, found in told.items() if statistic in found}
+        for statistic in ("num_clients", *_STATISTICS)
+    }
+
+
+def _statistics(metric: str, values: NDArray[np.float64], sizes: NDArray[np.int64]) -> dict[str, float]:
+    """One metric's values of some clients, in numbers; without the worst where none is better than another."""
+    worst: Callable[[NDArray[np.float64]], np.float64] = np.max if is_lower_better(metric, "") else np.min
+    found = {
+        "num_clients": len(values),
+        "mean": values.mean(),
+        "weighted_mean": np.average(values, weights=sizes),
+        "worst": worst(values),
+        "p10": np.percentile(values, 10),
+        "median": np.median(values),
+        "p90": np.percentile(values, 90),
+        "gini": gini(values) if values.any() else 0.0,
+    }
+    return {name: float(value) for name, value in found.items() if name != "worst" or metric not in NEITHER_IS_BETTER}
+
+
+def _told_of(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Of each metric that some clients have no value of, how many these are, and why the first has none."""
+    told: dict[str, str] = {}
+    for metric in dict.fromkeys(name for reasons in each for name in reasons):
+        why = {client: reasons[metric] for client, reasons in zip(clients, each, strict=True) if metric in reasons}
+        first = next(iter(why))
+        told[metric] = f"{len(why):,} of {len(each):,} clients have no value; client {first}: {why[first]}"
+    return told
+
+
+def _scorer(plan: Plan) -> Scorer:
+    for entry_point in entry_points(group="flspec.scorers"):
+        scorer: type[Scorer] = entry_point.load()
+        return scorer(plan)
+    raise InputError("evaluation: no installed package scores models; reinstall flspec")

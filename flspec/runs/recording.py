@@ -1,0 +1,167 @@
+"""The one consumer of a backend's events: checks them against the plan, evaluates, and keeps the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from flspec.errors import BackendError, InputError, PlanViolation, RunError
+from flspec.metrics import Confusion
+from flspec.protocol.events import (
+    Event,
+    RoundEvaluated,
+    RoundFinished,
+    RunAttempted,
+    RunStarted,
+    dump_event,
+    parse_event,
+)
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import load_state
+from flspec.runs.best_round import BestSoFar
+from flspec.runs.evaluation import Evaluator
+from flspec.runs.result import Failure, RoundRecord
+
+__all__ = ["Recorder", "read_events"]
+
+
+class Recorder:
+    """Writes `events.jsonl` into a run's folder and builds the records of its rounds."""
+
+    def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None, keeps_all: bool = False) -> None:
+        self.versions: dict[str, str] = {}
+        self.started: str | None = None  # when the run began, at its first attempt
+        self.rounds: list[RoundRecord] = []
+        self.best = BestSoFar(plan.settings["evaluation"].get("best"))
+        self.confusion: dict[int, dict[str, Confusion]] = {}  # of the last round, and of each that was the best
+        self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
+        self._bytes = sum(weight.nbytes for weight in plan.weights.values())
+
+    def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
+        """Follow a run to its end, giving each round's record as it is complete.
+
+        Raises PlanViolation when what ran is not what was planned, BackendError when it ends too early, RunError when
+        nothing is left to go on with.
+        """
+        with (self._folder / "events.jsonl").open("a", encoding="utf-8") as log:
+            for event in events:
+                _write(log, event)
+                self._note(event)
+                if isinstance(event, RoundFinished):
+                    self._check(event)
+                    evaluated = self._evaluate(event)
+                    if evaluated:
+                        _write(log, evaluated)
+                    yield self._complete(event, evaluated)
+        if len(self.rounds) != self._plan.num_rounds:
+            raise BackendError(f"the backend ended after round {len(self.rounds)} of {self._plan.num_rounds}")
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Take the rounds of an earlier, interrupted execution as they were recorded."""
+        finished: RoundFinished | None = None
+        for event in events:
+            self._note(event)
+            match event:
+                case RoundFinished():
+                    if finished:
+                        self._complete(finished, None)
+                    finished = event
+                case RoundEvaluated() if finished and finished.round == event.round:
+                    self._complete(finished, event)
+                    finished = None
+        if finished:
+            self._complete(finished, None)
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case RunAttempted():
+                self.started = self.started or event.started
+            case RunStarted():
+                self.versions = event.versions
+
+    def _check(self, event: RoundFinished) -> None:
+        """Hold what a backend says it did against what it was asked to do."""
+        due = len(self.rounds) + 1
+        if event.round != due or due > self._plan.num_rounds:
+            raise PlanViolation(due, f"the backend reports round {event.round} of {self._plan.num_rounds}")
+        if (self._keeps_all or self._plan.keeps(due)) and not (event.state and (self._folder / event.state).is_file()):
+            raise BackendError(f"round {due}: the backend did not keep the state that it was told to keep")
+        tasks = self._plan.cohort(due)
+        planned = tuple(task.client for task in tasks)
+        if event.cohort != planned:
+            raise PlanViolation(
+                event.round,
+                f"the backend trained clients {_brief(event.cohort)}, the plan says {_brief(planned)}",
+            )
+        expected = sum(task.num_trained for task in tasks if task.client not in event.dropped)
+        if event.num_trained != expected:
+            raise PlanViolation(
+                event.round, f"the backend trained on {event.num_trained} examples, the plan says {expected}"
+            )
+        if len(event.dropped) == len(tasks):
+            raise RunError(
+                f"round {event.round}: no client's update is finite, so the model has diverged; "
+                "lower client.optimizer.learning_rate"
+            )
+
+    def _evaluate(self, event: RoundFinished) -> RoundEvaluated | None:
+        if self._evaluator is None or event.state is None or not self._plan.keeps(event.round):
+            return None  # not evaluated here, or in this round
+        started = time.perf_counter()
+        measured = self._evaluator(load_state(self._folder / event.state, self._plan.digest))
+        is_told = event.round == self._plan.num_rounds or self.best.improves(measured.values)
+        return RoundEvaluated(
+            round=event.round,
+            evaluation=measured.values,
+            undefined=measured.undefined,
+            confusion=measured.confusion if is_told else {},
+            seconds=time.perf_counter() - started,
+        )
+
+    def _complete(self, event: RoundFinished, evaluated: RoundEvaluated | None) -> RoundRecord:
+        record = RoundRecord(
+            round=event.round,
+            cohort=event.cohort,
+            num_examples=sum(task.num_examples for task in self._plan.cohort(event.round)),
+            train=event.train,
+            evaluation=evaluated.evaluation if evaluated else None,
+            undefined=evaluated.undefined if evaluated else {},
+            bytes_down=self._bytes * len(event.cohort),
+            bytes_up=self._bytes * len(event.cohort),
+            seconds=event.seconds | {"evaluate": evaluated.seconds if evaluated else 0.0},
+            failures=tuple(Failure(client=c, reason=why) for c, why in sorted(event.dropped.items())),
+        )
+        self.rounds.append(record)
+        self.best.see(record.round, record.evaluation)
+        if evaluated and evaluated.confusion:
+            self.confusion[record.round] = evaluated.confusion
+        return record
+
+
+def read_events(folder: Path) -> list[Event]:
+    """The events of a run as far as they were written; a last line cut short by a crash is left out."""
+    try:
+        lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise InputError(f"{folder}: no readable events.jsonl ({error.strerror}); name a run's folder") from None
+    events: list[Event] = []
+    for line in lines:
+        try:
+            events.append(parse_event(line))
+        except ValidationError:
+            break
+    return events
+
+
+def _write(log: IO[str], event: Event) -> None:
+    log.write(dump_event(event) + "\n")
+    log.flush()
+
+
+def _brief(clients: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, clients[:8]))
+    return f"[{shown}{', …' if len(clients) > 8 else ''}]"

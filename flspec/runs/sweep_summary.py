@@ -1,0 +1,108 @@
+"""What came of a sweep: its cells one by one, and each combination of values over its seeds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import JsonValue
+
+from flspec.core.components import Document
+
+__all__ = ["BestRound", "CellRecord", "Group", "Metrics", "Spread", "Sweep", "groups_of"]
+
+Metrics = dict[str, dict[str, float]]  # by set of examples, then by name
+
+
+class BestRound(Document):
+    """The round of a cell that `evaluation.best` chose."""
+
+    round: int
+    metric: str
+    on: str  # the set of examples
+    evaluation: Metrics  # of the model after it
+
+
+class CellRecord(Document):
+    """What came of one cell."""
+
+    label: str
+    values: dict[str, JsonValue]  # by path
+    folder: str | None = None  # in the sweep's; None if nothing was written
+    plan_digest: str | None = None  # None if it could not be compiled
+    status: Literal["completed", "failed", "interrupted", "pending"] = "pending"
+    reused: bool = False  # it was done before
+    version: str | None = None  # of the flspec that did it
+    error: str | None = None  # in one line
+    evaluation: Metrics | None = None  # of the last model
+    best: BestRound | None = None  # None where none is asked for, or no round has a value
+
+
+class Spread(Document):
+    """A metric over runs that differ by their seeds."""
+
+    num_runs: int  # that have it
+    mean: float
+    sd: float | None  # of the sample, over num_runs - 1; None for one run
+
+
+class Group(Document):
+    """The runs of one combination of values."""
+
+    values: dict[str, JsonValue]  # by path, without the seed
+    num_runs: int  # completed
+    num_failures: int
+    evaluation: dict[str, dict[str, Spread]]  # of the last models
+    best: dict[str, dict[str, Spread]] = {}  # noqa: RUF012  # of each run's best model
+
+
+class Sweep(Document):
+    """A study and what came of it."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    backend: str
+    cells: tuple[CellRecord, ...]
+    groups: tuple[Group, ...]  # of the cells
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell is done."""
+        return all(cell.status == "completed" for cell in self.cells)
+
+
+def groups_of(cells: Sequence[CellRecord]) -> tuple[Group, ...]:
+    """The cells that differ by nothing but their seed, together, in the order of the first of each."""
+    together: dict[str, list[CellRecord]] = {}
+    for cell in cells:
+        together.setdefault(json.dumps(_without_seed(cell.values), sort_keys=True), []).append(cell)
+    return tuple(
+        Group(
+            values=_without_seed(members[0].values),
+            num_runs=sum(cell.status == "completed" for cell in members),
+            num_failures=sum(cell.status == "failed" for cell in members),
+            evaluation=_spreads([cell.evaluation for cell in members if cell.evaluation]),
+            best=_spreads([cell.best.evaluation for cell in members if cell.best]),
+        )
+        for members in together.values()
+    )
+
+
+def _without_seed(values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {path: value for path, value in values.items() if path != "seed"}
+
+
+def _spreads(evaluations: Sequence[Metrics]) -> dict[str, dict[str, Spread]]:
+    measured: dict[str, dict[str, list[float]]] = {}
+    for evaluation in evaluations:
+        for split, metrics in evaluation.items():
+            for name, value in metrics.items():
+                measured.setdefault(split, {}).setdefault(name, []).append(value)
+    return {split: {name: _spread(v) for name, v in metrics.items()} for split, metrics in measured.items()}
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(num_runs=len(values), mean=statistics.fmean(values), sd=sd)

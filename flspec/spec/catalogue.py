@@ -1,0 +1,220 @@
+"""What there is to choose from: the families of components that a spec can name, read off the spec's own classes.
+
+Nothing is listed here by hand: a field of type `OneOf[...]` anywhere below `Spec` is a family, and whatever is in its
+folder or comes with an installed package is a member.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import UnionType
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
+
+from pydantic import BaseModel, JsonValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from flspec.core.components import Component, comes_with_flspec, family_members
+from flspec.errors import InputError, choose
+from flspec.spec.spec import Spec
+from flspec.spec.suggestions import model_below
+
+__all__ = [
+    "Family",
+    "Kind",
+    "Parameter",
+    "families",
+    "find_family",
+    "find_kind",
+    "first_line",
+    "is_family",
+    "parameters",
+    "section_below",
+]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key of a section."""
+
+    name: str
+    type: str  # as a user says it: "list of integers"
+    range: str  # "above 0, at most 1000000"; empty if anything of its type will do
+    required: bool
+    default: JsonValue  # None where required
+    examples: tuple[JsonValue, ...]
+    description: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One member of a family."""
+
+    kind: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    description: str  # the whole docstring
+    package: str  # "flspec", or that which brought it
+
+
+@dataclass(frozen=True)
+class Family:
+    """What can stand in one section of a spec, by kind."""
+
+    name: str  # the folder, and the end of the entry point group: "partitioners"
+    section: str  # "partition"
+    also: tuple[str, ...]  # further sections that take it
+    is_list: bool  # whether the section is a list of them
+    summary: str
+    kinds: Mapping[str, Kind]
+
+
+def families(spec: type[BaseModel] = Spec) -> dict[str, Family]:
+    """Every family that `spec` can name, by its folder's name, in the order of the spec."""
+    found: dict[str, Family] = {}
+    _collect(spec, (), found)
+    return found
+
+
+def find_family(name: str) -> Family:
+    """The family of that name, which may also be that of its section; raises InputError with what was meant."""
+    known = families()
+    for family in known.values():
+        if name in (family.name, family.section, *family.also):
+            return family
+    raise InputError(f"family: {choose(name, [family.section for family in known.values()])}")
+
+
+def find_kind(family: Family, kind: str) -> Kind:
+    """The member of that kind; raises InputError with what was meant."""
+    if kind not in family.kinds:
+        raise InputError(f"{family.section}: {choose(kind, list(family.kinds))}")
+    return family.kinds[kind]
+
+
+def parameters(cls: type[BaseModel]) -> tuple[Parameter, ...]:
+    """The keys of a section, `kind` apart, those that are required first."""
+    schema = cls.model_json_schema(schema_generator=_Plain)
+    required = schema.get("required", ())
+    names = sorted((name for name in cls.model_fields if name != "kind"), key=lambda name: name not in required)
+    return tuple(_parameter(name, schema["properties"][name], name in required) for name in names)
+
+
+def is_family(cls: type[BaseModel]) -> TypeGuard[type[Component]]:
+    """Whether a spec chooses a member of `cls` by its kind."""
+    return issubclass(cls, Component) and "kind" not in cls.model_fields
+
+
+def section_below(cls: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The class of the mapping that stands at a key itself, rather than in a list there; of a family, its base."""
+    annotation = cls.model_fields[key].annotation
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    plain = [get_args(option)[0] if get_origin(option) is Annotated else option for option in options]
+    return next((option for option in plain if inspect.isclass(option) and issubclass(option, BaseModel)), None)
+
+
+def first_line(cls: type[BaseModel]) -> str:
+    """What a class is, in one line: the first of its docstring."""
+    # A docstring of its own, because pydantic's and a base class's say nothing about it.
+    return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
+
+
+def _collect(cls: type[BaseModel], path: tuple[str, ...], found: dict[str, Family]) -> None:
+    """Add the families below `cls`."""
+    for name in cls.model_fields:
+        child, section = model_below(cls, name), ".".join((*path, name))
+        if child is None:
+            continue
+        if not is_family(child):
+            _collect(child, (*path, name), found)
+        elif (family := _folder(child)) in found:
+            found[family] = replace(found[family], also=(*found[family].also, section))
+        else:
+            members = family_members(child)
+            kinds = {kind: _kind(kind, member) for kind, member in members.items()}
+            found[family] = Family(family, section, (), section_below(cls, name) is None, first_line(child), kinds)
+            for member in members.values():
+                _collect(member, (*path, name), found)
+
+
+def _folder(base: type[BaseModel]) -> str:
+    return base.__module__.removesuffix(".base").rpartition(".")[2]
+
+
+def _kind(kind: str, member: type[Component]) -> Kind:
+    return Kind(kind, first_line(member), parameters(member), inspect.cleandoc(member.__doc__ or ""), _package(member))
+
+
+def _package(member: type[Component]) -> str:
+    return "flspec" if comes_with_flspec(member) else member.__module__.partition(".")[0]
+
+
+# ------------------------------------------------------------------------------------------------- a field, in words
+
+
+class _Plain(GenerateJsonSchema):
+    """Of a field that names a component, or is a section of its own, only what it is."""
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        return {"type": "component", "enum": list(schema["choices"])}
+
+
+def _parameter(name: str, schema: Mapping[str, Any], required: bool) -> Parameter:
+    return Parameter(
+        name,
+        _type(schema),
+        _range(schema),
+        required,
+        schema.get("default"),
+        tuple(schema.get("examples", ())),
+        schema.get("description", ""),
+    )
+
+
+_NAMES = {  # one, and many
+    "integer": ("integer", "integers"),
+    "number": ("number", "numbers"),
+    "string": ("text", "texts"),
+    "boolean": ("true or false", "true or false"),
+    "object": ("mapping", "mappings"),
+    "null": ("null", "null"),
+}
+
+
+def _type(schema: Mapping[str, Any], many: bool = False) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_type(option, many) for option in schema["anyOf"])
+    if "const" in schema or "enum" in schema:
+        values = ", ".join(map(str, schema.get("enum", [schema.get("const")])))
+        return f"kind: {values}" if schema.get("type") == "component" else f"one of {values}"
+    if "prefixItems" in schema:
+        return f"list of {len(schema['prefixItems'])} {_type(schema['prefixItems'][0], many=True)}"
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}), many=True)}"
+    name = "object" if "$ref" in schema else schema.get("type", "")
+    return _NAMES.get(name, ("any value", "any values"))[many]
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    limits = {key: value for key, value in schema.items() if "prefixItems" not in schema or "Items" not in key}
+    if schema.get("type") == "integer" and "exclusiveMinimum" in limits:
+        limits["minimum"] = limits.pop("exclusiveMinimum") + 1
+    words = [
+        word.format(format(limits[key], "g" if limits[key] % 1 else ",.0f"))
+        for key, word in (
+            ("minimum", "at least {}"),
+            ("exclusiveMinimum", "above {}"),
+            ("maximum", "at most {}"),
+            ("exclusiveMaximum", "below {}"),
+            ("minItems", "at least {} of them"),
+            ("maxItems", "at most {} of them"),
+        )
+        if key in limits
+    ]
+    item = next(iter(schema.get("prefixItems", ())), schema.get("items"))
+    words += [f"each {inner}"] if item and (inner := _range(item)) else []
+    words += [inner for option in schema.get("anyOf", ()) if (inner := _range(option))]
+    words += [schema["patternErrorMessage"]] if "patternErrorMessage" in schema else []
+    return ", ".join(words)

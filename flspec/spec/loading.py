@@ -1,0 +1,109 @@
+"""From a file to a Spec, or to every problem it has, each with its place and a way out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, create_model
+
+from flspec.core.components import Document
+from flspec.errors import Problem, SpecError
+from flspec.spec.diagnosis import diagnose
+from flspec.spec.overlays import Draft, compose, draft_of_text, lay_settings, parse_settings, variant_of
+from flspec.spec.spec import Spec, contradictions
+
+__all__ = ["in_order", "load_spec", "mistakes_in_small", "mistakes_of", "parse_spec", "validate_draft"]
+
+
+def load_spec(path: str | os.PathLike[str], settings: Iterable[str] = (), small: bool = False) -> Spec:
+    """Read and validate a spec file of one experiment, or its small variant, with `settings` as `a.b=value` over it.
+
+    Raises SpecError with every problem found, InputError if the file cannot be read.
+    """
+    given = parse_settings(settings)
+    return validate_draft(lay_settings(variant_of(compose(FilePath(path)), small), given))
+
+
+def parse_spec(content: bytes | str, file: str = "spec") -> Spec:
+    """Validate the text of a spec; `file` names it in messages."""
+    return validate_draft(draft_of_text(content.encode() if isinstance(content, str) else content, file))
+
+
+def validate_draft(draft: Draft) -> Spec:
+    """The Spec that a draft describes; raises SpecError with every problem found."""
+    problems: list[Problem] = []
+    if "matrix" in draft.value:
+        message = "a matrix is many experiments, but one is due here; plan, run and certify take one with --cell"
+        problems.append(draft.problem(("matrix",), message))
+        draft = draft.without("matrix")
+    try:
+        spec = Spec.model_validate_json(json.dumps(draft.value))
+        sections = dict(spec)
+    except ValidationError as error:
+        problems += diagnose(draft, error, Spec)
+        sections = _valid_sections(draft, error)
+    for found in contradictions(sections):
+        problems.append(draft.problem(found.path, found.message + _where(draft, found.path, found.other)))
+    problems += mistakes_in_small(draft)
+    if problems:
+        raise SpecError(in_order(problems))
+    return spec
+
+
+def mistakes_of(draft: Draft) -> list[Problem]:
+    """What is wrong with the values of a draft that need not be complete, nor free of contradictions."""
+    try:
+        Spec.model_validate_json(json.dumps(draft.value))
+    except ValidationError as error:
+        return [problem for problem in diagnose(draft, error, Spec) if not _may_come(problem)]
+    return []
+
+
+def _may_come(problem: Problem) -> bool:
+    """Whether what is missing may be said elsewhere; not in a list's item, since lists replace each other whole."""
+    return problem.message.startswith("missing") and not any(part.isdigit() for part in problem.path.split("."))
+
+
+def mistakes_in_small(draft: Draft) -> list[Problem]:
+    """What is wrong with what the section `small` says, which need be neither complete nor free of contradictions."""
+    if draft.small is None:
+        return []
+    places = {(one.source, one.line, one.column) for one in draft.small.origins.values() if one.is_small}
+    found = mistakes_of(draft.small.without("matrix"))
+    return [problem for problem in found if (problem.file, problem.line, problem.column) in places]
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, file by file, as they stand there."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line or 0, problem.column or 0))
+
+
+def _valid_sections(draft: Draft, error: ValidationError) -> dict[str, Any]:
+    """Those sections that are right in themselves, so that they can be held against each other."""
+    wrong = {details["loc"][0] for details in error.errors(include_url=False) if details["loc"]}
+    right = {name: value for name, value in draft.value.items() if name not in wrong}
+    sections = _sections_model().model_validate_json(json.dumps(right))
+    return {name: value for name, value in sections if name not in wrong and value is not None}
+
+
+@cache
+def _sections_model() -> type[BaseModel]:
+    """Spec with every section optional; one that is required in a Spec is None where it is absent."""
+    fields: Any = {
+        name: (field.rebuild_annotation(), None if field.is_required() else field.default)
+        for name, field in Spec.model_fields.items()
+    }
+    return create_model("Sections", __base__=Document, **fields)
+
+
+def _where(draft: Draft, path: tuple[str, ...], other: tuple[str, ...] | None) -> str:
+    """Where the other of two fields that contradict each other stands, unless it is in the same line or nowhere."""
+    here, there = draft.origin(path), draft.origins.get(other or ())
+    if there is None or str(here) == str(there):
+        return ""
+    return f" ({'.'.join(other or ())}: {there})"

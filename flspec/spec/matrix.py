@@ -1,0 +1,155 @@
+"""`matrix:`, a spec's way to ask for many experiments.
+
+    matrix:
+      axes:
+        client.optimizer.learning_rate: [0.01, 0.1]
+        partition: [{kind: iid, clients: 10}, {kind: dirichlet, clients: 10, alpha: 0.1}]
+      seeds: [0, 1, 2]
+      exclude: [{client.optimizer.learning_rate: 0.1, seed: 2}]
+      include: [{client.optimizer.learning_rate: 1, partition.alpha: 0.5}]
+
+Axes are named, so that a setting whose value is a list is never taken for one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, JsonValue
+
+from flspec.core.components import Document
+from flspec.errors import choose, shorten
+from flspec.spec.yaml_reader import Path
+
+__all__ = ["Combination", "Matrix", "combinations", "count", "mistakes"]
+
+Setting = Annotated[dict[str, JsonValue], Field(min_length=1)]
+Combination = Mapping[str, JsonValue]  # the value of each path that a cell sets
+
+
+class Matrix(Document):
+    """Every combination of the axes' values, less `exclude`, plus `include`, each with every seed."""
+
+    axes: Annotated[
+        dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]],
+        Field(
+            description="the values that a setting takes, by its path, as client.optimizer.learning_rate: [0.01, 0.1]",
+            examples=[{"client.optimizer.learning_rate": [0.01, 0.1]}],
+        ),
+    ] = {}  # noqa: RUF012 (pydantic copies it)
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
+        Field(description="each combination is run with each of these seeds", examples=[[0, 1, 2]]),
+    ] = ()
+    exclude: Annotated[
+        tuple[Setting, ...], Field(description="combinations to leave out: all that have every value named")
+    ] = ()
+    include: Annotated[
+        tuple[Setting, ...], Field(description="combinations to add: settings by path, over the spec as it is")
+    ] = ()
+
+
+def count(matrix: Matrix) -> int:
+    """How many experiments it asks for, before any is left out."""
+    grid = math.prod(map(len, matrix.axes.values())) if _has_grid(matrix) else 0
+    return (grid + len(matrix.include)) * max(1, len(matrix.seeds))
+
+
+def combinations(matrix: Matrix) -> Iterator[tuple[Combination, Mapping[str, Path]]]:
+    """Each combination of values, and where in the matrix each value stands; axes in their order, seeds fastest."""
+    for combination, places in _grid(matrix):
+        for seeded, seeded_places in _with_seeds(matrix, combination, places):
+            if not any(_has(seeded, left_out) for left_out in matrix.exclude):
+                yield seeded, seeded_places
+    for number, combination in enumerate(matrix.include):
+        yield from _with_seeds(matrix, combination, {name: ("include", number, name) for name in combination})
+
+
+def mistakes(matrix: Matrix) -> Iterator[tuple[Path, str]]:
+    """What makes a matrix mean something else than was meant: where, and what is wrong."""
+    if not matrix.axes and not matrix.seeds and not matrix.include:
+        yield (), "asks for nothing; add axes, seeds or include"
+    for axis, values in matrix.axes.items():
+        yield from _name_mistakes(axis, matrix.axes, ("axes", axis))
+        yield from _repetitions(values, ("axes", axis))
+    yield from _repetitions(matrix.seeds, ("seeds",))
+    for number, combination in enumerate(matrix.include):
+        for name in combination:
+            yield from _name_mistakes(name, combination, ("include", number, name), seed=True)
+    for number, left_out in enumerate(matrix.exclude):
+        yield from _exclusion_mistakes(matrix, left_out, ("exclude", number))
+
+
+def _has_grid(matrix: Matrix) -> bool:
+    """Whether axes or seeds make combinations; without either, only what is included is run."""
+    return bool(matrix.axes or matrix.seeds)
+
+
+def _grid(matrix: Matrix) -> Iterator[tuple[dict[str, JsonValue], dict[str, Path]]]:
+    if not _has_grid(matrix):
+        return
+    for numbers in itertools.product(*(range(len(values)) for values in matrix.axes.values())):
+        chosen = dict(zip(matrix.axes, numbers, strict=True))
+        yield (
+            {axis: matrix.axes[axis][number] for axis, number in chosen.items()},
+            {axis: ("axes", axis, number) for axis, number in chosen.items()},
+        )
+
+
+def _with_seeds(
+    matrix: Matrix, combination: Combination, places: Mapping[str, Path]
+) -> Iterator[tuple[Combination, Mapping[str, Path]]]:
+    if not matrix.seeds or "seed" in combination:
+        yield combination, places
+        return
+    for number, seed in enumerate(matrix.seeds):
+        yield {**combination, "seed": seed}, {**places, "seed": ("seeds", number)}
+
+
+def _has(combination: Combination, values: Combination) -> bool:
+    return all(name in combination and _key(combination[name]) == _key(value) for name, value in values.items())
+
+
+def _key(value: JsonValue) -> str:
+    """Equal for equal values, as 1 and 1.0 are; tells true from 1, which Python does not."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, sort_keys=True)
+
+
+def _name_mistakes(name: str, others: Iterable[str], place: Path, seed: bool = False) -> Iterator[tuple[Path, str]]:
+    parts = name.split(".")
+    if not all(parts):
+        yield place, "expected a path, as client.optimizer.learning_rate"
+    elif parts[0] == "backend":
+        yield place, "a matrix runs on one backend; compare backends with flspec certify"
+    elif parts[0] in ("flspec", "name", "extends", "matrix", "small"):
+        yield place, f"{parts[0]} cannot differ within a matrix"
+    elif name == "seed" and not seed:
+        yield place, "write seeds: beside axes instead"
+    for other in others:
+        if name != other and name.startswith(f"{other}."):
+            yield place, f"lies inside {shorten(other)}, which is set too; remove one"
+
+
+def _repetitions(values: Iterable[JsonValue], place: Path) -> Iterator[tuple[Path, str]]:
+    seen: set[str] = set()
+    for number, value in enumerate(values):
+        if (key := _key(value)) in seen:
+            yield (*place, number), f"{shorten(key)} is given twice; remove one"
+        seen.add(key)
+
+
+def _exclusion_mistakes(matrix: Matrix, left_out: Combination, place: Path) -> Iterator[tuple[Path, str]]:
+    """An exclusion that leaves nothing out is a misspelling that would go unnoticed."""
+    known: dict[str, Iterable[Any]] = {**matrix.axes, **({"seed": matrix.seeds} if matrix.seeds else {})}
+    for name, value in left_out.items():
+        if name not in known:
+            yield (*place, name), choose(name, known).replace("choose one of", "the axes are")
+        elif _key(value) not in map(_key, known[name]):
+            values = ", ".join(_key(v) for v in known[name])
+            yield (*place, name), f"{shorten(_key(value))} is no value of this axis, which takes {shorten(values)}"

@@ -1,0 +1,326 @@
+"""From what was written to one tree of values: a file, the files it extends, and settings laid over them.
+
+    base.yaml ◀─extends─ spec.yaml ◀── small: ◀── --set a.b=v ◀── one cell of a matrix
+
+Mappings are merged key by key; lists and scalars replace what was there, and so does a section whose `kind` changes,
+since parameters belong to their kind. Of every value it is remembered who said what. A section `small` says what a
+file that extends this one would say; it is laid over the rest only where the small variant is asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from flspec.errors import InputError, Problem, SpecError, printable, shorten
+from flspec.spec.yaml_reader import LocatedDocument, Path, dotted, read_value, read_yaml
+from flspec.spec.yaml_writer import write_value, write_yaml
+
+__all__ = [
+    "Draft",
+    "Origin",
+    "Said",
+    "Setting",
+    "compose",
+    "draft_of_text",
+    "lay_settings",
+    "parse_settings",
+    "variant_of",
+]
+
+_MOST_FILES = 16  # in one chain of `extends`
+_NOTHING = object()
+_NOT_SMALL = ("flspec", "extends", "small")  # what no variant can say of itself
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where something was written: a place in a file, or a setting of the command line."""
+
+    source: str  # the file, or "--set" with its argument
+    line: int | None = None  # from 1
+    column: int | None = None  # from 1
+    text: str = ""  # that line
+    is_small: bool = False  # in the section `small`
+
+    def __str__(self) -> str:
+        if self.line is None:
+            return self.source.partition(" ")[0] if self.source.startswith("--") else self.source
+        return f"{self.source}:{self.line}" + (" (small)" if self.is_small else "")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody wrote for a value."""
+
+    value: Any
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value for one path, laid over what the files say."""
+
+    path: Path
+    value: Any
+    origin: Origin
+    inner: Mapping[Path, Origin] = field(default_factory=dict)  # of what is in the value, by its path from there
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A spec before it is validated."""
+
+    value: dict[str, Any]
+    origins: Mapping[Path, Origin]  # of each key and list item that counts
+    said: Mapping[Path, tuple[Said, ...]]  # of each scalar and list, by whom it was said; the last counts
+    file: str
+    original: str | None = field(repr=False, default=None)  # the text of the one file that says it all
+    heading: str = ""  # what it was put together from
+    small: Draft | None = field(repr=False, default=None)  # its small variant, with no setting laid over it
+
+    @property
+    def text(self) -> str:
+        """The spec as YAML, whole."""
+        if self.original is not None:
+            return self.original
+        return f"# {printable(self.heading)}\n{write_yaml(self.value)}"
+
+    def problem(self, path: Path, message: str) -> Problem:
+        """A problem at `path`, or at the nearest place around it that was written."""
+        origin = self.origin(path)
+        if origin is None:
+            return Problem(message, dotted(path), self.file)
+        return Problem(message, dotted(path), origin.source, origin.line, origin.column, origin.text)
+
+    def origin(self, path: Path) -> Origin | None:
+        """Where `path`, or the nearest place around it, was written; None if that is the file as a whole."""
+        while path and path not in self.origins:
+            path = path[:-1]
+        return self.origins.get(path)
+
+    def without(self, key: str) -> Draft:
+        """The same but for one section."""
+        return replace(self, value={name: value for name, value in self.value.items() if name != key})
+
+
+def compose(path: FilePath, settings: Sequence[Setting] = ()) -> Draft:
+    """The draft of a spec file; raises InputError if it cannot be read, SpecError naming the file and the place."""
+    documents = list(_chain(path))
+    draft = Draft({}, {}, {}, documents[0].file)
+    for document in reversed(documents):
+        draft = _lay_document(draft, document)
+    draft = replace(
+        draft.without("extends"),
+        original="\n".join((*documents[0].lines, "")) if len(documents) == 1 else None,
+        heading=" extends ".join(document.file for document in documents),
+    )
+    return lay_settings(_apart_from_small(draft), settings)
+
+
+def draft_of_text(content: bytes, file: str) -> Draft:
+    """The draft of a text that stands for itself: there is no folder in which it could extend anything."""
+    document = read_yaml(content, file)
+    draft = _lay_document(Draft({}, {}, {}, file, content.decode("utf-8-sig"), file), document)
+    if "extends" in draft.value:
+        raise SpecError([draft.problem(("extends",), "a text cannot extend a file; load it from one")])
+    return _apart_from_small(draft)
+
+
+def variant_of(draft: Draft, small: bool) -> Draft:
+    """The experiment as it is, or its small variant; raises SpecError if that is asked for and there is none."""
+    if not small:
+        return draft
+    if draft.small is None:
+        example = "small: {rounds: 5, dataset: {twin: {clients: 20, examples: 400}}}"
+        raise SpecError(
+            [Problem(f"--small: there is no section small; leave --small out, or add e.g. {example}", file=draft.file)]
+        )
+    return draft.small
+
+
+def parse_settings(arguments: Iterable[str]) -> list[Setting]:
+    """The settings of `--set a.b=value` arguments; raises SpecError with every problem of them."""
+    settings: list[Setting] = []
+    problems: list[Problem] = []
+    for argument in arguments:
+        source = f"--set {shorten(argument)}"
+        name, equals, text = argument.partition("=")
+        path: Path = tuple(name.strip().split("."))
+        if not equals or not all(path):
+            problems.append(Problem("expected a path and a value, as client.epochs=2", file=source))
+            continue
+        if not text.strip():
+            problems.append(Problem("no value; write null if that is meant", dotted(path), source))
+            continue
+        if path[:2] == ("matrix", "axes") and len(path) > 3:
+            whole = f"--set 'matrix.axes={{{dotted(path[2:])}: {text}}}'"
+            problems.append(Problem(f"an axis is named by its whole path; write {whole}", dotted(path), source))
+            continue
+        if path[0] == "extends":
+            problems.append(Problem("only a file can extend another; write it there", "extends", source))
+            continue
+        if path[0] == "small":
+            inner = f"--small --set {dotted(path[1:]) or 'a.b'}={text.strip()}"
+            problems.append(Problem(f"settings go over what small says; write {inner}", dotted(path), source))
+            continue
+        try:
+            settings.append(Setting(path, read_value(text, source), Origin(source)))
+        except SpecError as error:
+            problems += [replace(problem, path=dotted(path)) for problem in error.problems]
+    problems += _collisions(settings)
+    if problems:
+        raise SpecError(problems)
+    return settings
+
+
+def lay_settings(draft: Draft, settings: Sequence[Setting]) -> Draft:
+    """The draft with all settings laid over it at once, so that their order changes nothing."""
+    if not settings:
+        return draft
+    tree: dict[str, Any] = {}
+    origins: dict[Path, Origin] = {}
+    for setting in settings:
+        below = tree
+        for depth, key in enumerate(setting.path[:-1], start=1):
+            below = below.setdefault(str(key), {})
+            origins[setting.path[:depth]] = setting.origin
+        below[str(setting.path[-1])] = setting.value
+        origins |= dict.fromkeys(_paths(setting.value, setting.path), setting.origin)
+        origins |= {(*setting.path, *path): origin for path, origin in setting.inner.items()}
+    told = " ".join(f"--set {dotted(setting.path)}={write_value(setting.value)}" for setting in settings)
+    return replace(_lay(draft, tree, origins), original=None, heading=f"{draft.heading} {told}")
+
+
+def _apart_from_small(draft: Draft) -> Draft:
+    """The draft without its section `small`, but with the variant that it makes; raises SpecError if it makes none."""
+    section = draft.value.get("small")
+    full = draft.without("small")
+    if section is None:  # absent, or taken away by an extending file
+        return full
+    if not isinstance(section, dict):
+        raise SpecError([draft.problem(("small",), "expected a mapping of what is otherwise, e.g. {rounds: 5}")])
+    if wrong := [
+        draft.problem(("small", key), f"{key} cannot differ; remove it") for key in _NOT_SMALL if key in section
+    ]:
+        raise SpecError(wrong)
+    origins = {
+        path[1:]: replace(origin, is_small=True) for path, origin in draft.origins.items() if path[:1] == ("small",)
+    }
+    if isinstance(name := full.value.get("name"), str):
+        section = {"name": f"{name}-small"} | section
+        origins = {("name",): origins[()]} | origins
+    small = replace(_lay(full, section, origins), original=None, heading=f"{full.heading or full.file}, small")
+    return replace(full, small=small)
+
+
+def _chain(path: FilePath) -> Iterator[LocatedDocument]:
+    """A file's document, then the one it extends, and so on."""
+    document, seen = read_yaml(_read_file(path), str(path)), [path.resolve()]
+    yield document
+    while "extends" in document.value:
+        try:
+            path = _extended(document.value["extends"], path, seen)
+            content = _read_file(path)
+        except InputError as error:
+            place = _place(document, ("extends",))
+            raise SpecError(
+                [Problem(str(error), "extends", place.source, place.line, place.column, place.text)]
+            ) from None
+        seen.append(path.resolve())
+        document = read_yaml(content, str(path))
+        yield document
+
+
+def _extended(name: Any, path: FilePath, seen: Sequence[FilePath]) -> FilePath:
+    """The file that `extends: name` in `path` means; never one outside the folder of the first file."""
+    if not isinstance(name, str) or not name:
+        raise InputError("expected the name of one file, e.g. extends: base.yaml")
+    extended = path.parent / name
+    try:
+        target = extended.resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{shorten(name)} cannot be read: {error}") from None
+    home = seen[0].parent
+    if not target.is_relative_to(home):
+        raise InputError(f"{shorten(name)} lies outside of {home.name}/, the spec's folder; move it there")
+    if target in seen:
+        names = " -> ".join(file.name for file in [*seen[seen.index(target) :], target])
+        raise InputError(f"goes round in a circle: {names}; remove one of them")
+    if len(seen) == _MOST_FILES:
+        raise InputError(f"a chain of more than {_MOST_FILES} files; extend one nearer to what you need")
+    return extended
+
+
+def _read_file(path: FilePath) -> bytes:
+    shown = shorten(str(path), 200)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device could keep us reading for ever
+            raise InputError(f"{shown}: not a file; name a spec")
+        with path.open("rb") as file:
+            return file.read(2**20 + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{shown}: cannot be read: {reason}") from None
+
+
+def _lay_document(draft: Draft, document: LocatedDocument) -> Draft:
+    return _lay(draft, document.value, {path: _place(document, path) for path in document.places})
+
+
+def _place(document: LocatedDocument, path: Path) -> Origin:
+    line, column = document.places[path]
+    text = document.lines[line - 1] if line <= len(document.lines) else ""
+    return Origin(document.file, line, column, text)
+
+
+def _lay(draft: Draft, tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> Draft:
+    """The draft with a tree of values laid over it."""
+    new_origins, said = dict(draft.origins), dict(draft.said)
+
+    def forget(below: Any, path: Path) -> None:
+        """What is replaced no longer counts, but for the kind that it had."""
+        for known in () if below is _NOTHING else _paths(below, path):
+            new_origins.pop(known, None)
+            if known not in (path, (*path, "kind")):
+                said.pop(known, None)
+
+    def lay(below: Any, above: Any, path: Path) -> Any:
+        if not isinstance(above, dict):
+            forget(below, path)
+            new_origins.update({p: origins[p] for p in _paths(above, path) if p in origins})
+            said[path] = (*said.get(path, ()), Said(above, origins[path]))
+            return copy.deepcopy(above)
+        if not isinstance(below, dict) or _is_another_kind(below, above):
+            forget(below, path)
+            below = {}
+        if path:
+            new_origins[path] = origins[path]
+        return below | {key: lay(below.get(key, _NOTHING), value, (*path, key)) for key, value in above.items()}
+
+    return replace(draft, value=lay(draft.value, tree, ()), origins=new_origins, said=said)
+
+
+def _is_another_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    return "kind" in above and "kind" in below and above["kind"] != below["kind"]
+
+
+def _collisions(settings: Sequence[Setting]) -> Iterator[Problem]:
+    for number, setting in enumerate(settings):
+        for other in settings[:number]:
+            shared = min(len(setting.path), len(other.path))
+            if setting.path[:shared] == other.path[:shared]:
+                first = shorten(other.origin.source)
+                yield Problem(f"{first} sets it too; remove one", dotted(setting.path), setting.origin.source)
+
+
+def _paths(value: Any, path: Path) -> Iterator[Path]:
+    """The path of a value and of everything in it."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        yield from _paths(child, (*path, key))

@@ -1,0 +1,55 @@
+"""Who said what: for every value of a spec, where it was written, what it replaced, or that it is a default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import JsonValue
+
+from flspec.core.components import Document
+from flspec.spec.overlays import Draft
+from flspec.spec.spec import Spec
+from flspec.spec.yaml_reader import Path, dotted
+
+__all__ = ["Provenance", "Replaced", "provenance"]
+
+
+class Replaced(Document):
+    """What was said for a value before."""
+
+    value: JsonValue
+    origin: str
+
+
+class Provenance(Document):
+    """One value that counts."""
+
+    path: str
+    value: JsonValue
+    origin: str  # "base.yaml:12", "--set" or "default"
+    replaced: tuple[Replaced, ...]  # the latest first
+
+
+def provenance(spec: Spec, draft: Draft) -> tuple[Provenance, ...]:
+    """Every value of `spec`, which `draft` describes, in the order of its sections; what is absent is left out."""
+    return tuple(
+        _of_value(path, value, draft)
+        for path, value in _leaves(spec.model_dump(mode="json"), ())
+        if value is not None or path in draft.said
+    )
+
+
+def _of_value(path: Path, value: JsonValue, draft: Draft) -> Provenance:
+    said = draft.said.get(path, ())
+    *before, last = said or (None,)
+    replaced = tuple(Replaced(value=one.value, origin=str(one.origin)) for one in reversed(before) if one)
+    return Provenance(path=dotted(path), value=value, origin=str(last.origin) if last else "default", replaced=replaced)
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for key, child in value.items():
+        yield from _leaves(child, (*path, key))

@@ -1,0 +1,148 @@
+"""JSON Schema of a spec file, so that an editor completes, explains and checks while one writes.
+
+Draft 7, which is what YAML's language servers know. A section that names its `kind` is held to that kind's own
+parameters, by `if` and `then`: editors then offer `alpha` as soon as `kind: dirichlet` is typed, and complain about
+one thing, where a union would complain about every kind that was not meant. Whatever the schema refuses, flspec
+refuses; it knows less than flspec, for instance nothing of two fields that contradict each other. (One exception: a
+wrong value that every cell of a matrix replaces is never used, and so not refused by flspec.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from flspec.core.components import comes_with_flspec, family_members
+from flspec.errors import InputError
+from flspec.spec.catalogue import first_line
+from flspec.spec.matrix import Matrix
+from flspec.spec.spec import Spec
+
+__all__ = ["spec_schema", "write_schema"]
+
+
+class Experiment(Spec):
+    """A federated-learning experiment, or with a matrix many of them."""
+
+    extends: Annotated[
+        str | None,
+        Field(description="a file beside or below this one; what is said here goes over it", examples=["base.yaml"]),
+    ] = None
+    matrix: Annotated[Matrix | None, Field(description="many experiments: each combination of values")] = None
+
+
+def spec_schema(installed: bool = True) -> dict[str, Any]:
+    """The schema of a spec file with all kinds that are installed, or with those alone that come with flspec.
+
+    A file that `extends` another, or has a matrix, need not say everything, so nothing is required of it.
+    """
+    whole = _generate(_Whole if installed else _OwnWhole, "")
+    partial = _generate(_Partial if installed else _OwnPartial, "partial_")
+    definitions = _with_small(whole | partial)
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "flspec",
+        "description": first_line(Experiment),
+        "type": "object",
+        "if": {"anyOf": [{"required": ["extends"]}, {"required": ["matrix"]}]},
+        "then": {"$ref": "#/definitions/partial_Experiment"},
+        "else": {"$ref": "#/definitions/Experiment"},
+        "definitions": dict(sorted(definitions.items())),
+    }
+
+
+def write_schema(file: str | os.PathLike[str], installed: bool = True) -> None:
+    """Write the schema of spec files; raises InputError rather than replace anything but a schema."""
+    path = Path(file)
+    try:
+        if path.exists() and '"$schema"' not in path.read_text(encoding="utf-8"):
+            raise InputError(f"{path} exists and is no JSON Schema; name another file")
+        path.write_text(json.dumps(spec_schema(installed), indent=2) + "\n", encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be written: {error}") from None
+
+
+def _generate(generator: type[GenerateJsonSchema], prefix: str) -> dict[str, Any]:
+    """Every document of a spec file by its class's name, with `prefix` before it."""
+    schema = Experiment.model_json_schema(ref_template=f"#/definitions/{prefix}{{model}}", schema_generator=generator)
+    documents = schema.pop("$defs") | {Experiment.__name__: schema}
+    return {prefix + name: document for name, document in documents.items()}
+
+
+def _with_small(definitions: dict[str, Any]) -> dict[str, Any]:
+    """The documents, of which an experiment may have a section `small`: what is otherwise with --small."""
+    partial = definitions["partial_Experiment"]
+    said = {name: value for name, value in partial["properties"].items() if name not in ("flspec", "extends")}
+    small = partial | {"description": "What is otherwise with --small.", "properties": said, "title": "Small"}
+    section = {
+        "description": "what is otherwise with --small, as a file that extends this one would say it",
+        "anyOf": [{"$ref": "#/definitions/partial_Small"}, {"type": "null"}],
+    }
+    with_section = {
+        name: definitions[name] | {"properties": definitions[name]["properties"] | {"small": section}}
+        for name in ("Experiment", "partial_Experiment")
+    }
+    return definitions | with_section | {"partial_Small": small}
+
+
+class _Whole(GenerateJsonSchema):
+    """A family is a mapping whose `kind` decides what else it holds."""
+
+    installed = True
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        base = schema["metadata"]["family"]
+        known = {k: m for k, m in family_members(base).items() if k in schema["choices"]}
+        members = {k: m for k, m in known.items() if self.installed or comes_with_flspec(m)}
+        kind = {
+            "description": first_line(base),
+            "enum": list(members),
+            "markdownEnumDescriptions": [first_line(member) for member in members.values()],
+        }
+        documents = {name: self.generate_inner(schema["choices"][name]) for name in members}
+        return {
+            "type": "object",
+            "description": first_line(base),
+            "properties": {"kind": kind},
+            "allOf": [_when(name, document) for name, document in documents.items()],
+        } | self._without_kind(list(documents.values()))
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Without a default of null, which means "not given" and which editors would write out."""
+        json_schema = super().default_schema(schema)
+        return {k: v for k, v in json_schema.items() if k != "default" or v is not None}
+
+    def tuple_schema(self, schema: core_schema.TupleSchema) -> JsonSchemaValue:
+        """With draft 7's word for items that differ by their position."""
+        return {{"prefixItems": "items"}.get(k, k): v for k, v in super().tuple_schema(schema).items()}
+
+    def _without_kind(self, documents: list[JsonSchemaValue]) -> JsonSchemaValue:
+        return {"required": ["kind"]}
+
+
+class _Partial(_Whole):
+    """Nothing is required; a section without `kind` has the parameters of one kind, which another file names."""
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return False
+
+    def _without_kind(self, documents: list[JsonSchemaValue]) -> JsonSchemaValue:
+        return {"if": {"required": ["kind"]}, "else": {"anyOf": documents}}
+
+
+class _OwnWhole(_Whole):
+    installed = False
+
+
+class _OwnPartial(_Partial):
+    installed = False
+
+
+def _when(kind: str, document: JsonSchemaValue) -> JsonSchemaValue:
+    return {"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": document}

@@ -1,0 +1,273 @@
+"""The spec: one experiment as its author writes it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, field_validator
+
+from flspec.aggregators import Aggregator
+from flspec.aggregators.fedavg import FedAvg
+from flspec.client_optimizers import ClientOptimizer
+from flspec.core.components import Document, OneOf
+from flspec.data.groups import NamedGroup
+from flspec.datasets import Dataset
+from flspec.losses import Loss
+from flspec.metrics import METRICS, NEITHER_IS_BETTER
+from flspec.models import Model
+from flspec.partitioners import Partitioner
+from flspec.samplers import Sampler
+from flspec.samplers.all import All
+
+__all__ = ["BestRound", "ClientWork", "Clipping", "Contradiction", "Evaluation", "Spec", "contradictions"]
+
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[tuple(METRICS)]
+
+
+class Clipping(Document):
+    """A bound on the gradient of each step: g * min(1, norm / ||g||), the norm being Euclidean."""
+
+    norm: Annotated[float, Field(gt=0, le=1e12, description="the largest norm that is left as it is", examples=[10.0])]
+    by: Annotated[
+        Literal["global", "variable"], Field(description="all tensors together, or each tensor by itself")
+    ] = "global"
+
+
+class ClientWork(Document):
+    """What a client is asked to do in a round: passes over its own examples, or a number of steps."""
+
+    epochs: Annotated[
+        int | None, Field(ge=1, le=100_000, description="passes over the client's examples; or give steps")
+    ] = None
+    steps: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=10_000_000,
+            description="batches, going over the examples as often as it takes; or epochs",
+        ),
+    ] = None
+    batch_size: Annotated[
+        PositiveInt, Field(description="examples a batch; the last of each pass may hold fewer", examples=[16])
+    ]
+    across_passes: Annotated[
+        bool,
+        Field(
+            description="batches run on from one pass into the next, so that only the last of all may hold fewer, as "
+            "with TensorFlow's repeat(epochs).batch(size)"
+        ),
+    ] = False
+    shuffle: Annotated[bool, Field(description="a new order for each pass, or the order of the partition")] = True
+    max_examples: Annotated[
+        PositiveInt | None,
+        Field(
+            description="train on at most so many of the client's examples a round: drawn anew if shuffled, else the "
+            "first; of each client's where they are pooled"
+        ),
+    ] = None
+    loss: Annotated[
+        Loss,
+        Field(
+            description="mean over the batch: of the softmax of the outputs; of each output's sigmoid (several labels "
+            "an example, or two classes from one output); or of the squared distance to one-hot labels"
+        ),
+    ] = "cross_entropy"
+    label_weights: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None,
+        Field(
+            description="cross_entropy: what examples of each class count; binary_cross_entropy: what having each "
+            "label counts",
+            examples=[[1.0, 3.0]],
+        ),
+    ] = None
+    clip: Annotated[Clipping | None, Field(description="bound each step's gradient; absent: do not")] = None
+    optimizer: Annotated[
+        OneOf[ClientOptimizer],
+        Field(description="how the client descends", examples=[{"kind": "sgd", "learning_rate": 0.1}]),
+    ]
+
+
+class BestRound(Document):
+    """Which of the evaluated rounds is the best, the first if several are."""
+
+    metric: Annotated[MetricName, Field(description="one of evaluation.metrics", examples=["loss"])]
+    on: Annotated[
+        str | None,
+        Field(
+            description="a set of examples, as held_out or clients/mean; absent: validation if there is one, or test"
+        ),
+    ] = None
+
+
+class Evaluation(Document):
+    """When the aggregated model is evaluated, and by what."""
+
+    every: Annotated[PositiveInt, Field(description="rounds between evaluations; the last round always is")] = 1
+    metrics: Annotated[
+        tuple[MetricName, ...],
+        Field(min_length=1, description="measured on the test examples, and on those to validate and held out, if any"),
+    ] = ("loss", "accuracy")
+    groups: Annotated[
+        tuple[NamedGroup, ...],
+        Field(
+            description="columns of the test examples, each of whose values is measured apart, as is how far they are "
+            "from each other; numbers may be put in bins: {column: age, edges: [30, 50]}",
+            examples=[["Male"]],
+        ),
+    ] = ()
+    best: Annotated[
+        BestRound | None,
+        Field(description="keep the model of the round that is the best", examples=[{"metric": "loss"}]),
+    ] = None
+
+    @field_validator("metrics")
+    @classmethod
+    def _once_each(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(metrics)) < len(metrics):
+            raise ValueError(f"a metric is named twice in [{', '.join(metrics)}]; remove one")
+        return metrics
+
+
+class Spec(Document):
+    """A federated-learning experiment. Every value that can change a result is here or has its default here."""
+
+    flspec: Annotated[int, Field(description="format of this document: 1", examples=[1])]
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+            description="names run folders and reports",
+            examples=["quickstart"],
+            # What editors show, and flspec too, instead of the pattern.
+            json_schema_extra={
+                "patternErrorMessage": "up to 100 letters, digits, dots, hyphens, underscores, first a letter or digit"
+            },
+        ),
+    ]
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="all that is drawn follows from it")] = 0
+    mode: Annotated[
+        Literal["federated", "centralized", "local_only"],
+        Field(
+            description="clients learn together; or one client holds what all of them do; or each learns alone and "
+            "sends nothing. The last two read neither cohort nor aggregator"
+        ),
+    ] = "federated"
+    rounds: Annotated[int, Field(ge=1, le=1_000_000, description="rounds of training", examples=[10])]
+    backend: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9_]*(:[a-z][a-z0-9_]*)?$",
+            description="where to run it, unless told otherwise",
+            json_schema_extra={"patternErrorMessage": "a backend, as local, flower or flower:inprocess"},
+        ),
+    ] = "local"
+    dataset: Annotated[OneOf[Dataset], Field(description="the examples", examples=[{"kind": "digits"}])]
+    partition: Annotated[
+        OneOf[Partitioner],
+        Field(
+            description="which client holds which examples",
+            examples=[{"kind": "dirichlet", "clients": 10, "alpha": 0.5}],
+        ),
+    ]
+    model: Annotated[OneOf[Model], Field(description="what is trained", examples=[{"kind": "mlp", "hidden": [64]}])]
+    client: Annotated[
+        ClientWork,
+        Field(
+            description="what a client does in a round",
+            examples=[{"epochs": 1, "batch_size": 16, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}],
+        ),
+    ]
+    cohort: Annotated[OneOf[Sampler], Field(description="the clients of a round")] = All()
+    aggregator: Annotated[OneOf[Aggregator], Field(description="what the server makes of their updates")] = FedAvg()
+    evaluation: Annotated[Evaluation, Field(description="what is measured, and when")] = Evaluation()
+
+    @field_validator("flspec")
+    @classmethod
+    def _is_known(cls, version: int) -> int:
+        if version != 1:
+            raise ValueError(f"format {version} is not known to this flspec, which reads format 1; upgrade flspec")
+        return version
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """What is wrong between two fields."""
+
+    path: tuple[str, ...]  # where to point
+    other: tuple[str, ...] | None  # the other field
+    message: str  # names both
+
+
+def contradictions(sections: Mapping[str, Any]) -> list[Contradiction]:
+    """What is wrong between the fields of a spec, or of those of its sections that are right in themselves."""
+    found: list[Contradiction] = []
+    for rule in _RULES:
+        needed = inspect.signature(rule).parameters
+        if set(needed) <= set(sections):
+            found += rule(**{name: sections[name] for name in needed})
+    return found
+
+
+def _epochs_or_steps(client: ClientWork) -> Iterator[Contradiction]:
+    if client.epochs is None and client.steps is None:
+        yield Contradiction(("client",), None, "needs epochs or steps; add one, e.g. epochs: 1")
+    if client.epochs is not None and client.steps is not None:
+        yield Contradiction(("client", "steps"), ("client", "epochs"), "client.epochs is given too; remove one")
+
+
+def _measured_schedule(client: ClientWork, partition: Partitioner) -> Iterator[Contradiction]:
+    schedule, where = client.optimizer.schedule, ("client", "optimizer", "schedule")
+    if schedule is None or schedule.is_planned:
+        return
+    if client.epochs is None:
+        yield Contradiction(where, ("client", "steps"), "measures after each pass; give client.epochs, not steps")
+    if client.across_passes:
+        yield Contradiction(
+            where, ("client", "across_passes"), "measures after each pass; set client.across_passes: false"
+        )
+    if not partition.held_out:
+        yield Contradiction(
+            where, ("partition", "held_out"), "measures what clients hold out, which is nothing; set partition.held_out"
+        )
+
+
+def _weights_of_labels(client: ClientWork) -> Iterator[Contradiction]:
+    if client.label_weights is not None and client.loss == "mean_squared_error":
+        yield Contradiction(
+            ("client", "label_weights"), ("client", "loss"), "mean_squared_error has no label weights; remove them"
+        )
+
+
+def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
+    if (best := evaluation.best) is None:
+        return
+    at = ("evaluation", "best", "metric")
+    if best.metric not in evaluation.metrics:
+        yield Contradiction(
+            at, ("evaluation", "metrics"), f"{best.metric} is not among evaluation.metrics; add it there"
+        )
+    if best.metric in NEITHER_IS_BETTER and not (best.on or "").endswith((" gap", "/gini")):
+        yield Contradiction(
+            at, None, f"{best.metric} should be neither high nor low; name another, or on: the gap between groups"
+        )
+
+
+def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> Iterator[Contradiction]:
+    if mode == "federated" and partition.num_clients and (problem := cohort.problem(partition.num_clients)):
+        yield Contradiction(("cohort",), ("partition", "clients"), problem)
+
+
+# Each is given the sections that its parameters name, if those are right in themselves.
+_RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
+    _epochs_or_steps,
+    _measured_schedule,
+    _weights_of_labels,
+    _best_is_measured,
+    _cohort_of_clients,
+)

@@ -1,0 +1,238 @@
+"""A spec file as one experiment or, with a `matrix`, as many."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+
+from pydantic import JsonValue, ValidationError
+
+from flspec.errors import InputError, Problem, SpecError, choose
+from flspec.spec.diagnosis import diagnose
+from flspec.spec.loading import in_order, mistakes_in_small, mistakes_of, validate_draft
+from flspec.spec.matrix import Combination, Matrix, combinations, count, mistakes
+from flspec.spec.overlays import Draft, Setting, compose, draft_of_text, lay_settings, parse_settings, variant_of
+from flspec.spec.spec import Spec
+from flspec.spec.yaml_reader import Path
+
+__all__ = ["Cell", "Study", "check_backends", "load_study", "load_variants", "parse_study", "short_names"]
+
+_MOST_RUNS = 10_000
+_LONGEST_LABEL = 120
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment of a study."""
+
+    label: str  # "alpha=0.1,seed=0", unique in its study, safe as part of a file's name; empty without a matrix
+    values: Mapping[str, JsonValue]  # what sets it apart, by path: {"partition.alpha": 0.1, "seed": 0}
+    spec: Spec
+    text: str  # the spec as YAML, whole: what its run folder keeps
+    draft: Draft | None = None  # who said what
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a spec file asks for."""
+
+    name: str
+    backend: str  # where to run it, unless told otherwise
+    cells: tuple[Cell, ...]  # at least one, in the order of the axes, seeds varying fastest
+    is_matrix: bool
+
+    def cell(self, label: str | None) -> Cell:
+        """The cell of that label, which need not be given where there is but one; raises InputError."""
+        labels = [cell.label for cell in self.cells]
+        if label is None and self.is_matrix:
+            raise InputError(f"{self.name} is a matrix of {len(labels)}; choose one with --cell, e.g. {labels[0]}")
+        if label is not None and not self.is_matrix:
+            raise InputError(f"--cell: {self.name} has no matrix")
+        if label is not None and label not in labels:
+            raise InputError(f"--cell: {choose(label, labels[:20])}{' …' if len(labels) > 20 else ''}")
+        return self.cells[labels.index(label or "")]
+
+
+def load_study(
+    path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS, small: bool = False
+) -> Study:
+    """Read and validate a spec file and every experiment that it, or its small variant, asks for.
+
+    `settings` are laid over it, each as `a.b=value`. Raises SpecError with every problem found, InputError if the file
+    cannot be read.
+    """
+    given = parse_settings(settings)
+    return _study(lay_settings(variant_of(compose(FilePath(path)), small), given), given, max_runs)
+
+
+def load_variants(
+    path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS
+) -> tuple[Study, Study | None]:
+    """A spec file's study, and that of its small variant if it has one; raises as `load_study`, of both at once."""
+    given = parse_settings(settings)
+    draft = compose(FilePath(path))
+    studies: list[Study] = []
+    problems: list[Problem] = []
+    for variant in filter(None, (draft, draft.small)):
+        try:
+            studies.append(_study(lay_settings(variant, given), given, max_runs))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(in_order(problems))
+    return studies[0], studies[1] if draft.small else None
+
+
+def parse_study(content: bytes | str, file: str = "spec", max_runs: int = _MOST_RUNS) -> Study:
+    """Validate the text of a spec and every experiment that it asks for; `file` names it in messages."""
+    return _study(draft_of_text(content.encode() if isinstance(content, str) else content, file), (), max_runs)
+
+
+def _study(draft: Draft, given: Sequence[Setting], max_runs: int) -> Study:
+    if draft.value.get("matrix") is None:  # absent, or taken away by an extending file or a setting
+        draft = draft.without("matrix")
+        spec = validate_draft(draft)
+        return Study(spec.name, spec.backend, (Cell("", {}, spec, draft.text, draft),), is_matrix=False)
+    matrix = _matrix(draft, given, max_runs)
+    cells = _cells(draft.without("matrix"), draft, matrix)
+    return Study(cells[0].spec.name, cells[0].spec.backend, tuple(cells), is_matrix=True)
+
+
+def check_backends(study: Study) -> None:
+    """Raise SpecError where a spec names a backend that is not installed here, which another machine may well have."""
+    from flspec.protocol.backend import find_backend
+
+    problems: list[Problem] = []
+    for name, cell in {cell.spec.backend: cell for cell in study.cells}.items():
+        try:
+            find_backend(name)
+        except InputError as error:
+            assert cell.draft
+            problems.append(cell.draft.problem(("backend",), str(error).removeprefix("backend: ")))
+    if problems:
+        raise SpecError(in_order(problems))
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """For each path the shortest of its ends that no other has."""
+    every = list(dict.fromkeys(paths))
+    names: dict[str, str] = {}
+    for path in every:
+        parts = path.split(".")
+        ends = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
+        clashes = [other for other in every if other != path]
+        names[path] = next((e for e in ends if not any(f".{c}".endswith(f".{e}") for c in clashes)), path)
+    return names
+
+
+def _matrix(draft: Draft, given: Sequence[Setting], max_runs: int) -> Matrix:
+    """The draft's matrix; raises SpecError if it is not one, or means something else than it seems to."""
+    try:
+        matrix = Matrix.model_validate_json(json.dumps(draft.value["matrix"]))
+    except ValidationError as error:
+        problems = diagnose(draft, error, Matrix, ("matrix",))
+        raise SpecError(in_order([*problems, *mistakes_of(draft.without("matrix"))])) from None
+    found = [draft.problem(("matrix", *path), message) for path, message in mistakes(matrix)]
+    found += [_is_an_axis(axis, s) for s in given for axis in _varied(matrix) if _is_within(axis, s.path)]
+    if (runs := count(matrix)) > max_runs:
+        found.append(draft.problem(("matrix",), f"expands to {runs:,} runs; the limit is {max_runs:,} (--max-runs)"))
+    if found:
+        raise SpecError(in_order([*found, *mistakes_of(draft.without("matrix"))]))
+    return matrix
+
+
+def _cells(base: Draft, draft: Draft, matrix: Matrix) -> list[Cell]:
+    drafts: list[tuple[Combination, Draft]] = []
+    for combination, places in combinations(matrix):
+        settings = [_setting(draft, name, combination[name], ("matrix", *places[name])) for name in combination]
+        drafts.append((combination, replace(lay_settings(base, settings), small=None)))
+    if not drafts:
+        raise SpecError([draft.problem(("matrix", "exclude"), "leaves nothing to run; remove some of it")])
+    labels = _labels([combination for combination, _ in drafts])
+    cells: list[Cell] = []
+    problems = [*mistakes_of(base), *mistakes_in_small(base)]  # also of values that every cell replaces
+    for label, (combination, one) in zip(labels, drafts, strict=True):
+        try:
+            cells.append(Cell(label, combination, validate_draft(one), one.text, one))
+        except SpecError as error:
+            problems += error.problems
+    if alike := _alike(cells):
+        problems.append(draft.problem(("matrix",), f"asks for the same experiment more than once: {alike}; remove one"))
+    if problems:
+        told = {(problem.path, problem.message): problem for problem in reversed(problems)}  # once for all cells
+        raise SpecError(in_order(told.values()))
+    return cells
+
+
+def _alike(cells: Sequence[Cell]) -> str:
+    """The labels of the first cells that are one experiment, however their values are written."""
+    specs = [cell.spec.model_dump_json() for cell in cells]
+    repeated = next((spec for spec, times in Counter(specs).items() if times > 1), None)
+    return ", ".join(cell.label for cell, spec in zip(cells, specs, strict=True) if spec == repeated)
+
+
+def _setting(draft: Draft, name: str, value: JsonValue, place: Path) -> Setting:
+    """A value of the matrix as a setting that knows where it was written."""
+    origin = draft.origin(place)
+    assert origin is not None, place
+    inner = {path[len(place) :]: where for path, where in draft.origins.items() if path[: len(place)] == place}
+    return Setting(tuple(name.split(".")), value, origin, {path: where for path, where in inner.items() if path})
+
+
+def _varied(matrix: Matrix) -> list[str]:
+    return [*matrix.axes, *(["seed"] if matrix.seeds else [])]
+
+
+def _is_within(axis: str, path: Path) -> bool:
+    parts = tuple(axis.split("."))
+    return parts == path[: len(parts)]
+
+
+def _is_an_axis(axis: str, setting: Setting) -> Problem:
+    where = "matrix.seeds" if axis == "seed" else "matrix.axes"
+    message = f"{axis} varies in the matrix, which would replace it; set {where} instead"
+    return Problem(message, axis, setting.origin.source)
+
+
+def _labels(combinations: Sequence[Combination]) -> list[str]:
+    """A short name for each combination, no two the same."""
+    names = short_names(name for combination in combinations for name in combination)
+    every = {name: [c[name] for c in combinations if name in c] for name in names}
+    labels = [
+        ",".join(f"{names[name]}={_tell(value, every[name])}" for name, value in combination.items())
+        for combination in combinations
+    ]
+    times = Counter(labels)
+    is_fine = {label: times[label] == 1 and len(label) <= _LONGEST_LABEL for label in labels}
+    return [
+        label if is_fine[label] else f"{label[:_LONGEST_LABEL]}~{_mark(combination)}"
+        for label, combination in zip(labels, combinations, strict=True)
+    ]
+
+
+def _tell(value: JsonValue, among: Sequence[JsonValue]) -> str:
+    """A value in few characters, all of them safe in a file's name; a component by its kind, if that is enough."""
+    match value:
+        case dict() if "kind" in value:
+            alike = [v for v in among if isinstance(v, dict) and v.get("kind") == value["kind"]]
+            telling = [k for k in value if k != "kind" and any(other.get(k) != value[k] for other in alike)]
+            text = "_".join([str(value["kind"]), *(f"{k}={_tell(value[k], [])}" for k in telling)])
+        case dict():
+            text = "_".join(f"{k}={_tell(v, [])}" for k, v in value.items())
+        case list():
+            text = "-".join(_tell(item, []) for item in value)
+        case bool() | None:
+            text = json.dumps(value)
+        case _:
+            text = str(value)
+    return re.sub(r"[^A-Za-z0-9.=+_-]", "-", text)
+
+
+def _mark(combination: Combination) -> str:
+    return hashlib.sha256(json.dumps(combination, sort_keys=True).encode()).hexdigest()[:6]

@@ -1,0 +1,239 @@
+"""The command line: exit codes, where things are printed, and that wrong input leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flspec.runs.result import load_result
+from flspec.spec.spec import Spec
+
+
+def write_spec(folder: Path, spec: Spec) -> None:
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False))
+
+
+COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "compare", "backends", "data")
+
+
+def flspec(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in `folder`, not on a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "flspec", *arguments],
+        cwd=folder,
+        env=os.environ | more,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_spec: Callable[..., Spec]) -> Path:
+    write_spec(tmp_path, make_spec())
+    (tmp_path / "wrong.yaml").write_text("flspec: 1\nname: wrong\nrounds: ten\nseeed: 1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS), ["backends", "doctor"]])
+def test_help_fits_a_screen(folder: Path, arguments: list[str]) -> None:
+    done = flspec(folder, *arguments, "--help", COLUMNS="80", LINES="40")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) <= 40
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_version_is_the_distribution_s(folder: Path) -> None:
+    from importlib.metadata import version
+
+    assert flspec(folder, "--version").stdout == f"flspec {version('flspec')}\n"
+
+
+def test_validate_tells_every_problem_on_a_line_of_its_own(folder: Path) -> None:
+    done = flspec(folder, "validate", "spec.yaml", "wrong.yaml")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("wrong.yaml: dataset: missing")
+    assert 'wrong.yaml:3:1: rounds: expected an integer, got text "ten"' in lines
+    assert "wrong.yaml:4:1: seeed: unknown key 'seeed'; did you mean 'seed'?" in lines
+    assert len(lines) == 6
+
+
+def test_problems_are_objects_under_json(folder: Path) -> None:
+    done = flspec(folder, "validate", "wrong.yaml", "--json")
+    assert done.returncode == 2
+    document = json.loads(done.stdout)
+    assert document["ok"] is False
+    assert {"file": "wrong.yaml", "line": 3, "column": 1, "path": "rounds"}.items() <= document["problems"][4].items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "absent.yaml"], "absent.yaml: cannot be read"),
+        (["run", "."], ".: not a file; name a spec"),
+        (["run", "wrong.yaml"], "wrong.yaml:3:1: rounds"),
+        (["run", "spec.yaml", "--backend", "flowr"], "unknown 'flowr'; did you mean 'flower'? choose one of flower"),
+        (["run", "spec.yaml", "--backend", "flower:rai"], "no variant 'rai'; choose flower:ray, flower:inprocess"),
+        (["run", "spec.yaml", "--backend", "local:fast"], "no variant 'fast'; choose local alone"),
+        (["run", "spec.yaml", "--resume"], "--resume: name the interrupted run with --out"),
+        (["run", "spec.yaml", "--resume", "--out", "nowhere"], "nowhere holds no run to go on with; leave"),
+        (["run", "spec.yaml", "--workers", "-1"], "--workers"),
+        (["run", "spec.yaml", "--out", "wrong.yaml"], "wrong.yaml"),
+        (["certify", "spec.yaml", "--backends", "local"], "two different ones"),
+        (["certify", "spec.yaml", "--backends", "lokal,local"], "unknown 'lokal'; did you mean 'local'?"),
+        (["compare", "nowhere"], "nowhere: no readable result.json"),
+        (["backends", "install", "flower"], "'flower' has no environment of its own"),
+        (["plan"], "SPEC"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(folder: Path, arguments: list[str], message: str) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    done = flspec(folder, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_run_prints_its_table_and_nothing_else_when_it_is_not_on_a_terminal(folder: Path) -> None:
+    done = flspec(folder, "run", "spec.yaml")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert "small on local" in done.stdout
+    assert (folder / "runs" / "small-local-1" / "result.json").is_file()
+    assert (folder / "runs" / "small-local-1" / "spec.yaml").read_text() == (folder / "spec.yaml").read_text()
+
+
+def test_run_gives_its_result_as_json(folder: Path) -> None:
+    done = flspec(folder, "run", "spec.yaml", "--out", "r", "--json")
+    document = json.loads(done.stdout)
+    folder_of_run = document.pop("folder")
+    assert document == json.loads((folder / folder_of_run / "result.json").read_text())
+
+
+def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "flspec", "run", "spec.yaml", "--out", "r"],
+        cwd=folder,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(ours):
+            shown += chunk
+        process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"local" in shown
+    assert b"test accuracy" in shown
+
+
+@pytest.mark.parametrize(("before", "code"), [("trap '' HUP; ", 0), ("", 129)], ids=["nohup", "as it is"])
+def test_a_lost_terminal_ends_a_run_unless_nohup_says_otherwise(folder: Path, before: str, code: int) -> None:
+    run = [sys.executable, "-m", "flspec", "run", "spec.yaml", "--set", "rounds=150", "--out", "r"]
+    with subprocess.Popen(
+        ["sh", "-c", before + 'exec "$@"', "sh", *run],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
+    ) as process:
+        events, deadline = folder / "r" / "events.jsonl", time.monotonic() + 60
+        while not events.exists() or "round_finished" not in events.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == code
+    assert load_result(folder / "r").status == ("interrupted" if code else "completed")
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_plan_explains_without_training(folder: Path) -> None:
+    done = flspec(folder, "plan", "spec.yaml", "--out", "p", "--json")
+    document = json.loads(done.stdout)
+    assert document["clients"].items() >= {"num": 5, "min_examples": 12, "max_examples": 12}.items()
+    assert document["rounds"].items() >= {"num": 3, "max_cohort": 3, "max_steps": 3}.items()
+    assert document["model"]["num_parameters"] == 51
+    assert document["backends"]["local"] == []
+    from flspec.protocol.plan import Plan
+
+    assert Plan.load(folder / "p").digest == document["plan_digest"]
+
+
+def test_compare_says_when_runs_answer_different_questions(folder: Path, make_spec: Callable[..., Spec]) -> None:
+    for out, rounds in (("a", 3), ("b", 3), ("c", 2)):
+        write_spec(folder, make_spec(rounds=rounds))
+        assert flspec(folder, "run", "spec.yaml", "--out", out).returncode == 0
+    alike = flspec(folder, "compare", "a", "b", "--json", "--out", "report.html")
+    document = json.loads(alike.stdout)
+    assert document["warning"] is None
+    assert document["runs"][1]["same_weights"] is True
+    assert document["runs"][1]["weights_diff"] == 0.0
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+    different = flspec(folder, "compare", "a", "c")
+    assert "2 different plans" in " ".join(different.stdout.split())
+
+
+def test_a_report_does_not_replace_what_is_no_report(folder: Path) -> None:
+    flspec(folder, "run", "spec.yaml", "--out", "a")
+    before = (folder / "a" / "result.json").read_bytes()
+    assert flspec(folder, "compare", "a", "--out", "a/result.json").returncode == 2
+    assert (folder / "a" / "result.json").read_bytes() == before
+
+
+def test_a_closed_stdout_is_no_crash(folder: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m flspec validate spec.yaml spec.yaml | true",
+        cwd=folder, shell=True, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+def test_backends_are_listed_with_what_is_missing(folder: Path) -> None:
+    document = json.loads(flspec(folder, "backends", "list", "--json", FLSPEC_CACHE=str(folder / "empty")).stdout)
+    assert document["local"]["missing"] is None or document["local"]["missing"] == ""
+    assert "flspec backends install tff" in document["tff"]["missing"]
+    assert document["flower"]["variants"] == ["ray", "inprocess"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_line(folder: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flspec", "plan", "spec.yaml", "--json"],
+            cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_says_what_an_argument_is(folder: Path) -> None:
+    assert "A spec, e.g. specs/quickstart.yaml." in flspec(folder, "run", "--help", COLUMNS="80").stdout

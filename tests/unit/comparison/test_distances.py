@@ -1,0 +1,114 @@
+"""How far two executions are apart, in numbers worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flspec.comparison.agreement import Agreement, RoundAgreement, compare_states
+from flspec.protocol.backend import initial_state, kept_state
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import OptimizerState, ServerState, load_state, save_state
+
+STEP = 2.0**-23
+
+
+@pytest.fixture(scope="module")
+def plan(make_plan: Callable[..., Plan]) -> Plan:
+    return make_plan(rounds=2, aggregator={"kind": "fedavgm", "momentum": 0.5}, model={"kind": "softmax_regression"})
+
+
+def write(plan: Plan, folder: Path, bias: list[float], velocity: float = 0.0, step: int = 1) -> Path:
+    """Keeps two rounds' states whose first bias is as given and whose other weights do not move from zero."""
+    start = initial_state(plan)
+    for number, value in enumerate(bias, start=1):
+        weights = {name: weight.copy() for name, weight in start.weights.items()}
+        weights["output.bias"][0] = value
+        slots = {"momentum": {name: np.full_like(w, velocity) for name, w in start.weights.items()}}
+        path = kept_state(folder, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_state(path, ServerState(number, weights, OptimizerState(step, slots)), plan.digest)
+    return folder
+
+
+def test_equal_states_are_bitwise_equal(plan: Plan, tmp_path: Path) -> None:
+    agreement = compare_states(plan, write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "b", [1, 3]))
+    assert agreement.bitwise
+    assert agreement.max_abs_diff == agreement.max_rel_diff == 0.0
+    assert agreement.first_divergence is None
+
+
+def test_a_difference_is_measured_by_what_the_round_moved(plan: Plan, tmp_path: Path) -> None:
+    near = [1 + 8 * STEP, 3]
+    agreement = compare_states(plan, write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "b", near))
+    first, second = agreement.by_round
+    assert first.max_abs_diff == 8 * STEP
+    assert first.max_rel_diff == 8 * STEP  # the bias moved from 0 to 1
+    assert first.of_tolerance == pytest.approx(8 / (4 * 1 + 64 * 1))
+    assert second.max_abs_diff == 0.0
+    assert not agreement.bitwise
+    assert agreement.first_divergence is None
+
+
+def test_the_first_divergence_names_round_and_tensor(plan: Plan, tmp_path: Path) -> None:
+    far = [1, 3 + 400 * STEP]  # the tolerance is 4 * 3 + 64 * 2 = 140 steps
+    agreement = compare_states(plan, write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "b", far))
+    assert agreement.first_divergence is not None
+    assert agreement.first_divergence.round == 2
+    assert agreement.first_divergence.tensor == "output.bias"
+
+
+@pytest.mark.parametrize(
+    ("other", "tensor"), [({"velocity": 1e-3}, "optimizer/momentum/"), ({"step": 2}, "optimizer/step")]
+)
+def test_what_the_optimizer_remembers_counts_as_much(
+    plan: Plan, tmp_path: Path, other: dict[str, float], tensor: str
+) -> None:
+    ours = write(plan, tmp_path / "a", [1, 3])
+    agreement = compare_states(plan, ours, write(plan, tmp_path / "b", [1, 3], **other))  # type: ignore[arg-type]
+    assert agreement.max_abs_diff == 0.0
+    assert not agreement.bitwise
+    assert agreement.first_divergence is not None
+    assert agreement.first_divergence.tensor.startswith(tensor)  # type: ignore[union-attr]
+
+
+def test_where_rounding_moves_any_weight_as_much_a_difference_of_another_shows_nothing(
+    plan: Plan, tmp_path: Path
+) -> None:
+    """A tie that falls to the other side moves other tensors each time; eight draws do not show every one."""
+    ours, nudged = write(plan, tmp_path / "a", [1, 3]), write(plan, tmp_path / "n", [1, 3])
+    state = load_state(kept_state(nudged, 2))
+    moved = {name: weight + np.float32(0.001) * (name == "output.weight") for name, weight in state.weights.items()}
+    save_state(kept_state(nudged, 2), replace(state, weights=moved), plan.digest)
+    for difference, is_explained in ((0.0035, True), (0.0045, False)):
+        other = write(plan, tmp_path / str(difference), [1, 3 + difference])
+        agreement = compare_states(plan, ours, other, {2: [kept_state(nudged, 2)]})
+        assert (agreement.first_divergence is None) is is_explained
+        assert agreement.by_round[1].resolution == pytest.approx(0.004 / 2)  # and that is what it says could be hidden
+    assert compare_states(plan, ours, write(plan, tmp_path / "c", [1, 3.0035])).first_divergence is not None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_a_divergence(plan: Plan, tmp_path: Path, value: float) -> None:
+    ours = write(plan, tmp_path / "a", [1, 3])
+    agreement = compare_states(plan, ours, write(plan, tmp_path / "b", [value, 3]))
+    assert agreement.first_divergence is not None
+    assert agreement.first_divergence.round == 1
+    assert agreement.model_dump_json()  # JSON has no word for infinity
+
+
+def test_agreement_is_coarse_when_most_rounds_could_hide_a_hundredth() -> None:
+    def entry(number: int, resolution: float) -> RoundAgreement:
+        return RoundAgreement(round=number, max_abs_diff=0.0, max_rel_diff=0.0, of_tolerance=0.0, resolution=resolution)
+
+    def coarse(*resolutions: float) -> bool:
+        rounds = tuple(entry(number, value) for number, value in enumerate(resolutions, start=1))
+        distances = {"max_abs_diff": 0.0, "max_rel_diff": 0.0, "first_divergence": None, "bitwise": False}
+        return Agreement(by_round=rounds, **distances).is_coarse  # type: ignore[arg-type]
+
+    assert coarse(0.3, 0.4, 1e-5)
+    assert not coarse(1e-5, 1e-3, 0.4)

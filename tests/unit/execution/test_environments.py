@@ -1,0 +1,362 @@
+"""Environments are whole or not there, whatever interrupts their making, and run this process's own flspec."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flspec.errors import BackendError, InputError
+from flspec.execution import environments
+from flspec.execution.environments import (
+    ENVIRONMENTS,
+    Environment,
+    environment_python,
+    install_environment,
+    remove_environment,
+)
+
+VERSION = sys.version_info[:2]
+TOY = Environment(
+    name="toy",
+    title="Toy",
+    package="toy_backend",
+    python=VERSION,
+    machine=("Linux", "x86_64"),
+    engine="toy_engine",
+    gigabytes=0.1,
+)
+
+# What stands in for pip: it gets the requirements file and is run by the new environment's interpreter.
+INSTALLS = """
+import pathlib, sysconfig
+print('Collecting toy-engine==1.0')
+print('Installing collected packages: toy-engine')
+pathlib.Path(sysconfig.get_path('purelib'), 'toy_engine.py').touch()
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="virtual environments are laid out otherwise")
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """A backend with an environment of its own, which can be had here and is not installed."""
+    write_backend(tmp_path / "packages")
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    monkeypatch.setenv("FLSPEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(environments, "ENVIRONMENTS", {"toy": TOY})
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    return TOY
+
+
+def write_backend(folder: Path, pins: str = "toy-engine==1.0\n", source: str = "ANSWER = 1\n") -> None:
+    """The package `toy_backend` with its pins, offered to flspec as the backend `toy`."""
+    package, info = folder / "toy_backend", folder / "toy_backend-1.dist-info"
+    for part in (package, info):
+        part.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text(f"{source}class ToyBackend:\n    def __init__(self, variant): pass\n")
+    (package / "requirements.txt").write_text(pins)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-backend\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[flspec.backends]\ntoy = toy_backend:ToyBackend\n")
+
+
+@pytest.fixture
+def pip_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Replaces pip by a script, and leaves it out of new environments, where it would take most of the time."""
+    python = script(
+        tmp_path / "quick_python",
+        f"""case "$*" in
+            "-I -m venv "*) exec {shlex.quote(sys.executable)} -I -m venv --without-pip "$4" ;;
+            *) exec {shlex.quote(sys.executable)} "$@" ;;
+        esac""",
+    )
+    monkeypatch.setattr(sys, "executable", str(python))
+    return lambda code: monkeypatch.setattr(environments, "_PIP_INSTALL", ("-I", "-u", "-c", code))
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Making
+
+
+def test_pip_installs_the_pins_and_everything_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "toy_engine-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("toy_engine.py", "VERSION = '1.0'\n")
+        wheel.writestr("toy_rest.py", "")
+        info = "toy_engine-1.0.dist-info"
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: toy-engine\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(wheels), "CONFIG_FILE": os.devnull, "USER": "1"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)  # as a user's own configuration would be
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    told: list[str] = []
+    folder = install_environment("toy", told.append)
+    assert told[2] == "downloading 1 of 1: toy_engine"
+    assert set(contents(folder)) >= {"complete", "flspec", "install.log"}
+    assert "tmp" not in contents(folder)
+    code = "import flspec, toy_engine; print(toy_engine.VERSION)"
+    assert subprocess.check_output([environment_python("toy"), "-I", "-c", code], text=True) == "1.0\n"
+    assert list(folder.glob("lib/python*/site-packages/__pycache__/toy_rest.*.pyc"))
+
+
+def test_an_installed_environment_is_not_made_again(pip_that: Callable[[str], None]) -> None:
+    pip_that(INSTALLS)
+    folder = install_environment("toy")
+    pip_that("raise SystemExit('installed twice')")
+    told: list[str] = []
+    assert install_environment("toy", told.append) == folder
+    assert told == []
+
+
+def test_an_interrupted_installation_ends_pip_and_starts_over(
+    pip_that: Callable[[str], None], tmp_path: Path, toy: Environment
+) -> None:
+    def interrupt(line: str) -> None:
+        if line.startswith("downloading 1 of 1"):
+            raise KeyboardInterrupt
+
+    note = tmp_path / "pid"
+    pip_that(
+        f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); print('Collecting a'); time.sleep(60)"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        install_environment("toy", interrupt)
+    assert not psutil.pid_exists(int(note.read_text()))
+    assert contents(toy.folder) == ["install.log"]
+    assert not toy.installed
+    pip_that(INSTALLS)
+    assert install_environment("toy") == toy.folder
+    assert toy.installed
+
+
+def test_after_a_kill_the_next_waits_for_the_orphans_and_starts_over(
+    pip_that: Callable[[str], None], tmp_path: Path, toy: Environment
+) -> None:
+    note = tmp_path / "note"
+    pip_that(
+        "import pathlib, sys, time\n"
+        f"pathlib.Path({str(note)!r}).touch()\n"
+        "time.sleep(2)\n"
+        "pathlib.Path(sys.prefix, 'half').touch()\n"  # an orphan that still works on the folder
+    )
+    process = multiprocessing.get_context("fork").Process(target=install_environment, args=("toy",))
+    process.start()
+    while not note.exists():
+        time.sleep(0.02)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    assert not toy.installed
+    pip_that(INSTALLS)
+    told: list[str] = []
+    folder = install_environment("toy", told.append)
+    assert told[0].startswith("waiting for another process")
+    assert toy.installed
+    assert "half" not in contents(folder)
+
+
+def test_of_two_at_once_one_installs_and_the_other_waits(pip_that: Callable[[str], None], tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    pip_that(f"{INSTALLS}\nimport time; open({str(note)!r}, 'a').write('x'); time.sleep(0.5)")
+    told: list[str] = []
+    gate = threading.Barrier(2)
+
+    def install(number: int) -> Path:
+        gate.wait()
+        return install_environment("toy", told.append)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(install, range(2))
+    assert first == second
+    assert note.read_text() == "x"
+    assert [line for line in told if line.startswith("waiting")]
+
+
+def test_a_failure_names_the_log_and_its_telling_line(pip_that: Callable[[str], None], toy: Environment) -> None:
+    pip_that("print('ERROR: No matching distribution found for toy==1\\n\\nWARNING: old pip'); raise SystemExit(1)")
+    with pytest.raises(BackendError) as caught:
+        install_environment("toy")
+    log = toy.folder / "install.log"
+    assert str(caught.value) == f"installation failed: No matching distribution found for toy==1; see {log}"
+    assert contents(toy.folder) == ["install.log"]
+
+
+def test_a_failure_is_not_explained_by_an_earlier_one(pip_that: Callable[[str], None]) -> None:
+    for code in ("raise SystemExit('ERROR: the first')", "print('the second\\nWARNING: old pip'); raise SystemExit(1)"):
+        pip_that(code)
+        with pytest.raises(BackendError) as caught:
+            install_environment("toy")
+    assert "installation failed: the second;" in str(caught.value)
+
+
+def test_a_killed_step_is_told_by_its_signal(pip_that: Callable[[str], None]) -> None:
+    pip_that("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(BackendError, match="killed by SIGKILL"):
+        install_environment("toy")
+
+
+def test_an_engine_that_cannot_be_imported_is_not_installed(pip_that: Callable[[str], None], toy: Environment) -> None:
+    pip_that("pass")
+    with pytest.raises(BackendError, match="No module named 'toy_engine'"):
+        install_environment("toy")
+    assert not toy.installed
+
+
+def test_a_refusal_of_the_operating_system_says_what_to_do(
+    pip_that: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pip_that(INSTALLS)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FLSPEC_CACHE", str(tmp_path / "file"))
+    with pytest.raises(BackendError, match="Not a directory; mend that or set FLSPEC_CACHE"):
+        install_environment("toy")
+
+
+# Finding
+
+
+def test_a_folder_without_its_mark_is_not_an_environment(pip_that: Callable[[str], None], toy: Environment) -> None:
+    pip_that(INSTALLS)
+    install_environment("toy")
+    assert environment_python("toy").exists()
+    (toy.folder / "complete").unlink()
+    with pytest.raises(InputError) as caught:
+        environment_python("toy")
+    others = ", ".join(name for name in environments.installed_backends() if name != "toy")
+    assert "local" in others
+    assert str(caught.value) == (
+        "backend: toy is not installed; run 'flspec backends install toy' (about 0.1 GB, minutes), "
+        f"or use one of: {others}"
+    )
+
+
+def test_an_environment_whose_python_is_gone_is_not_installed(
+    pip_that: Callable[[str], None], toy: Environment
+) -> None:
+    pip_that(INSTALLS)
+    python = install_environment("toy") / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nowhere/python")
+    assert not toy.installed
+
+
+def test_other_pins_make_another_environment_but_comments_do_not(tmp_path: Path, toy: Environment) -> None:
+    folder = toy.folder
+    write_backend(tmp_path / "packages", "# why\n\ntoy-engine==1.0  # newest\n")
+    assert toy.folder == folder
+    write_backend(tmp_path / "packages", "toy-engine==1.1\n")
+    assert toy.folder != folder
+
+
+def test_missing_pins_are_an_error(tmp_path: Path, toy: Environment) -> None:
+    (tmp_path / "packages" / "toy_backend" / "requirements.txt").unlink()
+    with pytest.raises(InputError, match="the pins of toy are missing"):
+        install_environment("toy")
+
+
+def test_the_pins_of_tff_are_exact_and_hold_what_flspec_needs() -> None:
+    pins = environments._pins(ENVIRONMENTS["tff"])
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", pin) for pin in pins)
+    names = {pin.partition("==")[0] for pin in pins}
+    assert len(names) == len(pins)
+    assert names >= {"tensorflow-federated", "tensorflow-cpu", "numpy", "pydantic", "pyyaml", "safetensors"}
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    for function in (environment_python, install_environment, remove_environment):
+        with pytest.raises(InputError, match="'flower' has no environment of its own; those that have: toy"):
+            function("flower")
+
+
+def test_another_machine_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    for function in (environment_python, install_environment):
+        with pytest.raises(
+            InputError, match=r"Toy runs on Linux x86_64 only, this is Linux arm64; use one of: .*local"
+        ):
+            function("toy")
+
+
+def test_removing_takes_every_environment_of_the_name(pip_that: Callable[[str], None], tmp_path: Path) -> None:
+    pip_that(INSTALLS)
+    first = install_environment("toy")
+    write_backend(tmp_path / "packages", "toy-engine==1.1\n")
+    second = install_environment("toy")
+    assert sorted(remove_environment("toy")) == sorted([first, second])
+    assert not first.exists()
+    assert not second.exists()
+
+
+# Python
+
+
+@pytest.fixture
+def no_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process runs another version than the one that is wanted, which is 3.11, and there is no other."""
+    monkeypatch.setattr(environments, "ENVIRONMENTS", {"toy": Environment(**(vars(TOY) | {"python": (3, 11)}))})
+    monkeypatch.setattr(sys, "executable", str(script(tmp_path / "other" / "python", "echo 3 9")))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("PYENV_ROOT", "XDG_DATA_HOME", "UV_PYTHON_INSTALL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_python")
+def test_without_a_python_of_the_version_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        install_environment("toy")
+    assert str(caught.value) == (
+        "Toy needs Python 3.11, none found; install it (e.g. apt install python3.11 python3.11-venv, "
+        "pyenv install 3.11 or uv python install 3.11) and run again"
+    )
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.usefixtures("no_python")
+@pytest.mark.parametrize(
+    "place",
+    [
+        "bin/python3.11",
+        "home/.pyenv/versions/3.11.7/bin/python",
+        "home/.local/share/uv/python/cpython-3.11.9-linux-x86_64-gnu/bin/python3.11",
+    ],
+)
+def test_a_python_is_found_where_people_keep_them(place: str, tmp_path: Path) -> None:
+    python = script(tmp_path / place, "echo 3 11")
+    assert environments._find_python(environments.ENVIRONMENTS["toy"]) == python
+
+
+@pytest.mark.usefixtures("no_python")
+@pytest.mark.parametrize("shim", ["exit 127", "echo 3 10", "echo nonsense", "echo"])
+def test_a_python_that_cannot_be_used_is_passed_over(
+    shim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}{os.pathsep}{tmp_path / 'bin'}")
+    script(tmp_path / "shims" / "python3.11", shim)
+    python = script(tmp_path / "bin" / "python3.11", "echo 3 11")
+    assert environments._find_python(environments.ENVIRONMENTS["toy"]) == python

@@ -1,0 +1,173 @@
+"""What TFF is asked for and cannot do is refused by name before anything starts, and nothing else is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flspec.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Layer, chain
+from flspec.protocol.plan import Plan
+from flspec_tff import TffBackend, support
+
+ADAM = {"kind": "adam", "learning_rate": 0.01}
+
+
+def unsupported(plan: Plan) -> list[str]:
+    return TffBackend().unsupported(plan)
+
+
+def client(optimizer: dict[str, Any]) -> dict[str, Any]:
+    return {"epochs": 1, "batch_size": 5, "optimizer": optimizer}
+
+
+def altered(plan: Plan, **settings: Any) -> Plan:
+    return replace(plan, settings={**plan.settings, **settings})
+
+
+def layers(*graph: Layer) -> list[dict[str, Any]]:
+    return [layer.model_dump(mode="json") for layer in chain(graph)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"client": client(ADAM | {"schedule": {"kind": "cosine"}})},
+        {"client": client({"kind": "adamw", "learning_rate": 0.01, "state": "reset"})},
+        {"client": client(ADAM) | {"clip": {"norm": 1.0}, "label_weights": [1, 2, 3]}},
+        {"client": client(ADAM) | {"loss": "mean_squared_error"}},
+        {"aggregator": {"kind": "fedadam", "learning_rate": 0.1, "schedule": {"kind": "warmup", "rounds": 2}}},
+        {"mode": "centralized", "client": client({"kind": "sgd", "learning_rate": 0.1})},
+    ],
+)
+def test_what_tff_can_do_is_not_refused(make_plan, changes):
+    assert unsupported(make_plan(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"mode": "local_only"},
+            "mode: local_only leaves every tensor with its client, but TFF's clients carry nothing from round to round",
+        ),
+        (
+            {"client": client(ADAM | {"state": "kept"})},
+            "client.optimizer.state: kept, but TFF's clients carry nothing from round to round; choose reset",
+        ),
+        (
+            {"mode": "centralized", "client": client(ADAM)},
+            "client.optimizer.state: kept, but TFF's clients carry nothing from round to round; choose reset",
+        ),
+    ],
+)
+def test_what_a_client_would_have_to_keep_is_refused(make_plan, changes, problem):
+    assert unsupported(make_plan(**changes)) == [problem]
+
+
+def test_a_plateau_is_refused(make_plan):
+    spec = client(ADAM | {"schedule": {"kind": "plateau"}})
+    plan = make_plan(client=spec, partition={"kind": "iid", "clients": 5, "held_out": 0.2})
+
+    (problem,) = unsupported(plan)
+
+    assert problem.startswith("client.optimizer.schedule: plateau follows what a client measures")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"local": ["n.weight", "n.running_mean"]}, "model.batch_norm: local statistics stay with each client, but"),
+        ({"statistics": ["n.running_mean"]}, "model.batch_norm: averaged statistics are not learned, and TFF"),
+        ({"loss": "hinge"}, "client.loss: hinge has no TFF translation; known: cross_entropy, binary_cross_entropy"),
+        ({"client_optimizer": {"kind": "lion"}}, "client.optimizer: lion has no TFF translation; known: sgd, adam"),
+        ({"layers": [{"kind": "attention"}]}, "model: layer kind attention has no TFF translation; known: flatten"),
+    ],
+)
+def test_a_setting_without_translation_is_refused_with_its_field_first(make_plan, monkeypatch, told, words):
+    monkeypatch.setattr(support, "_too_large", lambda plan: [])  # which reads the layers
+
+    (problem,) = unsupported(altered(make_plan(), **told))
+
+    assert problem.startswith(words)
+
+
+def test_batch_norm_whose_statistics_are_constants_is_no_problem(make_plan):
+    frozen = [BatchNorm(name="a", statistics="frozen"), BatchNorm(name="b", statistics="averaged", frozen=True)]
+    graph = layers(Conv(name="conv", channels=2, kernel_size=1), *frozen, Flatten(name="flatten"))
+
+    plan = make_plan(dataset={"kind": "digits"}, model={"kind": "mlp", "hidden": [2]})
+
+    assert unsupported(altered(plan, layers=graph)) == []
+
+
+# ---------------------------------------------------------------------------------------------- what a client is sent
+
+
+@pytest.fixture
+def limit(monkeypatch):
+    """Sets how many bytes a client may be sent; returns what is then refused."""
+
+    def refused(plan: Plan, most: int) -> list[str]:
+        monkeypatch.setattr(support, "_MOST_BYTES", most)
+        return unsupported(plan)
+
+    return refused
+
+
+def test_a_client_is_sent_its_examples_once_and_a_place_and_a_label_a_step(make_plan, limit):
+    # 5 clients of 12 examples of 4 float32; two passes in batches of 5, 5 and 2 take 6 steps of 5 rows
+    plan = make_plan(client=client({"kind": "sgd", "learning_rate": 0.1}) | {"epochs": 2})
+    sent = 12 * 4 * 4 + 6 * 5 * (4 + 4)
+
+    assert limit(plan, sent) == []
+    (problem,) = limit(plan, sent - 1)
+    assert problem.startswith("partition: a client is sent 12 examples for 6 steps, together 0 MiB, but TFF sends at")
+
+
+def test_a_client_that_takes_few_of_its_examples_is_sent_no_more(make_plan, limit):
+    work = {"steps": 1, "batch_size": 5, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}
+    sent = 5 * 4 * 4 + 5 * (4 + 4)
+
+    assert limit(make_plan(client=work), sent) == []
+    assert limit(make_plan(client=work), sent - 1)
+
+
+def test_what_each_dropout_keeps_is_sent_with_each_step(make_plan, limit):
+    graph = layers(
+        Dense(name="dense", units=7),
+        Dropout(name="values", rate=0.5),
+        Dropout(name="examples", rate=0.5, drops="example"),
+        Dense(name="output", units=3),
+    )
+    plan, rows = make_plan(), 3 * 5
+    sent = 12 * 4 * 4 + rows * (4 + 4 + 7 + 1)
+
+    assert limit(altered(plan, layers=graph), sent) == []
+    assert limit(altered(plan, layers=graph), sent - 1)
+
+
+def test_several_labels_are_sent_a_byte_each(make_plan, limit):
+    plan = make_plan()
+    data = {**plan.settings["data"], "multi_label": True, "num_classes": 30}
+    sent = 12 * 4 * 4 + 3 * 5 * (4 + 30)
+
+    assert limit(altered(plan, data=data), sent) == []
+    assert limit(altered(plan, data=data), sent - 1)
+
+
+def test_transformed_examples_are_sent_as_often_as_they_are_trained_on(make_plan, limit):
+    plan = make_plan(
+        dataset={"kind": "digits", "train_transforms": [{"kind": "horizontal_flip"}]},
+        partition={"kind": "iid", "clients": 100},
+        model={"kind": "softmax_regression"},
+        client={"epochs": 3, "batch_size": 15, "optimizer": {"kind": "sgd", "learning_rate": 0.1}},
+    )
+    most = max(len(plan.client_examples(task.client)) for n in (1, 2, 3) for task in plan.cohort(n))
+    sent = 3 * most * (64 + 4 + 4)  # a client's examples are one batch
+
+    assert most <= 15
+    assert limit(plan, sent) == []
+    assert limit(plan, sent - 1)
