@@ -20,6 +20,26 @@ FRAMEWORKS = {"torch", "tensorflow", "tensorflow_federated", "flwr", "ray"}
 BACKENDS = {path.name for path in (ROOT / "backends").glob("flspec_*")}
 SHARED = {"flspec_torch": {"flspec_local", "flspec_flower"}}  # a package, and the backends that may import it
 MOST_LINES = 400
+# The rooms of flspec/, lowest first: a room imports only from rooms on lines above its own.
+ROOMS = (
+    "errors",
+    "core",
+    "losses",
+    "metrics transforms layers samplers",
+    "protocol schedules",
+    "data models",
+    "datasets partitioners client_optimizers server_optimizers",
+    "aggregators",
+    "spec",
+    "compiler",
+    "execution",
+    "analysis",
+    "runs",
+    "comparison",
+    "report",
+    "cli",
+)
+MOST_AT_THE_ROOT = {"__init__.py", "__main__.py", "errors.py", "losses.py"}
 HEAVY = ("torch", "sklearn", "scipy", "flwr", "ray", "tensorflow", "tensorflow_federated")
 
 
@@ -90,6 +110,47 @@ def test_a_forbidden_import_is_found(package, source, found):
     assert forbidden_imports(package, source) == found
 
 
+def floors() -> dict[str, int]:
+    """The line of the table on which each room stands."""
+    return {room: floor for floor, line in enumerate(ROOMS) for room in line.split()}
+
+
+def upward_imports(room: str, source: str) -> set[str]:
+    """The rooms that a source of `room` imports from although they do not stand below it."""
+    found = {module.split(".")[1] for module in imports(source) if module.startswith("flspec.")} - {room}
+    return {other for other in found if floors()[other] >= floors()[room]}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "flspec").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sources("flspec") if path.name not in ("__main__.py",) and path.parent != ROOT / "flspec"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_room_imports_only_what_stands_below_it(path):
+    assert upward_imports(room_of(path), path.read_text()) == set()
+
+
+def test_an_import_from_a_room_above_is_found():
+    assert upward_imports("data", "from flspec.datasets import Dataset\nfrom flspec.errors import choose") == {
+        "datasets"
+    }
+    assert upward_imports("models", "def f():\n    import flspec.data.examples") == {"data"}
+    assert upward_imports("cli", "from flspec.report import write_report\nfrom flspec.cli.app import app") == set()
+
+
+def test_every_room_stands_in_the_table_once():
+    written = " ".join(ROOMS).split()
+    assert sorted(written) == sorted({room_of(path) for path in sources("flspec")} - {"__init__", "__main__"})
+
+
+def test_little_lies_at_the_root():
+    assert {path.name for path in (ROOT / "flspec").glob("*.py")} == MOST_AT_THE_ROOT
+
+
 def heavier_than_numpy(source: str) -> set[str]:
     return {
         module
@@ -99,7 +160,7 @@ def heavier_than_numpy(source: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("module", ["plan", "errors"])
+@pytest.mark.parametrize("module", ["protocol/plan", "errors"])
 def test_a_plan_needs_numpy_and_the_standard_library_alone(module):
     assert heavier_than_numpy((ROOT / "flspec" / f"{module}.py").read_text()) == set()
 
@@ -194,7 +255,7 @@ def test_a_file_that_is_too_long_is_found():
 
 def test_there_is_something_to_check():
     names = {str(path.relative_to(ROOT)) for path in sources("flspec", "backends", "tests")}
-    assert {"flspec/plan.py", "backends/flspec_torch/training.py", "tests/test_architecture.py"} <= names
+    assert {"flspec/protocol/plan.py", "backends/flspec_torch/training.py", "tests/test_architecture.py"} <= names
     assert {"flspec_torch", "flspec_local", "flspec_flower", "flspec_tff"} <= BACKENDS
 
 

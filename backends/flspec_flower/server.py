@@ -14,8 +14,9 @@ from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
 from flspec.errors import BackendError
+from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
 from flspec.execution.server_step import finish_round
-from flspec.protocol.backend import Job, RoundResult, drive_rounds, round_result, timed
+from flspec.protocol.backend import Job
 from flspec.protocol.events import Event
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState

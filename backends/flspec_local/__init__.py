@@ -8,9 +8,10 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 
+from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
 from flspec.execution.server_step import finish_round
 from flspec.layers import count_multiply_adds, parse_layers
-from flspec.protocol.backend import Backend, Job, Rehearsal, RoundResult, drive_rounds, round_result, timed
+from flspec.protocol.backend import Backend, Job, Rehearsal
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, ClientTask, Plan
 from flspec.protocol.state import ServerState

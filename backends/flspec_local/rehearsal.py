@@ -13,9 +13,10 @@ import torch
 
 from flspec.analysis.memory_estimate import examples_at_once
 from flspec.data.store import open_data
+from flspec.execution.rounds import initial_state, timed
 from flspec.execution.server_step import finish_round
 from flspec.layers import count_multiply_adds, parse_layers
-from flspec.protocol.backend import Rehearsal, initial_state, timed
+from flspec.protocol.backend import Rehearsal
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
 from flspec_torch.scoring import TorchScorer

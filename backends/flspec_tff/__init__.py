@@ -11,7 +11,8 @@ from collections.abc import Generator
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from flspec.protocol.backend import Backend, Job, drive_rounds
+from flspec.execution.rounds import drive_rounds
+from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, Plan
 from flspec_tff.support import unsupported

@@ -14,8 +14,8 @@ from flspec.aggregators import Aggregator
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import parse_component
 from flspec.data.store import open_data
+from flspec.execution.rounds import RoundResult, timed
 from flspec.layers import parse_layers
-from flspec.protocol.backend import RoundResult, timed
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec_tff.client_optimizers import build_client_optimizer

@@ -19,8 +19,8 @@ from flspec.errors import InputError
 from flspec.layers import count_multiply_adds, parse_layers
 from flspec.metrics.undefined import why_never
 from flspec.partitioners import Partitioner
-from flspec.protocol.backend import find_backend, installed_backends
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import find_backend, installed_backends
 
 __all__ = ["Description", "describe_plan", "partition_counts", "plan_skew"]
 

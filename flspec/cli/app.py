@@ -119,7 +119,7 @@ def run(
     from flspec.core.folders import new_folder
     from flspec.errors import InputError
     from flspec.execution.remote import Limits
-    from flspec.protocol.backend import find_backend
+    from flspec.protocol.registry import find_backend
     from flspec.runs.runner import run
     from flspec.spec.study import load_study
 

@@ -76,7 +76,7 @@ def doctor(
     """
     from flspec.cli.tables import plain_table
     from flspec.execution.doctor import examine
-    from flspec.protocol.backend import installed_backends
+    from flspec.protocol.registry import installed_backends
 
     diagnoses = []
     for name in installed_backends():

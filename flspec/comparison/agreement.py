@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from flspec.core.components import Document
 from flspec.core.randomness import Stream
-from flspec.protocol.backend import initial_state, kept_state
+from flspec.execution.rounds import initial_state
+from flspec.protocol.backend import kept_state
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state
 

@@ -20,9 +20,11 @@ from flspec.core.components import Document
 from flspec.core.folders import new_folder
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.execution.remote import Limits, open_backend
-from flspec.protocol.backend import CHECKPOINTS, Backend, Job, find_backend, initial_state, kept_state
+from flspec.execution.rounds import initial_state
+from flspec.protocol.backend import CHECKPOINTS, Backend, Job, kept_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import find_backend
 from flspec.protocol.state import ServerState, load_state, save_state, write_atomically
 from flspec.runs.recording import Recorder
 from flspec.runs.result import Result, RoundRecord, load_result

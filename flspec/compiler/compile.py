@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.compiler.client_data import hold_examples
+from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_never_here
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, homes, keeps_optimizer, pooled
 from flspec.core.components import source_digests
@@ -25,7 +26,6 @@ from flspec.layers import Home, Layer, Parameter, count_parameters, parameters_o
 from flspec.losses import num_outputs, problem
 from flspec.partitioners import Holdings
 from flspec.protocol.plan import ClientTask, Plan
-from flspec.runs.evaluation import check_evaluation, planned_evaluation, why_never_here
 from flspec.samplers import Sampler
 from flspec.spec.loading import load_spec
 from flspec.spec.spec import ClientWork, Spec, contradictions

@@ -87,7 +87,8 @@ class Twinned(Dataset, ABC):
     def load(self, root: Path, stream: Stream) -> Data:
         if self.twin is None:
             return super().load(root, stream)
-        home = cached_twin(type(self), self.twin, stream.child("twin"))
+        kind = str(type(self).model_fields["kind"].default)
+        home = cached_twin(type(self), kind, self.twin, stream.child("twin"))
         places = [name for name in PLACES if name in type(self).model_fields]
         return self.model_copy(update=dict.fromkeys(["twin", *places])).load(home, stream)
 

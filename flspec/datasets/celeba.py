@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from flspec.core.randomness import Stream
+from flspec.data.celeba_attributes import ATTRIBUTES
 from flspec.data.examples import Data
 from flspec.data.image_metadata import find, plain_name, read_text
 from flspec.data.image_store import Listing, Pictures, open_images
@@ -21,16 +22,6 @@ from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
 from flspec.errors import InputError, choose, shorten
 
-__all__ = ["ATTRIBUTES"]
-
-_NAMES = (
-    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "
-    "Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
-    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
-    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
-    "Wearing_Necktie Young"
-)
-ATTRIBUTES = tuple(_NAMES.split(" "))
 _PUBLISHED = (202_599, 10_177)  # pictures, people
 _PUBLISHED_SPLIT = {"train": 162_770, "validation": 19_867, "test": 19_962}
 _NUMBERS = {"train": 0, "validation": 1, "test": 2}  # in list_eval_partition.txt

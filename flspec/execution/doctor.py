@@ -18,9 +18,11 @@ from flspec.data.store import open_data, store_data
 from flspec.errors import FlspecError, InputError, RunError
 from flspec.execution.environments import ENVIRONMENTS
 from flspec.execution.remote import Limits, open_backend
-from flspec.protocol.backend import Job, find_backend, installed_backends, kept_state, timed
+from flspec.execution.rounds import timed
+from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import RunStarted
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import find_backend, installed_backends
 from flspec.protocol.state import Weights, load_state
 from flspec.spec.loading import parse_spec
 

@@ -29,7 +29,7 @@ from types import MappingProxyType
 from flspec.core.cache import cache_folder
 from flspec.errors import BackendError, InputError
 from flspec.execution.sources import package_folder, python_with_flspec
-from flspec.protocol.backend import installed_backends
+from flspec.protocol.registry import installed_backends
 
 __all__ = ["ENVIRONMENTS", "Environment", "environment_python", "install_environment", "remove_environment"]
 

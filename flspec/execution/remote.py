@@ -29,10 +29,12 @@ from typing import Any
 
 from flspec.errors import BackendError, FlspecError, InputError
 from flspec.execution import warden
+from flspec.execution.rounds import timed
 from flspec.execution.worker import ERRORS, job_lines
-from flspec.protocol.backend import Backend, Job, find_backend, timed
+from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted, parse_event
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import find_backend
 
 __all__ = ["Limits", "Remote", "open_apart", "open_backend"]
 

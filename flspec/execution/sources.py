@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flspec.core.cache import partial_folder
 from flspec.errors import InputError
-from flspec.protocol.backend import GROUP, installed_backends
+from flspec.protocol.registry import GROUP, installed_backends
 
 __all__ = ["package_folder", "python_with_flspec"]
 

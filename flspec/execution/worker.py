@@ -20,9 +20,10 @@ from pydantic import TypeAdapter
 
 from flspec.errors import BackendError, FlspecError, InputError, RunError
 from flspec.execution.warden import EVENTS, JOBS
-from flspec.protocol.backend import Backend, Job, find_backend
+from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import RunFinished, dump_event
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import find_backend
 
 __all__ = ["ERRORS", "job_lines"]
 

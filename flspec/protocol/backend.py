@@ -1,43 +1,20 @@
-"""The one interface a backend implements, the loop that all of them share, and how backends are found."""
+"""The one interface that a backend implements."""
 
 from __future__ import annotations
 
 import os
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-
-from flspec.aggregators import Aggregator
-from flspec.core.components import parse_component
-from flspec.errors import InputError, RunError, choose
-from flspec.execution.server_step import RoundOutcome
-from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
+from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, Plan
-from flspec.protocol.state import ServerState, load_state, save_state, state_file
-from flspec.protocol.updates import ClientUpdate
+from flspec.protocol.state import state_file
 
-__all__ = [
-    "CHECKPOINTS",
-    "Backend",
-    "Job",
-    "Rehearsal",
-    "RoundResult",
-    "drive_rounds",
-    "find_backend",
-    "initial_state",
-    "installed_backends",
-    "kept_state",
-    "round_result",
-    "timed",
-]
+__all__ = ["CHECKPOINTS", "Backend", "Job", "Rehearsal", "kept_state"]
 
-GROUP = "flspec.backends"
 CHECKPOINTS = "checkpoints"  # folder, in a run's, of the states it keeps
 
 
@@ -72,9 +49,7 @@ class Backend(ABC):
     variants: ClassVar[tuple[str, ...]] = ()  # e.g. ("ray", "inprocess"), asked for as `flower:inprocess`
     isolated: ClassVar[bool] = False  # runs in a process of its own
     environment: ClassVar[str | None] = None  # the Python environment it needs, if not this one
-    reads: ClassVar[frozenset[str]] = (
-        frozenset()
-    )  # of `plan.FEATURES`, to obey them or to refuse them itself
+    reads: ClassVar[frozenset[str]] = frozenset()  # of `plan.FEATURES`, to obey them or to refuse them itself
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
@@ -110,105 +85,6 @@ class Backend(ABC):
         return None
 
 
-@dataclass(frozen=True, eq=False)
-class RoundResult:
-    """What a backend reports of one round to `drive_rounds`."""
-
-    state: ServerState
-    cohort: tuple[int, ...]
-    num_trained: int
-    train: Mapping[str, float]
-    seconds: Mapping[str, float]
-    dropped: Mapping[int, str]
-
-
-def drive_rounds(
-    plan: Plan, job: Job, versions: Mapping[str, str], run_round: Callable[[int, ServerState], RoundResult]
-) -> Generator[Event, None, None]:
-    """The loop of every backend: hand each round its starting state, keep what is planned, report.
-
-    `run_round(number, state)` trains round `number` from `state`.
-    """
-    state = load_state(job.start, plan.digest) if job.start else initial_state(plan)
-    yield RunStarted(versions=dict(versions))
-    for number in range(state.round + 1, plan.num_rounds + 1):
-        if job.follow and number > 1:
-            state = load_state(kept_state(job.follow, number - 1), plan.digest)
-        result = run_round(number, state)
-        state, kept = result.state, None
-        if not all(np.isfinite(weight).all() for weight in state.weights.values()):
-            raise RunError(f"round {number}: the server's weights are not finite; lower aggregator.learning_rate")
-        if job.keep == "all" or plan.keeps(number):
-            kept = kept_state(job.folder, number)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            save_state(kept, state, plan.digest)
-        yield RoundFinished(
-            round=number,
-            cohort=result.cohort,
-            num_trained=result.num_trained,
-            train=dict(result.train),
-            dropped=dict(result.dropped),
-            seconds=dict(result.seconds),
-            state=str(kept.relative_to(job.folder)) if kept else None,
-        )
-    yield RunFinished()
-
-
-def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds: Mapping[str, float]) -> RoundResult:
-    """The report of a round that `finish_round` finished."""
-    return RoundResult(
-        state=outcome.state,
-        cohort=tuple(sorted(update.client for update in updates)),
-        num_trained=sum(update.num_trained for update in updates if update.client not in outcome.dropped),
-        train=outcome.train,
-        seconds=seconds,
-        dropped=outcome.dropped,
-    )
-
-
 def kept_state(folder: Path, round_number: int) -> Path:
     """Where a run in `folder` keeps its state after a round."""
     return state_file(folder / CHECKPOINTS, round_number)
-
-
-def initial_state(plan: Plan) -> ServerState:
-    """The server before the first round, and what each client that takes part keeps to itself."""
-    optimizer = parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer
-    learned = {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
-    kept = {f"weights/{name}": value for name, value in plan.local.items()}
-    clients = dict.fromkeys(plan.participants, kept) if kept else {}
-    return ServerState(0, plan.weights, optimizer.initialize(learned), clients)
-
-
-def installed_backends() -> dict[str, EntryPoint]:
-    """The backends that installed packages offer, by name."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
-
-
-def find_backend(selection: str) -> Backend:
-    """The backend that `NAME` or `NAME:VARIANT` asks for; raises InputError with the known ones."""
-    name, _, variant = selection.partition(":")
-    known = installed_backends()
-    if name not in known:
-        raise InputError(f"backend: {choose(name, known)}")
-    try:
-        backend_class: type[Backend] = known[name].load()
-    except Exception as error:  # whatever an installed package does when it is imported
-        raise InputError(f"backend: {name!r} is installed but cannot be loaded: {error!r}") from error
-    if variant and variant not in backend_class.variants:
-        choices = ", ".join(f"{name}:{choice}" for choice in backend_class.variants) or f"{name} alone"
-        raise InputError(f"backend: {name!r} has no variant {variant!r}; choose {choices}")
-    return backend_class(variant or None)
-
-
-def timed() -> Callable[[], float]:
-    """A stopwatch: each call gives the seconds since the last."""
-    last = time.perf_counter()
-
-    def lap() -> float:
-        nonlocal last
-        now = time.perf_counter()
-        elapsed, last = now - last, now
-        return elapsed
-
-    return lap

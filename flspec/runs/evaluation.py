@@ -2,8 +2,8 @@
 
 Every set of examples is scored once and measured over masks: `test`, `validation` where there is one, the groups of
 each column that `evaluation.groups` names (`test/Male=1`; see `flspec.data.groups`), how far these are apart
-(`test/Male gap`: the greatest value less the least, so that of `recall` it is what equal opportunity asks to be 0, and of
-`positive_rate` what demographic parity does; examples without a value, `test/Male missing`, are no side of it), and
+(`test/Male gap`: the greatest value less the least, so that of `recall` it is what equal opportunity asks to be 0, and
+of `positive_rate` what demographic parity does; examples without a value, `test/Male missing`, are no side of it), and
 what each client holds out, pooled (`held_out`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
 
 Where parts of the model stay with clients there is a model for each client, and a value of `test` is the mean over the
@@ -16,26 +16,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flspec.analysis.skew import gini
-from flspec.data.examples import Data, Split
-from flspec.data.groups import check_groups, parse_groups
+from flspec.compiler.evaluation import OVER_CLIENTS
+from flspec.data.examples import Split
+from flspec.data.groups import parse_groups
 from flspec.data.store import open_data
-from flspec.errors import InputError, Problem, SpecError, choose
+from flspec.errors import InputError
 from flspec.metrics import NEITHER_IS_BETTER, Confusion, Scores, confusion_of, measure
-from flspec.metrics.undefined import every_label, why_never
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, Weights
 from flspec.runs.best_round import is_lower_better
-from flspec.spec.spec import Evaluation, Spec
 
-__all__ = ["Evaluator", "Measured", "Scorer", "check_evaluation", "planned_evaluation", "why_never_here"]
-
-_STATISTICS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini")  # over clients
+__all__ = ["Evaluator", "Measured", "Scorer"]
 
 
 class Scorer(Protocol):
@@ -137,37 +134,6 @@ class Evaluator:
         return Scores(self._scorer.logits(weights, split), split.labels, self._plan.settings["loss"])
 
 
-def check_evaluation(spec: Spec, data: Data) -> None:
-    """Raise InputError where the examples cannot be evaluated as the spec says."""
-    told = check_groups(spec.evaluation.groups, data)
-    if (best := spec.evaluation.best) is None:
-        return
-    if why := why_never_here(best.metric, spec, data):
-        message = f"{best.metric} never has a value here ({why}), so no round would be the best; use another, as loss"
-        raise SpecError([Problem(message, "evaluation.best.metric")])
-    sets = [*told, *(f"{whole}/{name}" for whole, names in told.items() for name in names)]
-    if spec.partition.held_out:
-        sets += ["held_out", *(f"clients/{name}" for name in _STATISTICS)]
-    if best.on is not None and best.on not in sets:
-        raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are what is measured on")
-
-
-def why_never_here(metric: str, spec: Spec, data: Data) -> str | None:
-    """Why a metric has no value of any examples with such labels, whatever a model says; None if it may have one."""
-    return why_never(metric, every_label(data.num_classes, data.is_multi_label), data.num_classes, spec.client.loss)
-
-
-def planned_evaluation(evaluation: Evaluation, data: Data) -> dict[str, Any]:
-    """The evaluation as a plan says it: in one order, since the order in which things are named changes nothing."""
-    groups = sorted(evaluation.groups, key=lambda group: (group.column, group.edges or ()))
-    planned: dict[str, Any] = {"every": evaluation.every, "metrics": sorted(evaluation.metrics)}
-    if groups:
-        planned["groups"] = [group.model_dump(mode="json") for group in groups]
-    if best := evaluation.best:
-        planned["best"] = {"metric": best.metric, "on": best.on or ("validation" if data.validation else "test")}
-    return planned
-
-
 def _model(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.float32]]:
     """The server's tensors and a client's own, which are as they started with one that never takes part."""
     kept = state.clients.get(client)
@@ -205,7 +171,7 @@ def _distribution(of: str, each: Sequence[Mapping[str, float]], sizes: Sequence[
     }
     return {
         f"{of}/{statistic}": {name: found[statistic] for name, found in told.items() if statistic in found}
-        for statistic in ("num_clients", *_STATISTICS)
+        for statistic in ("num_clients", *OVER_CLIENTS)
     }
 
 

@@ -106,7 +106,7 @@ def _study(draft: Draft, given: Sequence[Setting], max_runs: int) -> Study:
 
 def check_backends(study: Study) -> None:
     """Raise SpecError where a spec names a backend that is not installed here, which another machine may well have."""
-    from flspec.protocol.backend import find_backend
+    from flspec.protocol.registry import find_backend
 
     problems: list[Problem] = []
     for name, cell in {cell.spec.backend: cell for cell in study.cells}.items():

@@ -10,7 +10,7 @@ from wrong import SlightlyOffLearningRate
 from flspec.comparison.agreement import nudge
 from flspec.comparison.certification import certify
 from flspec.compiler.compile import compile
-from flspec.protocol.backend import initial_state
+from flspec.execution.rounds import initial_state
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
 from flspec_local import LocalBackend

@@ -14,7 +14,8 @@ from harness import BACKENDS, Engines
 from oracle import execute_dense
 from plans import SMOOTH, compile_named
 
-from flspec.protocol.backend import Job, initial_state, kept_state
+from flspec.execution.rounds import initial_state
+from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state

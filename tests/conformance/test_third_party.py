@@ -13,7 +13,8 @@ import pytest
 MODULE = '''
 """Softmax regression by hand, in numpy: a backend of one file."""
 import numpy as np
-from flspec.protocol.backend import Backend, drive_rounds, round_result
+from flspec.protocol.backend import Backend
+from flspec.execution.rounds import drive_rounds, round_result
 from flspec.data.store import open_data
 from flspec.execution.server_step import finish_round
 from flspec.protocol.updates import ClientUpdate

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
+from flspec.data.celeba_attributes import ATTRIBUTES
 from flspec.data.synthetic.painting import Painted, finished, paint_face, paint_icons, paint_mole, paint_shape
 from flspec.data.synthetic.twins import TwinSize
 from flspec.errors import InputError
@@ -77,8 +78,6 @@ def write_flair(folder: Path, size: TwinSize, stream: Stream) -> None:
 
 def write_celeba(folder: Path, size: TwinSize, stream: Stream) -> None:
     """`img_align_celeba/` and the text files of identities, attributes and the split, in no order of people."""
-    from flspec.datasets.celeba import ATTRIBUTES
-
     holders = _holders(size, stream, least_clients=3)
     holders = holders[stream.child("order").permutation(len(holders))]
     partitions = _partitions(size.clients, stream)

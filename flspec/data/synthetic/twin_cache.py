@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flspec.core.cache import cache_folder, partial_folder
 from flspec.errors import InputError
@@ -15,7 +15,6 @@ from flspec.errors import InputError
 if TYPE_CHECKING:
     from flspec.core.randomness import Stream
     from flspec.data.synthetic.twins import TwinSize
-    from flspec.datasets.base import Twinned
 
 __all__ = ["PLACES", "cached_twin", "twin_in_words"]
 
@@ -27,13 +26,20 @@ PLACES = (
 )  # fields that say where files are, of which a twin has its own
 
 
-def cached_twin(dataset: type[Twinned], size: TwinSize, stream: Stream) -> Path:
-    """A data root that holds the twin of a data set, which is made unless it is there.
+class TwinMaker(Protocol):
+    """A data set that can write a synthetic twin of itself."""
+
+    @classmethod
+    def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
+        """Write the twin into an empty folder."""
+
+
+def cached_twin(dataset: type[TwinMaker], kind: str, size: TwinSize, stream: Stream) -> Path:
+    """A data root that holds the twin of a data set of some kind, which is made unless it is there.
 
     Its name has the kind, the size, the seed, and a mark of the stream and of the code that makes it, so that a twin is
     never older than its maker. Raises InputError if the size does not do, or the cache cannot be written to.
     """
-    kind = str(dataset.model_fields["kind"].default)
     mark = hashlib.sha256(json.dumps([*stream.name, _code(dataset)]).encode()).hexdigest()[:12]
     folder = cache_folder() / "twins" / f"{kind}-{size.clients}-{size.examples}-{stream.seed}-{mark}"
     if not folder.is_dir():
@@ -56,13 +62,12 @@ def twin_in_words(spec: Mapping[str, Any]) -> str | None:
     return f"synthetic twin of {dataset['kind']}, {size['clients']:,} clients, {size['examples']:,} examples{told}"
 
 
-def _code(dataset: type[Twinned]) -> str:
+def _code(dataset: type[TwinMaker]) -> str:
     """SHA-256 of the sources that decide what is in a twin."""
     from flspec.core import randomness
-    from flspec.data.synthetic import painting, twins
-    from flspec.data.synthetic import pictures as picture_twins
+    from flspec.data.synthetic import painting, pictures, twins
 
     sha = hashlib.sha256()
-    for module in (twins, picture_twins, painting, randomness, inspect.getmodule(dataset.write_twin)):
+    for module in (twins, pictures, painting, randomness, inspect.getmodule(dataset.write_twin)):
         sha.update(Path(str(inspect.getsourcefile(module))).read_bytes())  # type: ignore[arg-type]
     return sha.hexdigest()

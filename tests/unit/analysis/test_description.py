@@ -18,7 +18,8 @@ from flspec.analysis.memory_estimate import estimate_memory
 from flspec.compiler.compile import compile
 from flspec.errors import InputError
 from flspec.layers import Add, Conv, GlobalAveragePool, chain
-from flspec.protocol.backend import Backend, Job, Rehearsal, find_backend
+from flspec.protocol.backend import Backend, Job, Rehearsal
+from flspec.protocol.registry import find_backend
 
 SGD = {"kind": "sgd", "learning_rate": 0.1}
 QUICKSTART = Path(__file__).parents[3] / "specs" / "quickstart.yaml"
@@ -213,7 +214,7 @@ def test_a_rehearsal_is_about_what_a_run_takes(tmp_path):
     plan = compile(QUICKSTART)
     backend = find_backend("local")
     list(backend.execute(plan, Job(tmp_path / "first")))  # imports torch and reads the data
-    from flspec.protocol.backend import timed
+    from flspec.execution.rounds import timed
 
     lap = timed()
     list(backend.execute(plan, Job(tmp_path / "second", keep="planned")))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from flspec.comparison.agreement import Agreement, RoundAgreement, compare_states
-from flspec.protocol.backend import initial_state, kept_state
+from flspec.execution.rounds import initial_state
+from flspec.protocol.backend import kept_state
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState, load_state, save_state
 

@@ -8,7 +8,8 @@ import pytest
 from flspec.compiler.compile import compile
 from flspec.data.store import open_data
 from flspec.errors import InputError
-from flspec.protocol.backend import Job, initial_state, kept_state
+from flspec.execution.rounds import initial_state
+from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.state import ServerState, load_state
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.runner import run

@@ -65,23 +65,23 @@ def test_of_the_places_that_a_spec_names_none_is_read(cache: Path) -> None:
 
 
 def test_a_twin_is_made_once_and_again_if_its_maker_has_changed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, code = cached_twin(Mnist, SIZE, Stream(0)), twin_cache._code(Mnist)
+    first, code = cached_twin(Mnist, "mnist", SIZE, Stream(0)), twin_cache._code(Mnist)
 
     def made_again(folder: Path, size: TwinSize, stream: Stream) -> None:
         raise InputError("made again")
 
     monkeypatch.setattr(Mnist, "write_twin", made_again)
     monkeypatch.setattr(twin_cache, "_code", lambda _: code)
-    assert cached_twin(Mnist, SIZE, Stream(0)) == first
+    assert cached_twin(Mnist, "mnist", SIZE, Stream(0)) == first
     monkeypatch.setattr(twin_cache, "_code", lambda _: "other")
     with pytest.raises(InputError, match="made again"):
-        cached_twin(Mnist, SIZE, Stream(0))
+        cached_twin(Mnist, "mnist", SIZE, Stream(0))
 
 
 def test_another_size_seed_or_stream_is_another_twin(cache: Path) -> None:
     larger = TwinSize(clients=12, examples=241)
     asked = [(SIZE, Stream(0)), (larger, Stream(0)), (SIZE, Stream(1)), (SIZE, Stream(0, "other"))]
-    assert len({cached_twin(Mnist, size, stream) for size, stream in asked}) == 4
+    assert len({cached_twin(Mnist, "mnist", size, stream) for size, stream in asked}) == 4
 
 
 def test_two_that_make_it_at_once_both_have_it_whole(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,10 @@ def test_two_that_make_it_at_once_both_have_it_whole(cache: Path, monkeypatch: p
 
     monkeypatch.setattr(Cifar10, "write_twin", wait_and_write)
     monkeypatch.setattr(twin_cache, "_code", lambda _: "")
-    threads = [threading.Thread(target=lambda: found.append(cached_twin(Cifar10, SIZE, Stream(0)))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: found.append(cached_twin(Cifar10, "cifar10", SIZE, Stream(0))))
+        for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -115,7 +118,7 @@ def test_a_twin_that_was_not_finished_is_not_there(
     monkeypatch.setattr(Mnist, "write_twin", half)
     monkeypatch.setattr(twin_cache, "_code", lambda _: "")
     with pytest.raises(type(stop)):
-        cached_twin(Mnist, SIZE, Stream(0))
+        cached_twin(Mnist, "mnist", SIZE, Stream(0))
     assert list(cache.iterdir()) == []
 
 

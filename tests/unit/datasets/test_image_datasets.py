@@ -17,8 +17,9 @@ from sklearn.model_selection import train_test_split
 import flspec
 from flspec.compiler.client_data import hold_examples
 from flspec.core.randomness import Stream
+from flspec.data.celeba_attributes import ATTRIBUTES
 from flspec.data.synthetic.twins import TwinSize
-from flspec.datasets.celeba import ATTRIBUTES, CelebA
+from flspec.datasets.celeba import CelebA
 from flspec.datasets.flair import Flair
 from flspec.datasets.image_folder import ImageFolder
 from flspec.datasets.isic import Isic

@@ -18,9 +18,10 @@ import pytest
 
 from flspec.errors import BackendError, InputError, RunError
 from flspec.execution.remote import Limits, Remote, open_backend
-from flspec.protocol.backend import Job, find_backend
+from flspec.protocol.backend import Job
 from flspec.protocol.events import RunFinished, RunStarted, parse_event
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import find_backend
 
 FAKES = Path(__file__).parents[2] / "fakes"
 MARK = "FLSPEC_TEST"  # everything that a test starts has it in its environment or its arguments

@@ -12,8 +12,8 @@ import pytest
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
 from flspec.aggregators.fedavgm import FedAvgM
+from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
-from flspec.protocol.backend import initial_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import OptimizerState, ServerState

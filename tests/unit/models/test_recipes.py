@@ -11,8 +11,9 @@ import torch
 
 from flspec.data.store import open_data
 from flspec.errors import InputError, SpecError
+from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
-from flspec.protocol.backend import Job, initial_state, kept_state
+from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import FEATURES
 from flspec.protocol.state import load_state

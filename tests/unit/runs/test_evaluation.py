@@ -9,12 +9,13 @@ import pytest
 from sklearn import metrics as reference
 
 from flspec.compiler.compile import compile
+from flspec.compiler.evaluation import check_evaluation
 from flspec.data.examples import Data, Split
 from flspec.data.store import open_data
 from flspec.errors import InputError, SpecError
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
-from flspec.runs.evaluation import Evaluator, Measured, _distribution, _over_clients, check_evaluation
+from flspec.runs.evaluation import Evaluator, Measured, _distribution, _over_clients
 from flspec.runs.runner import run
 from flspec.spec.loading import parse_spec
 from flspec_torch.scoring import TorchScorer

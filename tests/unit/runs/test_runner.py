@@ -14,7 +14,8 @@ from flspec.analysis.description import plan_skew
 from flspec.data.examples import Data, Split
 from flspec.data.store import store_data
 from flspec.errors import BackendError, InputError, PlanViolation, RunError
-from flspec.protocol.backend import Job, RoundResult, drive_rounds, kept_state
+from flspec.execution.rounds import RoundResult, drive_rounds
+from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundEvaluated, RoundFinished, RunFinished, RunStarted
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state, load_weights

@@ -13,8 +13,9 @@ import torch
 
 from flspec.data.examples import Split
 from flspec.data.store import open_data
+from flspec.execution.rounds import initial_state
 from flspec.layers import AveragePool, Conv, MaxPool, chain
-from flspec.protocol.backend import Job, initial_state, kept_state
+from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.state import load_state
 from flspec_local import LocalBackend

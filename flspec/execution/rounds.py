@@ -1,0 +1,99 @@
+"""The loop over rounds that all backends share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flspec.aggregators import Aggregator
+from flspec.core.components import parse_component
+from flspec.errors import RunError
+from flspec.execution.server_step import RoundOutcome
+from flspec.protocol.backend import Job, kept_state
+from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState, load_state, save_state
+from flspec.protocol.updates import ClientUpdate
+
+__all__ = ["RoundResult", "drive_rounds", "initial_state", "round_result", "timed"]
+
+
+@dataclass(frozen=True, eq=False)
+class RoundResult:
+    """What a backend reports of one round to `drive_rounds`."""
+
+    state: ServerState
+    cohort: tuple[int, ...]
+    num_trained: int
+    train: Mapping[str, float]
+    seconds: Mapping[str, float]
+    dropped: Mapping[int, str]
+
+
+def drive_rounds(
+    plan: Plan, job: Job, versions: Mapping[str, str], run_round: Callable[[int, ServerState], RoundResult]
+) -> Generator[Event, None, None]:
+    """The loop of every backend: hand each round its starting state, keep what is planned, report.
+
+    `run_round(number, state)` trains round `number` from `state`.
+    """
+    state = load_state(job.start, plan.digest) if job.start else initial_state(plan)
+    yield RunStarted(versions=dict(versions))
+    for number in range(state.round + 1, plan.num_rounds + 1):
+        if job.follow and number > 1:
+            state = load_state(kept_state(job.follow, number - 1), plan.digest)
+        result = run_round(number, state)
+        state, kept = result.state, None
+        if not all(np.isfinite(weight).all() for weight in state.weights.values()):
+            raise RunError(f"round {number}: the server's weights are not finite; lower aggregator.learning_rate")
+        if job.keep == "all" or plan.keeps(number):
+            kept = kept_state(job.folder, number)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            save_state(kept, state, plan.digest)
+        yield RoundFinished(
+            round=number,
+            cohort=result.cohort,
+            num_trained=result.num_trained,
+            train=dict(result.train),
+            dropped=dict(result.dropped),
+            seconds=dict(result.seconds),
+            state=str(kept.relative_to(job.folder)) if kept else None,
+        )
+    yield RunFinished()
+
+
+def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds: Mapping[str, float]) -> RoundResult:
+    """The report of a round that `finish_round` finished."""
+    return RoundResult(
+        state=outcome.state,
+        cohort=tuple(sorted(update.client for update in updates)),
+        num_trained=sum(update.num_trained for update in updates if update.client not in outcome.dropped),
+        train=outcome.train,
+        seconds=seconds,
+        dropped=outcome.dropped,
+    )
+
+
+def initial_state(plan: Plan) -> ServerState:
+    """The server before the first round, and what each client that takes part keeps to itself."""
+    optimizer = parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer
+    learned = {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
+    kept = {f"weights/{name}": value for name, value in plan.local.items()}
+    clients = dict.fromkeys(plan.participants, kept) if kept else {}
+    return ServerState(0, plan.weights, optimizer.initialize(learned), clients)
+
+
+def timed() -> Callable[[], float]:
+    """A stopwatch: each call gives the seconds since the last."""
+    last = time.perf_counter()
+
+    def lap() -> float:
+        nonlocal last
+        now = time.perf_counter()
+        elapsed, last = now - last, now
+        return elapsed
+
+    return lap
