@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Loss", "num_outputs", "problem", "targets"]
+__all__ = ["Loss", "num_outputs", "targets", "why_invalid"]
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mean_squared_error"]
 
@@ -29,7 +29,7 @@ def num_outputs(loss: Loss, num_classes: int, is_multi_label: bool) -> int:
     return 1 if loss == "binary_cross_entropy" and not is_multi_label else num_classes
 
 
-def problem(
+def why_invalid(
     loss: Loss, label_weights: Sequence[float] | None, num_classes: int, is_multi_label: bool
 ) -> tuple[str, str] | None:
     """The field of `client` that does not suit the labels, and why; None if all does."""

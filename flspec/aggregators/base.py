@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from flspec.core.components import Component, OneOf, Sparse
+from flspec.core.components import Component, OmitDefaults, OneOf
 from flspec.protocol.updates import ClientUpdate, Delta, weighted_mean
 from flspec.schedules import Schedule
 from flspec.server_optimizers import ServerOptimizer
@@ -16,10 +16,10 @@ from flspec.server_optimizers import ServerOptimizer
 __all__ = ["Aggregator", "MeanAggregator"]
 
 
-class Aggregator(Component, Sparse, ABC):
+class Aggregator(Component, OmitDefaults, ABC):
     """A familiar name for a combining rule together with a server optimizer."""
 
-    untold: ClassVar[dict[str, Any]] = {"schedule": None}
+    omitted: ClassVar[dict[str, Any]] = {"schedule": None}
 
     weighting: Annotated[
         Literal["examples", "uniform"],

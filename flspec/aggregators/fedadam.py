@@ -15,7 +15,7 @@ class FedAdam(AdamParameters, MeanAggregator):
     2021, who start v at epsilon^2 or above; `epsilon_hat: true` is Keras's Adam.
     """
 
-    untold: ClassVar[dict[str, Any]] = MeanAggregator.untold | {"epsilon_hat": False}
+    omitted: ClassVar[dict[str, Any]] = MeanAggregator.omitted | {"epsilon_hat": False}
     kind: Literal["fedadam"] = "fedadam"
 
     @property

@@ -11,7 +11,7 @@ from flspec.server_optimizers.yogi import Yogi, YogiParameters
 class FedYogi(YogiParameters, MeanAggregator):
     """The mean of the updates, then the server optimizer `yogi` (Reddi et al. 2021)."""
 
-    untold: ClassVar[dict[str, Any]] = MeanAggregator.untold | {"epsilon_hat": False}
+    omitted: ClassVar[dict[str, Any]] = MeanAggregator.omitted | {"epsilon_hat": False}
     kind: Literal["fedyogi"] = "fedyogi"
 
     @property

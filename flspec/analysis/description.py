@@ -17,7 +17,7 @@ from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import InputError
 from flspec.layers import count_multiply_adds, parse_layers
-from flspec.metrics.undefined import why_never
+from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend, installed_backends
@@ -37,7 +37,7 @@ class DataFacts(Document):
     twin: str | None = None  # what is not said of published data: that these are synthetic
 
 
-class ClientFacts(Document):
+class PlannedClients(Document):
     """How many there are, and how many examples they hold."""
 
     num: int
@@ -99,7 +99,7 @@ class Description(Document):
     plan_digest: str
     name: str
     data: DataFacts
-    clients: ClientFacts
+    clients: PlannedClients
     remarks: tuple[str, ...]  # of the clients, where they are not quite what was asked for
     skew: Skew | None
     leakage: Leakage | None
@@ -163,9 +163,9 @@ def _data(plan: Plan) -> DataFacts:
     )
 
 
-def _clients(plan: Plan) -> ClientFacts:
+def _clients(plan: Plan) -> PlannedClients:
     sizes = _parts(plan, "client_ends")
-    return ClientFacts(
+    return PlannedClients(
         num=plan.num_clients,
         min_examples=int(sizes.min()),
         median_examples=float(np.median(sizes)),
@@ -196,7 +196,7 @@ def _unmeasured(plan: Plan) -> Iterator[str]:
         return
 
     def why(held_out: NDArray[Any]) -> str | None:
-        return why_never(metric, held_out, num_classes, plan.settings["loss"])
+        return why_never_defined(metric, held_out, num_classes, plan.settings["loss"])
 
     own = {client: labels[plan.held_out_examples(client)] for client in plan.participants}
     kinds = {client: tuple(np.unique(held_out)) for client, held_out in own.items()}

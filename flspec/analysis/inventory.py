@@ -17,10 +17,10 @@ from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets import Dataset
 from flspec.errors import InputError, shorten
 
-__all__ = ["ClientFacts", "Inventory", "make_twin", "take_inventory"]
+__all__ = ["Inventory", "NaturalClientCounts", "make_twin", "take_inventory"]
 
 
-class ClientFacts(Document):
+class NaturalClientCounts(Document):
     """The clients that a data set has by nature, of the examples to train on."""
 
     column: str
@@ -43,7 +43,7 @@ class Inventory(Document):
     labels: dict[str, list[int]]  # of each split, the examples of each label
     label_names: tuple[str, ...]
     columns: dict[str, int]  # the different values of each, of the examples to train on
-    clients: ClientFacts | None
+    clients: NaturalClientCounts | None
 
 
 def take_inventory(kind: str, data: Data) -> Inventory:
@@ -88,10 +88,10 @@ def _histogram(split: Split, num_classes: int) -> list[int]:
     return [int(count) for count in np.bincount(split.labels.astype(np.int64), minlength=num_classes)]
 
 
-def _clients(data: Data) -> ClientFacts | None:
+def _clients(data: Data) -> NaturalClientCounts | None:
     column = data.client_column
     if column is None or column not in data.train.columns:
         return None
     _, counts = np.unique(data.train.columns[column], return_counts=True)
     facts: dict[str, Any] = {"min_examples": int(counts.min()), "max_examples": int(counts.max())}
-    return ClientFacts(column=column, num=len(counts), median_examples=float(np.median(counts)), **facts)
+    return NaturalClientCounts(column=column, num=len(counts), median_examples=float(np.median(counts)), **facts)

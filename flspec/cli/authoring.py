@@ -16,7 +16,7 @@ import typer
 from flspec.cli.output import console, print_json, progress_console, use_json
 
 if TYPE_CHECKING:
-    from flspec.spec.catalogue import Family, Kind, Parameter
+    from flspec.spec.catalogue import Family, Kind, SpecKey
 
 __all__ = ["kinds_of", "list_kinds", "new_file", "schema"]
 
@@ -138,7 +138,7 @@ def _print_rows(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> N
     console.print(table)
 
 
-def _in_short(parameter: Parameter) -> str:
+def _in_short(parameter: SpecKey) -> str:
     return parameter.name if parameter.required else f"{parameter.name}={_value(parameter.default)}"
 
 
@@ -209,7 +209,7 @@ def new_file(
 
     On a terminal, and without options, it asks for the kinds; flspec list explains them.
     """
-    from flspec.spec.overlays import Draft, lay_settings, parse_settings
+    from flspec.spec.overlays import Draft, apply_overrides, parse_overrides
     from flspec.spec.template import SCHEMA_FILE, check_is_new, name_for, new_spec, write_new_spec
 
     if file:
@@ -222,7 +222,7 @@ def new_file(
         asked = {f"{section}.kind": _ask(section) for section in ("dataset", "partition", "model", "aggregator")}
     asked["name"] = name or (name_for(file) if file else None)
     given = [f"{path}={json.dumps(value)}" for path, value in asked.items() if value is not None]
-    wanted = lay_settings(Draft({}, {}, {}, "new spec"), parse_settings([*given, *(settings or ())]))
+    wanted = apply_overrides(Draft({}, {}, {}, "new spec"), parse_overrides([*given, *(settings or ())]))
     text = new_spec(wanted.value)
     if file is None:
         print_json({"spec": text}) if as_json else sys.stdout.write(text)

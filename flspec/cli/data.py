@@ -109,13 +109,13 @@ def _dataset(kind: str, settings: list[str] | None) -> Dataset:
     from flspec.datasets import Dataset
     from flspec.errors import InputError, SpecError
     from flspec.spec.diagnosis import diagnose
-    from flspec.spec.overlays import Draft, lay_settings, parse_settings
+    from flspec.spec.overlays import Draft, apply_overrides, parse_overrides
 
     _dataset_class(kind)
-    given = parse_settings(settings or ())
+    given = parse_overrides(settings or ())
     if any(setting.path[0] == "kind" for setting in given):
         raise InputError("--set kind: name the kind with --kind")
-    draft = lay_settings(Draft({"kind": kind}, {}, {}, f"--kind {kind}"), given)
+    draft = apply_overrides(Draft({"kind": kind}, {}, {}, f"--kind {kind}"), given)
     try:
         return parse_component(Dataset, json.loads(json.dumps(draft.value)))
     except ValidationError as error:

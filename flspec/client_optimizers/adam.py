@@ -13,7 +13,7 @@ from flspec.client_optimizers.base import ClientOptimizer
 class MomentRule(ClientOptimizer, ABC):
     """What Adam and AdamW share: their parameters, two moments of each weight's gradient, and that steps count."""
 
-    untold: ClassVar[dict[str, Any]] = ClientOptimizer.untold | {"epsilon_hat": False}
+    omitted: ClassVar[dict[str, Any]] = ClientOptimizer.omitted | {"epsilon_hat": False}
     counts_steps: ClassVar[bool] = True
 
     learning_rate: Annotated[float, Field(gt=0, le=1e6, description="step size", examples=[0.001])]

@@ -7,19 +7,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from flspec.core.components import Component, OneOf, Sparse
+from flspec.core.components import Component, OmitDefaults, OneOf
 from flspec.schedules import Schedule
 
 __all__ = ["ClientOptimizer"]
 
 
-class ClientOptimizer(Component, Sparse, ABC):
+class ClientOptimizer(Component, OmitDefaults, ABC):
     """The rule of a client's steps.
 
     Its class states the rule; engines implement it and refuse, by `kind`, those they do not know.
     """
 
-    untold: ClassVar[dict[str, Any]] = {"state": None, "schedule": None}
+    omitted: ClassVar[dict[str, Any]] = {"state": None, "schedule": None}
     counts_steps: ClassVar[bool] = False  # whether a step depends on how many there were before it
 
     state: Annotated[

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners import Holdings, Partitioner
+from flspec.partitioners import ClientIndices, Partitioner
 
-__all__ = ["hold_examples", "owners_of"]
+__all__ = ["assign_examples", "owners_of"]
 
 Integers = NDArray[np.int64]
 
 
-def hold_examples(partitioner: Partitioner, examples: Examples, root: Stream) -> tuple[Holdings, Holdings]:
+def assign_examples(partitioner: Partitioner, examples: Examples, root: Stream) -> tuple[ClientIndices, ClientIndices]:
     """What each client trains on, and what it is evaluated on, which is nothing unless `held_out` is set.
 
     Raises InputError when the examples cannot be split so.
@@ -27,35 +27,35 @@ def hold_examples(partitioner: Partitioner, examples: Examples, root: Stream) ->
             f"partition.held_out_by is {partitioner.held_out_by}, but held_out is 0, so nothing is held out; "
             "give held_out, or remove it"
         )
-    holdings = partitioner.split(examples, root.child("partition"))
-    _check(partitioner, holdings, examples)
+    client_indices = partitioner.split(examples, root.child("partition"))
+    _check(partitioner, client_indices, examples)
     if not partitioner.held_out:
-        return holdings, []
-    return _held_apart(partitioner, holdings, examples, root.child("held_out"))
+        return client_indices, []
+    return _held_apart(partitioner, client_indices, examples, root.child("held_out"))
 
 
-def owners_of(holdings: Sequence[NDArray[np.integer]], num_examples: int) -> Integers:
+def owners_of(client_indices: Sequence[NDArray[np.integer]], num_examples: int) -> Integers:
     """[num_examples]: the client that holds each example, -1 where nobody does."""
     owners = np.full(num_examples, -1, np.int64)
-    owners[np.concatenate([*holdings, np.empty(0, np.int64)])] = np.repeat(
-        np.arange(len(holdings)), [len(held) for held in holdings]
+    owners[np.concatenate([*client_indices, np.empty(0, np.int64)])] = np.repeat(
+        np.arange(len(client_indices)), [len(held) for held in client_indices]
     )
     return owners
 
 
 def _held_apart(
-    partitioner: Partitioner, holdings: Holdings, examples: Examples, stream: Stream
-) -> tuple[Holdings, Holdings]:
+    partitioner: Partitioner, client_indices: ClientIndices, examples: Examples, stream: Stream
+) -> tuple[ClientIndices, ClientIndices]:
     """Each client's examples in two, in the order held: to train on, and held out."""
-    groups = [np.arange(len(held)) for held in holdings]  # each example by itself
+    groups = [np.arange(len(held)) for held in client_indices]  # each example by itself
     if partitioner.held_out_by is not None:
         column = examples.column(partitioner.held_out_by, "partition.held_out_by")
         codes = np.unique(column, return_inverse=True)[1].astype(np.int64)
-        groups = [codes[held] for held in holdings]
+        groups = [codes[held] for held in client_indices]
     is_out = [_is_held_out(partitioner.held_out, own, stream.child(client)) for client, own in enumerate(groups)]
     if failed := [client for client, out in enumerate(is_out) if out is None]:
         _refuse(partitioner, groups, failed)
-    pairs = [(held, out) for held, out in zip(holdings, is_out, strict=True) if out is not None]
+    pairs = [(held, out) for held, out in zip(client_indices, is_out, strict=True) if out is not None]
     return [held[~out] for held, out in pairs], [held[out] for held, out in pairs]
 
 
@@ -89,33 +89,33 @@ def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequen
     )
 
 
-def _check(partitioner: Partitioner, holdings: Sequence[Integers], examples: Examples) -> None:
+def _check(partitioner: Partitioner, client_indices: Sequence[Integers], examples: Examples) -> None:
     """Hold any partitioner, whoever wrote it, to what it promises."""
-    if broken := _broken(partitioner, holdings, examples):
+    if broken := _broken(partitioner, client_indices, examples):
         raise InputError(f"partition: {type(partitioner).__name__} {broken}; this is a defect of the partitioner")
 
 
-def _broken(partitioner: Partitioner, holdings: Sequence[Integers], examples: Examples) -> str | None:
+def _broken(partitioner: Partitioner, client_indices: Sequence[Integers], examples: Examples) -> str | None:
     """What a partitioner did that it must not do."""
-    if not holdings:
+    if not client_indices:
         return "made no clients"
-    if partitioner.num_clients is not None and len(holdings) != partitioner.num_clients:
-        return f"made {len(holdings)} clients instead of {partitioner.num_clients}"
-    if min(map(len, holdings)) == 0:
-        return f"left client {next(c for c, held in enumerate(holdings) if not len(held))} without examples"
-    held = np.concatenate(holdings)
+    if partitioner.num_clients is not None and len(client_indices) != partitioner.num_clients:
+        return f"made {len(client_indices)} clients instead of {partitioner.num_clients}"
+    if min(map(len, client_indices)) == 0:
+        return f"left client {next(c for c, held in enumerate(client_indices) if not len(held))} without examples"
+    held = np.concatenate(client_indices)
     if held.min() < 0 or held.max() >= len(examples):
         return f"gave out example {held.max() if held.min() >= 0 else held.min()} of {len(examples)}"
     if np.bincount(held).max() > 1:
         return "gave one example to two clients, or to one twice"
-    return _torn(partitioner.whole(examples), holdings, examples)
+    return _torn(partitioner.whole(examples), client_indices, examples)
 
 
-def _torn(column: str | None, holdings: Sequence[Integers], examples: Examples) -> str | None:
+def _torn(column: str | None, client_indices: Sequence[Integers], examples: Examples) -> str | None:
     """What a partitioner tore apart of that which it promised to keep whole."""
     if column is None:
         return None
-    owners = owners_of(holdings, len(examples))
+    owners = owners_of(client_indices, len(examples))
     values, codes = np.unique(examples.columns[column], return_inverse=True)
     # Nobody's examples do not count: a client may hold a part of a group, if no other holds the rest.
     last = np.full(len(values), -1, np.int64)

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.compiler.client_data import hold_examples
-from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_never_here
+from flspec.compiler.client_data import assign_examples
+from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
 from flspec.compiler.initial_weights import start_tensors
-from flspec.compiler.modes import as_carried_out, homes, keeps_optimizer, pooled
+from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
 from flspec.core.components import source_digests
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import InputError, Problem, SpecError
-from flspec.layers import Home, Layer, Parameter, count_parameters, parameters_of, trace
-from flspec.losses import num_outputs, problem
-from flspec.partitioners import Holdings
+from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters_of, trace
+from flspec.losses import num_outputs, why_invalid
+from flspec.partitioners import ClientIndices
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.samplers import Sampler
 from flspec.spec.loading import load_spec
@@ -35,7 +35,7 @@ __all__ = ["compile", "data_root"]
 _MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan: some gigabytes while it is compiled
 _MOST_PARAMETERS = 2**31  # 8 GiB
 _MOST_KEPT = 2**30  # bytes that all clients together keep to themselves; a run holds them some five times
-_HOMES: tuple[Home, ...] = ("server", "plan", "client")
+_PLACEMENTS: tuple[Placement, ...] = ("server", "plan", "client")
 
 
 def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
@@ -50,24 +50,24 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
     examples = spec.dataset.load(folder, root.child("dataset"))
     check_evaluation(spec, examples)
-    apart, held_out = hold_examples(spec.partition, replace(examples.examples, root=folder), root)
-    holdings = pooled(spec, apart)
-    if wrong := spec.cohort.problem(len(holdings)):
+    apart, held_out = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
+    client_indices = pooled(spec, apart)
+    if wrong := spec.cohort.why_invalid(len(client_indices)):
         raise SpecError([Problem(wrong, "cohort")])
     layers = _layers(spec, examples)
-    parameters = homes(spec, parameters_of(layers, examples.input_shape))
+    parameters = placements(spec, parameters_of(layers, examples.input_shape))
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
     draws = any(layer.kind == "dropout" for layer in layers) or any(t.is_random for t in examples.train.transforms)
-    rounds = [_tasks(spec, holdings, number, root, draws) for number in _bounded_rounds(spec, holdings)]
+    rounds = [_tasks(spec, client_indices, number, root, draws) for number in _bounded_rounds(spec, client_indices)]
     _check_clients(spec, layers, parameters, examples, rounds)
     store_data(examples)
-    at = {home: [name for name, tensor in parameters.items() if tensor.home == home] for home in _HOMES}
+    at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     return Plan.build(
         settings=_settings(spec, examples, layers, parameters),
         weights={name: tensors[name] for name in at["server"]},
         constants={name: tensors[name] for name in at["plan"]},
         local={name: tensors[name] for name in at["client"]},
-        clients=[np.concatenate(parts) for parts in holdings],
+        clients=[np.concatenate(parts) for parts in client_indices],
         held_out=held_out,
         rounds=rounds,
         rates=_rates(spec),
@@ -80,22 +80,22 @@ def data_root() -> Path:
     return Path(os.environ.get("FLSPEC_DATA") or "data")
 
 
-def _tasks(spec: Spec, holdings: Sequence[Holdings], number: int, root: Stream, draws: bool) -> list[ClientTask]:
+def _tasks(
+    spec: Spec, client_indices: Sequence[ClientIndices], number: int, root: Stream, draws: bool
+) -> list[ClientTask]:
     """What each client of a round's cohort is asked to do; `draws`: whether its examples are transformed at random."""
     return [
         ClientTask(
             client=int(client),
-            weight=spec.aggregator.client_weight(_num_used(spec.client, holdings[client])),
-            batches=tuple(_batches(spec.client, holdings[client], root.child("batches", number, int(client)))),
+            weight=spec.aggregator.client_weight(_num_used(spec.client, client_indices[client])),
+            batches=tuple(_batches(spec.client, client_indices[client], root.child("batches", number, int(client)))),
             seed=int(root.child("transforms", number, int(client)).words(1)[0] >> np.uint64(1)) if draws else 0,
         )
-        for client in _cohort(spec.cohort, len(holdings), root.child("cohort", number))
+        for client in _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
     ]
 
 
-def _settings(
-    spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Parameter]
-) -> dict[str, Any]:
+def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> dict[str, Any]:
     """What of a spec is not drawn but acted on, as a plan says it."""
     # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
     clip, schedule = spec.client.clip, spec.client.optimizer.schedule
@@ -118,7 +118,7 @@ def _settings(
         "clip": clip.model_dump(mode="json") if clip else None,
         "epochs": 0 if schedule is None or schedule.is_planned else spec.client.epochs,
         "label_weights": list(spec.client.label_weights or ()),
-        "statistics": [n for n, tensor in parameters.items() if not tensor.is_learned and tensor.home != "plan"],
+        "statistics": [n for n, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"],
     }
     return settings | {key: value for key, value in more.items() if value}
 
@@ -151,7 +151,7 @@ def _rates(spec: Spec) -> dict[str, list[float]]:
     return rates
 
 
-def _num_used(work: ClientWork, parts: Holdings) -> int:
+def _num_used(work: ClientWork, parts: ClientIndices) -> int:
     """How many of a client's examples it may train on in a round."""
     return sum(min(len(part), work.max_examples or len(part)) for part in parts)
 
@@ -163,7 +163,7 @@ def _chosen(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> NDArra
     return (held[stream.permutation(len(held))] if work.shuffle else held)[:most]
 
 
-def _batches(work: ClientWork, parts: Holdings, stream: Stream) -> Iterator[NDArray[np.int64]]:
+def _batches(work: ClientWork, parts: ClientIndices, stream: Stream) -> Iterator[NDArray[np.int64]]:
     """The examples of each step of one client in one round; a pass ends with what is left, however few.
 
     Unless batches run on from pass to pass: then the last of all may hold fewer.
@@ -189,13 +189,13 @@ def _run_on(orders: Iterator[NDArray[np.int64]], num: int | None) -> NDArray[np.
     return np.concatenate(passes)[:num]
 
 
-def _bounded_rounds(spec: Spec, holdings: Sequence[Holdings]) -> range:
+def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> range:
     """The round numbers, unless their batches would not fit, as reckoned by the mean over clients."""
     work = spec.client
-    used = np.array([_num_used(work, parts) for parts in holdings])
+    used = np.array([_num_used(work, parts) for parts in client_indices])
     steps = np.full(len(used), work.steps) if work.steps else (work.epochs or 1) * -(-used // work.batch_size)
     examples = steps * np.minimum(used, work.batch_size) if work.steps else (work.epochs or 1) * used
-    cohort = len(_cohort(spec.cohort, len(holdings), Stream(spec.seed, "size")))
+    cohort = len(_cohort(spec.cohort, len(client_indices), Stream(spec.seed, "size")))
     num_batches, num_indices = (round(spec.rounds * cohort * float(each.mean())) for each in (steps, examples))
     if num_batches > _MOST_BATCHES or num_indices > _MOST_INDICES:
         raise InputError(
@@ -220,7 +220,7 @@ def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.in
 def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
     """The model's graph, held to what any model promises."""
     work, num_classes, is_multi_label = spec.client, examples.num_classes, examples.is_multi_label
-    if found := problem(work.loss, work.label_weights, num_classes, is_multi_label):
+    if found := why_invalid(work.loss, work.label_weights, num_classes, is_multi_label):
         raise SpecError([Problem(found[1], f"client.{found[0]}")])
     outputs = num_outputs(work.loss, num_classes, is_multi_label)
     shape = examples.input_shape
@@ -245,7 +245,7 @@ def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
 def _check_clients(
     spec: Spec,
     layers: Sequence[Layer],
-    parameters: Mapping[str, Parameter],
+    parameters: Mapping[str, Tensor],
     examples: Data,
     rounds: Sequence[Sequence[ClientTask]],
 ) -> None:
@@ -263,7 +263,7 @@ def _check_clients(
             f"client.batch_size: some batches hold one example, whose one value a channel at {single[0]} has no "
             "variance for batch norm; choose another batch size, larger pictures, or model.batch_norm: frozen"
         )
-    own = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.home == "client")
+    own = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.placement == "client")
     if keeps_optimizer(spec):
         learned = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.is_learned)
         own += len(spec.client.optimizer.initial_slots()) * learned
@@ -278,6 +278,6 @@ def _check_clients(
 def _check_plateau(spec: Spec, examples: Data) -> None:
     """Raise SpecError where a schedule follows a metric that such labels never have, so that it would never act."""
     metric = getattr(spec.client.optimizer.schedule, "metric", None)
-    if metric and (why := why_never_here(metric, spec, examples)):
+    if metric and (why := why_undefined(metric, spec, examples)):
         message = f"{metric} never has a value here ({why}), so the learning rate would never fall; use loss"
         raise SpecError([Problem(message, "client.optimizer.schedule.metric")])

@@ -7,10 +7,10 @@ from typing import Any
 from flspec.data.examples import Data
 from flspec.data.groups import check_groups
 from flspec.errors import InputError, Problem, SpecError, choose
-from flspec.metrics.undefined import every_label, why_never
+from flspec.metrics.undefined import every_label, why_never_defined
 from flspec.spec.spec import Evaluation, Spec
 
-__all__ = ["OVER_CLIENTS", "check_evaluation", "planned_evaluation", "why_never_here"]
+__all__ = ["OVER_CLIENTS", "check_evaluation", "planned_evaluation", "why_undefined"]
 
 OVER_CLIENTS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini")  # statistics of clients' own values
 
@@ -20,7 +20,7 @@ def check_evaluation(spec: Spec, data: Data) -> None:
     told = check_groups(spec.evaluation.groups, data)
     if (best := spec.evaluation.best) is None:
         return
-    if why := why_never_here(best.metric, spec, data):
+    if why := why_undefined(best.metric, spec, data):
         message = f"{best.metric} never has a value here ({why}), so no round would be the best; use another, as loss"
         raise SpecError([Problem(message, "evaluation.best.metric")])
     sets = [*told, *(f"{whole}/{name}" for whole, names in told.items() for name in names)]
@@ -30,9 +30,10 @@ def check_evaluation(spec: Spec, data: Data) -> None:
         raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are what is measured on")
 
 
-def why_never_here(metric: str, spec: Spec, data: Data) -> str | None:
+def why_undefined(metric: str, spec: Spec, data: Data) -> str | None:
     """Why a metric has no value of any examples with such labels, whatever a model says; None if it may have one."""
-    return why_never(metric, every_label(data.num_classes, data.is_multi_label), data.num_classes, spec.client.loss)
+    labels = every_label(data.num_classes, data.is_multi_label)
+    return why_never_defined(metric, labels, data.num_classes, spec.client.loss)
 
 
 def planned_evaluation(evaluation: Evaluation, data: Data) -> dict[str, Any]:

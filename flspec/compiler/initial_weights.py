@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from flspec.core.locations import locate_file
 from flspec.core.randomness import Stream
 from flspec.errors import InputError, printable, shorten
-from flspec.layers import Parameter, initial_tensors
+from flspec.layers import Tensor, initial_tensors
 from flspec.models import Model
 
 __all__ = ["start_tensors"]
@@ -28,7 +28,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def start_tensors(
-    model: Model, parameters: Mapping[str, Parameter], root: Path, stream: Stream
+    model: Model, parameters: Mapping[str, Tensor], root: Path, stream: Stream
 ) -> dict[str, NDArray[np.float32]]:
     """Every tensor of `parameters` before any training, by name and in that order.
 
@@ -98,7 +98,7 @@ def _decode(name: str, dtype: str, shape: list[int], data: bytearray) -> NDArray
     return np.frombuffer(data, known[dtype]).reshape(shape)
 
 
-def _hold_against(wanted: Mapping[str, Parameter], found: Arrays) -> None:
+def _hold_against(wanted: Mapping[str, Tensor], found: Arrays) -> None:
     """Raise ValueError unless the file holds the wanted tensors and no others."""
     missing = [f"{name} {list(tensor.shape)}" for name, tensor in wanted.items() if name not in found]
     extra = [f"{shorten(name)} {list(value.shape)}" for name, value in found.items() if name not in wanted]

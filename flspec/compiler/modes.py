@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flspec.aggregators.fedavg import FedAvg
-from flspec.layers import Parameter
-from flspec.partitioners import Holdings
+from flspec.layers import Tensor
+from flspec.partitioners import ClientIndices
 from flspec.samplers.all import All
 from flspec.spec.spec import Spec
 
-__all__ = ["as_carried_out", "homes", "keeps_optimizer", "pooled"]
+__all__ = ["as_carried_out", "keeps_optimizer", "placements", "pooled"]
 
 
 def as_carried_out(spec: Spec) -> Spec:
@@ -28,15 +28,17 @@ def as_carried_out(spec: Spec) -> Spec:
     return spec.model_copy(update={"cohort": All(), "aggregator": FedAvg()})
 
 
-def pooled(spec: Spec, holdings: Holdings) -> list[Holdings]:
+def pooled(spec: Spec, client_indices: ClientIndices) -> list[ClientIndices]:
     """What each client that trains has, in parts that were held apart: its own, or in client order those of all."""
-    return [holdings] if spec.mode == "centralized" else [[held] for held in holdings]
+    return [client_indices] if spec.mode == "centralized" else [[held] for held in client_indices]
 
 
-def homes(spec: Spec, parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+def placements(spec: Spec, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A model's tensors, where they live: those of the server with each client, if the mode leaves them there."""
+    if spec.mode != "local_only":
+        return dict(parameters)
     return {
-        name: replace(tensor, home="client") if spec.mode == "local_only" and tensor.home == "server" else tensor
+        name: replace(tensor, placement="client") if tensor.placement == "server" else tensor
         for name, tensor in parameters.items()
     }
 

@@ -35,9 +35,9 @@ from flspec.errors import InputError
 __all__ = [
     "Component",
     "Document",
+    "OmitDefaults",
     "OneOf",
     "OneOfOthers",
-    "Sparse",
     "comes_with_flspec",
     "family_members",
     "load_family",
@@ -56,18 +56,18 @@ class Component(Document):
     """Base of everything a spec can name by `kind`; equal parameters mean equal components."""
 
 
-class Sparse(Document):
-    """A document that does not tell the fields of `untold` at the value at which they add nothing.
+class OmitDefaults(Document):
+    """A document that does not tell the fields of `omitted` at the value at which they add nothing.
 
     So a field that came later leaves what is written, and the digest of it, as they were for whoever does not use it.
     """
 
-    untold: ClassVar[dict[str, Any]] = {}
+    omitted: ClassVar[dict[str, Any]] = {}
 
     @model_serializer(mode="wrap")
     def _tell(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         told: dict[str, Any] = handler(self)
-        return {key: value for key, value in told.items() if key not in self.untold or value != self.untold[key]}
+        return {key: value for key, value in told.items() if key not in self.omitted or value != self.omitted[key]}
 
 
 class OneOfOthers:

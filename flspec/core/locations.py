@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from flspec.errors import InputError, shorten
 
-__all__ = ["Location", "conceal", "locate", "locate_file"]
+__all__ = ["Location", "locate", "locate_file", "redact"]
 
 _replaced: dict[str, str] = {}  # what this process has read from variables: the value, and how the spec has it
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -48,7 +48,7 @@ def locate(location: str, root: Path, field: str) -> Path:
     return root / _VARIABLE.sub(value, location)
 
 
-def conceal(text: str) -> str:
+def redact(text: str) -> str:
     """`text` with each value of a variable as the spec has it, for what is stored."""
     for value, name in sorted(_replaced.items(), key=lambda item: -len(item[0])):
         text = text.replace(value, name)

@@ -31,13 +31,13 @@ from flspec.core.components import Document
 from flspec.data.examples import Data, Split
 from flspec.errors import InputError
 
-__all__ = ["Group", "NamedGroup", "check_groups", "parse_groups"]
+__all__ = ["ExampleGroup", "NamedGroup", "check_groups", "parse_groups"]
 
 _MOST_GROUPS = 32  # of one column that are told apart
 Mask = NDArray[np.bool_]  # [num_examples]
 
 
-class Group(Document):
+class ExampleGroup(Document):
     """A column by whose values examples are measured apart; its name alone, unless numbers are to be put in bins."""
 
     column: Annotated[str, Field(min_length=1, description="column of the examples", examples=["age_approx"])]
@@ -98,21 +98,21 @@ class _OrItsName:
         return {"anyOf": [{"type": "string", "minLength": 1}, handler(schema)]}
 
 
-NamedGroup = Annotated[Group, _OrItsName()]
+NamedGroup = Annotated[ExampleGroup, _OrItsName()]
 
 
-def parse_groups(planned: Sequence[Any]) -> tuple[Group, ...]:
+def parse_groups(planned: Sequence[Any]) -> tuple[ExampleGroup, ...]:
     """The groups that a plan names."""
-    adapter = TypeAdapter(tuple[Group, ...])
+    adapter = TypeAdapter(tuple[ExampleGroup, ...])
     return adapter.validate_json(TypeAdapter(Any).dump_json(planned))
 
 
-def check_groups(groups: Sequence[Group], data: Data) -> dict[str, list[str]]:
+def check_groups(groups: Sequence[ExampleGroup], data: Data) -> dict[str, list[str]]:
     """The names of what is measured of each split's groups; raises InputError where a column cannot be measured by."""
     return {name: _names(groups, data, split) for name, split in data.splits.items() if name != "train"}
 
 
-def _names(groups: Sequence[Group], data: Data, split: Split) -> list[str]:
+def _names(groups: Sequence[ExampleGroup], data: Data, split: Split) -> list[str]:
     names: Counter[str] = Counter()
     for group in groups:
         values = replace(data.examples, columns=split.columns).column(group.column, "evaluation.groups")
@@ -133,7 +133,7 @@ def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(values == "", "nan", values).astype(np.float64) if values.dtype.kind == "U" else values
 
 
-def _checked(group: Group, values: NDArray[Any]) -> dict[str, Mask]:
+def _checked(group: ExampleGroup, values: NDArray[Any]) -> dict[str, Mask]:
     if group.edges is None and (found := len(np.unique(values))) > _MOST_GROUPS:
         bins = ", or give it edges" if values.dtype.kind in "iuf" else ""
         raise InputError(

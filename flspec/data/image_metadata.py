@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flspec.errors import InputError, printable, shorten
 
-__all__ = ["Row", "find", "plain_name", "read_rows", "read_text", "several"]
+__all__ = ["Row", "find", "join_some", "plain_name", "read_rows", "read_text"]
 
 _MOST_BYTES = 2**30
 _PLAIN = re.compile(r"[^/\\\0]{1,255}")
@@ -30,7 +30,7 @@ class Row:
         return self.cells[column]
 
 
-def several(names: Sequence[str], most: int = 3) -> str:
+def join_some(names: Sequence[str], most: int = 3) -> str:
     """The first of `names`, and how many more there are."""
     shown = ", ".join(shorten(printable(name)) for name in names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
@@ -95,7 +95,7 @@ def plain_name(name: str, place: str) -> str:
 
 def _checked_header(cells: list[str], required: Sequence[str], place: str) -> list[str]:
     if missing := [name for name in required if name not in cells]:
-        raise InputError(f"{place}: no column {', '.join(missing)}; the header names {several(cells, 12)}")
+        raise InputError(f"{place}: no column {', '.join(missing)}; the header names {join_some(cells, 12)}")
     if twice := [name for number, name in enumerate(cells) if name in cells[:number]]:
         raise InputError(f"{place}: the header names {shorten(twice[0])!r} twice")
     return cells

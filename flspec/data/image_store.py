@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from flspec.core.cache import cache_folder, workplace
 from flspec.data.examples import Data, Split
-from flspec.data.image_metadata import several
-from flspec.data.images import Decoding, Source, UnreadableImage, archives, decode, quiet, read_as
+from flspec.data.image_metadata import join_some
+from flspec.data.images import Decoding, Source, UnreadableImage, archives, decode, read_as, silence_decoder
 from flspec.data.store import filling, open_data, stored
 from flspec.errors import InputError, printable
 
@@ -126,10 +126,10 @@ def _stamps(listing: Listing) -> dict[str, list[str]]:
     if not missing:
         return stamps
     packed = archives(listing.folder)
-    way_out = f"extract {several(packed)} there, which flspec does not" if packed else "download them again"
+    way_out = f"extract {join_some(packed)} there, which flspec does not" if packed else "download them again"
     raise InputError(
         f"{listing.folder}: {len(missing):,} of {sum(map(len, stamps.values())):,} pictures are missing: "
-        f"{several(sorted(missing))}; {way_out}"
+        f"{join_some(sorted(missing))}; {way_out}"
     )
 
 
@@ -187,7 +187,7 @@ def _write_pixels(listing: Listing, keys: Mapping[str, str], folder: Path) -> No
     _check_space(folder, total * int(np.prod(listing.decoding.shape)), listing)
     done = 0
     failures: list[tuple[str, str]] = []
-    with quiet(), ThreadPoolExecutor(_THREADS) as pool:
+    with silence_decoder(), ThreadPoolExecutor(_THREADS) as pool:
         for name in due:
             sources = listing.splits[name].sources
             with (folder / f"{name}_features.npy").open("wb") as file:
@@ -252,7 +252,7 @@ def _decode_some(sources: Sequence[Source], decoding: Decoding) -> _Decoded:
 
 def _refusal(listing: Listing, failures: Sequence[tuple[str, str]], total: int) -> str:
     (name, reason), *others = failures
-    more = f"; {len(others):,} more of {total:,} cannot be used: {several([other for other, _ in others])}"
+    more = f"; {len(others):,} more of {total:,} cannot be used: {join_some([other for other, _ in others])}"
     return (
         f"{listing.folder}: {printable(name)} {printable(reason)}{more if others else ''}; "
         "download again or leave out what cannot be used"

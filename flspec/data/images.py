@@ -33,7 +33,17 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Decoding", "ImageBytes", "ImageFile", "Source", "UnreadableImage", "archives", "decode", "quiet", "read_as"]
+__all__ = [
+    "Decoding",
+    "ImageBytes",
+    "ImageFile",
+    "Source",
+    "UnreadableImage",
+    "archives",
+    "decode",
+    "read_as",
+    "silence_decoder",
+]
 
 # Formats whose readers only read: Pillow has others that start programs (EPS) or follow names to further files.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -114,7 +124,7 @@ class ImageBytes:
 
 
 def decode(content: bytes, decoding: Decoding) -> NDArray[np.uint8]:
-    """Pixels, uint8 [channels, height, width]; raises UnreadableImage. Call it within `quiet()`."""
+    """Pixels, uint8 [channels, height, width]; raises UnreadableImage. Call it within `silence_decoder()`."""
     from PIL import Image, UnidentifiedImageError
 
     if not content:
@@ -137,7 +147,7 @@ def decode(content: bytes, decoding: Decoding) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_decoder() -> Iterator[None]:
     """Pillow's warnings, of bombs (refused anyway) and of EXIF data, reach nobody; in all threads until it ends."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

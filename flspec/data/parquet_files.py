@@ -24,7 +24,7 @@ from flspec.data.images import UnreadableImage
 from flspec.data.tables import MOST_VALUES, as_float32, check_text
 from flspec.errors import InputError, shorten
 
-__all__ = ["Look", "ParquetFile", "ParquetImage", "find_shards", "look_of", "pyarrow_module"]
+__all__ = ["ImageFormat", "ParquetFile", "ParquetImage", "find_shards", "image_format_of", "pyarrow_module"]
 
 _AT_ONCE = 65_536  # rows
 _MOST_ROWS = 2**28
@@ -109,7 +109,7 @@ class ParquetFile:
             return np.asarray(values.to_numpy(), np.float64)
         raise InputError(f"{self.path}: column {name} is {shorten(str(kind), 60)}, neither numbers nor text")
 
-    def images(self, column: str, due: Look | None = None) -> list[ParquetImage]:
+    def images(self, column: str, due: ImageFormat | None = None) -> list[ParquetImage]:
         """A row's picture each, which is read when it is needed and then must look as is `due`."""
         return [ParquetImage(self, column, row, due) for row in range(self.num_rows)]
 
@@ -152,14 +152,14 @@ class ParquetFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageFormat:
     """What a picture looks like, or must, so that nothing is scaled or loses its colours unasked; None: anything."""
 
     height: int | None
     width: int | None
     is_grey: bool | None
 
-    def suits(self, found: Look) -> bool:
+    def suits(self, found: ImageFormat) -> bool:
         """Whether what was found is what is due."""
         return all(due in (None, have) for due, have in zip(_values(self), _values(found), strict=True))
 
@@ -175,7 +175,7 @@ class ParquetImage:
     file: ParquetFile
     column: str
     row: int  # from 0
-    due: Look | None = None
+    due: ImageFormat | None = None
 
     @property
     def name(self) -> str:
@@ -194,12 +194,12 @@ class ParquetImage:
             raise UnreadableImage(
                 "has a path alone, which is not followed; store its bytes" if elsewhere else "is empty"
             )
-        if self.due and not self.due.suits(found := look_of(content)):
+        if self.due and not self.due.suits(found := image_format_of(content)):
             raise UnreadableImage(f"is {found}, but {self.due} is due; set dataset.size and dataset.colour")
         return bytes(content)
 
 
-def look_of(content: bytes) -> Look:
+def image_format_of(content: bytes) -> ImageFormat:
     """What a picture looks like, by its header; raises UnreadableImage."""
     from PIL import Image
 
@@ -208,7 +208,7 @@ def look_of(content: bytes) -> Look:
             # Not the format's own, which for PNG decodes all pixels first.
             turned = Image.Image.getexif(image).get(0x0112, 1) in _TURNED
             width, height = image.size[::-1] if turned else image.size
-            return Look(height, width, image.mode in _GREY)
+            return ImageFormat(height, width, image.mode in _GREY)
     except Exception as error:  # a damaged file can make its reader raise anything
         raise UnreadableImage(f"is no picture that can be read ({shorten(str(error), 80)})") from None
 
@@ -238,7 +238,7 @@ def _even(values: Any) -> bool:
     return bool((lengths == lengths[0]).all())
 
 
-def _values(look: Look) -> tuple[int | None, int | None, bool | None]:
+def _values(look: ImageFormat) -> tuple[int | None, int | None, bool | None]:
     return look.height, look.width, look.is_grey
 
 

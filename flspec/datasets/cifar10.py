@@ -18,7 +18,7 @@ from flspec.core.locations import Location
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
 from flspec.data.images import Decoding
-from flspec.data.parquet_files import Look, ParquetFile
+from flspec.data.parquet_files import ImageFormat, ParquetFile
 from flspec.data.safe_unpickle import read_inert_pickle
 from flspec.data.synthetic.twins import TwinSize, class_images, count_differences, even_labels, shares_of
 from flspec.data.tables import Rows, assemble
@@ -119,7 +119,7 @@ class Cifar10(Twinned, ImageDataset):
                     raise InputError(
                         f"{file.path}: columns {shorten(', '.join(file.types))} are not CIFAR-10's img and label"
                     )
-                pictures = np.array(file.images(image, Look(32, 32, is_grey=False)), dtype=object)
+                pictures = np.array(file.images(image, ImageFormat(32, 32, is_grey=False)), dtype=object)
                 parts.setdefault(split, []).append(Rows(str(file.path), pictures, file.column(label)))
         return open_pictures(folder, assemble(parts, stream, label_names=_LABEL_NAMES), Decoding(32, 32))
 

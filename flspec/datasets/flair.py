@@ -13,7 +13,7 @@ from pydantic import Field
 
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
-from flspec.data.image_metadata import find, plain_name, read_text, several
+from flspec.data.image_metadata import find, join_some, plain_name, read_text
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile
 from flspec.data.synthetic.twins import TwinSize
@@ -133,7 +133,7 @@ class Flair(PictureDataset):
             return
         known = {line.split("->")[0].strip() for line in text.splitlines()} | set(_COARSE)
         if unknown := sorted({name for entry in entries for name in entry.labels} - known):
-            yield f"{_RELATIONSHIP}: says nothing of {len(unknown):,} labels: {several(unknown)}"
+            yield f"{_RELATIONSHIP}: says nothing of {len(unknown):,} labels: {join_some(unknown)}"
 
 
 class _Entry(NamedTuple):

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from flspec.core.locations import Location, locate_file
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
-from flspec.data.image_metadata import Row, read_rows, several
+from flspec.data.image_metadata import Row, join_some, read_rows
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile, archives
 from flspec.data.synthetic.twins import TwinSize
@@ -162,7 +162,7 @@ def _classes(folder: Path, found: Mapping[str, Sequence[_Picture]]) -> list[str]
 def _pictures(top: Path, folder: Path) -> Iterator[_Picture]:
     """Every picture of every class, in alphabetical order."""
     if packed := archives(top):
-        raise InputError(f"{top}: extract {several(packed)}, which flspec does not, and move it elsewhere")
+        raise InputError(f"{top}: extract {join_some(packed)}, which flspec does not, and move it elsewhere")
     for place in sorted(top.iterdir()):
         if not place.is_dir() or place.name.startswith("."):
             continue
@@ -192,5 +192,5 @@ def _rows_by_file(path: Path, files: set[str]) -> dict[str, Row]:
             raise InputError(f"{row.place}: {file} stands there twice")
         rows[file] = row
     if without := sorted(files - set(rows)):
-        raise InputError(f"{path}: no line for {len(without):,} of {len(files):,} pictures: {several(without)}")
+        raise InputError(f"{path}: no line for {len(without):,} of {len(files):,} pictures: {join_some(without)}")
     return rows

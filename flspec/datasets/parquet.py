@@ -17,7 +17,7 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import Decoding, UnreadableImage
-from flspec.data.parquet_files import Look, ParquetFile, find_shards, look_of
+from flspec.data.parquet_files import ImageFormat, ParquetFile, find_shards, image_format_of
 from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
 from flspec.data.tables import Assembled, Rows, assemble, combine
 from flspec.datasets.base import ImageDataset, Twinned
@@ -155,15 +155,15 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         columns = {name: file.column(name, may_be_empty=name != client) for name in kept}
         return Rows(str(file.path), features, file.column(self.label), columns)
 
-    def _decoding(self, file: ParquetFile, image: str) -> tuple[Decoding, Look]:
+    def _decoding(self, file: ParquetFile, image: str) -> tuple[Decoding, ImageFormat]:
         """What pictures are made into, and what they must look like already where the spec does not say it."""
         try:
-            look = look_of(file.images(image)[0].read())
+            look = image_format_of(file.images(image)[0].read())
         except UnreadableImage as error:
             raise InputError(f"{file.path}: row 1: the picture {error}") from None
         is_grey = look.is_grey if self.colour is None else self.colour == "grey"
         height, width = (self.size, self.size) if self.size else (look.height or 0, look.width or 0)
-        due = Look(
+        due = ImageFormat(
             None if self.size else look.height,
             None if self.size else look.width,
             look.is_grey if self.colour is None else None,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flspec.core.locations import Location
-from flspec.data.image_metadata import several
+from flspec.data.image_metadata import join_some
 from flspec.data.images import Decoding, archives
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.errors import InputError
@@ -55,7 +55,8 @@ class PictureDataset(Twinned, ImageDataset, ABC):
                 return folder
         for folder in (*places, *(candidate.parent for candidate in candidates)):
             if packed := archives(folder):
-                raise InputError(f"{folder}: {names[0]} is not there; extract {several(packed)}, which flspec does not")
+                wanted = join_some(packed)
+                raise InputError(f"{folder}: {names[0]} is not there; extract {wanted}, which flspec does not")
         raise InputError(
             f"dataset: the folder {names[0]} is not in {' or '.join(map(str, places))}; put it there, or name the one "
             "that holds it with dataset.folder, --data-root or FLSPEC_DATA"
@@ -66,4 +67,5 @@ def missing_pictures(folder: Path, names: Sequence[str]) -> list[str]:
     """The pictures that are not in a folder, as one finding."""
     there = {path.name for path in folder.iterdir()}
     missing = [name for name in names if name not in there]
-    return [f"{folder}: {len(missing):,} of {len(names):,} pictures are missing: {several(missing)}"] if missing else []
+    told = f"{folder}: {len(missing):,} of {len(names):,} pictures are missing: {join_some(missing)}"
+    return [told] if missing else []

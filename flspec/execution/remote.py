@@ -86,7 +86,7 @@ class Remote(Backend):
 
     `inner` itself is never executed here, so no engine is imported. The worker starts with the first job, writes
     its log beside it unless told where, and serves the next jobs too, until `close`. A job that fails or is given
-    up ends the worker; the next job gets a new one. Setting `stop`, in any thread, interrupts a job.
+    up ends the worker; the next job gets a new one. Override `stop`, in any thread, interrupts a job.
     """
 
     def __init__(
@@ -302,7 +302,7 @@ class _Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-            warden.sweep(self._token, self._folder)
+            warden.kill_marked(self._token, self._folder)
             self._process.stdout.close()
 
 

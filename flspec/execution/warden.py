@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-__all__ = ["EVENTS", "JOBS", "TOKEN", "sweep"]
+__all__ = ["EVENTS", "JOBS", "TOKEN", "kill_marked"]
 
 JOBS, EVENTS = 3, 4  # the worker's file descriptors; its 0 is empty, its 1 and 2 are the log
 TOKEN = "FLSPEC_RUN"  # environment variable that marks what belongs to one worker
@@ -64,7 +64,7 @@ def main(lifeline: int, parent: int, token: str, folder: str, command: list[str]
     return _shell_status(status)
 
 
-def sweep(token: str, folder: str) -> None:
+def kill_marked(token: str, folder: str) -> None:
     """Kill what carries the token and remove the folder: the rest to do for a warden that was killed itself."""
     _kill_until_gone(lambda: _holders(token))
     shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ width], `output.weight` [out, in]), and a flatten runs over [channels, height, w
 layer; those without a translation are refused by it, by name.
 """
 
-from flspec.layers.base import INPUT, BaseLayer, Home, Initializer, Parameter, Shape
+from flspec.layers.base import INPUT, BaseLayer, Initializer, Placement, Shape, Tensor
 from flspec.layers.graph import (
     Layer,
     chain,
@@ -36,13 +36,13 @@ __all__ = [
     "Flatten",
     "GlobalAveragePool",
     "GroupNorm",
-    "Home",
     "Initializer",
     "Layer",
     "MaxPool",
     "Multiply",
-    "Parameter",
+    "Placement",
     "Shape",
+    "Tensor",
     "chain",
     "count_multiply_adds",
     "count_parameters",

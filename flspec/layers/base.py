@@ -6,18 +6,18 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from flspec.core.components import Sparse
+from flspec.core.components import OmitDefaults
 
-__all__ = ["INPUT", "BaseLayer", "Home", "Initializer", "Parameter", "Shape", "expect_rank", "expect_room"]
+__all__ = ["INPUT", "BaseLayer", "Initializer", "Placement", "Shape", "Tensor", "expect_rank", "expect_room"]
 
 Shape = tuple[int, ...]  # of one example, without the batch: [features] or [channels, height, width]
 Initializer = Literal["zeros", "ones", "glorot_uniform", "he_normal"]
-Home = Literal["server", "client", "plan"]
+Placement = Literal["server", "client", "plan"]
 INPUT = "input"  # the name by which layers refer to the example itself
 
 
 @dataclass(frozen=True)
-class Parameter:
+class Tensor:
     """One tensor of a layer.
 
     Where it lives decides who sees it: with the `server` it is sent to clients and their changes are aggregated; with
@@ -27,13 +27,13 @@ class Parameter:
     shape: Shape
     initializer: Initializer
     is_learned: bool = True  # by gradient; if not, it is a statistic that training keeps, or a constant
-    home: Home = "server"
+    placement: Placement = "server"
 
 
-class BaseLayer(Sparse):
+class BaseLayer(OmitDefaults):
     """A step of a model's graph."""
 
-    untold: ClassVar[dict[str, Any]] = {"frozen": False}
+    omitted: ClassVar[dict[str, Any]] = {"frozen": False}
 
     name: str
     inputs: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class BaseLayer(Sparse):
     def output_shape(self, shape: Shape, *others: Shape) -> Shape:
         """The shape of one example after this layer; raises ValueError when the inputs' shapes do not fit it."""
 
-    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+    def parameters(self, shape: Shape) -> dict[str, Tensor]:
         """The layer's tensors for an input of `shape`, by the last part of their name, as if it were not frozen."""
         return {}
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
 from flspec.core.randomness import Stream
-from flspec.layers.base import INPUT, Parameter, Shape
+from flspec.layers.base import INPUT, Shape, Tensor
 from flspec.layers.linear import Conv, Dense, Flatten
 from flspec.layers.normalisation import BatchNorm, GroupNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
@@ -69,11 +69,11 @@ def trace(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Shape]:
     return shapes
 
 
-def parameters_of(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Parameter]:
+def parameters_of(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Tensor]:
     """Every tensor of a model by its whole name, those of frozen layers as constants."""
     shapes = trace(layers, input_shape)
     return {
-        f"{layer.name}.{suffix}": replace(tensor, is_learned=False, home="plan") if layer.frozen else tensor
+        f"{layer.name}.{suffix}": replace(tensor, is_learned=False, placement="plan") if layer.frozen else tensor
         for layer in layers
         for suffix, tensor in layer.parameters(shapes[layer.inputs[0]]).items()
     }
@@ -100,7 +100,7 @@ def count_multiply_adds(layers: Sequence[Layer], input_shape: Shape) -> int:
     )
 
 
-def initial_tensors(parameters: Mapping[str, Parameter], stream: Stream) -> dict[str, NDArray[np.float32]]:
+def initial_tensors(parameters: Mapping[str, Tensor], stream: Stream) -> dict[str, NDArray[np.float32]]:
     """Each tensor before any training, by name; each has a stream of its own."""
     return {name: _draw(tensor, stream.child(*name.rsplit(".", 1))) for name, tensor in parameters.items()}
 
@@ -116,7 +116,7 @@ def draw_masks(
     }
 
 
-def _draw(tensor: Parameter, stream: Stream) -> NDArray[np.float32]:
+def _draw(tensor: Tensor, stream: Stream) -> NDArray[np.float32]:
     match tensor.initializer:
         case "zeros":
             return np.zeros(tensor.shape, np.float32)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from flspec.layers.base import BaseLayer, Initializer, Parameter, Shape, expect_rank, expect_room
+from flspec.layers.base import BaseLayer, Initializer, Shape, Tensor, expect_rank, expect_room
 
 __all__ = ["Conv", "Dense", "Flatten"]
 
@@ -32,10 +32,10 @@ class Dense(BaseLayer):
         expect_rank(self, shape, rank=1, meaning="[features]")
         return (self.units,)
 
-    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+    def parameters(self, shape: Shape) -> dict[str, Tensor]:
         return {
-            "weight": Parameter((self.units, shape[0]), self.initializer),
-            "bias": Parameter((self.units,), "zeros"),
+            "weight": Tensor((self.units, shape[0]), self.initializer),
+            "bias": Tensor((self.units,), "zeros"),
         }
 
 
@@ -46,7 +46,7 @@ class Conv(BaseLayer):
     channels make a depthwise convolution. Plus a bias a channel where there is one.
     """
 
-    untold: ClassVar[dict[str, Any]] = BaseLayer.untold | {"stride": 1, "groups": 1, "bias": True}
+    omitted: ClassVar[dict[str, Any]] = BaseLayer.omitted | {"stride": 1, "groups": 1, "bias": True}
 
     kind: Literal["conv"] = "conv"
     channels: PositiveInt
@@ -65,7 +65,7 @@ class Conv(BaseLayer):
         expect_room(self, shape, min(height, width))
         return (self.channels, height, width)
 
-    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+    def parameters(self, shape: Shape) -> dict[str, Tensor]:
         kernel = (self.channels, shape[0] // self.groups, self.kernel_size, self.kernel_size)
-        weight = {"weight": Parameter(kernel, self.initializer)}
-        return weight | ({"bias": Parameter((self.channels,), "zeros")} if self.bias else {})
+        weight = {"weight": Tensor(kernel, self.initializer)}
+        return weight | ({"bias": Tensor((self.channels,), "zeros")} if self.bias else {})

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from flspec.layers.base import BaseLayer, Home, Parameter, Shape, expect_rank
+from flspec.layers.base import BaseLayer, Placement, Shape, Tensor, expect_rank
 
 __all__ = ["BatchNorm", "GroupNorm"]
 
@@ -30,8 +30,8 @@ class GroupNorm(BaseLayer):
             raise ValueError(f"layer {self.name!r} cannot split {shape[0]} channels into {self.groups} groups")
         return shape
 
-    def parameters(self, shape: Shape) -> dict[str, Parameter]:
-        return {"weight": Parameter((shape[0],), "ones"), "bias": Parameter((shape[0],), "zeros")}
+    def parameters(self, shape: Shape) -> dict[str, Tensor]:
+        return {"weight": Tensor((shape[0],), "ones"), "bias": Tensor((shape[0],), "zeros")}
 
 
 class BatchNorm(BaseLayer):
@@ -53,17 +53,17 @@ class BatchNorm(BaseLayer):
         expect_rank(self, shape, rank=3, meaning="[channels, height, width]")
         return shape
 
-    def parameters(self, shape: Shape) -> dict[str, Parameter]:
-        homes: dict[str, tuple[Home, Home]] = {  # of weight and bias; of the statistics
+    def parameters(self, shape: Shape) -> dict[str, Tensor]:
+        placements: dict[str, tuple[Placement, Placement]] = {  # of weight and bias; of the statistics
             "frozen": ("server", "plan"),
             "averaged": ("server", "server"),
             "local": ("client", "client"),
         }
-        learned, kept = homes[self.statistics]
+        learned, kept = placements[self.statistics]
         size = (shape[0],)
         return {
-            "weight": Parameter(size, "ones", home=learned),
-            "bias": Parameter(size, "zeros", home=learned),
-            "running_mean": Parameter(size, "zeros", is_learned=False, home=kept),
-            "running_var": Parameter(size, "ones", is_learned=False, home=kept),
+            "weight": Tensor(size, "ones", placement=learned),
+            "bias": Tensor(size, "zeros", placement=learned),
+            "running_mean": Tensor(size, "zeros", is_learned=False, placement=kept),
+            "running_var": Tensor(size, "ones", is_learned=False, placement=kept),
         }

@@ -27,7 +27,7 @@ class _Pool(BaseLayer):
 class MaxPool(_Pool):
     """The largest value of each window; what lies outside of the image, up to `padding` pixels, does not count."""
 
-    untold: ClassVar[dict[str, Any]] = _Pool.untold | {"stride": None, "padding": 0}
+    omitted: ClassVar[dict[str, Any]] = _Pool.omitted | {"stride": None, "padding": 0}
 
     kind: Literal["max_pool"] = "max_pool"
     stride: PositiveInt | None = None

@@ -11,10 +11,10 @@ from flspec.losses import Loss, num_outputs
 from flspec.metrics import measure
 from flspec.metrics.scores import Scores
 
-__all__ = ["every_label", "why_never"]
+__all__ = ["every_label", "why_never_defined"]
 
 
-def why_never(metric: str, labels: NDArray[Any], num_classes: int, loss: Loss) -> str | None:
+def why_never_defined(metric: str, labels: NDArray[Any], num_classes: int, loss: Loss) -> str | None:
     """Why a metric has no value of examples with these labels, whatever a model says of them; None if it may have one.
 
     `labels` are as in `Scores`.

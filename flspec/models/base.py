@@ -7,17 +7,17 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from flspec.core.components import Component, Sparse
+from flspec.core.components import Component, OmitDefaults
 from flspec.core.locations import Location
 from flspec.layers import Layer, Shape
 
 __all__ = ["Model"]
 
 
-class Model(Component, Sparse, ABC):
+class Model(Component, OmitDefaults, ABC):
     """A recipe for a graph of layers."""
 
-    untold: ClassVar[dict[str, Any]] = {"pretrained": None, "keep_head": False}
+    omitted: ClassVar[dict[str, Any]] = {"pretrained": None, "keep_head": False}
     head_layers: ClassVar[tuple[str, ...]] = ("output",)  # first parts of the names of those that suit one task alone
 
     pretrained: Annotated[

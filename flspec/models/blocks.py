@@ -9,7 +9,7 @@ from pydantic import Field
 
 from flspec.layers import Activation, BatchNorm, Conv, Dropout, Layer
 
-__all__ = ["Policy", "PolicyIfAny", "Rate", "conv_norm", "dropout", "freeze", "must_say"]
+__all__ = ["Policy", "PolicyIfAny", "Rate", "batch_norm_policy_missing", "conv_norm", "dropout", "freeze"]
 
 _POLICY = (
     "what becomes of batch norm's statistics: they never change; the server averages them like weights; or they stay "
@@ -58,7 +58,7 @@ def freeze(layers: Iterable[Layer]) -> list[Layer]:
     return [layer.model_copy(update={"frozen": True}) if layer.kind in has_tensors else layer for layer in layers]
 
 
-def must_say(wanted: str) -> ValueError:
+def batch_norm_policy_missing(wanted: str) -> ValueError:
     """Why a policy of batch norm cannot be left out with `wanted`: each of the three is another experiment."""
     return ValueError(
         f"{wanted} trains batch norm, whose statistics need a rule: add batch_norm: averaged, local (FedBN) or frozen"

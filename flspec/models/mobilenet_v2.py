@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from flspec.layers import Add, Dense, Flatten, GlobalAveragePool, Layer, Shape, chain
 from flspec.models.base import Model
-from flspec.models.blocks import Policy, PolicyIfAny, Rate, conv_norm, dropout, freeze, must_say
+from flspec.models.blocks import Policy, PolicyIfAny, Rate, batch_norm_policy_missing, conv_norm, dropout, freeze
 
 _STAGES = (  # Table 2: expansion, channels, blocks, stride of the first of them
     (1, 16, 1, 1),
@@ -28,7 +28,7 @@ class MobileNetV2(Model):
     Convolutions start He normal, the dense layer Glorot uniform. Names are those of torchvision's `mobilenet_v2`.
     """
 
-    untold: ClassVar[dict[str, Any]] = Model.untold | {"batch_norm": None}
+    omitted: ClassVar[dict[str, Any]] = Model.omitted | {"batch_norm": None}
     head_layers: ClassVar[tuple[str, ...]] = ("classifier",)
 
     kind: Literal["mobilenet_v2"] = "mobilenet_v2"
@@ -42,7 +42,7 @@ class MobileNetV2(Model):
     @model_validator(mode="after")
     def _has_one_policy(self) -> MobileNetV2:
         if self.train == "all" and self.batch_norm is None:
-            raise must_say("train: all")
+            raise batch_norm_policy_missing("train: all")
         if self.train == "head" and self.batch_norm not in (None, "frozen"):
             raise ValueError(
                 f"batch_norm: {self.batch_norm} contradicts train: head, which leaves all features as they are; "

@@ -21,7 +21,7 @@ from flspec.layers import (
     chain,
 )
 from flspec.models.base import Model
-from flspec.models.blocks import PolicyIfAny, must_say
+from flspec.models.blocks import PolicyIfAny, batch_norm_policy_missing
 
 _STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # channels, and the stride of the first of a stage's two blocks
 
@@ -33,7 +33,7 @@ class ResNet18(Model):
     the dense layer Glorot uniform. Names are those of torchvision's `resnet18`.
     """
 
-    untold: ClassVar[dict[str, Any]] = Model.untold | {"batch_norm": None}
+    omitted: ClassVar[dict[str, Any]] = Model.omitted | {"batch_norm": None}
     head_layers: ClassVar[tuple[str, ...]] = ("fc",)
 
     kind: Literal["resnet18"] = "resnet18"
@@ -47,7 +47,7 @@ class ResNet18(Model):
     @model_validator(mode="after")
     def _names_one_norm(self) -> ResNet18:
         if self.norm == "batch" and self.batch_norm is None:
-            raise must_say("norm: batch")
+            raise batch_norm_policy_missing("norm: batch")
         if self.norm == "group" and self.batch_norm is not None:
             raise ValueError(f"batch_norm: {self.batch_norm} contradicts norm: group; set norm: batch, or leave it out")
         if self.norm == "batch" and self.groups != 32:

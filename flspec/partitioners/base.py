@@ -15,9 +15,9 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
 
-__all__ = ["ByClass", "Count", "Counted", "Holdings", "Partitioner"]
+__all__ = ["ByClass", "ClientIndices", "Count", "Counted", "Partitioner"]
 
-Holdings = list[NDArray[np.int64]]  # for each client, the indices of its examples
+ClientIndices = list[NDArray[np.int64]]  # for each client, the indices of its examples
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
@@ -34,7 +34,7 @@ class Partitioner(Component, ABC):
     ] = None
 
     @abstractmethod
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         """Return, for each client, the indices of its examples: disjoint and non-empty.
 
         Raises InputError, with the arithmetic, when the examples cannot be split so.

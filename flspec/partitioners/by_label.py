@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Counted, Holdings
+from flspec.partitioners.base import ClientIndices, Counted
 
 
 class ByLabel(Counted):
@@ -22,7 +22,7 @@ class ByLabel(Counted):
         Field(description="how many of its label's examples a client holds; all if absent"),
     ] = None
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         labels, num_classes = examples.classes("partition")
         if self.clients > num_classes:
             raise InputError(

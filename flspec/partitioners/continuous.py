@@ -11,7 +11,7 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Counted, Holdings
+from flspec.partitioners.base import ClientIndices, Counted
 from flspec.partitioners.dealing import apportion, cut
 from flspec.partitioners.groups import is_missing
 
@@ -29,7 +29,7 @@ class Continuous(Counted):
         float, Field(ge=0, le=1, description="how much of the order is the column's, from 0 to 1", examples=[0.5])
     ]
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         self.check_enough(len(examples))
         values = self._standardised(examples)
         noise = stream.child("noise").normal(len(examples))

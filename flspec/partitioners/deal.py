@@ -10,7 +10,7 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Counted, Holdings
+from flspec.partitioners.base import ClientIndices, Counted
 from flspec.partitioners.dealing import held_by
 from flspec.partitioners.natural import NaturalClients
 
@@ -26,10 +26,10 @@ class Deal(Counted):
     shuffle: Annotated[bool, Field(description="whether they are dealt in random order, or as in the file")] = True
     among: Annotated[NaturalClients | None, Field(description="whose examples are dealt; everybody's if absent")] = None
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         pool = np.arange(len(examples))
         if self.among is not None:
-            pool = np.sort(np.concatenate(self.among.holdings(examples, stream.child("among"))))
+            pool = np.sort(np.concatenate(self.among.client_indices(examples, stream.child("among"))))
         if self.clients > len(pool):
             raise InputError(
                 f"partition.clients is {self.clients}, but there are only {len(pool)} examples to deal; "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
 from flspec.errors import InputError
-from flspec.partitioners.base import Holdings
+from flspec.partitioners.base import ClientIndices
 
 __all__ = [
     "apportion",
@@ -37,7 +37,7 @@ def check_classes(per_client: int, num_classes: int) -> None:
         )
 
 
-def held_by(owners: Integers, num_clients: int) -> Holdings:
+def held_by(owners: Integers, num_clients: int) -> ClientIndices:
     """What each client holds, ascending, given the owner of each example; nobody is -1."""
     places = owners + 1
     # Sorting takes a fifth of the time where the numbers have 16 bits.
@@ -46,7 +46,7 @@ def held_by(owners: Integers, num_clients: int) -> Holdings:
     return np.split(order, ends)[1:-1]  # nobody's, each client's, and nothing after the last
 
 
-def cut(order: Integers, sizes: Integers, num_examples: int) -> Holdings:
+def cut(order: Integers, sizes: Integers, num_examples: int) -> ClientIndices:
     """Client 0 holds the first `sizes[0]` of `order`, client 1 the next `sizes[1]`, and so on."""
     owners = np.full(num_examples, -1, np.int64)
     owners[order[: int(sizes.sum())]] = np.repeat(np.arange(len(sizes)), sizes)
@@ -71,7 +71,7 @@ def members_of(classes: Integers, num_classes: int) -> list[Integers]:
     return held_by(classes, num_classes)
 
 
-def deal_classes(members: Sequence[Integers], counts: Integers, stream: Stream) -> Holdings:
+def deal_classes(members: Sequence[Integers], counts: Integers, stream: Stream) -> ClientIndices:
     """Each class in random order, cut so that client k holds `counts[k, c]` examples of class c."""
     owners = np.full(sum(map(len, members)), -1, np.int64)
     clients = np.arange(len(counts))

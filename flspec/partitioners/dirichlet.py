@@ -15,7 +15,7 @@ from pydantic import Field
 
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
-from flspec.partitioners.base import ByClass, Count, Holdings
+from flspec.partitioners.base import ByClass, ClientIndices, Count
 from flspec.partitioners.dealing import counts_that_suffice, deal_classes, members_of
 
 
@@ -39,7 +39,7 @@ class Dirichlet(ByClass):
         bool, Field(description="whether a client that has its even share of the examples gets no more")
     ] = False
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         members = members_of(*self.classes(examples))
         sizes = [len(of_class) for of_class in members]
         self.check_enough(sum(sizes), self.min_examples)

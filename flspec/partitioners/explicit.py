@@ -16,7 +16,7 @@ from flspec.core.locations import Location, locate
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError, shorten
-from flspec.partitioners.base import Holdings, Partitioner
+from flspec.partitioners.base import ClientIndices, Partitioner
 from flspec.partitioners.dealing import held_by
 from flspec.protocol.state import read_regular
 
@@ -40,7 +40,7 @@ class Explicit(Partitioner):
         ),
     ]
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         path = locate(self.file, examples.root, "partition.file")
         try:
             text = read_regular(path).decode("utf-8-sig")

@@ -15,7 +15,7 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import ByClass, Count, Holdings
+from flspec.partitioners.base import ByClass, ClientIndices, Count
 from flspec.partitioners.dealing import check_classes, counts_that_suffice, deal_classes, members_of, random_rows
 
 _ATTEMPTS = 100
@@ -39,7 +39,7 @@ class ExtendedDirichlet(ByClass):
         Field(description="fewest examples a client may hold; the whole split is drawn again until so"),
     ] = 1
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         members = [of_class for of_class in members_of(*self.classes(examples)) if len(of_class)]
         sizes = [len(of_class) for of_class in members]
         self.check_enough(sum(sizes), self.min_examples)

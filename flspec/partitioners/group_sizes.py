@@ -14,7 +14,7 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Count, Holdings, Partitioner
+from flspec.partitioners.base import ClientIndices, Count, Partitioner
 from flspec.partitioners.dealing import held_by
 from flspec.partitioners.groups import group_by, group_column
 
@@ -61,7 +61,7 @@ class GroupSizes(Partitioner):
             f"furthest off is client {worst}, with {int(sizes[worst]):,} of {self.sizes[worst]:,}",
         )
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         if sum(self.sizes) > len(examples):
             raise InputError(
                 f"partition.sizes sum to {sum(self.sizes):,}, but there are {len(examples):,} examples; lower them"

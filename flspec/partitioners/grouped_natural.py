@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Count, Holdings, Partitioner
+from flspec.partitioners.base import ClientIndices, Count, Partitioner
 from flspec.partitioners.dealing import apportion, held_by
 from flspec.partitioners.groups import group_by, group_column
 
@@ -55,7 +55,7 @@ class GroupedNatural(Partitioner):
     def whole(self, examples: Examples) -> str | None:
         return group_column(examples, self.column)
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         groups = group_by(examples.columns[group_column(examples, self.column)])
         order = np.arange(len(groups))
         if self.order == "random":

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from flspec.data.examples import Examples
 from flspec.errors import InputError
 
-__all__ = ["Groups", "group_by", "group_column", "is_missing", "least_of"]
+__all__ = ["ValueGroups", "group_by", "group_column", "is_missing", "least_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class ValueGroups:
     """Examples by their value of a column; groups are numbered as their values first appear."""
 
     of: NDArray[np.int64]  # [num_examples]: the group of each
@@ -26,7 +26,7 @@ class Groups:
         return len(self.values)
 
 
-def group_by(values: NDArray[Any]) -> Groups:
+def group_by(values: NDArray[Any]) -> ValueGroups:
     """Missing values (an empty text, NaN) form one group, as any other value does."""
     values = np.asarray(values)
     _, first, codes = np.unique(values, return_index=True, return_inverse=True)
@@ -34,7 +34,7 @@ def group_by(values: NDArray[Any]) -> Groups:
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))
     of = ranks[codes]
-    return Groups(of, values[first[order]], np.bincount(of, minlength=len(order)))
+    return ValueGroups(of, values[first[order]], np.bincount(of, minlength=len(order)))
 
 
 def group_column(examples: Examples, named: str | None, field: str = "partition.column") -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Count, Counted, Holdings
+from flspec.partitioners.base import ClientIndices, Count, Counted
 
 
 class Iid(Counted):
@@ -22,7 +22,7 @@ class Iid(Counted):
         Field(description="how many examples each client is dealt; all are dealt out if absent"),
     ] = None
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         self.check_enough(len(examples))
         order = stream.permutation(len(examples))
         if self.examples_per_client is None:

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import ByClass, Count, Holdings
+from flspec.partitioners.base import ByClass, ClientIndices, Count
 from flspec.partitioners.dealing import apportion, held_by, members_of
 
 Integers = NDArray[np.int64]
@@ -45,7 +45,7 @@ class InnerDirichlet(ByClass):
             raise ValueError("names no client; give a size a client, or leave it out")
         return sizes
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         codes, num_classes = self.classes(examples)
         sizes = self._sizes(len(examples))
         members = members_of(codes, num_classes)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
-from flspec.partitioners.base import Count, Counted, Holdings
+from flspec.partitioners.base import ClientIndices, Count, Counted
 from flspec.partitioners.dealing import apportion, cut
 
 
@@ -22,7 +22,7 @@ class QuantitySkew(Counted, ABC):
         Count, Field(description="examples every client holds; what this leaves is dealt by the sizes drawn")
     ] = 1
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         self.check_enough(len(examples), self.min_examples)
         left = len(examples) - self.clients * self.min_examples
         sizes = self.min_examples + apportion(self._shares(stream.child("sizes")), left)

@@ -13,7 +13,7 @@ from flspec.core.components import OneOfOthers
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Holdings, Partitioner
+from flspec.partitioners.base import ClientIndices, Partitioner
 
 
 class Mixed(Partitioner):
@@ -52,7 +52,7 @@ class Mixed(Partitioner):
         others = self.rest.num_clients
         return None if others is None else self.iid_clients + others
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         order = stream.child("order").permutation(len(examples))
         num = self._num_iid(len(examples))
         others = np.sort(order[num:])

@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.core.components import Sparse
+from flspec.core.components import OmitDefaults
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Count, Holdings, Partitioner
+from flspec.partitioners.base import ClientIndices, Count, Partitioner
 from flspec.partitioners.dealing import held_by
-from flspec.partitioners.groups import Groups, group_by, group_column, least_of
+from flspec.partitioners.groups import ValueGroups, group_by, group_column, least_of
 
 __all__ = ["Natural", "NaturalClients"]
 
 
-class NaturalClients(Sparse):
+class NaturalClients(OmitDefaults):
     """Some of those to whom examples belong by nature."""
 
-    untold: ClassVar[dict[str, Any]] = {"order_by": None}
+    omitted: ClassVar[dict[str, Any]] = {"order_by": None}
 
     column: Annotated[
         str | None, Field(description="column that says to whom an example belongs; the dataset's own if absent")
@@ -50,7 +50,7 @@ class NaturalClients(Sparse):
             raise ValueError(f"order: random is any order, but order_by is {self.order_by}; remove one")
         return self
 
-    def holdings(self, examples: Examples, stream: Stream) -> Holdings:
+    def client_indices(self, examples: Examples, stream: Stream) -> ClientIndices:
         """What each of them has; raises InputError if they are not so many."""
         groups = group_by(examples.columns[group_column(examples, self.column)])
         chosen = self._chosen(groups, examples, stream)
@@ -59,7 +59,7 @@ class NaturalClients(Sparse):
         held = held_by(owner_of[groups.of], len(chosen))
         return [self._capped(of_client, stream.child("cap"), client) for client, of_client in enumerate(held)]
 
-    def _chosen(self, groups: Groups, examples: Examples, stream: Stream) -> NDArray[np.int64]:
+    def _chosen(self, groups: ValueGroups, examples: Examples, stream: Stream) -> NDArray[np.int64]:
         """The groups that are taken, in their order."""
         passes = groups.sizes >= self.min_examples
         if self.absent_from_test:
@@ -82,7 +82,7 @@ class NaturalClients(Sparse):
             chosen = chosen[np.argsort(-groups.sizes[chosen], kind="stable")]
         return chosen[: self.clients]
 
-    def _order(self, groups: Groups, examples: Examples) -> NDArray[np.int64]:
+    def _order(self, groups: ValueGroups, examples: Examples) -> NDArray[np.int64]:
         """All groups, by who comes first."""
         if self.order_by is None:
             return np.arange(len(groups))
@@ -103,8 +103,8 @@ class Natural(NaturalClients, Partitioner):
 
     kind: Literal["natural"] = "natural"
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
-        return self.holdings(examples, stream)
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
+        return self.client_indices(examples, stream)
 
     @property
     def num_clients(self) -> int | None:

@@ -15,7 +15,7 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import ByClass, Count, Holdings
+from flspec.partitioners.base import ByClass, ClientIndices, Count
 from flspec.partitioners.dealing import apportion, check_classes, deal_classes, members_of, random_rows
 
 
@@ -34,7 +34,7 @@ class Pathological(ByClass):
         Field(description="which classes a client has: any; those after its number; one by its number and others"),
     ] = "random"
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         members = [of_class for of_class in members_of(*self.classes(examples)) if len(of_class)]
         check_classes(self.classes_per_client, len(members))
         given = self._given(len(members), stream.child("classes"))

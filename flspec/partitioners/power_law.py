@@ -16,7 +16,7 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import ByClass, Count, Holdings
+from flspec.partitioners.base import ByClass, ClientIndices, Count
 from flspec.partitioners.dealing import apportion, check_classes, deal_classes, members_of
 
 
@@ -28,7 +28,7 @@ class Rolled(ByClass, ABC):
         int, Field(ge=0, le=10**9, description="examples a client has of each of its classes, before weights count")
     ] = 5
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         members = [of_class for of_class in members_of(*self.classes(examples)) if len(of_class)]
         check_classes(self.classes_per_client, len(members))
         counts = np.zeros((self.clients, len(members)), np.int64)

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import ByClass, Count, Holdings
+from flspec.partitioners.base import ByClass, ClientIndices, Count
 from flspec.partitioners.dealing import held_by
 
 
@@ -44,7 +44,7 @@ class Shards(ByClass):
             raise ValueError("keep_incomplete is for shards_per_client: null alone; remove it")
         return self
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         codes, _ = self.classes(examples)
         bounds = self._bounds(len(examples))
         num_shards = len(bounds) - 1

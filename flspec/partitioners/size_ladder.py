@@ -10,7 +10,7 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Counted, Holdings
+from flspec.partitioners.base import ClientIndices, Counted
 from flspec.partitioners.dealing import cut
 
 
@@ -27,7 +27,7 @@ class SizeLadder(Counted):
     ]
     shuffle: Annotated[bool, Field(description="whether examples are drawn at random, or go in file order")] = True
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         total, number = len(examples), np.arange(1, self.clients + 1, dtype=np.float64)
         self.check_enough(total)
         steps = {"linear": number, "square": number**2, "exponential": np.exp(number - self.clients)}[self.growth]

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Holdings, Partitioner
+from flspec.partitioners.base import ClientIndices, Partitioner
 from flspec.partitioners.dealing import cut
 
 
@@ -49,7 +49,7 @@ class Sizes(Partitioner):
     def num_clients(self) -> int:
         return len(self.sizes)
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         total = len(examples)
         exact = np.array(self.sizes, np.float64) * (total if self.unit == "shares" else 1)
         # Ends are rounded, not sizes, so that shares of 1 together leave nothing over.

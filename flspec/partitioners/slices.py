@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners.base import Counted, Holdings
+from flspec.partitioners.base import ClientIndices, Counted
 from flspec.partitioners.dealing import apportion, held_by, members_of
 from flspec.partitioners.groups import group_by, least_of
 
@@ -60,7 +60,7 @@ class Slices(Counted):
     def whole(self, examples: Examples) -> str | None:
         return self.groups
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         entry_of = np.arange(len(examples))
         if self.groups is not None:
             entry_of = group_by(examples.column(self.groups, "partition.groups")).of

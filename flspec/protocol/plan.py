@@ -112,9 +112,9 @@ class Plan:
         if held_out:
             arrays["held_out_examples"], arrays["held_out_ends"] = _pack(held_out)
         told = dict(settings) | {"weights": list(weights)}
-        for home, tensors in (("constants", constants), ("local", local)):
-            arrays |= {f"{home}/{name}": value for name, value in tensors.items()}
-            told |= {home: list(tensors)} if tensors else {}
+        for placement, tensors in (("constants", constants), ("local", local)):
+            arrays |= {f"{placement}/{name}": value for name, value in tensors.items()}
+            told |= {placement: list(tensors)} if tensors else {}
         arrays |= {f"{who}_rates": np.array(factors, np.float64) for who, factors in rates.items()}
         return cls(told, arrays, spec)
 

@@ -16,7 +16,7 @@ from typing import Literal
 from flspec.analysis.description import plan_skew
 from flspec.compiler.compile import compile
 from flspec.core.folders import new_folder
-from flspec.core.locations import conceal
+from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
 from flspec.errors import BackendError, InputError, RunError
 from flspec.execution.remote import Limits, open_backend
@@ -46,7 +46,7 @@ from flspec.spec.yaml_writer import write_yaml
 __all__ = [
     "Experiment",
     "Watch",
-    "alone_in",
+    "exclusive",
     "execute_plan",
     "forget_old_states",
     "planned",
@@ -132,7 +132,7 @@ def execute_plan(
     """
     attempt = _Attempt(selection, plan, job, evaluator or Evaluator(plan), memory or MemoryMeter())
     if resume:
-        job = replace(job, start=attempt.take_up())
+        job = replace(job, start=attempt.resume())
     try:
         with attempt.memory, closing(engine.execute(plan, job)) as events:
             for record in attempt.recorder.record(attempt.clocked(events)):
@@ -175,7 +175,7 @@ class _Attempt:
                 self._startup = time.perf_counter() - self._began
             yield event
 
-    def take_up(self) -> Path | None:
+    def resume(self) -> Path | None:
         """Keep what an interrupted execution recorded up to its last usable state; returns that state."""
         events = read_events(self._folder)
         last, state = _last_state(self._folder, self._plan, events)
@@ -191,7 +191,7 @@ class _Attempt:
         confusion = self.recorder.confusion.get(len(rounds), {})
         result = Result(
             status=status,
-            error=conceal(error) if error else None,
+            error=redact(error) if error else None,
             name=plan.spec["name"],
             plan_digest=plan.digest,
             spec=dict(plan.spec),
@@ -250,7 +250,7 @@ def prepared_folder(
     """
     made = not resume_on and _make(folder)  # only what was made here may be taken away again
     try:
-        with alone_in(folder):
+        with exclusive(folder):
             if resume_on:
                 _check_resumable(folder, plan, resume_on)
             else:
@@ -273,7 +273,7 @@ def _make(folder: Path) -> bool:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Hold a lock on the folder itself, which the system takes back however this process ends."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from flspec.compiler.compile import compile
-from flspec.core.locations import conceal
+from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
 from flspec.errors import FlspecError, InputError, printable
 from flspec.execution.remote import Limits, Remote, open_apart, open_backend
@@ -32,7 +32,7 @@ from flspec.protocol.plan import Plan
 from flspec.protocol.state import write_atomically
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.result import Result, RoundRecord, load_result
-from flspec.runs.runner import alone_in, execute_plan, prepared_folder, refuse_unsupported
+from flspec.runs.runner import exclusive, execute_plan, prepared_folder, refuse_unsupported
 from flspec.runs.sweep_summary import BestRound, CellRecord, Sweep, groups_of
 from flspec.spec.study import Cell, Study
 
@@ -84,14 +84,14 @@ def sweep(
         pass  # there is one, and its environment, before anything is written
     num_jobs = min(jobs or _default_jobs(), len(study.cells))
     _make(folder)
-    with alone_in(folder), ExitStack() as stack:
+    with exclusive(folder), ExitStack() as stack:
         board = _Board(study, selection, folder, watch)
         engines = [
             stack.enter_context(open_apart(selection, limits or Limits(), folder / f"worker-{number}.log", stop))
             for number in range(1, num_jobs + 1)
         ]
         cores = max(1, (os.cpu_count() or 1) // num_jobs)
-        _serve_all(_Server(study.cells, selection, folder, data, cores, stop, board), engines)
+        _run_all(_CellRunner(study.cells, selection, folder, data, cores, stop, board), engines)
         return board.sweep()
 
 
@@ -117,7 +117,7 @@ def _make(folder: Path) -> None:
         raise InputError(f"out: {folder} is the folder of a single run; choose another")
 
 
-def _serve_all(server: _Server, engines: Sequence[Remote]) -> None:
+def _run_all(server: _CellRunner, engines: Sequence[Remote]) -> None:
     """Have a thread for each engine run cells until none is left; on Ctrl-C, until each has put its cell away."""
     try:
         with ThreadPoolExecutor(len(engines), thread_name_prefix="cells") as pool:
@@ -135,7 +135,7 @@ def _serve_all(server: _Server, engines: Sequence[Remote]) -> None:
         server.board.write()
 
 
-class _Server:
+class _CellRunner:
     """Runs cells, in any number of threads."""
 
     def __init__(
@@ -183,7 +183,7 @@ class _Server:
             outcome = {"status": "interrupted"}
         except Exception as error:  # whatever a component or an engine raises, the other cells are still run
             status = "interrupted" if self.stop.is_set() else "failed"  # what is asked to stop may break at anything
-            outcome = {"status": status, "error": conceal(_in_one_line(error))}
+            outcome = {"status": status, "error": redact(_in_one_line(error))}
         written = folder.name if folder and folder.is_dir() else None
         return record.model_copy(update={**outcome, "folder": written})
 
@@ -293,7 +293,7 @@ def _mend(folder: Path, plan: Plan, source: str, selection: str) -> None:
     is none is put aside. States are checked when they are read, and name their plan.
     """
     result = folder / "result.json"
-    with alone_in(folder):
+    with exclusive(folder):
         try:
             if result.exists() and _is_damaged(folder, plan, selection):
                 result.replace(folder / "result.json.damaged")

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from flspec.core.components import Document
 
-__all__ = ["BestRound", "CellRecord", "Group", "Metrics", "Spread", "Sweep", "groups_of"]
+__all__ = ["BestRound", "CellRecord", "Metrics", "SeedGroup", "Spread", "Sweep", "groups_of"]
 
 Metrics = dict[str, dict[str, float]]  # by set of examples, then by name
 
@@ -48,7 +48,7 @@ class Spread(Document):
     sd: float | None  # of the sample, over num_runs - 1; None for one run
 
 
-class Group(Document):
+class SeedGroup(Document):
     """The runs of one combination of values."""
 
     values: dict[str, JsonValue]  # by path, without the seed
@@ -65,7 +65,7 @@ class Sweep(Document):
     name: str
     backend: str
     cells: tuple[CellRecord, ...]
-    groups: tuple[Group, ...]  # of the cells
+    groups: tuple[SeedGroup, ...]  # of the cells
 
     @property
     def is_complete(self) -> bool:
@@ -73,13 +73,13 @@ class Sweep(Document):
         return all(cell.status == "completed" for cell in self.cells)
 
 
-def groups_of(cells: Sequence[CellRecord]) -> tuple[Group, ...]:
+def groups_of(cells: Sequence[CellRecord]) -> tuple[SeedGroup, ...]:
     """The cells that differ by nothing but their seed, together, in the order of the first of each."""
     together: dict[str, list[CellRecord]] = {}
     for cell in cells:
         together.setdefault(json.dumps(_without_seed(cell.values), sort_keys=True), []).append(cell)
     return tuple(
-        Group(
+        SeedGroup(
             values=_without_seed(members[0].values),
             num_runs=sum(cell.status == "completed" for cell in members),
             num_failures=sum(cell.status == "failed" for cell in members),

@@ -20,6 +20,6 @@ class Sampler(Component, ABC):
     def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
         """The clients of one round, ascending; `stream` belongs to that round alone."""
 
-    def problem(self, num_clients: int) -> str | None:
+    def why_invalid(self, num_clients: int) -> str | None:
         """Why no cohort can be drawn from `num_clients` clients, or None."""
         return None

@@ -21,7 +21,7 @@ class Uniform(Sampler):
     def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
         return stream.choice(num_clients, self.size)
 
-    def problem(self, num_clients: int) -> str | None:
+    def why_invalid(self, num_clients: int) -> str | None:
         if self.size <= num_clients:
             return None
         return f"cohort.size is {self.size}, but partition.clients is {num_clients}; lower it or add clients"

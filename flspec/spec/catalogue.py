@@ -24,7 +24,7 @@ from flspec.spec.suggestions import model_below
 __all__ = [
     "Family",
     "Kind",
-    "Parameter",
+    "SpecKey",
     "families",
     "find_family",
     "find_kind",
@@ -36,7 +36,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Parameter:
+class SpecKey:
     """One key of a section."""
 
     name: str
@@ -54,7 +54,7 @@ class Kind:
 
     kind: str
     summary: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[SpecKey, ...]
     description: str  # the whole docstring
     package: str  # "flspec", or that which brought it
 
@@ -94,7 +94,7 @@ def find_kind(family: Family, kind: str) -> Kind:
     return family.kinds[kind]
 
 
-def parameters(cls: type[BaseModel]) -> tuple[Parameter, ...]:
+def parameters(cls: type[BaseModel]) -> tuple[SpecKey, ...]:
     """The keys of a section, `kind` apart, those that are required first."""
     schema = cls.model_json_schema(schema_generator=_Plain)
     required = schema.get("required", ())
@@ -161,8 +161,8 @@ class _Plain(GenerateJsonSchema):
         return {"type": "component", "enum": list(schema["choices"])}
 
 
-def _parameter(name: str, schema: Mapping[str, Any], required: bool) -> Parameter:
-    return Parameter(
+def _parameter(name: str, schema: Mapping[str, Any], required: bool) -> SpecKey:
+    return SpecKey(
         name,
         _type(schema),
         _range(schema),

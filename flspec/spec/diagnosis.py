@@ -14,14 +14,14 @@ from flspec.core.components import Component, family_members
 from flspec.errors import Problem, choose
 from flspec.spec.overlays import Draft
 from flspec.spec.suggestions import meant_key, model_below, suggest_key
-from flspec.spec.yaml_reader import Path, is_number
+from flspec.spec.yaml_reader import KeyPath, is_number
 
 __all__ = ["diagnose"]
 
 _MOST_PROBLEMS = 100  # told of one spec
 
 
-def diagnose(draft: Draft, error: ValidationError, model: type[BaseModel], at: Path = ()) -> list[Problem]:
+def diagnose(draft: Draft, error: ValidationError, model: type[BaseModel], at: KeyPath = ()) -> list[Problem]:
     """Every problem that validating `draft`, or its part at `at`, as `model` brought up."""
     found = error.errors(include_url=False)
     value = _at(draft.value, at)
@@ -38,7 +38,7 @@ def diagnose(draft: Draft, error: ValidationError, model: type[BaseModel], at: P
     return problems
 
 
-def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseModel], at: Path) -> Problem:
+def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseModel], at: KeyPath) -> Problem:
     inner, owner = _resolve(value, details["loc"], model)
     path = (*at, *inner)
     kind, context = details["type"], details.get("ctx", {})
@@ -76,7 +76,7 @@ def _misspelt(found: Sequence[ErrorDetails], value: Any, model: type[BaseModel])
             yield (*section, meant_key(str(key), _resolve(value, details["loc"], model)[1]) or "")
 
 
-def _at(value: Any, path: Path) -> Any:
+def _at(value: Any, path: KeyPath) -> Any:
     """What stands at a path, as far as it leads anywhere."""
     for key in path:
         try:
@@ -120,7 +120,7 @@ def _expected(kind: str, context: Mapping[str, Any], details: ErrorDetails) -> s
 
 def _resolve(
     value: Any, location: tuple[str | int, ...], model: type[BaseModel]
-) -> tuple[Path, type[BaseModel] | None]:
+) -> tuple[KeyPath, type[BaseModel] | None]:
     """The path of an error in the document, without pydantic's union tags, and the class that owns its last key."""
     path: list[str | int] = []
     cls: type[BaseModel] | None = model
@@ -141,7 +141,7 @@ def _resolve(
     return tuple(path), owner
 
 
-def _kinds(owner: type[BaseModel] | None, path: Path) -> list[str]:
+def _kinds(owner: type[BaseModel] | None, path: KeyPath) -> list[str]:
     family = model_below(owner, path[-1]) if path else None
     return list(family_members(family)) if family and issubclass(family, Component) else []
 
@@ -152,7 +152,7 @@ def _example(owner: type[BaseModel] | None, key: str | int) -> str:
     return f", e.g. {key}: {json.dumps(field.examples[0])}" if field and field.examples else ""
 
 
-def _form(owner: type[BaseModel] | None, path: Path, context: Mapping[str, Any]) -> str:
+def _form(owner: type[BaseModel] | None, path: KeyPath, context: Mapping[str, Any]) -> str:
     """What text a field takes, in its own words if it has any."""
     field = owner.model_fields.get(str(path[-1])) if owner else None
     extra = field.json_schema_extra if field else None

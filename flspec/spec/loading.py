@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError, create_model
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from flspec.core.components import Document
 from flspec.errors import Problem, SpecError
 from flspec.spec.diagnosis import diagnose
-from flspec.spec.overlays import Draft, compose, draft_of_text, lay_settings, parse_settings, variant_of
+from flspec.spec.overlays import Draft, apply_overrides, compose, draft_of_text, parse_overrides, variant_of
 from flspec.spec.spec import Spec, contradictions
 
 __all__ = ["in_order", "load_spec", "mistakes_in_small", "mistakes_of", "parse_spec", "validate_draft"]
@@ -25,8 +25,8 @@ def load_spec(path: str | os.PathLike[str], settings: Iterable[str] = (), small:
 
     Raises SpecError with every problem found, InputError if the file cannot be read.
     """
-    given = parse_settings(settings)
-    return validate_draft(lay_settings(variant_of(compose(FilePath(path)), small), given))
+    given = parse_overrides(settings)
+    return validate_draft(apply_overrides(variant_of(compose(Path(path)), small), given))
 
 
 def parse_spec(content: bytes | str, file: str = "spec") -> Spec:

@@ -23,11 +23,11 @@ from pydantic import Field, JsonValue
 
 from flspec.core.components import Document
 from flspec.errors import choose, shorten
-from flspec.spec.yaml_reader import Path
+from flspec.spec.yaml_reader import KeyPath
 
 __all__ = ["Combination", "Matrix", "combinations", "count", "mistakes"]
 
-Setting = Annotated[dict[str, JsonValue], Field(min_length=1)]
+Override = Annotated[dict[str, JsonValue], Field(min_length=1)]
 Combination = Mapping[str, JsonValue]  # the value of each path that a cell sets
 
 
@@ -46,10 +46,10 @@ class Matrix(Document):
         Field(description="each combination is run with each of these seeds", examples=[[0, 1, 2]]),
     ] = ()
     exclude: Annotated[
-        tuple[Setting, ...], Field(description="combinations to leave out: all that have every value named")
+        tuple[Override, ...], Field(description="combinations to leave out: all that have every value named")
     ] = ()
     include: Annotated[
-        tuple[Setting, ...], Field(description="combinations to add: settings by path, over the spec as it is")
+        tuple[Override, ...], Field(description="combinations to add: settings by path, over the spec as it is")
     ] = ()
 
 
@@ -59,7 +59,7 @@ def count(matrix: Matrix) -> int:
     return (grid + len(matrix.include)) * max(1, len(matrix.seeds))
 
 
-def combinations(matrix: Matrix) -> Iterator[tuple[Combination, Mapping[str, Path]]]:
+def combinations(matrix: Matrix) -> Iterator[tuple[Combination, Mapping[str, KeyPath]]]:
     """Each combination of values, and where in the matrix each value stands; axes in their order, seeds fastest."""
     for combination, places in _grid(matrix):
         for seeded, seeded_places in _with_seeds(matrix, combination, places):
@@ -69,7 +69,7 @@ def combinations(matrix: Matrix) -> Iterator[tuple[Combination, Mapping[str, Pat
         yield from _with_seeds(matrix, combination, {name: ("include", number, name) for name in combination})
 
 
-def mistakes(matrix: Matrix) -> Iterator[tuple[Path, str]]:
+def mistakes(matrix: Matrix) -> Iterator[tuple[KeyPath, str]]:
     """What makes a matrix mean something else than was meant: where, and what is wrong."""
     if not matrix.axes and not matrix.seeds and not matrix.include:
         yield (), "asks for nothing; add axes, seeds or include"
@@ -89,7 +89,7 @@ def _has_grid(matrix: Matrix) -> bool:
     return bool(matrix.axes or matrix.seeds)
 
 
-def _grid(matrix: Matrix) -> Iterator[tuple[dict[str, JsonValue], dict[str, Path]]]:
+def _grid(matrix: Matrix) -> Iterator[tuple[dict[str, JsonValue], dict[str, KeyPath]]]:
     if not _has_grid(matrix):
         return
     for numbers in itertools.product(*(range(len(values)) for values in matrix.axes.values())):
@@ -101,8 +101,8 @@ def _grid(matrix: Matrix) -> Iterator[tuple[dict[str, JsonValue], dict[str, Path
 
 
 def _with_seeds(
-    matrix: Matrix, combination: Combination, places: Mapping[str, Path]
-) -> Iterator[tuple[Combination, Mapping[str, Path]]]:
+    matrix: Matrix, combination: Combination, places: Mapping[str, KeyPath]
+) -> Iterator[tuple[Combination, Mapping[str, KeyPath]]]:
     if not matrix.seeds or "seed" in combination:
         yield combination, places
         return
@@ -121,7 +121,9 @@ def _key(value: JsonValue) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _name_mistakes(name: str, others: Iterable[str], place: Path, seed: bool = False) -> Iterator[tuple[Path, str]]:
+def _name_mistakes(
+    name: str, others: Iterable[str], place: KeyPath, seed: bool = False
+) -> Iterator[tuple[KeyPath, str]]:
     parts = name.split(".")
     if not all(parts):
         yield place, "expected a path, as client.optimizer.learning_rate"
@@ -136,7 +138,7 @@ def _name_mistakes(name: str, others: Iterable[str], place: Path, seed: bool = F
             yield place, f"lies inside {shorten(other)}, which is set too; remove one"
 
 
-def _repetitions(values: Iterable[JsonValue], place: Path) -> Iterator[tuple[Path, str]]:
+def _repetitions(values: Iterable[JsonValue], place: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     seen: set[str] = set()
     for number, value in enumerate(values):
         if (key := _key(value)) in seen:
@@ -144,7 +146,7 @@ def _repetitions(values: Iterable[JsonValue], place: Path) -> Iterator[tuple[Pat
         seen.add(key)
 
 
-def _exclusion_mistakes(matrix: Matrix, left_out: Combination, place: Path) -> Iterator[tuple[Path, str]]:
+def _exclusion_mistakes(matrix: Matrix, left_out: Combination, place: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     """An exclusion that leaves nothing out is a misspelling that would go unnoticed."""
     known: dict[str, Iterable[Any]] = {**matrix.axes, **({"seed": matrix.seeds} if matrix.seeds else {})}
     for name, value in left_out.items():

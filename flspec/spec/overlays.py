@@ -13,22 +13,22 @@ import copy
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from flspec.errors import InputError, Problem, SpecError, printable, shorten
-from flspec.spec.yaml_reader import LocatedDocument, Path, dotted, read_value, read_yaml
+from flspec.spec.yaml_reader import KeyPath, LocatedDocument, dotted, read_value, read_yaml
 from flspec.spec.yaml_writer import write_value, write_yaml
 
 __all__ = [
     "Draft",
     "Origin",
+    "Override",
     "Said",
-    "Setting",
+    "apply_overrides",
     "compose",
     "draft_of_text",
-    "lay_settings",
-    "parse_settings",
+    "parse_overrides",
     "variant_of",
 ]
 
@@ -62,13 +62,13 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Override:
     """A value for one path, laid over what the files say."""
 
-    path: Path
+    path: KeyPath
     value: Any
     origin: Origin
-    inner: Mapping[Path, Origin] = field(default_factory=dict)  # of what is in the value, by its path from there
+    inner: Mapping[KeyPath, Origin] = field(default_factory=dict)  # of what is in the value, by its path from there
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Draft:
     """A spec before it is validated."""
 
     value: dict[str, Any]
-    origins: Mapping[Path, Origin]  # of each key and list item that counts
-    said: Mapping[Path, tuple[Said, ...]]  # of each scalar and list, by whom it was said; the last counts
+    origins: Mapping[KeyPath, Origin]  # of each key and list item that counts
+    said: Mapping[KeyPath, tuple[Said, ...]]  # of each scalar and list, by whom it was said; the last counts
     file: str
     original: str | None = field(repr=False, default=None)  # the text of the one file that says it all
     heading: str = ""  # what it was put together from
@@ -90,14 +90,14 @@ class Draft:
             return self.original
         return f"# {printable(self.heading)}\n{write_yaml(self.value)}"
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: KeyPath, message: str) -> Problem:
         """A problem at `path`, or at the nearest place around it that was written."""
         origin = self.origin(path)
         if origin is None:
             return Problem(message, dotted(path), self.file)
         return Problem(message, dotted(path), origin.source, origin.line, origin.column, origin.text)
 
-    def origin(self, path: Path) -> Origin | None:
+    def origin(self, path: KeyPath) -> Origin | None:
         """Where `path`, or the nearest place around it, was written; None if that is the file as a whole."""
         while path and path not in self.origins:
             path = path[:-1]
@@ -108,7 +108,7 @@ class Draft:
         return replace(self, value={name: value for name, value in self.value.items() if name != key})
 
 
-def compose(path: FilePath, settings: Sequence[Setting] = ()) -> Draft:
+def compose(path: Path, settings: Sequence[Override] = ()) -> Draft:
     """The draft of a spec file; raises InputError if it cannot be read, SpecError naming the file and the place."""
     documents = list(_chain(path))
     draft = Draft({}, {}, {}, documents[0].file)
@@ -119,7 +119,7 @@ def compose(path: FilePath, settings: Sequence[Setting] = ()) -> Draft:
         original="\n".join((*documents[0].lines, "")) if len(documents) == 1 else None,
         heading=" extends ".join(document.file for document in documents),
     )
-    return lay_settings(_apart_from_small(draft), settings)
+    return apply_overrides(_apart_from_small(draft), settings)
 
 
 def draft_of_text(content: bytes, file: str) -> Draft:
@@ -143,14 +143,14 @@ def variant_of(draft: Draft, small: bool) -> Draft:
     return draft.small
 
 
-def parse_settings(arguments: Iterable[str]) -> list[Setting]:
+def parse_overrides(arguments: Iterable[str]) -> list[Override]:
     """The settings of `--set a.b=value` arguments; raises SpecError with every problem of them."""
-    settings: list[Setting] = []
+    settings: list[Override] = []
     problems: list[Problem] = []
     for argument in arguments:
         source = f"--set {shorten(argument)}"
         name, equals, text = argument.partition("=")
-        path: Path = tuple(name.strip().split("."))
+        path: KeyPath = tuple(name.strip().split("."))
         if not equals or not all(path):
             problems.append(Problem("expected a path and a value, as client.epochs=2", file=source))
             continue
@@ -169,7 +169,7 @@ def parse_settings(arguments: Iterable[str]) -> list[Setting]:
             problems.append(Problem(f"settings go over what small says; write {inner}", dotted(path), source))
             continue
         try:
-            settings.append(Setting(path, read_value(text, source), Origin(source)))
+            settings.append(Override(path, read_value(text, source), Origin(source)))
         except SpecError as error:
             problems += [replace(problem, path=dotted(path)) for problem in error.problems]
     problems += _collisions(settings)
@@ -178,12 +178,12 @@ def parse_settings(arguments: Iterable[str]) -> list[Setting]:
     return settings
 
 
-def lay_settings(draft: Draft, settings: Sequence[Setting]) -> Draft:
+def apply_overrides(draft: Draft, settings: Sequence[Override]) -> Draft:
     """The draft with all settings laid over it at once, so that their order changes nothing."""
     if not settings:
         return draft
     tree: dict[str, Any] = {}
-    origins: dict[Path, Origin] = {}
+    origins: dict[KeyPath, Origin] = {}
     for setting in settings:
         below = tree
         for depth, key in enumerate(setting.path[:-1], start=1):
@@ -218,7 +218,7 @@ def _apart_from_small(draft: Draft) -> Draft:
     return replace(full, small=small)
 
 
-def _chain(path: FilePath) -> Iterator[LocatedDocument]:
+def _chain(path: Path) -> Iterator[LocatedDocument]:
     """A file's document, then the one it extends, and so on."""
     document, seen = read_yaml(_read_file(path), str(path)), [path.resolve()]
     yield document
@@ -236,7 +236,7 @@ def _chain(path: FilePath) -> Iterator[LocatedDocument]:
         yield document
 
 
-def _extended(name: Any, path: FilePath, seen: Sequence[FilePath]) -> FilePath:
+def _extended(name: Any, path: Path, seen: Sequence[Path]) -> Path:
     """The file that `extends: name` in `path` means; never one outside the folder of the first file."""
     if not isinstance(name, str) or not name:
         raise InputError("expected the name of one file, e.g. extends: base.yaml")
@@ -256,7 +256,7 @@ def _extended(name: Any, path: FilePath, seen: Sequence[FilePath]) -> FilePath:
     return extended
 
 
-def _read_file(path: FilePath) -> bytes:
+def _read_file(path: Path) -> bytes:
     shown = shorten(str(path), 200)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device could keep us reading for ever
@@ -272,24 +272,24 @@ def _lay_document(draft: Draft, document: LocatedDocument) -> Draft:
     return _lay(draft, document.value, {path: _place(document, path) for path in document.places})
 
 
-def _place(document: LocatedDocument, path: Path) -> Origin:
+def _place(document: LocatedDocument, path: KeyPath) -> Origin:
     line, column = document.places[path]
     text = document.lines[line - 1] if line <= len(document.lines) else ""
     return Origin(document.file, line, column, text)
 
 
-def _lay(draft: Draft, tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> Draft:
+def _lay(draft: Draft, tree: Mapping[str, Any], origins: Mapping[KeyPath, Origin]) -> Draft:
     """The draft with a tree of values laid over it."""
     new_origins, said = dict(draft.origins), dict(draft.said)
 
-    def forget(below: Any, path: Path) -> None:
+    def forget(below: Any, path: KeyPath) -> None:
         """What is replaced no longer counts, but for the kind that it had."""
         for known in () if below is _NOTHING else _paths(below, path):
             new_origins.pop(known, None)
             if known not in (path, (*path, "kind")):
                 said.pop(known, None)
 
-    def lay(below: Any, above: Any, path: Path) -> Any:
+    def lay(below: Any, above: Any, path: KeyPath) -> Any:
         if not isinstance(above, dict):
             forget(below, path)
             new_origins.update({p: origins[p] for p in _paths(above, path) if p in origins})
@@ -309,7 +309,7 @@ def _is_another_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool
     return "kind" in above and "kind" in below and above["kind"] != below["kind"]
 
 
-def _collisions(settings: Sequence[Setting]) -> Iterator[Problem]:
+def _collisions(settings: Sequence[Override]) -> Iterator[Problem]:
     for number, setting in enumerate(settings):
         for other in settings[:number]:
             shared = min(len(setting.path), len(other.path))
@@ -318,7 +318,7 @@ def _collisions(settings: Sequence[Setting]) -> Iterator[Problem]:
                 yield Problem(f"{first} sets it too; remove one", dotted(setting.path), setting.origin.source)
 
 
-def _paths(value: Any, path: Path) -> Iterator[Path]:
+def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
     """The path of a value and of everything in it."""
     yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from flspec.core.components import Document
 from flspec.spec.overlays import Draft
 from flspec.spec.spec import Spec
-from flspec.spec.yaml_reader import Path, dotted
+from flspec.spec.yaml_reader import KeyPath, dotted
 
 __all__ = ["Provenance", "Replaced", "provenance"]
 
@@ -40,14 +40,14 @@ def provenance(spec: Spec, draft: Draft) -> tuple[Provenance, ...]:
     )
 
 
-def _of_value(path: Path, value: JsonValue, draft: Draft) -> Provenance:
+def _of_value(path: KeyPath, value: JsonValue, draft: Draft) -> Provenance:
     said = draft.said.get(path, ())
     *before, last = said or (None,)
     replaced = tuple(Replaced(value=one.value, origin=str(one.origin)) for one in reversed(before) if one)
     return Provenance(path=dotted(path), value=value, origin=str(last.origin) if last else "default", replaced=replaced)
 
 
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     if not isinstance(value, dict):
         yield path, value
         return

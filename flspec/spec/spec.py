@@ -259,7 +259,7 @@ def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
 
 
 def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> Iterator[Contradiction]:
-    if mode == "federated" and partition.num_clients and (problem := cohort.problem(partition.num_clients)):
+    if mode == "federated" and partition.num_clients and (problem := cohort.why_invalid(partition.num_clients)):
         yield Contradiction(("cohort",), ("partition", "clients"), problem)
 
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
@@ -17,9 +17,9 @@ from flspec.errors import InputError, Problem, SpecError, choose
 from flspec.spec.diagnosis import diagnose
 from flspec.spec.loading import in_order, mistakes_in_small, mistakes_of, validate_draft
 from flspec.spec.matrix import Combination, Matrix, combinations, count, mistakes
-from flspec.spec.overlays import Draft, Setting, compose, draft_of_text, lay_settings, parse_settings, variant_of
+from flspec.spec.overlays import Draft, Override, apply_overrides, compose, draft_of_text, parse_overrides, variant_of
 from flspec.spec.spec import Spec
-from flspec.spec.yaml_reader import Path
+from flspec.spec.yaml_reader import KeyPath
 
 __all__ = ["Cell", "Study", "check_backends", "load_study", "load_variants", "parse_study", "short_names"]
 
@@ -67,21 +67,21 @@ def load_study(
     `settings` are laid over it, each as `a.b=value`. Raises SpecError with every problem found, InputError if the file
     cannot be read.
     """
-    given = parse_settings(settings)
-    return _study(lay_settings(variant_of(compose(FilePath(path)), small), given), given, max_runs)
+    given = parse_overrides(settings)
+    return _study(apply_overrides(variant_of(compose(Path(path)), small), given), given, max_runs)
 
 
 def load_variants(
     path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS
 ) -> tuple[Study, Study | None]:
     """A spec file's study, and that of its small variant if it has one; raises as `load_study`, of both at once."""
-    given = parse_settings(settings)
-    draft = compose(FilePath(path))
+    given = parse_overrides(settings)
+    draft = compose(Path(path))
     studies: list[Study] = []
     problems: list[Problem] = []
     for variant in filter(None, (draft, draft.small)):
         try:
-            studies.append(_study(lay_settings(variant, given), given, max_runs))
+            studies.append(_study(apply_overrides(variant, given), given, max_runs))
         except SpecError as error:
             problems += error.problems
     if problems:
@@ -94,7 +94,7 @@ def parse_study(content: bytes | str, file: str = "spec", max_runs: int = _MOST_
     return _study(draft_of_text(content.encode() if isinstance(content, str) else content, file), (), max_runs)
 
 
-def _study(draft: Draft, given: Sequence[Setting], max_runs: int) -> Study:
+def _study(draft: Draft, given: Sequence[Override], max_runs: int) -> Study:
     if draft.value.get("matrix") is None:  # absent, or taken away by an extending file or a setting
         draft = draft.without("matrix")
         spec = validate_draft(draft)
@@ -131,7 +131,7 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _matrix(draft: Draft, given: Sequence[Setting], max_runs: int) -> Matrix:
+def _matrix(draft: Draft, given: Sequence[Override], max_runs: int) -> Matrix:
     """The draft's matrix; raises SpecError if it is not one, or means something else than it seems to."""
     try:
         matrix = Matrix.model_validate_json(json.dumps(draft.value["matrix"]))
@@ -151,7 +151,7 @@ def _cells(base: Draft, draft: Draft, matrix: Matrix) -> list[Cell]:
     drafts: list[tuple[Combination, Draft]] = []
     for combination, places in combinations(matrix):
         settings = [_setting(draft, name, combination[name], ("matrix", *places[name])) for name in combination]
-        drafts.append((combination, replace(lay_settings(base, settings), small=None)))
+        drafts.append((combination, replace(apply_overrides(base, settings), small=None)))
     if not drafts:
         raise SpecError([draft.problem(("matrix", "exclude"), "leaves nothing to run; remove some of it")])
     labels = _labels([combination for combination, _ in drafts])
@@ -177,24 +177,24 @@ def _alike(cells: Sequence[Cell]) -> str:
     return ", ".join(cell.label for cell, spec in zip(cells, specs, strict=True) if spec == repeated)
 
 
-def _setting(draft: Draft, name: str, value: JsonValue, place: Path) -> Setting:
+def _setting(draft: Draft, name: str, value: JsonValue, place: KeyPath) -> Override:
     """A value of the matrix as a setting that knows where it was written."""
     origin = draft.origin(place)
     assert origin is not None, place
     inner = {path[len(place) :]: where for path, where in draft.origins.items() if path[: len(place)] == place}
-    return Setting(tuple(name.split(".")), value, origin, {path: where for path, where in inner.items() if path})
+    return Override(tuple(name.split(".")), value, origin, {path: where for path, where in inner.items() if path})
 
 
 def _varied(matrix: Matrix) -> list[str]:
     return [*matrix.axes, *(["seed"] if matrix.seeds else [])]
 
 
-def _is_within(axis: str, path: Path) -> bool:
+def _is_within(axis: str, path: KeyPath) -> bool:
     parts = tuple(axis.split("."))
     return parts == path[: len(parts)]
 
 
-def _is_an_axis(axis: str, setting: Setting) -> Problem:
+def _is_an_axis(axis: str, setting: Override) -> Problem:
     where = "matrix.seeds" if axis == "seed" else "matrix.axes"
     message = f"{axis} varies in the matrix, which would replace it; set {where} instead"
     return Problem(message, axis, setting.origin.source)

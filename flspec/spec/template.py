@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from flspec.core.components import family_members
 from flspec.errors import InputError, choose
-from flspec.spec.catalogue import Parameter, first_line, is_family, parameters, section_below
+from flspec.spec.catalogue import SpecKey, first_line, is_family, parameters, section_below
 from flspec.spec.loading import parse_spec
 from flspec.spec.schema import write_schema
 from flspec.spec.spec import Spec
@@ -97,7 +97,7 @@ def _keys(
 
 
 def _key(
-    parameter: Parameter, asked: Mapping[str, Any], example: Mapping[str, Any], kinds: str, depth: int
+    parameter: SpecKey, asked: Mapping[str, Any], example: Mapping[str, Any], kinds: str, depth: int
 ) -> Sequence[str]:
     name, comment = parameter.name, (parameter.description + kinds).removeprefix("; ")
     of_its_own = {name: parameter.examples[0]} if parameter.required and parameter.examples else {}
@@ -118,7 +118,7 @@ def _kinds(cls: type[BaseModel] | None, path: tuple[str, ...]) -> str:
 
 def _section(
     cls: type[BaseModel],
-    parameter: Parameter,
+    parameter: SpecKey,
     asked: Mapping[str, Any],
     example: Mapping[str, Any],
     path: tuple[str, ...],
@@ -143,7 +143,7 @@ def _section(
     yield from lines
 
 
-def _example(parameter: Parameter, example: Mapping[str, Any]) -> dict[str, Any]:
+def _example(parameter: SpecKey, example: Mapping[str, Any]) -> dict[str, Any]:
     """What a section says as an example: of the one it stands in, of its own, or the kind that it has by default."""
     if parameter.name in example:
         return dict(example[parameter.name])

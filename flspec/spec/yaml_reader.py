@@ -17,9 +17,9 @@ import yaml
 
 from flspec.errors import Problem, SpecError
 
-__all__ = ["LocatedDocument", "Path", "dotted", "is_number", "read_value", "read_yaml"]
+__all__ = ["KeyPath", "LocatedDocument", "dotted", "is_number", "read_value", "read_yaml"]
 
-Path = tuple[str | int, ...]  # the keys and positions that lead to a value
+KeyPath = tuple[str | int, ...]  # the keys and positions that lead to a value
 
 _MAX_BYTES = 2**20
 _MAX_DEPTH = 32
@@ -38,12 +38,12 @@ class LocatedDocument:
     """A mapping, and the line and column (from 1) at which the key, or list item, of each path stands."""
 
     value: dict[str, Any]
-    places: dict[Path, tuple[int, int]]
+    places: dict[KeyPath, tuple[int, int]]
     file: str
     lines: tuple[str, ...] = field(repr=False, default=())
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """A path as it is told: `client.optimizer.learning_rate`."""
     return ".".join(map(str, path))
 
@@ -81,9 +81,9 @@ class _Reader:
     def __init__(self, file: str, lines: tuple[str, ...]) -> None:
         self.file, self.lines = file, lines
         self.problems: list[Problem] = []
-        self.places: dict[Path, tuple[int, int]] = {}
+        self.places: dict[KeyPath, tuple[int, int]] = {}
 
-    def refuse(self, mark: Any, message: str, path: Path = ()) -> None:
+    def refuse(self, mark: Any, message: str, path: KeyPath = ()) -> None:
         line, column = (mark.line + 1, mark.column + 1) if mark and self.lines else (None, None)
         source = self.lines[line - 1] if line and line <= len(self.lines) else ""
         self.problems.append(Problem(message, dotted(path), self.file, line, column, source))
@@ -114,7 +114,7 @@ class _Reader:
                 value = self._value(next(events), events, ())
         return value
 
-    def _value(self, event: Any, events: Iterator[Any], path: Path, in_keys: int = 0) -> Any:
+    def _value(self, event: Any, events: Iterator[Any], path: KeyPath, in_keys: int = 0) -> Any:
         if len(path) + in_keys > _MAX_DEPTH:
             self.refuse(event.start_mark, f"nested deeper than {_MAX_DEPTH} levels")
             raise SpecError(self.problems)
@@ -131,7 +131,7 @@ class _Reader:
             return self._sequence(events, path, in_keys)
         return self._scalar(event, path)
 
-    def _mapping(self, events: Iterator[Any], path: Path, in_keys: int) -> dict[str, Any]:
+    def _mapping(self, events: Iterator[Any], path: KeyPath, in_keys: int) -> dict[str, Any]:
         values: dict[str, Any] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             key = self._key(event, events, path, in_keys)
@@ -144,7 +144,7 @@ class _Reader:
             values[key] = self._value(next(events), events, item_path, in_keys)
         return values
 
-    def _key(self, event: Any, events: Iterator[Any], path: Path, in_keys: int) -> str:
+    def _key(self, event: Any, events: Iterator[Any], path: KeyPath, in_keys: int) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             self.refuse(event.start_mark, "keys must be text", path)
             self._value(event, events, path, in_keys + 1)  # step over it
@@ -155,7 +155,7 @@ class _Reader:
             self.refuse(event.start_mark, f"keys must be text, got {json.dumps(key)}; quote it", path)
         return str(event.value)
 
-    def _sequence(self, events: Iterator[Any], path: Path, in_keys: int) -> list[Any]:
+    def _sequence(self, events: Iterator[Any], path: KeyPath, in_keys: int) -> list[Any]:
         values: list[Any] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
             item_path = (*path, len(values))
@@ -163,7 +163,7 @@ class _Reader:
             values.append(self._value(event, events, item_path, in_keys))
         return values
 
-    def _scalar(self, event: Any, path: Path) -> Any:
+    def _scalar(self, event: Any, path: KeyPath) -> Any:
         text = event.value
         if not event.implicit[0]:  # quoted or a block: always text
             return text
@@ -180,7 +180,7 @@ class _Reader:
             return self._number(event, path)
         return text
 
-    def _number(self, event: Any, path: Path) -> int | float | None:
+    def _number(self, event: Any, path: KeyPath) -> int | float | None:
         text = event.value
         if len(text) > 400:
             self.refuse(event.start_mark, f"number too large ({len(text)} characters)", path)

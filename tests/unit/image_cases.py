@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from flspec.data.image_store import Listing, Pictures
-from flspec.data.images import Decoding, ImageFile, decode, quiet
+from flspec.data.images import Decoding, ImageFile, decode, silence_decoder
 
 SMALL = Decoding(4, 4)
 
@@ -27,7 +27,7 @@ def encoded(pixels, kind="PNG", mode=None, **options):
 
 def seen(content, height=1, width=1, **options):
     """What is decoded of a file, [channels, height, width]."""
-    with quiet():
+    with silence_decoder():
         return decode(content, Decoding(height, width, **options))
 
 

@@ -22,9 +22,9 @@ def plan(*clients, held_out=(), partition=None):
     """A plan of who holds what, and nothing else."""
     parts = {"client": clients} | ({"held_out": held_out} if held_out else {})
     arrays = {}
-    for name, holdings in parts.items():
-        arrays[f"{name}_examples"] = np.concatenate([np.array(held, np.int32) for held in holdings])
-        arrays[f"{name}_ends"] = np.cumsum([len(held) for held in holdings])
+    for name, client_indices in parts.items():
+        arrays[f"{name}_examples"] = np.concatenate([np.array(held, np.int32) for held in client_indices])
+        arrays[f"{name}_ends"] = np.cumsum([len(held) for held in client_indices])
     return Plan({}, arrays, {"partition": partition or {"kind": "natural", "column": "patient_id"}})
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from flspec.analysis.description import describe_plan
 from flspec.cli.explanation_tables import _facts
-from flspec.compiler.client_data import hold_examples, owners_of
+from flspec.compiler.client_data import assign_examples, owners_of
 from flspec.core.components import family_members
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
-from flspec.partitioners import Holdings, Partitioner
+from flspec.partitioners import ClientIndices, Partitioner
 from flspec.partitioners.iid import Iid
 
 
@@ -26,7 +26,7 @@ class Fixed(Partitioner):
     promised: int | None = None
     together: str | None = None
 
-    def split(self, examples: Examples, stream: Stream) -> Holdings:
+    def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         return [np.array(hand, np.int64) for hand in self.hands]
 
     @property
@@ -42,15 +42,15 @@ KNOWN = Examples(np.zeros(10, np.int64), 1, {"patient": PATIENTS})
 
 
 def hold(hands, known=KNOWN, seed=0, **more: Any):
-    return hold_examples(Fixed(hands=hands, **more), known, Stream(seed))
+    return assign_examples(Fixed(hands=hands, **more), known, Stream(seed))
 
 
 # ----------------------------------------------------------------------------------------------------------- held out
 
 
 def test_nothing_is_held_out_unless_asked_for():
-    holdings, held_out = hold(((3, 1), (2,)))
-    assert [one.tolist() for one in holdings] == [[3, 1], [2]]
+    client_indices, held_out = hold(((3, 1), (2,)))
+    assert [one.tolist() for one in client_indices] == [[3, 1], [2]]
     assert held_out == []
 
 
@@ -135,14 +135,14 @@ def test_ten_thousand_clients_hold_out_in_seconds():
     hands = np.arange(10**6).reshape(10_000, 100)
 
     class Given(Fixed):
-        def split(self, examples: Examples, stream: Stream) -> Holdings:
+        def split(self, examples: Examples, stream: Stream) -> ClientIndices:
             return list(hands)
 
     began = time.perf_counter()
-    holdings, held_out = hold_examples(Given(hands=(), held_out=0.2, held_out_by="patient"), known, Stream(0))
+    client_indices, held_out = assign_examples(Given(hands=(), held_out=0.2, held_out_by="patient"), known, Stream(0))
     assert time.perf_counter() - began < 20  # about 1 on a fast core
     assert abs(sum(map(len, held_out)) / 10**6 - 0.2) < 0.02
-    assert sum(map(len, holdings)) + sum(map(len, held_out)) == 10**6
+    assert sum(map(len, client_indices)) + sum(map(len, held_out)) == 10**6
 
 
 # -------------------------------------------------------------------------------------------------------- what is kept
@@ -171,8 +171,8 @@ def test_a_partitioner_that_breaks_its_promise_is_told_as_defective(hands, more,
 
 
 def test_a_part_of_a_group_may_be_held_by_nobody():
-    holdings, _ = hold(((0,), (2, 3)), together="patient")
-    assert [one.tolist() for one in holdings] == [[0], [2, 3]]
+    client_indices, _ = hold(((0,), (2, 3)), together="patient")
+    assert [one.tolist() for one in client_indices] == [[0], [2, 3]]
 
 
 def test_owners_are_told_by_example():
@@ -195,7 +195,7 @@ def test_ten_million_clients_are_refused_at_once(kind):
     cls = family_members(Partitioner)[kind]
     partitioner = cls(clients=10_000_000, **{key: value for key, value in more.items() if key in required(cls)})
     with pytest.raises(InputError, match="clients is 10000000"):
-        hold_examples(partitioner, KNOWN, Stream(0))
+        assign_examples(partitioner, KNOWN, Stream(0))
 
 
 def required(cls):

@@ -7,14 +7,14 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from flspec.data.examples import Data, Split
-from flspec.data.groups import Group, check_groups, parse_groups
+from flspec.data.groups import ExampleGroup, check_groups, parse_groups
 from flspec.errors import InputError
 from flspec.spec.schema import spec_schema
 
 AGES = np.array([29.0, 30.0, np.nan, 49.5, 50.0, 80.0])
 
 
-def names(group: Group, values: list) -> dict[str, list[int]]:
+def names(group: ExampleGroup, values: list) -> dict[str, list[int]]:
     return {name: np.flatnonzero(mask).tolist() for name, mask in group.masks(np.array(values)).items()}
 
 
@@ -29,18 +29,18 @@ def data_with(**columns: list) -> Data:
 
 
 def test_each_value_is_a_group_and_so_is_what_is_missing():
-    assert names(Group(column="sex"), ["f", "m", "", "f"]) == {"sex=f": [0, 3], "sex=m": [1], "sex missing": [2]}
-    assert names(Group(column="Male"), [0, 1, 1]) == {"Male=0": [0], "Male=1": [1, 2]}
+    assert names(ExampleGroup(column="sex"), ["f", "m", "", "f"]) == {"sex=f": [0, 3], "sex=m": [1], "sex missing": [2]}
+    assert names(ExampleGroup(column="Male"), [0, 1, 1]) == {"Male=0": [0], "Male=1": [1, 2]}
 
 
 def test_bins_hold_their_lower_edge_and_not_their_upper():
-    found = names(Group(column="age", edges=(30.0, 50.0)), AGES.tolist())
+    found = names(ExampleGroup(column="age", edges=(30.0, 50.0)), AGES.tolist())
     assert found == {"age=(-inf,30)": [0], "age=[30,50)": [1, 3], "age=[50,inf)": [4, 5], "age missing": [2]}
 
 
 def test_numbers_in_text_are_put_in_bins_too():
     """As a table has them, some of whose cells are empty."""
-    assert names(Group(column="age", edges=(30.0,)), ["29", "", "30.5"]) == {
+    assert names(ExampleGroup(column="age", edges=(30.0,)), ["29", "", "30.5"]) == {
         "age=(-inf,30)": [0],
         "age=[30,inf)": [2],
         "age missing": [1],
@@ -48,16 +48,19 @@ def test_numbers_in_text_are_put_in_bins_too():
 
 
 def test_a_bin_of_nobody_is_no_group():
-    assert list(names(Group(column="age", edges=(0.5, 10.0, 20.0)), [12, 0])) == ["age=(-inf,0.5)", "age=[10,20)"]
+    assert list(names(ExampleGroup(column="age", edges=(0.5, 10.0, 20.0)), [12, 0])) == [
+        "age=(-inf,0.5)",
+        "age=[10,20)",
+    ]
 
 
-@pytest.mark.parametrize("group", [Group(column="age"), Group(column="age", edges=(30.0, 50.0))])
+@pytest.mark.parametrize("group", [ExampleGroup(column="age"), ExampleGroup(column="age", edges=(30.0, 50.0))])
 def test_every_example_is_in_exactly_one_group(group):
     assert np.array_equal(sum(mask.astype(int) for mask in group.masks(AGES).values()), np.ones(6))
 
 
 def test_a_group_is_written_as_briefly_as_it_is_read():
-    adapter = TypeAdapter(tuple[Group, ...])
+    adapter = TypeAdapter(tuple[ExampleGroup, ...])
     text = b'["Male",{"column":"age","edges":[30.0,50.0]}]'
     assert adapter.dump_json(adapter.validate_json(text)) == text
     assert parse_groups(["Male", {"column": "age", "edges": [30, 50]}]) == adapter.validate_json(text)
@@ -67,8 +70,8 @@ def test_the_schema_takes_a_name_or_bins():
     definitions = spec_schema()["definitions"]
     name, bins = definitions["Evaluation"]["properties"]["groups"]["items"]["anyOf"]
     assert name["type"] == "string"
-    assert bins["$ref"].endswith("/Group")
-    assert (list(definitions["Group"]["properties"]), definitions["Group"]["required"]) == (
+    assert bins["$ref"].endswith("/ExampleGroup")
+    assert (list(definitions["ExampleGroup"]["properties"]), definitions["ExampleGroup"]["required"]) == (
         ["column", "edges"],
         ["column"],
     )
@@ -77,16 +80,24 @@ def test_the_schema_takes_a_name_or_bins():
 @pytest.mark.parametrize("edges", [(50.0, 30.0), (30.0, 30.0)])
 def test_edges_ascend(edges):
     with pytest.raises(ValidationError, match="edges should ascend, but are"):
-        Group(column="age", edges=edges)
+        ExampleGroup(column="age", edges=edges)
 
 
 @pytest.mark.parametrize(
     ("group", "columns", "told"),
     [
-        (Group(column="sexx"), {"sex": ["f", "m"]}, "evaluation.groups: unknown 'sexx'; did you mean 'sex'?"),
-        (Group(column="sex", edges=(1.0,)), {"sex": ["f", "m"]}, "sex holds text, but edges part numbers; remove its"),
-        (Group(column="id"), {"id": list(range(40))}, "id has 40 values, at most 32 are told apart; name another, or"),
-        (Group(column="id"), {"id": [f"p{n}" for n in range(40)]}, "told apart; name another"),
+        (ExampleGroup(column="sexx"), {"sex": ["f", "m"]}, "evaluation.groups: unknown 'sexx'; did you mean 'sex'?"),
+        (
+            ExampleGroup(column="sex", edges=(1.0,)),
+            {"sex": ["f", "m"]},
+            "sex holds text, but edges part numbers; remove its",
+        ),
+        (
+            ExampleGroup(column="id"),
+            {"id": list(range(40))},
+            "id has 40 values, at most 32 are told apart; name another, or",
+        ),
+        (ExampleGroup(column="id"), {"id": [f"p{n}" for n in range(40)]}, "told apart; name another"),
     ],
 )
 def test_a_column_that_cannot_be_measured_by_is_refused(group, columns, told):
@@ -98,7 +109,7 @@ def test_a_column_that_cannot_be_measured_by_is_refused(group, columns, told):
 def test_each_split_has_the_groups_that_its_own_examples_are_of():
     validation, test = (data_with(sex=list(values), age=[20, 40]).test for values in (["f", ""], ["m", "f"]))
     data = Data(test, test, num_classes=2, validation=validation)
-    told = check_groups([Group(column="sex"), Group(column="age", edges=(30.0,))], data)
+    told = check_groups([ExampleGroup(column="sex"), ExampleGroup(column="age", edges=(30.0,))], data)
     ages = ["age=(-inf,30)", "age=[30,inf)", "age gap"]
     assert told == {
         "test": ["sex=f", "sex=m", "sex gap", *ages],
@@ -112,14 +123,15 @@ def test_two_groups_of_one_name_are_refused_in_any_split():
     for test, validation in ((clash, clear), (clear, clash)):
         with pytest.raises(InputError, match="two would be named 'a=x missing'; remove one"):
             check_groups(
-                [Group(column="a"), Group(column="a=x")], Data(clear, test, num_classes=2, validation=validation)
+                [ExampleGroup(column="a"), ExampleGroup(column="a=x")],
+                Data(clear, test, num_classes=2, validation=validation),
             )
-    assert check_groups([Group(column="a"), Group(column="a=x")], Data(clear, clear, num_classes=2))
+    assert check_groups([ExampleGroup(column="a"), ExampleGroup(column="a=x")], Data(clear, clear, num_classes=2))
 
 
 def test_two_groups_of_one_name_are_refused():
     clash = data_with(**{"a": ["x missing", "y"], "a=x": ["", "z"]})
     with pytest.raises(InputError, match="two would be named 'a=x missing'; remove one"):
-        check_groups([Group(column="a"), Group(column="a=x")], clash)
+        check_groups([ExampleGroup(column="a"), ExampleGroup(column="a=x")], clash)
     with pytest.raises(InputError, match="two would be named 'sex=f'"):
-        check_groups([Group(column="sex"), Group(column="sex")], data_with(sex=["f", "m"]))
+        check_groups([ExampleGroup(column="sex"), ExampleGroup(column="sex")], data_with(sex=["f", "m"]))

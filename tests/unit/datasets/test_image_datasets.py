@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
 import flspec
-from flspec.compiler.client_data import hold_examples
+from flspec.compiler.client_data import assign_examples
 from flspec.core.randomness import Stream
 from flspec.data.celeba_attributes import ATTRIBUTES
 from flspec.data.synthetic.twins import TwinSize
@@ -240,7 +240,7 @@ def test_the_shipped_specs_take_the_people_of_the_challenge_in_its_order(root):
     )
 
     def people(partition):
-        held, _ = hold_examples(partition, known, Stream(0))
+        held, _ = assign_examples(partition, known, Stream(0))
         return [list(dict.fromkeys(known.columns["identity"][one].tolist())) for one in held]
 
     due = challenged(root / "celeba", 4)

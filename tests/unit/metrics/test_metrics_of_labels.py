@@ -29,7 +29,7 @@ def value(name: str, scores: Scores) -> float:
     return values[name]
 
 
-def several(logits: Any, labels: Any) -> Scores:
+def join_some(logits: Any, labels: Any) -> Scores:
     return Scores(np.array(logits, np.float32), np.array(labels, np.uint8), "binary_cross_entropy")
 
 
@@ -53,7 +53,7 @@ def test_ties_count_as_scikit_learn_counts_them() -> None:
     coarse = np.round(LOGITS)
     for name in ("roc_auc", "average_precision"):
         expected = getattr(reference, f"{name}_score")(LABELS, coarse, average="micro")
-        assert value(f"micro_{name}", several(coarse, LABELS)) == pytest.approx(expected, rel=1e-12)
+        assert value(f"micro_{name}", join_some(coarse, LABELS)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_class_each_is_ranked_as_scikit_learn_ranks_one_against_the_rest() -> None:
@@ -83,8 +83,8 @@ def test_loss_is_the_mean_over_labels_and_then_examples() -> None:
 
 
 def test_loss_of_large_logits_is_what_they_are_off_by() -> None:
-    assert value("loss", several([[-1e4, 1e4], [1e4, -1e4]], [[1, 1], [1, 0]])) == pytest.approx(1e4 / 4)
-    assert value("loss", several([[-100.0]], [[0]])) == pytest.approx(math.exp(-100), rel=1e-9)  # not rounded to 0
+    assert value("loss", join_some([[-1e4, 1e4], [1e4, -1e4]], [[1, 1], [1, 0]])) == pytest.approx(1e4 / 4)
+    assert value("loss", join_some([[-100.0]], [[0]])) == pytest.approx(math.exp(-100), rel=1e-9)  # not rounded to 0
 
 
 def test_the_brier_score_is_scikit_learn_s() -> None:
@@ -128,7 +128,7 @@ def test_binned_average_precision_is_flair_s_rule() -> None:
 
 def test_a_label_that_nobody_has_counts_nothing_in_flair_s_mean_and_is_left_out_of_the_exact_one() -> None:
     none = np.concatenate([LABELS, np.zeros((400, 1), np.uint8)], axis=1)
-    scores = several(np.concatenate([LOGITS, LOGITS[:, :1]], axis=1), none)
+    scores = join_some(np.concatenate([LOGITS, LOGITS[:, :1]], axis=1), none)
     assert value("macro_average_precision", scores) == pytest.approx(value("macro_average_precision", SEVERAL))
     expected = value("binned_macro_average_precision", SEVERAL) * 6 / 7
     assert value("binned_macro_average_precision", scores) == pytest.approx(expected)
@@ -138,7 +138,7 @@ def test_a_label_that_nobody_has_counts_nothing_in_flair_s_mean_and_is_left_out_
 @pytest.mark.parametrize("sure", [0.0, 1.0, 1 / 199, 100 / 199])
 def test_a_probability_on_a_threshold_is_not_above_it(sure: float) -> None:
     logit = [[math.log(sure / (1 - sure)) if 0 < sure < 1 else (1e3 if sure else -1e3)], [0.3]]
-    scores = several(logit, [[1], [0]])
+    scores = join_some(logit, [[1], [0]])
     expected = keras_average_precision(np.array([1, 0]), scores.probabilities[:, 0])
     assert value("binned_micro_average_precision", scores) == pytest.approx(expected)
 
@@ -147,7 +147,7 @@ def test_flair_s_f1_is_the_harmonic_mean_of_the_macro_averages() -> None:
     precision, recall = (value(f"macro_{name}", SEVERAL) for name in ("precision", "recall"))
     assert value("harmonic_f1", SEVERAL) == pytest.approx(2 / (1 / precision + 1 / recall))
     assert value("harmonic_f1", SEVERAL) != pytest.approx(value("macro_f1", SEVERAL), abs=1e-3)
-    assert value("harmonic_f1", several([[-1.0]], [[1]])) == 0.0
+    assert value("harmonic_f1", join_some([[-1.0]], [[1]])) == 0.0
 
 
 # ----------------------------------------------------------------------------------------- one logit, and other losses
@@ -162,7 +162,7 @@ def test_one_logit_is_as_good_as_two(name: str) -> None:
     assert values == pytest.approx(expected[0], rel=1e-5)
     assert reasons == expected[1]
     if name == "loss":
-        assert values[name] == pytest.approx(value("loss", several(logits, LABELS[:, :1])))
+        assert values[name] == pytest.approx(value("loss", join_some(logits, LABELS[:, :1])))
 
 
 def test_ranks_do_not_saturate() -> None:
@@ -211,7 +211,7 @@ def test_metrics_of_one_class_an_example_say_that_there_may_be_several_labels() 
 
 def test_an_average_over_nothing_says_so() -> None:
     _, reasons = measure(
-        several([[1.0, -1.0]], [[0, 0]]), ["macro_average_precision", "macro_roc_auc", "micro_roc_auc"]
+        join_some([[1.0, -1.0]], [[0, 0]]), ["macro_average_precision", "macro_roc_auc", "micro_roc_auc"]
     )
     assert reasons["macro_average_precision"] == "none of 2 labels has an example"
     assert reasons["macro_roc_auc"] == "none of 2 labels has both an example that has it and one that has not"
@@ -258,7 +258,7 @@ def test_of_any_labels_averages_are_scikit_learn_s(seed: int, num: int, width: i
     outputs = rng.integers(-3, 4, (num, width)).astype(np.float32)
     for average in ("macro", "micro"):
         names = [f"{average}_{name}" for name in ("f1", "average_precision", "roc_auc")]
-        found, _ = measure(several(outputs, labels), names)
+        found, _ = measure(join_some(outputs, labels), names)
         assert list(found.values()) == pytest.approx(averages_of(labels, outputs, average), rel=1e-9)
 
 
@@ -284,7 +284,7 @@ def test_confusion_is_scikit_learn_s() -> None:
         Scores(np.zeros((0, 3)), np.zeros(0, np.int64)),
         Scores(np.full((1, 3), np.nan), np.zeros(1, np.int64)),
         Scores(np.zeros((2, 101)), np.zeros(2, np.int64)),
-        several(np.zeros((1, 2001)), np.zeros((1, 2001))),
+        join_some(np.zeros((1, 2001)), np.zeros((1, 2001))),
     ],
     ids=["no examples", "not finite", "many classes", "many labels"],
 )

@@ -209,7 +209,9 @@ def test_a_weight_is_used_at_every_position_of_its_output():
 
 def test_the_tensors_of_a_frozen_layer_are_constants_of_the_plan_and_still_parameters():
     free, frozen = (chain([Conv(name="c", channels=2, kernel_size=3, frozen=frozen)]) for frozen in (False, True))
-    told = [{(t.home, t.is_learned) for t in parameters_of(layers, (1, 5, 5)).values()} for layers in (free, frozen)]
+    told = [
+        {(t.placement, t.is_learned) for t in parameters_of(layers, (1, 5, 5)).values()} for layers in (free, frozen)
+    ]
     assert told == [{("server", True)}, {("plan", False)}]
     assert count_parameters(free, (1, 5, 5)) == count_parameters(frozen, (1, 5, 5)) == 20
 

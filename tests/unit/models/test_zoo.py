@@ -48,7 +48,7 @@ def layers_of(model, num_outputs=3, shape=PICTURE):
 
 
 def count(parameters, home):
-    return sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.home == home)
+    return sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.placement == home)
 
 
 # ---------------------------------------------------------------------------------------------------- parameters
@@ -76,10 +76,10 @@ def test_a_model_has_the_published_number_of_parameters(model, shape, outputs, p
 
 def test_a_frozen_mobilenet_sends_its_head_alone():
     parameters = parameters_of(MobileNetV2().layers(IMAGENET, 1), IMAGENET)
-    sent = {name: tensor.shape for name, tensor in parameters.items() if tensor.home != "plan"}
+    sent = {name: tensor.shape for name, tensor in parameters.items() if tensor.placement != "plan"}
     assert sent == {"classifier.1.weight": (1, 1280), "classifier.1.bias": (1,)}
     assert count(parameters, "server") == 1_281
-    constants = {name: tensor for name, tensor in parameters.items() if tensor.home == "plan"}
+    constants = {name: tensor for name, tensor in parameters.items() if tensor.placement == "plan"}
     assert not any(tensor.is_learned for tensor in constants.values())
     weights = sum(math.prod(tensor.shape) for name, tensor in constants.items() if "running" not in name)
     assert weights == 2_223_872
@@ -102,7 +102,7 @@ def test_where_batch_norm_lives_is_as_its_policy_says(kind, policy, norm_home, s
         layer, _, part = name.rpartition(".")
         is_statistic = part.startswith("running")
         expected = (statistics_home if is_statistic else norm_home) if layer in norms else "server"
-        assert (tensor.home, tensor.is_learned) == (expected, not is_statistic), name
+        assert (tensor.placement, tensor.is_learned) == (expected, not is_statistic), name
 
 
 @pytest.mark.parametrize(("asked", "largest"), [(32, 32), (1, 1), (256, 256)])

@@ -9,7 +9,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from flspec.analysis.leakage import find_leakage
-from flspec.compiler.client_data import hold_examples
+from flspec.compiler.client_data import assign_examples
 from flspec.core.components import parse_component
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Examples, Split
@@ -22,8 +22,8 @@ SPECS = Path(__file__).parents[3] / "specs"
 
 
 def split(known, seed=0, **document):
-    holdings, _ = hold_examples(parse_component(Partitioner, document), known, Stream(seed))
-    return holdings
+    client_indices, _ = assign_examples(parse_component(Partitioner, document), known, Stream(seed))
+    return client_indices
 
 
 # --------------------------------------------------- CelebA, 50 clients: rules 1 to 3 of Telefonica's challenge split
@@ -171,7 +171,7 @@ def held_by_clinics(name, moles, root, **changes):
     (root / "isic").mkdir()
     (root / "isic" / "clients_by_bias.csv").write_text("client,example\n" + "".join(rows))
     partition = spec.partition.model_copy(update=changes)
-    held, out = hold_examples(partition, Examples(train, 2, root=root), Stream(spec.seed))
+    held, out = assign_examples(partition, Examples(train, 2, root=root), Stream(spec.seed))
     assert len(np.unique(np.concatenate([*held, *out]))) == sum(map(len, [*held, *out]))
     return [len(one) for one in held], [len(one) for one in out], len(test)
 
@@ -197,7 +197,7 @@ def test_a_fifth_held_back_for_the_server_leaves_too_few_for_experiment_2(moles)
     partition = load_study(SPECS / "isic_melanoma_exp2.yaml").cells[0].spec.partition
     train, _ = train_test_split(moles, stratify=moles, test_size=0.2, random_state=42)
     with pytest.raises(InputError, match=r"row 0 sums to 32,297, but class number 0 has 26,033 examples"):
-        hold_examples(partition, Examples(train, 2), Stream(0))
+        assign_examples(partition, Examples(train, 2), Stream(0))
 
 
 def test_a_twentieth_of_a_stratified_order_has_as_many_melanomas_as_any_other(lesions):

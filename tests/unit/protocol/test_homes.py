@@ -22,7 +22,7 @@ from flspec_torch.training import Trainer
 
 SPEC = """
 flspec: 1
-name: homes
+name: placements
 rounds: 2
 dataset: {kind: digits}
 partition: {kind: dirichlet, clients: 4, alpha: 0.5, min_examples: 20}
@@ -62,7 +62,7 @@ def plans() -> dict[str, Plan]:
 @pytest.fixture(scope="module")
 def runs(plans: dict[str, Plan], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[ServerState]]:
     """The states after both rounds."""
-    folder = tmp_path_factory.mktemp("homes")
+    folder = tmp_path_factory.mktemp("placements")
     return {name: states(plan, folder / name) for name, plan in plans.items()}
 
 

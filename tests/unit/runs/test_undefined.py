@@ -9,19 +9,19 @@ from test_metrics_of_labels import any_scores
 
 from flspec.losses import Loss
 from flspec.metrics import METRICS, Scores, measure
-from flspec.metrics.undefined import every_label, why_never
+from flspec.metrics.undefined import every_label, why_never_defined
 from flspec.runs.missing_values import undefined_in_words
 
 
 def reason(metric: str, labels: list, loss: Loss = "cross_entropy", num_classes: int = 2) -> str | None:
     kind = np.uint8 if np.ndim(labels) == 2 else np.int64
-    return why_never(metric, np.array(labels, kind), num_classes, loss)
+    return why_never_defined(metric, np.array(labels, kind), num_classes, loss)
 
 
 @given(any_scores())
 def test_what_never_has_a_value_has_none_whatever_the_outputs(scores: Scores) -> None:
     for metric in METRICS:
-        if why_never(metric, scores.labels, scores.num_classes, scores.loss):
+        if why_never_defined(metric, scores.labels, scores.num_classes, scores.loss):
             assert metric not in measure(scores, [metric])[0]
 
 
@@ -51,7 +51,7 @@ OF_ONE = ("balanced_accuracy", "roc_auc")
 def test_of_labels_of_every_kind_only_what_suits_none_never_has_a_value(num_classes: int, is_multi_label: bool) -> None:
     loss: Loss = "binary_cross_entropy" if is_multi_label else "cross_entropy"
     labels = every_label(num_classes, is_multi_label)
-    never = {metric for metric in METRICS if why_never(metric, labels, num_classes, loss)}
+    never = {metric for metric in METRICS if why_never_defined(metric, labels, num_classes, loss)}
     of_two = {*OF_TWO} if is_multi_label or num_classes != 2 else set()
     of_one = {*OF_ONE} if is_multi_label else set()
     tops = {f"top_{k}_accuracy" for k in (3, 5) if is_multi_label or num_classes <= k}

@@ -172,7 +172,7 @@ def documents(cls: type[BaseModel], above: tuple[type[BaseModel], ...] = ()) -> 
                 yield from documents(member, (*above, cls))
 
 
-def untold(cls: type[BaseModel]) -> list[str]:
+def omitted(cls: type[BaseModel]) -> list[str]:
     """The keys of a document that lack a description, or that are required and lack an example."""
     return [p.name for p in parameters(cls) if not p.description or (p.required and not p.examples)]
 
@@ -182,11 +182,11 @@ every_document = pytest.mark.parametrize("cls", dict.fromkeys([*documents(Spec),
 
 @every_document
 def test_every_field_is_described_and_every_required_one_has_an_example(cls):
-    assert untold(cls) == []
+    assert omitted(cls) == []
 
 
 def test_a_field_that_is_not_told_of_is_found():
-    assert untold(GuardedSpec) == ["guard", "second", "hint"]
+    assert omitted(GuardedSpec) == ["guard", "second", "hint"]
 
 
 @every_document

@@ -12,7 +12,7 @@ from flspec.errors import InputError, SpecError
 from flspec.partitioners.dirichlet import Dirichlet
 from flspec.partitioners.iid import Iid
 from flspec.spec.loading import load_spec
-from flspec.spec.overlays import compose, draft_of_text, lay_settings, parse_settings
+from flspec.spec.overlays import apply_overrides, compose, draft_of_text, parse_overrides
 from flspec.spec.provenance import provenance
 from flspec.spec.yaml_reader import read_yaml
 
@@ -187,8 +187,8 @@ def test_a_wrong_setting_is_named(folder: Path, setting: str) -> None:
 def test_two_settings_of_one_thing_are_refused() -> None:
     for pair in (("rounds=1", "rounds=2"), ("client={epochs: 1}", "client.epochs=2"), ("a.b=1", "a={b: 1}")):
         with pytest.raises(SpecError, match="sets it too; remove one"):
-            parse_settings(pair)
-    assert len(parse_settings(["client.epochs=1", "client.steps=2"])) == 2
+            parse_overrides(pair)
+    assert len(parse_overrides(["client.epochs=1", "client.steps=2"])) == 2
 
 
 def test_every_wrong_setting_is_told(folder: Path) -> None:
@@ -202,7 +202,7 @@ def test_every_wrong_setting_is_told(folder: Path) -> None:
 
 def test_every_value_says_who_wrote_it_and_what_it_replaced(folder: Path) -> None:
     path = write(folder, "extends: base.yaml\nclient:\n  optimizer: {learning_rate: 0.2}\n  epochs: 3\n")
-    draft = compose(path, parse_settings(["client.optimizer.learning_rate=0.05"]))
+    draft = compose(path, parse_overrides(["client.optimizer.learning_rate=0.05"]))
     told = {one.path: one for one in provenance(load_spec(path, ["client.optimizer.learning_rate=0.05"]), draft)}
     rate = told["client.optimizer.learning_rate"]
     assert (rate.value, rate.origin) == (0.05, "--set")
@@ -221,7 +221,7 @@ def test_what_a_changed_kind_drops_is_not_told_as_replaced(folder: Path) -> None
     told = {
         one.path: one
         for one in provenance(
-            load_spec(folder / "base.yaml", settings), compose(folder / "base.yaml", parse_settings(settings))
+            load_spec(folder / "base.yaml", settings), compose(folder / "base.yaml", parse_overrides(settings))
         )
     }
     assert told["partition.clients"].replaced == ()
@@ -230,7 +230,7 @@ def test_what_a_changed_kind_drops_is_not_told_as_replaced(folder: Path) -> None
 
 def test_the_text_of_a_composed_spec_stands_for_itself(folder: Path) -> None:
     path = write(folder, "extends: base.yaml\nname: no\nseed: 3\n")
-    draft = compose(path, parse_settings(["name='1e-3'"]))
+    draft = compose(path, parse_overrides(["name='1e-3'"]))
     (folder / "alone").mkdir()
     assert load_spec(write(folder / "alone", draft.text)).name == "1e-3"
     assert load_spec(folder / "alone" / "spec.yaml").seed == 3
@@ -251,7 +251,7 @@ def test_a_problem_stands_at_the_nearest_place_that_is_written() -> None:
 
 def test_laying_nothing_over_a_draft_changes_nothing() -> None:
     draft = draft_of_text(b"a: {b: [1, {c: 2}]}\n", "spec.yaml")
-    assert lay_settings(draft, []) == draft
+    assert apply_overrides(draft, []) == draft
     assert read_yaml(draft.text.encode(), "again").value == draft.value
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from flspec.losses import num_outputs, problem, targets
+from flspec.losses import num_outputs, targets, why_invalid
 from flspec_torch.losses import build_objective, count_correct, to_targets
 
 RNG = np.random.default_rng(3)
@@ -110,7 +110,7 @@ def test_a_model_has_an_output_a_class_or_label_but_one_of_two_classes():
     ],
 )
 def test_what_does_not_suit_the_labels_is_told_with_a_way_out(arguments, field, words):
-    told = problem(*arguments)
+    told = why_invalid(*arguments)
     assert told is not None
     assert told[0] == field
     assert words in told[1]

@@ -43,10 +43,10 @@ def test_uniform_chooses_every_client_equally_often():
 
 @pytest.mark.parametrize("size", [1, 10])
 def test_uniform_takes_up_to_every_client(size):
-    assert Uniform(size=size).problem(10) is None
+    assert Uniform(size=size).why_invalid(10) is None
 
 
 def test_uniform_names_both_numbers_when_there_are_too_few_clients():
-    problem = Uniform(size=11).problem(10)
+    problem = Uniform(size=11).why_invalid(10)
     assert "cohort.size is 11" in problem
     assert "partition.clients is 10" in problem
