@@ -14,7 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from flspec.data.store import open_data
-from flspec.layers import Activation, Conv, Dense, Flatten, MaxPool, parse_layers, trace
+from flspec.execution.parts import layers_of
+from flspec.layers import Activation, Conv, Dense, Flatten, MaxPool, trace
 from flspec.protocol.plan import ClientTask, Plan
 
 __all__ = ["bare_rounds"]
@@ -23,7 +24,7 @@ __all__ = ["bare_rounds"]
 def bare_rounds(plan: Plan) -> Iterator[float]:
     """Train round after round of a FedAvg plan, giving each round's training loss."""
     torch.set_num_threads(1)
-    data = open_data(plan.settings["data"])
+    data = open_data(plan.settings.data)
     x, y = torch.from_numpy(data.train.inputs(slice(None))), torch.from_numpy(data.train.labels.copy())
     model = _module(plan)
     server = [torch.from_numpy(weight.copy()) for weight in plan.weights.values()]
@@ -44,7 +45,7 @@ def bare_rounds(plan: Plan) -> Iterator[float]:
 
 
 def _train(model: nn.Module, plan: Plan, task: ClientTask, x: torch.Tensor, y: torch.Tensor) -> float:
-    settings = plan.settings["client_optimizer"]
+    settings = plan.settings.client_optimizer
     optimizer = torch.optim.SGD(model.parameters(), lr=settings["learning_rate"], momentum=settings["momentum"])
     loss_sum = 0.0
     for batch in task.batches:
@@ -58,8 +59,8 @@ def _train(model: nn.Module, plan: Plan, task: ClientTask, x: torch.Tensor, y: t
 
 
 def _module(plan: Plan) -> nn.Sequential:
-    shape = tuple(plan.settings["data"]["input_shape"])
-    layers = parse_layers(plan.settings["layers"])
+    shape = plan.settings.data.input_shape
+    layers = layers_of(plan)
     shapes = trace(layers, shape)
     modules: list[nn.Module] = []
     for layer in layers:

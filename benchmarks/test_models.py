@@ -74,7 +74,7 @@ def measure(benchmark: BenchmarkFixture, name: str, act: Callable[[], object]) -
 
 def test_floor(benchmark: BenchmarkFixture, case: tuple[str, Plan, Build]) -> None:
     name, plan, build = case
-    model, data, task = build(torchvision_models()), open_data(plan.settings["data"]), largest(plan)
+    model, data, task = build(torchvision_models()), open_data(plan.settings.data), largest(plan)
     batches = [
         (torch.from_numpy(data.train.inputs(batch)), torch.from_numpy(data.train.labels[batch]).float())
         for batch in task.batches

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from flspec.data.store import open_data
 from flspec.protocol.plan import Plan
+from flspec.protocol.settings import PlanSettings
 
 Tensors = dict[str, NDArray[np.float64]]
 
@@ -42,10 +43,10 @@ def execute_dense(plan: Plan, starts: Sequence[Any] | None = None) -> list[dict[
     `starts[r]` is the server state (`weights`, `optimizer.step`, `optimizer.slots`) that round r + 1 starts from;
     without it each round starts from the one before.
     """
-    split = open_data(dict(plan.settings["data"])).train
+    split = open_data(plan.settings.data).train
     inputs = (split.features.astype(np.float32) / np.float32(split.divisor)).astype(np.float64)
-    weights = {name: plan.arrays[f"weights/{name}"].astype(np.float64) for name in plan.settings["weights"]}
-    step, slots = 0, initial_slots(plan.settings["aggregator"], weights)
+    weights = {name: plan.arrays[f"weights/{name}"].astype(np.float64) for name in plan.settings.weights}
+    step, slots = 0, initial_slots(plan.settings.aggregator, weights)
     rounds = []
     for number in range(len(plan.arrays["round_task_ends"])):
         if starts is not None:
@@ -58,7 +59,7 @@ def execute_dense(plan: Plan, starts: Sequence[Any] | None = None) -> list[dict[
         tasks = sorted(_tasks(plan.arrays, number), key=lambda task: task.client)
         trained = [train_client(plan.settings, weights, inputs, split.labels, task.batches) for task in tasks]
         delta = weighted_mean([update.delta for update in trained], [task.weight for task in tasks])
-        weights, slots = server_step(plan.settings["aggregator"], step + 1, weights, slots, delta)
+        weights, slots = server_step(plan.settings.aggregator, step + 1, weights, slots, delta)
         seen = sum(update.num_trained for update in trained)
         rounds.append(
             {
@@ -73,20 +74,20 @@ def execute_dense(plan: Plan, starts: Sequence[Any] | None = None) -> list[dict[
 
 
 def train_client(
-    settings: Mapping[str, Any],
+    settings: PlanSettings,
     weights: Tensors,
     inputs: NDArray[np.float64],
     labels: NDArray[np.int64],
     batches: Sequence[NDArray[np.integer[Any]]],
 ) -> Trained:
     """One client's steps of SGD in a round."""
-    sgd = settings["client_optimizer"]
+    sgd = settings.client_optimizer
     assert sgd["kind"] == "sgd"
-    assert settings["loss"] == "cross_entropy"
+    assert settings.loss == "cross_entropy"
     current, velocity = dict(weights), {name: np.zeros_like(value) for name, value in weights.items()}
     loss_sum, num_correct = 0.0, 0
     for batch in batches:
-        loss, correct, gradient = loss_and_gradient(settings["layers"], current, inputs[batch], labels[batch])
+        loss, correct, gradient = loss_and_gradient(settings.layers, current, inputs[batch], labels[batch])
         loss_sum, num_correct = loss_sum + loss * len(batch), num_correct + correct
         for name, value in gradient.items():
             direction = value + sgd["weight_decay"] * current[name]

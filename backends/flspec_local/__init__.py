@@ -8,9 +8,10 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 
+from flspec.execution.parts import layers_of
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
 from flspec.execution.server_step import finish_round
-from flspec.layers import count_multiply_adds, parse_layers
+from flspec.layers import count_multiply_adds
 from flspec.protocol.backend import Backend, Job, Rehearsal
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, ClientTask, Plan
@@ -74,6 +75,6 @@ def _useful_workers(plan: Plan, cores: int) -> int:
 
     Measured: at 0.5 million multiplications a step two threads take 1.7 times as long as one, at 8 million 0.6 times.
     """
-    layers, shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
+    layers, shape = layers_of(plan), plan.settings.data.input_shape
     batch = max(map(len, plan.cohort(1)[0].batches))
     return cores if count_multiply_adds(layers, shape) * batch >= _WORTH_A_THREAD else 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +19,7 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam, MomentRule
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
+from flspec.protocol.settings import ClipSettings
 
 __all__ = ["build_client_optimizer"]
 
@@ -28,11 +29,11 @@ State = OrderedDict[str, Any]
 
 
 def build_client_optimizer(
-    rule: ClientOptimizer, learning_rate: Rate, clip: Mapping[str, Any] | None = None
+    rule: ClientOptimizer, learning_rate: Rate, clip: ClipSettings | None = None
 ) -> tff.learning.optimizers.Optimizer:
     """What TFF's clients descend by in a round, the gradients first bounded by `clip`, as a plan says it."""
     optimizer = _build(rule, learning_rate)
-    return _Clipped(optimizer, clip["norm"], clip["by"]) if clip else optimizer
+    return _Clipped(optimizer, clip.norm, clip.by) if clip else optimizer
 
 
 def _build(rule: ClientOptimizer, learning_rate: Rate) -> tff.learning.optimizers.Optimizer:

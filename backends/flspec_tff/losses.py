@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
+
+from flspec.losses import Loss
 
 __all__ = ["Objective", "build_objective", "count_correct"]
 
@@ -13,17 +14,17 @@ __all__ = ["Objective", "build_objective", "count_correct"]
 Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def build_objective(settings: Mapping[str, Any]) -> Objective:
-    """The loss that a plan's settings ask for."""
-    weights = settings.get("label_weights")
-    match settings["loss"]:
+def build_objective(loss: Loss, label_weights: Sequence[float] = ()) -> Objective:
+    """A loss, in which labels count as `label_weights` say; alike if there are none."""
+    weights = tuple(label_weights) or None
+    match loss:
         case "cross_entropy":
             return lambda outputs, labels: _cross_entropy(outputs, labels, weights)
         case "binary_cross_entropy":
             return lambda outputs, labels: _binary_cross_entropy(outputs, _targets(outputs, labels), weights)
         case "mean_squared_error":
             return lambda outputs, labels: tf.reduce_mean(tf.square(outputs - _targets(outputs, labels)))
-    raise ValueError(f"no TensorFlow translation for loss {settings['loss']!r}")
+    raise ValueError(f"no TensorFlow translation for loss {loss!r}")
 
 
 def count_correct(loss: str, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -37,12 +38,12 @@ def count_correct(loss: str, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor
     return tf.reduce_sum(tf.cast(right, tf.float64)) / outputs.shape[1]
 
 
-def _cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, weights: list[float] | None) -> tf.Tensor:
+def _cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, weights: tuple[float, ...] | None) -> tf.Tensor:
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs)
     return tf.reduce_mean(losses if weights is None else losses * tf.gather(tf.constant(weights, tf.float32), labels))
 
 
-def _binary_cross_entropy(outputs: tf.Tensor, targets: tf.Tensor, weights: list[float] | None) -> tf.Tensor:
+def _binary_cross_entropy(outputs: tf.Tensor, targets: tf.Tensor, weights: tuple[float, ...] | None) -> tf.Tensor:
     if weights is None:
         return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs))
     return tf.reduce_mean(tf.nn.weighted_cross_entropy_with_logits(targets, outputs, tf.constant(weights, tf.float32)))

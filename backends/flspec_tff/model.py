@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from flspec.layers import Dropout, parse_layers
+from flspec.execution.parts import layers_of
+from flspec.layers import Dropout
 from flspec.protocol.plan import Plan
 from flspec_tff.clients import Inputs, Target
 from flspec_tff.layers import build_forward
@@ -30,9 +31,9 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
     whatever comes first in the outputs of its steps. The carrier has as many rows as the plan gives weight to the
     step, so TFF's own weighting adds up to the planned weight.
     """
-    layers = parse_layers(plan.settings["layers"])
-    forward = build_forward(layers, tuple(plan.settings["data"]["input_shape"]))
-    objective = build_objective(plan.settings)
+    layers = layers_of(plan)
+    forward = build_forward(layers, plan.settings.data.input_shape)
+    objective = build_objective(plan.settings.loss, plan.settings.label_weights)
     constants = {name: to_tensorflow(tensor) for name, tensor in plan.constants.items()}
     drops = [layer.name for layer in layers if isinstance(layer, Dropout)]
 
@@ -57,7 +58,7 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
         initial_weights=(all_to_tensorflow(plan.weights), ()),
         predict_on_batch_fn=predict,
         loss_fn=loss,
-        metrics_fns=_metrics(plan.settings["loss"], cohort_size),
+        metrics_fns=_metrics(plan.settings.loss, cohort_size),
         input_spec=spec,
     )
 

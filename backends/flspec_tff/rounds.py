@@ -10,12 +10,9 @@ import numpy as np
 import tensorflow_federated as tff
 from numpy.typing import NDArray
 
-from flspec.aggregators import Aggregator
-from flspec.client_optimizers import ClientOptimizer
-from flspec.core.components import parse_component
 from flspec.data.store import open_data
+from flspec.execution.parts import aggregator_of, client_optimizer_of, layers_of
 from flspec.execution.rounds import RoundResult, timed
-from flspec.layers import parse_layers
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec_tff.client_optimizers import build_client_optimizer
@@ -35,14 +32,14 @@ class FederatedAveraging:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self._layers = plan, parse_layers(plan.settings["layers"])
-        self._split = open_data(plan.settings["data"]).train
-        self._rule = parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer
-        self._client_rule = parse_component(ClientOptimizer, plan.settings["client_optimizer"])
+        self.plan, self._layers = plan, layers_of(plan)
+        self._split = open_data(plan.settings.data).train
+        self._rule = aggregator_of(plan).server_optimizer
+        self._client_rule = client_optimizer_of(plan)
         cohort_size = int(np.diff(plan.arrays["round_task_ends"], prepend=0).max())
         self._process = build_federated_averaging(
             build_model(plan, element_spec(self._split, self._layers), cohort_size),
-            lambda learning_rate: build_client_optimizer(self._client_rule, learning_rate, plan.settings.get("clip")),
+            lambda learning_rate: build_client_optimizer(self._client_rule, learning_rate, plan.settings.clip),
             build_server_optimizer(self._rule),
         )
         self._blank = self._process.initialize()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from flspec.aggregators import Aggregator, MeanAggregator
 from flspec.core.components import comes_with_flspec, family_members, parse_component
 from flspec.layers import Dropout, parse_layers, trace
 from flspec.protocol.plan import Plan
+from flspec.protocol.settings import ComponentDocument, PlanSettings
 from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import Adam
 from flspec.server_optimizers.sgd import Sgd
@@ -45,27 +45,27 @@ def unsupported(plan: Plan) -> list[str]:
     return [*_unsupported_settings(plan.settings), *_too_large(plan)]
 
 
-def _unsupported_settings(settings: Mapping[str, Any]) -> list[str]:
+def _unsupported_settings(settings: PlanSettings) -> list[str]:
     """What a plan's settings ask for that has no translation to TFF here, field first."""
-    kinds = dict.fromkeys(layer["kind"] for layer in settings["layers"])
+    kinds = dict.fromkeys(layer["kind"] for layer in settings.layers)
     return [
         *_unknown("model: layer kind", kinds, _LAYERS),
-        *_unknown("client.loss:", [settings["loss"]], _LOSSES),
-        *_unknown("client.optimizer:", [settings["client_optimizer"]["kind"]], _CLIENT_OPTIMIZERS),
+        *_unknown("client.loss:", [settings.loss], _LOSSES),
+        *_unknown("client.optimizer:", [settings.client_optimizer["kind"]], _CLIENT_OPTIMIZERS),
         *_kept_by_clients(settings),
-        *_unsupported_aggregator(settings["aggregator"]),
+        *_unsupported_aggregator(settings.aggregator),
     ]
 
 
-def _kept_by_clients(settings: Mapping[str, Any]) -> Iterator[str]:
+def _kept_by_clients(settings: PlanSettings) -> Iterator[str]:
     """What a client would have to keep from round to round, and statistics that would have to be averaged."""
-    if not settings["weights"]:
+    if not settings.weights:
         yield f"mode: local_only leaves every tensor with its client, but {_NOTHING_KEPT}"
-    elif settings.get("local"):
+    elif settings.local:
         yield f"model.batch_norm: local statistics stay with each client, but {_NOTHING_KEPT}; choose frozen"
-    elif settings.get("statistics"):
+    elif settings.statistics:
         yield "model.batch_norm: averaged statistics are not learned, and TFF aggregates only what is; choose frozen"
-    optimizer = settings["client_optimizer"]
+    optimizer = settings.client_optimizer
     if optimizer.get("state") == "kept":
         yield f"client.optimizer.state: kept, but {_NOTHING_KEPT}; choose reset"
     if schedule := optimizer.get("schedule"):
@@ -77,13 +77,13 @@ def _kept_by_clients(settings: Mapping[str, Any]) -> Iterator[str]:
 
 def _too_large(plan: Plan) -> list[str]:
     """What cannot be sent to a client; of each task at least as much as it is sent."""
-    data, arrays = plan.settings["data"], plan.arrays
+    data, arrays = plan.settings.data, plan.arrays
     sizes, ends = np.diff(arrays["batch_ends"], prepend=0), arrays["task_batch_ends"]
     num_steps, starts = np.diff(ends, prepend=0), np.concatenate([[0], ends[:-1]])
     num_examples = np.add.reduceat(sizes, starts)
-    if not data.get("transforms", {}).get("train"):  # else each is sent as often as it is trained on
+    if not data.transforms.get("train"):  # else each is sent as often as it is trained on
         num_examples = np.minimum(num_examples, np.diff(arrays["client_ends"], prepend=0)[arrays["task_clients"]])
-    an_example = math.prod(data["input_shape"]) * np.dtype(data["feature_type"]).itemsize
+    an_example = math.prod(data.input_shape) * np.dtype(data.feature_type).itemsize
     num_rows = num_steps * np.maximum.reduceat(sizes, starts)  # of what differs from step to step
     bytes_sent = num_examples * an_example + num_rows * _bytes_a_row(plan.settings)
     most = int(bytes_sent.argmax())
@@ -96,12 +96,12 @@ def _too_large(plan: Plan) -> list[str]:
     ]
 
 
-def _bytes_a_row(settings: Mapping[str, Any]) -> int:
+def _bytes_a_row(settings: PlanSettings) -> int:
     """What a step is sent for each example it takes: its place, its labels, and what each dropout keeps."""
-    data, layers = settings["data"], parse_layers(settings["layers"])
-    shapes = trace(layers, tuple(data["input_shape"]))
+    data, layers = settings.data, parse_layers(settings.layers)
+    shapes = trace(layers, data.input_shape)
     dropped = sum(math.prod(layer.mask_shape(shapes[layer.name])) for layer in layers if isinstance(layer, Dropout))
-    return 4 + (data["num_classes"] if data.get("multi_label") else 4) + dropped
+    return 4 + (data.num_classes if data.multi_label else 4) + dropped
 
 
 def _unknown(field: str, wanted: Iterable[str], known: tuple[str, ...]) -> Iterator[str]:
@@ -110,7 +110,7 @@ def _unknown(field: str, wanted: Iterable[str], known: tuple[str, ...]) -> Itera
             yield f"{field} {kind} has no TFF translation; known: {', '.join(known)}"
 
 
-def _unsupported_aggregator(document: dict[str, Any]) -> list[str]:
+def _unsupported_aggregator(document: ComponentDocument) -> list[str]:
     kind = document["kind"]
     if kind not in family_members(Aggregator):
         return [f"aggregator: {kind} is not installed here"]

@@ -16,13 +16,13 @@ _LOSSES = ("cross_entropy", "binary_cross_entropy", "mean_squared_error")
 def unsupported_training(plan: Plan) -> list[str]:
     """What a plan asks of its clients that torch does not do here, field first."""
     problems = []
-    if (kind := plan.settings["client_optimizer"]["kind"]) not in _OPTIMIZERS:
+    if (kind := plan.settings.client_optimizer["kind"]) not in _OPTIMIZERS:
         problems.append(f"client.optimizer: {kind} has no torch translation; known: {', '.join(_OPTIMIZERS)}")
-    schedule = plan.settings["client_optimizer"].get("schedule")
+    schedule = plan.settings.client_optimizer.get("schedule")
     if schedule and schedule["kind"] != "plateau":
         problems.append(
             f"client.optimizer.schedule: {schedule['kind']} measures, which torch does here for plateau alone"
         )
-    if (loss := plan.settings["loss"]) not in _LOSSES:
+    if (loss := plan.settings.loss) not in _LOSSES:
         problems.append(f"client.loss: {loss} has no torch translation; known: {', '.join(_LOSSES)}")
     return problems

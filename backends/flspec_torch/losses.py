@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,10 @@ __all__ = ["Objective", "build_objective", "count_correct"]
 Objective = Callable[[Tensor, Tensor], Tensor]  # (outputs [batch, outputs], targets) -> the batch's mean loss
 
 
-def build_objective(settings: Mapping[str, Any]) -> Objective:
-    """The loss that a plan's settings ask for."""
-    given = settings.get("label_weights")
-    weights = None if given is None else torch.tensor(given, dtype=torch.float32)
-    match settings["loss"]:
+def build_objective(loss: Loss, label_weights: Sequence[float] = ()) -> Objective:
+    """A loss, in which labels count as `label_weights` say; alike if there are none."""
+    weights = torch.tensor(label_weights, dtype=torch.float32) if label_weights else None
+    match loss:
         case "cross_entropy" if weights is None:
             return F.cross_entropy
         case "cross_entropy":
@@ -31,7 +30,7 @@ def build_objective(settings: Mapping[str, Any]) -> Objective:
             return lambda outputs, held: F.binary_cross_entropy_with_logits(outputs, held, pos_weight=weights)
         case "mean_squared_error":
             return F.mse_loss
-    raise ValueError(f"no torch translation for loss {settings['loss']!r}")
+    raise ValueError(f"no torch translation for loss {loss!r}")
 
 
 def to_targets(loss: Loss, labels: NDArray[Any], outputs: int) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flspec.analysis.memory_estimate import examples_at_once
 from flspec.data.examples import Split
-from flspec.layers import parse_layers
+from flspec.execution.parts import layers_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import Weights
 from flspec_torch.model import build_forward, to_tensors
@@ -21,10 +21,10 @@ class TorchScorer:
     """Scores batches on a thread pool, each with one intra-op thread, so the same weights give the same scores."""
 
     def __init__(self, plan: Plan) -> None:
-        layers = parse_layers(plan.settings["layers"])
+        layers = layers_of(plan)
         self._forward = build_forward(layers)
         self._constants = to_tensors(plan.constants)
-        self._batch = examples_at_once(layers, tuple(plan.settings["data"]["input_shape"]))
+        self._batch = examples_at_once(layers, plan.settings.data.input_shape)
 
     def logits(self, weights: Weights, split: Split) -> NDArray[np.float32]:
         """float32 [num_examples, num_outputs]; `weights` are all of the model's tensors but its constants."""

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from flspec.analysis.memory_estimate import examples_at_once
 from flspec.client_optimizers import ClientOptimizer
-from flspec.core.components import parse_component
 from flspec.data.examples import Data, step_stream
 from flspec.data.store import open_data
-from flspec.layers import Layer, draw_masks, parse_layers
+from flspec.execution.parts import client_optimizer_of, layers_of
+from flspec.layers import Layer, draw_masks
 from flspec.metrics import Scores, measure
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import Weights
@@ -52,11 +52,11 @@ class Trainer:
 
     @cached_property
     def data(self) -> Data:
-        return open_data(self.plan.settings["data"])
+        return open_data(self.plan.settings.data)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        return parse_layers(self.plan.settings["layers"])
+        return layers_of(self.plan)
 
     @cached_property
     def forward(self) -> Forward:
@@ -64,11 +64,11 @@ class Trainer:
 
     @cached_property
     def objective(self) -> Objective:
-        return build_objective(self.plan.settings)
+        return build_objective(self.plan.settings.loss, self.plan.settings.label_weights)
 
     @cached_property
     def optimizer(self) -> ClientOptimizer:
-        return parse_component(ClientOptimizer, self.plan.settings["client_optimizer"])
+        return client_optimizer_of(self.plan)
 
     @cached_property
     def constants(self) -> dict[str, Tensor]:
@@ -93,7 +93,7 @@ class Trainer:
             loss, correct = self._step(task, number, tensors, learned, stepper)
             loss_sum += loss * len(batch)
             num_correct += correct
-            if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings["epochs"]) == 0:
+            if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
                 stepper.rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
         return ClientUpdate(
@@ -119,13 +119,13 @@ class Trainer:
         inputs = torch.from_numpy(self.data.train.inputs(batch, stream))
         masks = draw_masks(self.layers, tuple(inputs.shape[1:]), len(batch), stream)
         outputs = self.forward(tensors, inputs, {name: torch.from_numpy(mask) for name, mask in masks.items()})
-        held = to_targets(settings["loss"], self.data.train.labels[batch], outputs.shape[1])
+        held = to_targets(settings.loss, self.data.train.labels[batch], outputs.shape[1])
         loss = self.objective(outputs, held)
         gradients = torch.autograd.grad(loss, list(learned.values()))
-        if bound := settings.get("clip"):
-            gradients = clip(gradients, bound["norm"], bound["by"])
+        if bound := settings.clip:
+            gradients = clip(gradients, bound.norm, bound.by)
         stepper(gradients)
-        return loss.item(), count_correct(settings["loss"], outputs.detach(), held, self.data.is_multi_label)
+        return loss.item(), count_correct(settings.loss, outputs.detach(), held, self.data.is_multi_label)
 
     def _plateau(self, kept: Weights) -> PlateauTracker | None:
         schedule = self.optimizer.schedule
@@ -139,10 +139,10 @@ class Trainer:
         starts = range(0, len(split), size)
         inputs = (torch.from_numpy(split.inputs(slice(start, start + size))) for start in starts)
         outputs = np.concatenate([self.forward(tensors, some, None).numpy() for some in inputs])
-        return measure(Scores(outputs, split.labels, self.plan.settings["loss"]), [metric])[0].get(metric)
+        return measure(Scores(outputs, split.labels, self.plan.settings.loss), [metric])[0].get(metric)
 
     def _optimizer_kept(self, stepper: Stepper[Any], plateau: PlateauTracker | None) -> Weights:
-        if self.plan.settings["client_optimizer"].get("state") != "kept":
+        if self.plan.settings.client_optimizer.get("state") != "kept":
             return {}
         kept = {f"{_OPTIMIZER}{name}": value for name, value in stepper.carry().items()}
         return kept | ({_PLATEAU: plateau.carry()} if plateau else {})

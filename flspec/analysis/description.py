@@ -16,7 +16,8 @@ from flspec.core.components import Document, parse_component
 from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import InputError
-from flspec.layers import count_multiply_adds, parse_layers
+from flspec.execution.parts import layers_of
+from flspec.layers import count_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
 from flspec.protocol.plan import Plan
@@ -146,19 +147,19 @@ def plan_skew(plan: Plan) -> Skew | None:
 def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
     """int64 [num_clients, num_classes]: examples of each label that each client holds; None without the data."""
     try:
-        classes = open_data(plan.settings["data"]).examples.classes("dataset")
+        classes = open_data(plan.settings.data).examples.classes("dataset")
     except InputError:  # also where an example may have several labels
         return None
     return count_labels(plan.arrays["client_examples"], plan.arrays["client_ends"], *classes)
 
 
 def _data(plan: Plan) -> DataFacts:
-    data = plan.settings["data"]
+    data = plan.settings.data
     return DataFacts(
-        num_train=data["num_train"],
-        num_test=data["num_test"],
-        num_classes=data["num_classes"],
-        shape=tuple(data["input_shape"]),
+        num_train=data.num_train,
+        num_test=data.num_test,
+        num_classes=data.num_classes,
+        shape=data.input_shape,
         twin=twin_in_words(plan.spec),
     )
 
@@ -170,7 +171,7 @@ def _clients(plan: Plan) -> PlannedClients:
         min_examples=int(sizes.min()),
         median_examples=float(np.median(sizes)),
         max_examples=int(sizes.max()),
-        num_unheld=plan.settings["data"]["num_train"] - int(sizes.sum()),
+        num_unheld=plan.settings.data.num_train - int(sizes.sum()),
     )
 
 
@@ -187,16 +188,16 @@ def _remarks(plan: Plan) -> tuple[str, ...]:
 
 def _unmeasured(plan: Plan) -> Iterator[str]:
     """Of a schedule that waits for a metric, the clients that never have a value of it: their rates never fall."""
-    metric = (plan.settings["client_optimizer"].get("schedule") or {}).get("metric")
+    metric = (plan.settings.client_optimizer.get("schedule") or {}).get("metric")
     if metric is None:
         return
     try:
-        labels, num_classes = open_data(plan.settings["data"]).examples.classes("dataset")
+        labels, num_classes = open_data(plan.settings.data).examples.classes("dataset")
     except InputError:  # also where an example may have several labels, of which every such metric has a value
         return
 
     def why(held_out: NDArray[Any]) -> str | None:
-        return why_never_defined(metric, held_out, num_classes, plan.settings["loss"])
+        return why_never_defined(metric, held_out, num_classes, plan.settings.loss)
 
     own = {client: labels[plan.held_out_examples(client)] for client in plan.participants}
     kinds = {client: tuple(np.unique(held_out)) for client, held_out in own.items()}
@@ -210,7 +211,7 @@ def _unmeasured(plan: Plan) -> Iterator[str]:
 
 def _leakage(plan: Plan) -> Leakage | None:
     try:
-        return find_leakage(plan, open_data(plan.settings["data"]))
+        return find_leakage(plan, open_data(plan.settings.data))
     except InputError:
         return None
 
@@ -237,7 +238,7 @@ def _rates(plan: Plan) -> Iterator[str]:
 
 
 def _model(plan: Plan) -> ModelFacts:
-    layers, shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
+    layers, shape = layers_of(plan), plan.settings.data.input_shape
     changing = plan.weights | plan.local
     learned = [value.size for name, value in changing.items() if name not in plan.statistics]
     return ModelFacts(

@@ -12,10 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flspec.aggregators import Aggregator
-from flspec.client_optimizers import ClientOptimizer
-from flspec.core.components import parse_component
-from flspec.layers import INPUT, Flatten, Layer, Shape, parse_layers, trace
+from flspec.execution.parts import aggregator_of, client_optimizer_of, layers_of
+from flspec.layers import INPUT, Flatten, Layer, Shape, trace
 from flspec.protocol.plan import Plan
 
 __all__ = ["estimate_memory", "examples_at_once", "kept_bytes"]
@@ -51,14 +49,14 @@ def examples_at_once(layers: Sequence[Layer], input_shape: Shape) -> int:
 
 def _data_bytes(plan: Plan) -> int:
     """All of the data: they are mapped, and read once to make sure of them."""
-    data = plan.settings["data"]
-    one = math.prod(data["input_shape"]) * np.dtype(data["feature_type"]).itemsize + _LABEL
-    return int((data["num_train"] + data["num_test"]) * one)
+    data = plan.settings.data
+    one = math.prod(data.input_shape) * np.dtype(data.feature_type).itemsize + _LABEL
+    return (data.num_train + data.num_test) * one
 
 
 def _server_bytes(plan: Plan) -> int:
     """The state before and after a round, every update of its cohort, and what their mean and the step take."""
-    slots = len(parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer.initial_slots())
+    slots = len(aggregator_of(plan).server_optimizer.initial_slots())
     sizes = [weight.size for weight in plan.weights.values()]
     states = 2 * (1 + slots) * _FLOAT32 * sum(sizes)
     updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes)
@@ -69,12 +67,12 @@ def _server_bytes(plan: Plan) -> int:
 def kept_bytes(plan: Plan) -> int:
     """What one client keeps to itself from round to round."""
     kept = sum(tensor.nbytes for tensor in plan.local.values())
-    return kept + (_slots_bytes(plan) if plan.settings["client_optimizer"].get("state") == "kept" else 0)
+    return kept + (_slots_bytes(plan) if plan.settings.client_optimizer.get("state") == "kept" else 0)
 
 
 def _slots_bytes(plan: Plan) -> int:
     """What a client's optimizer remembers."""
-    slots = parse_component(ClientOptimizer, plan.settings["client_optimizer"]).initial_slots()
+    slots = client_optimizer_of(plan).initial_slots()
     return len(slots) * _model_bytes(plan)
 
 
@@ -92,7 +90,7 @@ def _training_bytes(plan: Plan) -> int:
 def _scoring_bytes(plan: Plan, cores: int) -> int:
     """The threads that score, each with what the layers make of its examples until nothing needs it any more."""
     layers, shape = _graph(plan)
-    at_once, num_test = examples_at_once(layers, shape), int(plan.settings["data"]["num_test"])
+    at_once, num_test = examples_at_once(layers, shape), plan.settings.data.num_test
     threads = min(cores, -(-num_test // at_once))
     return threads * min(at_once, num_test) * _FLOAT32 * _values_at_once(layers, shape)
 
@@ -118,7 +116,7 @@ def _values_at_once(layers: Sequence[Layer], input_shape: Shape) -> int:
 
 
 def _graph(plan: Plan) -> tuple[tuple[Layer, ...], Shape]:
-    return parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
+    return layers_of(plan), plan.settings.data.input_shape
 
 
 def _largest_cohort(plan: Plan) -> int:

@@ -172,7 +172,7 @@ def _facts(plan: Plan) -> dict[str, JsonValue]:
 
 def _parts(ours: Plan, theirs: Plan) -> Iterator[Part]:
     """The decided parts that differ, in the order in which they are decided."""
-    settings = {key for key in {*ours.settings, *theirs.settings} if ours.settings.get(key) != theirs.settings.get(key)}
+    settings = {key for key in {*ours.document, *theirs.document} if ours.document.get(key) != theirs.document.get(key)}
     yield from _settings_part("data", settings)
     yield from _array_parts(ours, theirs)
     known = [key for key in _SECTIONS if key != "data"]

@@ -26,6 +26,7 @@ from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters
 from flspec.losses import num_outputs, why_invalid
 from flspec.partitioners import ClientIndices
 from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.settings import ClipSettings, PlanSettings
 from flspec.samplers import Sampler
 from flspec.spec.loading import load_spec
 from flspec.spec.spec import ClientWork, Spec, contradictions
@@ -95,7 +96,7 @@ def _tasks(
     ]
 
 
-def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> dict[str, Any]:
+def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> PlanSettings:
     """What of a spec is not drawn but acted on, as a plan says it."""
     # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
     clip, schedule = spec.client.clip, spec.client.optimizer.schedule
@@ -105,22 +106,20 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
         "aggregator": spec.aggregator,
         "aggregator.server_optimizer": spec.aggregator.server_optimizer,
     }
-    settings = {
-        "data": examples.describe(),
-        "layers": [layer.model_dump(mode="json") for layer in layers],
-        "loss": spec.client.loss,
-        "client_optimizer": _optimizer(spec),
-        "aggregator": spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
-        "evaluation": planned_evaluation(spec.evaluation, examples),
-    }
-    more = {
-        "code": source_digests(acting),
-        "clip": clip.model_dump(mode="json") if clip else None,
-        "epochs": 0 if schedule is None or schedule.is_planned else spec.client.epochs,
-        "label_weights": list(spec.client.label_weights or ()),
-        "statistics": [n for n, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"],
-    }
-    return settings | {key: value for key, value in more.items() if value}
+    return PlanSettings(
+        data=examples.describe(),
+        layers=tuple(layer.model_dump(mode="json") for layer in layers),
+        loss=spec.client.loss,
+        client_optimizer=_optimizer(spec),
+        aggregator=spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
+        evaluation=planned_evaluation(spec.evaluation, examples),
+        weights=(),  # named with the tensors themselves
+        statistics=tuple(n for n, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"),
+        code=source_digests(acting),
+        clip=ClipSettings(clip.norm, clip.by) if clip else None,
+        epochs=0 if schedule is None or schedule.is_planned else spec.client.epochs or 0,
+        label_weights=spec.client.label_weights or (),
+    )
 
 
 def _optimizer(spec: Spec) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flspec.data.examples import Data
 from flspec.data.groups import check_groups
 from flspec.errors import InputError, Problem, SpecError, choose
 from flspec.metrics.undefined import every_label, why_never_defined
+from flspec.protocol.settings import BestSettings, EvaluationSettings
 from flspec.spec.spec import Evaluation, Spec
 
 __all__ = ["OVER_CLIENTS", "check_evaluation", "planned_evaluation", "why_undefined"]
@@ -36,12 +35,13 @@ def why_undefined(metric: str, spec: Spec, data: Data) -> str | None:
     return why_never_defined(metric, labels, data.num_classes, spec.client.loss)
 
 
-def planned_evaluation(evaluation: Evaluation, data: Data) -> dict[str, Any]:
+def planned_evaluation(evaluation: Evaluation, data: Data) -> EvaluationSettings:
     """The evaluation as a plan says it: in one order, since the order in which things are named changes nothing."""
     groups = sorted(evaluation.groups, key=lambda group: (group.column, group.edges or ()))
-    planned: dict[str, Any] = {"every": evaluation.every, "metrics": sorted(evaluation.metrics)}
-    if groups:
-        planned["groups"] = [group.model_dump(mode="json") for group in groups]
-    if best := evaluation.best:
-        planned["best"] = {"metric": best.metric, "on": best.on or ("validation" if data.validation else "test")}
-    return planned
+    best = evaluation.best
+    return EvaluationSettings(
+        every=evaluation.every,
+        metrics=tuple(sorted(evaluation.metrics)),
+        groups=tuple(group.model_dump(mode="json") for group in groups),
+        best=BestSettings(best.metric, best.on or ("validation" if data.validation else "test")) if best else None,
+    )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import json
 import pkgutil
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
@@ -123,11 +124,11 @@ def family_members(base: type[C]) -> dict[str, type[C]]:
     return dict(sorted(members.items()))
 
 
-def parse_component(base: type[C], document: dict[str, Any]) -> C:
+def parse_component(base: type[C], document: Mapping[str, Any]) -> C:
     """The component that a plan's `document` describes, for a process that has only the plan."""
     adapter: TypeAdapter[C] = TypeAdapter(Annotated[base, OneOfOthers()])  # type: ignore[arg-type]
     # Through JSON, because strict validation of Python objects would refuse a list where a tuple is due.
-    return adapter.validate_json(TypeAdapter(dict[str, Any]).dump_json(document))
+    return adapter.validate_json(json.dumps(document))
 
 
 def source_digests(parts: Mapping[str, Component]) -> dict[str, str]:

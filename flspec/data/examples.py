@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from flspec.core.randomness import Stream
 from flspec.errors import InputError, choose
 from flspec.protocol.plan import ClientTask
+from flspec.protocol.settings import DataSettings
 from flspec.transforms import Transform
 
 __all__ = ["Data", "Examples", "Split", "digest_of", "step_stream"]
@@ -194,33 +195,29 @@ class Data:
                 arrays[f"{name}_column_{number}"] = split.columns[column]
         return arrays
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> DataSettings:
         """What a plan says of its data: enough to find and check them, and their shapes."""
-        described: dict[str, Any] = {
-            "digest": self.digest,
-            "input_shape": list(self.input_shape),
-            "num_classes": self.num_classes,
-            "feature_type": self.train.features.dtype.name,  # as stored: uint8 or float32
-            "divisor": self.train.divisor,
-            "num_train": len(self.train),
-            "num_test": len(self.test),
-        }
-        # What most data sets do not have is not told, so that it changes no plan of theirs.
-        more = {
-            "num_validation": len(self.validation) if self.validation else 0,
-            "multi_label": self.is_multi_label,
-            "label_names": list(self.label_names),
-            "columns": {name: sorted(split.columns) for name, split in self.splits.items() if split.columns},
-            "client_column": self.client_column,
-            "mean": list(self.train.mean),
-            "std": list(self.train.std),
-            "transforms": {
+        return DataSettings(
+            digest=self.digest,
+            input_shape=self.input_shape,
+            num_classes=self.num_classes,
+            feature_type=self.train.features.dtype.name,
+            divisor=self.train.divisor,
+            num_train=len(self.train),
+            num_test=len(self.test),
+            num_validation=len(self.validation) if self.validation else 0,
+            multi_label=self.is_multi_label,
+            label_names=self.label_names,
+            columns={name: sorted(split.columns) for name, split in self.splits.items() if split.columns},
+            client_column=self.client_column,
+            mean=self.train.mean,
+            std=self.train.std,
+            transforms={
                 name: [transform.model_dump(mode="json") for transform in split.transforms]
                 for name, split in self.splits.items()
                 if split.transforms
             },
-        }
-        return described | {key: value for key, value in more.items() if value}
+        )
 
 
 def step_stream(task: ClientTask, number: int) -> Stream:

@@ -20,6 +20,7 @@ from flspec.core.cache import cache_folder, partial_folder
 from flspec.core.components import parse_component
 from flspec.data.examples import Data, Split
 from flspec.errors import InputError
+from flspec.protocol.settings import DataSettings
 from flspec.transforms import Transform
 
 __all__ = ["filling", "open_data", "store_data", "stored"]
@@ -52,30 +53,30 @@ def filling(folder: Path) -> Iterator[Path]:
         (partial / _MANIFEST).write_text(json.dumps(_manifest(partial)), encoding="utf-8")
 
 
-def open_data(description: Mapping[str, Any], verify: bool = False) -> Data:
+def open_data(settings: DataSettings, verify: bool = False) -> Data:
     """The stored data that a plan describes, mapped into memory; raises InputError if they are not there.
 
     With `verify`, raises InputError if anything has changed since they were stored: all is read, or, of very large
     data, the size and time of each file is looked at.
     """
-    digest = str(description["digest"])
+    digest = str(settings.digest)
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise InputError(f"the plan's data digest {digest[:80]!r} is none")
     folder = stored(digest)
     try:
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
         splits = {
-            name: _split(name, arrays, description)
+            name: _split(name, arrays, settings)
             for name in ("train", "test", "validation")
             if f"{name}_features" in arrays
         }
         data = Data(
             train=splits["train"],
             test=splits["test"],
-            num_classes=description["num_classes"],
+            num_classes=settings.num_classes,
             validation=splits.get("validation"),
-            label_names=tuple(description.get("label_names", ())),
-            client_column=description.get("client_column"),
+            label_names=settings.label_names,
+            client_column=settings.client_column,
         )
     except (KeyError, OSError, ValueError, EOFError):  # a ValidationError is a ValueError
         raise InputError(
@@ -91,17 +92,16 @@ def stored(digest: str) -> Path:
     return cache_folder() / "data" / digest
 
 
-def _split(name: str, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Split:
-    transforms = description.get("transforms", {}).get(name, ())
+def _split(name: str, arrays: Mapping[str, NDArray[Any]], settings: DataSettings) -> Split:
+    transforms = settings.transforms.get(name, ())
     return Split(
         features=arrays[f"{name}_features"],
         labels=arrays[f"{name}_labels"],
-        divisor=description["divisor"],
-        mean=tuple(description.get("mean", ())),
-        std=tuple(description.get("std", ())),
+        divisor=settings.divisor,
+        mean=settings.mean,
+        std=settings.std,
         columns={
-            column: arrays[f"{name}_column_{number}"]
-            for number, column in enumerate(description.get("columns", {}).get(name, ()))
+            column: arrays[f"{name}_column_{number}"] for number, column in enumerate(settings.columns.get(name, ()))
         },
         transforms=tuple(parse_component(Transform, transform) for transform in transforms),
     )

@@ -136,7 +136,7 @@ def _smoke_run(selection: str, folder: Path, deadline: float) -> Diagnosis:
     """The diagnosis of an engine that ran one round as `local` does; raises if it did not."""
     # Data of its own, so that nobody else can be reading what is removed in the end.
     plan = compile(parse_spec(_SMOKE_SPEC.format(seed=secrets.randbits(32))))
-    stored = store_data(open_data(plan.settings["data"]))
+    stored = store_data(open_data(plan.settings.data))
     try:
         lap = timed()
         versions, weights = _execute(selection, plan, folder / "examined", deadline)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flspec.aggregators import Aggregator
-from flspec.core.components import parse_component
 from flspec.errors import RunError
+from flspec.execution.parts import aggregator_of
 from flspec.execution.server_step import RoundOutcome
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
@@ -79,7 +78,7 @@ def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds
 
 def initial_state(plan: Plan) -> ServerState:
     """The server before the first round, and what each client that takes part keeps to itself."""
-    optimizer = parse_component(Aggregator, plan.settings["aggregator"]).server_optimizer
+    optimizer = aggregator_of(plan).server_optimizer
     learned = {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
     kept = {f"weights/{name}": value for name, value in plan.local.items()}
     clients = dict.fromkeys(plan.participants, kept) if kept else {}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.aggregators import Aggregator
-from flspec.core.components import parse_component
+from flspec.execution.parts import aggregator_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState
 from flspec.protocol.updates import ClientUpdate
@@ -49,7 +46,7 @@ def _step(
     plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
 ) -> tuple[OptimizerState, dict[str, NDArray[np.float32]]]:
     """The server optimizer's state and all weights after one more update; statistics take the mean as it is."""
-    aggregator = _aggregator(json.dumps(plan.settings["aggregator"]))
+    aggregator = aggregator_of(plan)
     delta = aggregator.combine(updates)
     learned = {name: weight for name, weight in state.weights.items() if name not in plan.statistics}
     optimizer, stepped = aggregator.server_optimizer.apply(
@@ -59,11 +56,6 @@ def _step(
         name: stepped[name] if name in stepped else (weight + delta[name]).astype(np.float32)
         for name, weight in state.weights.items()
     }
-
-
-@lru_cache(maxsize=16)
-def _aggregator(document: str) -> Aggregator:
-    return parse_component(Aggregator, json.loads(document))
 
 
 def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:

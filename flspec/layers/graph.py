@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -56,9 +57,9 @@ def chain(layers: Iterable[Layer], start: str = INPUT) -> tuple[Layer, ...]:
     return tuple(linked)
 
 
-def parse_layers(documents: Sequence[dict[str, Any]]) -> tuple[Layer, ...]:
+def parse_layers(documents: Sequence[Mapping[str, Any]]) -> tuple[Layer, ...]:
     """The layers that a plan describes."""
-    return _layers.validate_json(TypeAdapter(list[dict[str, Any]]).dump_json(list(documents)))
+    return _layers.validate_json(json.dumps(documents))
 
 
 def trace(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Shape]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.errors import InputError
+from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
 __all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
 
@@ -69,20 +70,20 @@ class ClientTask:
 class Plan:
     """One experiment, decided.
 
-    `settings` is plain JSON: `data` (content digest, shapes), `layers`, `loss`, `client_optimizer`, `aggregator`,
-    `evaluation`. `arrays` holds the tensors that the server starts with (`weights/NAME`), those that never change
-    (`constants/NAME`), those that each client starts with for itself (`local/NAME`), each client's examples and every
-    batch. Both are covered by the digest; `spec`, the resolved document it was compiled from, is for the reader.
+    `settings` are what was not drawn. `arrays` holds the tensors that the server starts with (`weights/NAME`), those
+    that never change (`constants/NAME`), those that each client starts with for itself (`local/NAME`), each client's
+    examples and every batch. Both are covered by the digest; `spec`, the resolved document it was compiled from, is for
+    the reader.
     """
 
-    settings: Mapping[str, Any]
+    settings: PlanSettings
     arrays: Mapping[str, NDArray[Any]]
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def build(
         cls,
-        settings: Mapping[str, Any],
+        settings: PlanSettings,
         weights: Mapping[str, NDArray[np.float32]],
         clients: Sequence[NDArray[np.integer[Any]]],
         rounds: Sequence[Sequence[ClientTask]],
@@ -111,19 +112,23 @@ class Plan:
             arrays["task_seeds"] = np.array([task.seed for task in tasks], np.int64)
         if held_out:
             arrays["held_out_examples"], arrays["held_out_ends"] = _pack(held_out)
-        told = dict(settings) | {"weights": list(weights)}
         for placement, tensors in (("constants", constants), ("local", local)):
             arrays |= {f"{placement}/{name}": value for name, value in tensors.items()}
-            told |= {placement: list(tensors)} if tensors else {}
         arrays |= {f"{who}_rates": np.array(factors, np.float64) for who, factors in rates.items()}
-        return cls(told, arrays, spec)
+        named = replace(settings, weights=tuple(weights), constants=tuple(constants), local=tuple(local))
+        return cls(named, arrays, spec)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The settings as JSON."""
+        return write_settings(self.settings)
 
     @property
     def features(self) -> list[str]:
         """Those of `FEATURES` that this plan has."""
-        has = {"loss": self.settings["loss"] != "cross_entropy"}
-        has["state"] = self.settings["client_optimizer"].get("state") == "kept"
-        return [key for key in FEATURES if has.get(key, key in self.settings or key in self.arrays)]
+        has = {"loss": self.settings.loss != "cross_entropy"}
+        has["state"] = self.settings.client_optimizer.get("state") == "kept"
+        return [key for key in FEATURES if has.get(key, key in self.document or key in self.arrays)]
 
     @property
     def num_rounds(self) -> int:
@@ -136,22 +141,22 @@ class Plan:
     @cached_property
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """What the server starts with and sends: float32 by tensor name."""
-        return {name: self.arrays[f"weights/{name}"] for name in self.settings["weights"]}
+        return {name: self.arrays[f"weights/{name}"] for name in self.settings.weights}
 
     @cached_property
     def constants(self) -> dict[str, NDArray[np.float32]]:
         """The model's tensors that never change and are never sent."""
-        return {name: self.arrays[f"constants/{name}"] for name in self.settings.get("constants", ())}
+        return {name: self.arrays[f"constants/{name}"] for name in self.settings.constants}
 
     @cached_property
     def local(self) -> dict[str, NDArray[np.float32]]:
         """The model's tensors that each client has for itself, as all of them start."""
-        return {name: self.arrays[f"local/{name}"] for name in self.settings.get("local", ())}
+        return {name: self.arrays[f"local/{name}"] for name in self.settings.local}
 
     @cached_property
     def statistics(self) -> frozenset[str]:
         """Of the tensors with the server or with clients, those that training keeps without learning them."""
-        return frozenset(self.settings.get("statistics", ()))
+        return frozenset(self.settings.statistics)
 
     @cached_property
     def participants(self) -> list[int]:
@@ -190,8 +195,7 @@ class Plan:
 
     def keeps(self, round_number: int) -> bool:
         """Whether the state after this round is kept and evaluated; the last always is."""
-        every = self.settings["evaluation"]["every"]
-        return round_number == self.num_rounds or round_number % int(every) == 0
+        return round_number == self.num_rounds or round_number % self.settings.evaluation.every == 0
 
     def _rate(self, who: str, round_number: int) -> float:
         rates = self.arrays.get(f"{who}_rates")
@@ -212,7 +216,7 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the content; equal digests mean equal experiments."""
-        sha = hashlib.sha256(json.dumps([FORMAT, self.settings], sort_keys=True).encode())
+        sha = hashlib.sha256(json.dumps([FORMAT, self.document], sort_keys=True).encode())
         for name in sorted(self.arrays):
             array = self.arrays[name]
             sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
@@ -225,7 +229,7 @@ class Plan:
         with (folder / "arrays.npz.partial").open("wb") as file:
             np.savez(file, allow_pickle=False, **dict(self.arrays))
         (folder / "arrays.npz.partial").replace(folder / "arrays.npz")
-        document = {"format": FORMAT, "digest": self.digest, "settings": self.settings, "spec": self.spec}
+        document = {"format": FORMAT, "digest": self.digest, "settings": self.document, "spec": self.spec}
         (folder / "plan.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -240,7 +244,7 @@ class Plan:
                 )
             with np.load(folder / "arrays.npz", allow_pickle=False) as saved:
                 arrays = {name: saved[name] for name in saved.files}
-            plan = cls(document["settings"], arrays, document["spec"])
+            plan = cls(read_settings(PlanSettings, document["settings"]), arrays, document["spec"])
             stated = document["digest"]
         except InputError:
             raise

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from flspec.metrics import LOWER_IS_BETTER
+from flspec.protocol.settings import BestSettings
 
 __all__ = ["BestSoFar", "is_lower_better"]
 
@@ -18,10 +18,10 @@ def is_lower_better(metric: str, on: str) -> bool:
 class BestSoFar:
     """Told of each evaluated round in turn, it knows which were better than all before; of equal ones, the first is.
 
-    `rule` is what a plan says: `metric` and `on`, the set's name; None where no best is asked for.
+    `rule` is None where no best is asked for.
     """
 
-    def __init__(self, rule: Mapping[str, Any] | None) -> None:
+    def __init__(self, rule: BestSettings | None) -> None:
         self.rule = rule
         self.rounds: list[int] = []  # each better than the ones before it
         self.value: float | None = None  # of the last of them
@@ -33,7 +33,7 @@ class BestSoFar:
             return False
         if self.value is None:
             return True
-        return value < self.value if is_lower_better(**self.rule) else value > self.value
+        return value < self.value if is_lower_better(self.rule.metric, self.rule.on) else value > self.value
 
     def see(self, number: int, evaluation: Mapping[str, Mapping[str, float]] | None) -> None:
         """Count a round."""
@@ -42,4 +42,4 @@ class BestSoFar:
             self.value = self._value(evaluation)
 
     def _value(self, evaluation: Mapping[str, Mapping[str, float]] | None) -> float | None:
-        return (evaluation or {}).get(self.rule["on"], {}).get(self.rule["metric"]) if self.rule else None
+        return (evaluation or {}).get(self.rule.on, {}).get(self.rule.metric) if self.rule else None

@@ -72,9 +72,9 @@ class Evaluator:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._metrics: list[str] = plan.settings["evaluation"]["metrics"]
-        self._groups = parse_groups(plan.settings["evaluation"].get("groups", []))
-        self._data = open_data(plan.settings["data"], verify=True)
+        self._metrics = plan.settings.evaluation.metrics
+        self._groups = parse_groups(plan.settings.evaluation.groups)
+        self._data = open_data(plan.settings.data, verify=True)
         self._scorer = _scorer(plan)
 
     def __call__(self, state: ServerState) -> Measured:
@@ -128,10 +128,10 @@ class Evaluator:
             for client in range(self._plan.num_clients)
             if len(own := self._plan.held_out_examples(client))
         ]
-        return Scores(np.concatenate(outputs), split.part(held).labels, self._plan.settings["loss"])
+        return Scores(np.concatenate(outputs), split.part(held).labels, self._plan.settings.loss)
 
     def _scores(self, weights: Weights, split: Split) -> Scores:
-        return Scores(self._scorer.logits(weights, split), split.labels, self._plan.settings["loss"])
+        return Scores(self._scorer.logits(weights, split), split.labels, self._plan.settings.loss)
 
 
 def _model(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.float32]]:

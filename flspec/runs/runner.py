@@ -225,8 +225,9 @@ class _Attempt:
             undefined=record.undefined,
             confusion=self.recorder.confusion.get(record.round, {}),
             weights=weights,
-            note=_CHOSEN_ON_TEST if best.rule["on"].partition("/")[0] == "test" else None,
-            **best.rule,
+            note=_CHOSEN_ON_TEST if best.rule.on.partition("/")[0] == "test" else None,
+            metric=best.rule.metric,
+            on=best.rule.on,
         )
 
     def _save_model(self, round_number: int, name: str, name_of_clients: str) -> WeightsFile:
@@ -333,7 +334,7 @@ def _last_state(folder: Path, plan: Plan, events: Sequence[Event]) -> tuple[int,
 
 def _best_until(plan: Plan, evaluated: Mapping[int, Mapping[str, Mapping[str, float]]], last: int) -> list[int]:
     """The best round up to `last`, if there is one."""
-    best = BestSoFar(plan.settings["evaluation"].get("best"))
+    best = BestSoFar(plan.settings.evaluation.best)
     for number in sorted(evaluated):
         if number <= last:
             best.see(number, evaluated[number])

@@ -52,7 +52,7 @@ def answer_loss(settings: Mapping[str, Any], arrays: Arrays) -> dict[str, np.nda
     labels = tf.constant(labels if labels.ndim == 2 else labels.astype(np.int32))
     with tf.GradientTape() as tape:
         tape.watch(outputs)
-        loss = build_objective(settings)(outputs, labels)
+        loss = build_objective(settings["loss"], settings.get("label_weights", ()))(outputs, labels)
     correct = count_correct(settings["loss"], outputs, labels)
     return {"loss": loss.numpy(), "gradient": tape.gradient(loss, outputs).numpy(), "correct": correct.numpy()}
 

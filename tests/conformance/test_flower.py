@@ -41,7 +41,7 @@ def test_two_runs_have_the_same_bits_whatever_the_number_of_workers(
 
 def test_a_client_that_fails_ends_the_run_with_its_reason(engines: Engines, tmp_path: Path) -> None:
     plan = compile_named("softmax-sgd-fedavg", rounds=3)
-    store = cache_folder() / "data" / plan.settings["data"]["digest"]
+    store = cache_folder() / "data" / plan.settings.data.digest
     hidden = store.with_name("hidden")
     store.rename(hidden)
     try:

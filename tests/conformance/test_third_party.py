@@ -25,12 +25,12 @@ class NumpyBackend(Backend):
     isolated = {isolated}
 
     def unsupported(self, plan):
-        kinds = [layer["kind"] for layer in plan.settings["layers"]]
+        kinds = [layer["kind"] for layer in plan.settings.layers]
         return [] if kinds == ["flatten", "dense"] else [f"model: by_hand only knows softmax regression, not {{kinds}}"]
 
     def execute(self, plan, job):
-        train = open_data(plan.settings["data"]).train
-        rate = plan.settings["client_optimizer"]["learning_rate"]
+        train = open_data(plan.settings.data).train
+        rate = plan.settings.client_optimizer["learning_rate"]
 
         def client(task, start):
             w, b = start["output.weight"].astype(float), start["output.bias"].astype(float)

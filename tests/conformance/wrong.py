@@ -14,6 +14,7 @@ from flspec.data.examples import step_stream
 from flspec.protocol.backend import Job
 from flspec.protocol.events import Event, RoundFinished
 from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.settings import PlanSettings
 from flspec.protocol.state import OptimizerState, Weights
 from flspec.protocol.updates import Delta
 from flspec.server_optimizers import ServerOptimizer
@@ -53,7 +54,7 @@ class _Altered(Plan):
         return tuple(self.__dict__["_backend"].alter(round_number, super().cohort(round_number)))
 
 
-def _disguised(plan: Plan, settings: Any = None, arrays: Any = None) -> Plan:
+def _disguised(plan: Plan, settings: PlanSettings | None = None, arrays: Any = None) -> Plan:
     """Another plan behind the same digest."""
     other = Plan(settings or plan.settings, arrays or plan.arrays, plan.spec)
     other.__dict__["digest"] = plan.digest
@@ -145,9 +146,9 @@ class SlightlyOffLearningRate(_Wrong):
     name = "learning_rate_off"
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        optimizer = plan.settings["client_optimizer"]
+        optimizer = plan.settings.client_optimizer
         off = optimizer | {"learning_rate": optimizer["learning_rate"] * 1.001}
-        altered = _disguised(plan, settings={**plan.settings, "client_optimizer": off})
+        altered = _disguised(plan, settings=replace(plan.settings, client_optimizer=off))
         yield from LocalBackend.execute(self, altered, job)
 
 
@@ -200,8 +201,7 @@ class Unclipped(LocalBackend):
     name = "unclipped"
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        settings = {name: value for name, value in plan.settings.items() if name != "clip"}
-        yield from super().execute(_disguised(plan, settings=settings), job)
+        yield from super().execute(_disguised(plan, settings=replace(plan.settings, clip=None)), job)
 
 
 class Unweighted(LocalBackend):
@@ -210,8 +210,7 @@ class Unweighted(LocalBackend):
     name = "unweighted"
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        settings = {name: value for name, value in plan.settings.items() if name != "label_weights"}
-        yield from super().execute(_disguised(plan, settings=settings), job)
+        yield from super().execute(_disguised(plan, settings=replace(plan.settings, label_weights=())), job)
 
 
 class ClientsEpsilonElsewhere(LocalBackend):
@@ -220,8 +219,8 @@ class ClientsEpsilonElsewhere(LocalBackend):
     name, whose = "clients_epsilon_elsewhere", "client_optimizer"
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        kept = {name: value for name, value in plan.settings[self.whose].items() if name != "epsilon_hat"}
-        yield from super().execute(_disguised(plan, settings={**plan.settings, self.whose: kept}), job)
+        rule = {name: value for name, value in getattr(plan.settings, self.whose).items() if name != "epsilon_hat"}
+        yield from super().execute(_disguised(plan, settings=replace(plan.settings, **{self.whose: rule})), job)
 
 
 class ServersEpsilonElsewhere(ClientsEpsilonElsewhere):

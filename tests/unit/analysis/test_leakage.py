@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plan_settings import settings_with
 
 from flspec.analysis.description import describe_plan
 from flspec.analysis.leakage import Leakage, Overlap, find_leakage, same_content
@@ -25,7 +26,7 @@ def plan(*clients, held_out=(), partition=None):
     for name, client_indices in parts.items():
         arrays[f"{name}_examples"] = np.concatenate([np.array(held, np.int32) for held in client_indices])
         arrays[f"{name}_ends"] = np.cumsum([len(held) for held in client_indices])
-    return Plan({}, arrays, {"partition": partition or {"kind": "natural", "column": "patient_id"}})
+    return Plan(settings_with(), arrays, {"partition": partition or {"kind": "natural", "column": "patient_id"}})
 
 
 def overlap(clients=0, held_out=0, test=0, validation=0):

@@ -99,7 +99,7 @@ client: {epochs: 1, batch_size: 8, optimizer: {kind: sgd, learning_rate: 0.1}}
 """
     plan = compile(parse_spec(spec), tmp_path / "twin")
     found, other = (json.loads(told(*info, "--seed", seed, "--json")[0])["digest"] for seed in (7, 8))
-    assert found == plan.settings["data"]["digest"] != other
+    assert found == plan.settings.data.digest != other
 
 
 def test_many_labels_are_shown_in_part(told, tmp_path):

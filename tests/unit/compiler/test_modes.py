@@ -172,7 +172,7 @@ def test_where_each_has_a_model_a_value_of_the_test_set_is_the_mean_over_clients
     plan = make_plan(mode="local_only", partition=partition, evaluation=evaluation)
     result = run(plan, "local", tmp_path / "run")
     state = load_state(kept_state(tmp_path / "run", 3), plan.digest)
-    data, told = open_data(plan.settings["data"]), result.rounds[-1].evaluation
+    data, told = open_data(plan.settings.data), result.rounds[-1].evaluation
     assert told is not None
     own, held_out = [], []
     for client in range(4):

@@ -14,6 +14,7 @@ from flspec.core.cache import cache_folder
 from flspec.data.examples import Data, Split
 from flspec.data.store import open_data, store_data
 from flspec.errors import InputError
+from flspec.protocol.settings import write_settings
 
 
 def make_data(value=7, divisor=255.0, num_classes=3):
@@ -46,7 +47,7 @@ def test_inputs_are_chosen_by_index_in_the_order_asked():
 
 def test_data_describes_itself():
     data = make_data()
-    assert data.describe() == {
+    assert write_settings(data.describe()) == {
         "digest": data.digest,
         "input_shape": [1, 3, 3],
         "num_classes": 3,

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from plan_settings import settings_with
 
 from flspec.errors import BackendError, InputError, RunError
 from flspec.execution.remote import Limits, Remote, open_backend
@@ -29,7 +30,7 @@ MARK = "FLSPEC_TEST"  # everything that a test starts has it in its environment 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 PLAN = Plan(
-    {"evaluation": {"every": 1}, "weights": []},
+    settings_with(),
     {"round_task_ends": np.zeros(3, np.int64), "client_ends": np.ones(1, np.int64)},
 )
 

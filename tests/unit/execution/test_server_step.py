@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from plan_settings import settings_with
 
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
@@ -25,7 +26,9 @@ ZERO = ServerState(0, {"w": np.zeros(3, np.float32)})
 def plan_with(aggregator, weights=ZERO.weights, rounds=6, **more):
     """A plan of which only the server's half matters."""
     tasks = [[ClientTask(0, 1, (np.arange(2),))]] * rounds
-    settings = {"aggregator": aggregator.model_dump(mode="json"), "statistics": more.pop("statistics", [])}
+    settings = settings_with(
+        aggregator=aggregator.model_dump(mode="json"), statistics=tuple(more.pop("statistics", ()))
+    )
     return Plan.build(settings=settings, weights=weights, clients=[np.arange(2)], rounds=tasks, spec={}, **more)
 
 

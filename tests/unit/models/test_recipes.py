@@ -56,7 +56,7 @@ def test_a_clients_learning_rate_is_the_one_planned_for_the_round(make_plan, tmp
     schedule = {"kind": "step", "every": 1, "decay": 0.5}
     plan = make_plan(client=work(SGD | {"schedule": schedule}))
     assert [plan.cohort(number)[0].rate for number in (1, 2, 3)] == [1.0, 0.5, 0.25]
-    assert "schedule" not in plan.settings["client_optimizer"]
+    assert "schedule" not in plan.settings.client_optimizer
     for number, (before, after) in enumerate(itertools.pairwise(states(plan, tmp_path)), 1):
         at = {
             rate: round_by_hand(make_plan(client=work(SGD | {"learning_rate": rate})), before, number)
@@ -98,7 +98,7 @@ def test_an_adaptive_server_learns_of_its_first_round_even_at_rate_nothing(make_
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer["kind"])
 def test_kept_over_the_rounds_is_one_long_training_bit_for_bit_and_reset_is_not(make_plan, tmp_path, optimizer):
     kept, reset = (make_plan(mode="local_only", client=work(optimizer | state)) for state in ({}, {"state": "reset"}))
-    assert kept.settings["client_optimizer"]["state"] == "kept"
+    assert kept.settings.client_optimizer["state"] == "kept"
     assert kept.digest != reset.digest
     ends = {plan.digest: states(plan, tmp_path / plan.digest)[-1].clients for plan in (kept, reset)}
     for client in range(5):
@@ -130,7 +130,7 @@ def of_weights(kept):
 )
 def test_an_optimizer_is_reset_in_federations_and_kept_elsewhere_unless_told(make_plan, mode, state, is_kept):
     plan = make_plan(mode=mode, client=work(OPTIMIZERS[1] | {"state": state}))
-    assert ("state" in plan.settings["client_optimizer"]) == is_kept
+    assert ("state" in plan.settings.client_optimizer) == is_kept
 
 
 def test_a_client_that_sits_out_a_round_finds_its_optimizer_as_it_left_it(make_plan, tmp_path):
@@ -181,7 +181,7 @@ def test_every_step_of_a_run_is_clipped_and_before_the_optimizer_sees_it(make_pl
 
 def by_hand(trainer, task, clip):
     plan = trainer.plan
-    start, tensors, split = to_tensors(plan.weights), to_tensors(plan.weights), open_data(plan.settings["data"]).train
+    start, tensors, split = to_tensors(plan.weights), to_tensors(plan.weights), open_data(plan.settings.data).train
     weights = [tensor.requires_grad_() for tensor in tensors.values()]
     velocity = [torch.zeros_like(weight) for weight in weights]
     for batch in task.batches:
@@ -301,8 +301,8 @@ def test_a_plateau_of_a_metric_that_such_labels_never_have_is_refused(make_plan)
 def test_a_schedule_that_measures_and_that_torch_does_not_know_is_refused(make_plan):
     plan = make_plan(client=work(SGD | {"schedule": {"kind": "plateau"}}), partition=HELD_OUT)
     assert LocalBackend().refusals(plan) == []
-    foreign = plan.settings["client_optimizer"] | {"schedule": {"kind": "halving"}}
-    other = dataclasses.replace(plan, settings={**plan.settings, "client_optimizer": foreign})
+    foreign = plan.settings.client_optimizer | {"schedule": {"kind": "halving"}}
+    other = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, client_optimizer=foreign))
     assert LocalBackend().refusals(other)[0].startswith("client.optimizer.schedule: halving measures")
 
 

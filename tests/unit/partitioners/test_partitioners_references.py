@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plan_settings import settings_with
 from sklearn.model_selection import train_test_split
 
 from flspec.analysis.leakage import find_leakage
@@ -253,7 +254,7 @@ def test_a_client_is_a_user_of_flair_with_512_images_at_most_and_no_user_of_the_
 
 def plan_of(held):
     arrays = {"client_examples": np.concatenate(held), "client_ends": np.cumsum([len(one) for one in held])}
-    return Plan({}, arrays, {"partition": {"kind": "natural"}})
+    return Plan(settings_with(), arrays, {"partition": {"kind": "natural"}})
 
 
 def test_an_iid_user_of_flair_has_exactly_fifty_images_of_anybody(flair):

@@ -11,12 +11,14 @@ import sys
 
 import numpy as np
 import pytest
+from plan_settings import settings_with
 
 from flspec.errors import InputError
 from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.settings import EvaluationSettings, PlanSettings, read_settings, write_settings
 
 WEIGHTS = {"output.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "output.bias": np.zeros(2, np.float32)}
-SETTINGS = {"evaluation": {"every": 2}, "loss": "cross_entropy", "client_optimizer": {"learning_rate": 0.1}}
+SETTINGS = settings_with(evaluation=EvaluationSettings(every=2, metrics=("loss",)))
 
 
 def task(client, *batches):
@@ -58,7 +60,7 @@ def test_a_task_counts_an_example_each_time_it_is_trained_on():
 
 @pytest.mark.parametrize(("every", "kept"), [(1, [1, 2, 3]), (2, [2, 3]), (3, [3]), (100, [3])], ids=str)
 def test_a_plan_keeps_every_so_many_rounds_and_always_the_last(plan, every, kept):
-    plan = dataclasses.replace(plan, settings={"evaluation": {"every": every}})
+    plan = dataclasses.replace(plan, settings=settings_with(evaluation=EvaluationSettings(every, ("loss",))))
     assert [number for number in (1, 2, 3) if plan.keeps(number)] == kept
 
 
@@ -104,7 +106,7 @@ def leaves(settings, path=()):
 
 def test_the_digest_changes_with_every_setting_of_a_compiled_plan(make_plan):
     plan = make_plan()
-    settings = json.loads(json.dumps(plan.settings))
+    settings = write_settings(plan.settings)
     paths = list(leaves(settings))
     assert len(paths) > 30
     digests = {plan.digest}
@@ -115,7 +117,7 @@ def test_the_digest_changes_with_every_setting_of_a_compiled_plan(make_plan):
         for key in parents:
             place = place[key]
         place[last] = "changed"
-        digests.add(dataclasses.replace(plan, settings=changed).digest)
+        digests.add(dataclasses.replace(plan, settings=read_settings(PlanSettings, changed)).digest)
     assert len(digests) == len(paths) + 1
 
 
@@ -237,5 +239,12 @@ def test_arrays_of_another_plan_are_refused(plan, saved):
 
 
 def test_the_digest_is_that_of_the_documented_bytes():
-    plan = Plan({"a": 1}, {"b": np.array([1, 2], "<i4")})
-    assert plan.digest == hashlib.sha256(b'[1, {"a": 1}]' + b"b <i4 (2,)\n" + b"\1\0\0\0\2\0\0\0").hexdigest()
+    plan = Plan(settings_with(), {"b": np.array([1, 2], "<i4")})
+    settings = (
+        b'{"aggregator": {"kind": "fedavg"}, "client_optimizer": {"kind": "sgd", "learning_rate": 0.1}, "data": '
+        b'{"digest": "' + 64 * b"0" + b'", "divisor": 1.0, "feature_type": "float32", "input_shape": [4], '
+        b'"num_classes": 3, "num_test": 20, "num_train": 60}, "evaluation": {"every": 1, "metrics": ["loss"]}, '
+        b'"layers": [], "loss": "cross_entropy", "weights": []}'
+    )
+    bytes_hashed = b"[1, " + settings + b"]" + b"b <i4 (2,)\n" + b"\1\0\0\0\2\0\0\0"
+    assert plan.digest == hashlib.sha256(bytes_hashed).hexdigest()

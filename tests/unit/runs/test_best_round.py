@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.plan import Plan
+from flspec.protocol.settings import BestSettings
 from flspec.protocol.state import ServerState, load_state, load_weights
 from flspec.runs import runner
 from flspec.runs.evaluation import Evaluator
@@ -117,9 +119,8 @@ def test_a_state_that_was_forgotten_would_be_missed(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Accuracy is best in round 2, ten rounds before the end: were its state not spared, its model would be gone."""
-    best = {"metric": "accuracy", "on": "test"}
-    evaluation = {**plan.settings["evaluation"], "best": best}
-    early = Plan({**plan.settings, "evaluation": evaluation}, plan.arrays, plan.spec)
+    evaluation = dataclasses.replace(plan.settings.evaluation, best=BestSettings("accuracy", "test"))
+    early = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, evaluation=evaluation))
     kept = run(early, out=tmp_path / "kept")
     monkeypatch.setattr(runner, "forget_old_states", lambda folder, number, _: forget_old_states(folder, number))
     lost = run(early, out=tmp_path / "lost")

@@ -63,7 +63,7 @@ def logits_of(plan: Plan, split, folder: Path) -> np.ndarray:
 
 def test_groups_are_measured_on_their_own_examples(plan, result, tmp_path):
     run(plan, "local", tmp_path / "again")
-    test = open_data(plan.settings["data"]).test
+    test = open_data(plan.settings.data).test
     logits = logits_of(plan, test, tmp_path / "again")
     measured = result.final.evaluation
     assert {"test", "test/sex=f", "test/sex=m"} <= set(measured)
@@ -89,7 +89,7 @@ def test_what_clients_hold_out_is_not_trained_on_and_measured_client_by_client(p
     held_out = [plan.held_out_examples(client) for client in range(4)]
     assert not trained & {int(i) for held in held_out for i in held}
     run(plan, "local", tmp_path / "again")
-    data = open_data(plan.settings["data"])
+    data = open_data(plan.settings.data)
     logits = logits_of(plan, data.train, tmp_path / "again")
     right = logits.argmax(axis=1) == data.train.labels
     own = [right[held].mean() for held in held_out]
@@ -152,7 +152,7 @@ def test_a_gap_is_how_far_groups_are_apart(result):
 
 def test_equal_opportunity_and_demographic_parity_are_gaps(plan, result, tmp_path):
     run(plan, "local", tmp_path / "again")
-    test = open_data(plan.settings["data"]).test
+    test = open_data(plan.settings.data).test
     taken = logits_of(plan, test, tmp_path / "again").argmax(axis=1) == 1
     masks = [test.columns["sex"] == sex for sex in "fm"]
     gap = result.final.evaluation["test/sex gap"]
@@ -176,7 +176,7 @@ def test_a_gap_needs_two_groups_with_a_value(root, tmp_path):
 def test_numbers_are_put_in_bins_and_missing_ones_apart(root):
     plan = compile(parse_spec(SPEC.replace("groups: [sex]", "groups: [{column: age, edges: [30, 50]}]")), root)
     measured = Evaluator(plan)(ServerState(0, plan.weights))
-    test = open_data(plan.settings["data"]).test
+    test = open_data(plan.settings.data).test
     cells, scores = test.columns["age"], TorchScorer(plan).logits(plan.weights, test)
     ages = np.array([float(cell or "nan") for cell in cells])  # a column with empty cells is text
     masks = {
@@ -298,7 +298,7 @@ def test_where_every_client_has_a_value_nothing_is_told():
 
 def test_confusion_is_of_the_last_model_on_whole_sets(plan, result, tmp_path):
     run(plan, "local", tmp_path / "again")
-    test = open_data(plan.settings["data"]).test
+    test = open_data(plan.settings.data).test
     expected = reference.confusion_matrix(test.labels, logits_of(plan, test, tmp_path / "again").argmax(axis=1))
     assert set(result.final.confusion) == {"test"}
     assert np.array_equal(result.final.confusion["test"].matrix, expected)
@@ -353,7 +353,7 @@ def test_a_best_by_what_some_models_have_a_value_of_is_none_of_our_business(root
     """Precision has one as soon as an example is taken for class 1."""
     for metric in ("precision", "f1", "macro_roc_auc", "binned_macro_average_precision"):
         text = SPEC.replace("positive_rate]", f"{metric}]").replace("groups: [sex]", f"best: {{metric: {metric}}}")
-        assert compile(parse_spec(text), root).settings["evaluation"]["best"]["metric"] == metric
+        assert compile(parse_spec(text), root).settings.evaluation.best["metric"] == metric
 
 
 @pytest.mark.parametrize(
@@ -390,5 +390,5 @@ def test_the_best_is_chosen_on_groups_that_their_split_has(make_spec, on, is_the
 )
 def test_what_is_best_is_in_the_plan(root, plan, best, metric, on):
     asked = compile(parse_spec(SPEC.replace("groups: [sex]", f"groups: [sex], best: {best}")), root)
-    assert asked.settings["evaluation"]["best"] == {"metric": metric, "on": on}
+    assert asked.settings.evaluation.best == {"metric": metric, "on": on}
     assert asked.digest != plan.digest

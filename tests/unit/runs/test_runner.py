@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plan_settings import settings_with
 
 from flspec.analysis.description import plan_skew
 from flspec.data.examples import Data, Split
@@ -96,7 +97,7 @@ def test_a_result_says_how_much_its_clients_differ_if_an_example_has_one_label(m
     data = Data(*(Split(np.zeros((3, 2), np.float32), labels) for _ in range(2)), num_classes=3)
     store_data(data)
     arrays = {"client_examples": np.arange(3), "client_ends": np.array([1, 3])}
-    assert plan_skew(Plan({"data": data.describe()}, arrays)) is None  # of several labels an example
+    assert plan_skew(Plan(settings_with(data=data.describe()), arrays)) is None  # of several labels an example
 
 
 def test_the_final_weights_are_the_last_state(plan: Plan, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def other_backend(home: Path) -> None:
 def other_plan(home: Path) -> None:
     (home / "result.json").unlink()
     plan = Plan.load(home / "plan")
-    Plan({**plan.settings, "loss": "other"}, plan.arrays, plan.spec).save(home / "plan")
+    Plan(replace(plan.settings, loss="other"), plan.arrays, plan.spec).save(home / "plan")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_some_of_the_clients_are_told_from_the_others(make_plan):
     """Of examples sorted by class, one of three clients holds the end of one class and the beginning of the other."""
     partition = {"kind": "shards", "clients": 3, "shards_per_client": 1, "held_out": 0.3}
     plan = make_plan(dataset=TWO_CLASSES, cohort={"kind": "all"}, partition=partition, client=following("roc_auc"))
-    labels = open_data(plan.settings["data"]).train.labels
+    labels = open_data(plan.settings.data).train.labels
     single = [client for client in range(3) if len(set(labels[plan.held_out_examples(client)])) == 1]
     assert 0 < len(single) < 3
     (told,) = describe_plan(plan).remarks

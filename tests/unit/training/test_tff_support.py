@@ -23,7 +23,7 @@ def client(optimizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def altered(plan: Plan, **settings: Any) -> Plan:
-    return replace(plan, settings={**plan.settings, **settings})
+    return replace(plan, settings=replace(plan.settings, **settings))
 
 
 def layers(*graph: Layer) -> list[dict[str, Any]]:
@@ -151,7 +151,7 @@ def test_what_each_dropout_keeps_is_sent_with_each_step(make_plan, limit):
 
 def test_several_labels_are_sent_a_byte_each(make_plan, limit):
     plan = make_plan()
-    data = {**plan.settings["data"], "multi_label": True, "num_classes": 30}
+    data = replace(plan.settings.data, multi_label=True, num_classes=30)
     sent = 12 * 4 * 4 + 3 * 5 * (4 + 30)
 
     assert limit(altered(plan, data=data), sent) == []

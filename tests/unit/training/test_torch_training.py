@@ -52,15 +52,15 @@ class Float64(Split):
 
 def train_in_float64(plan, task):
     trainer = Trainer(plan)
-    data = open_data(plan.settings["data"])
+    data = open_data(plan.settings.data)
     precise = Float64(data.train.features, data.train.labels, data.train.divisor)
     vars(trainer)["data"] = dataclasses.replace(data, train=precise)
     return trainer.train(task, as_float64(plan.weights))
 
 
 def expect(plan, task, **changed):
-    split = open_data(plan.settings["data"]).train
-    settings = plan.settings | {"client_optimizer": plan.settings["client_optimizer"] | changed}
+    split = open_data(plan.settings.data).train
+    settings = dataclasses.replace(plan.settings, client_optimizer=plan.settings.client_optimizer | changed)
     inputs = split.inputs(slice(None)).astype(np.float64)
     return oracle.train_client(settings, as_float64(plan.weights), inputs, split.labels, task.batches)
 
@@ -109,7 +109,7 @@ def test_the_order_of_batches_matters_and_is_the_plans(make_plan):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_oracles_gradient_is_the_slope_of_its_loss(make_plan, activation):
     plan = make_plan(model={"kind": "mlp", "hidden": [6, 5], "activation": activation})
-    layers, weights = plan.settings["layers"], as_float64(plan.weights)
+    layers, weights = plan.settings.layers, as_float64(plan.weights)
     inputs, labels = RNG.normal(size=(8, 4)), np.arange(8) % 3
     gradient = oracle.loss_and_gradient(layers, weights, inputs, labels)[2]
     for name, value in weights.items():
@@ -125,7 +125,7 @@ def test_the_oracles_gradient_is_the_slope_of_its_loss(make_plan, activation):
 def test_the_first_step_of_softmax_regression_has_a_closed_form(make_plan):
     plan = make_plan(model={"kind": "softmax_regression"}, client={"steps": 1, "batch_size": 100, "optimizer": SGD})
     task = plan.cohort(1)[0]
-    split = open_data(plan.settings["data"]).train
+    split = open_data(plan.settings.data).train
     inputs, hits = split.features[task.batches[0]].astype(np.float64), np.eye(3)[split.labels[task.batches[0]]]
     trained = train_in_float64(plan, task)
     slope = (1 / 3 - hits).T @ inputs / len(inputs)  # every class is equally likely at zero
@@ -228,7 +228,7 @@ def test_pooling_reduces_each_whole_window(pool, reduce, wrong, size):
 
 def test_a_flatten_runs_over_channels_then_rows_then_columns(make_plan):
     plan = make_plan(dataset={"kind": "digits"}, model={"kind": "softmax_regression", "initializer": "glorot_uniform"})
-    images = open_data(plan.settings["data"]).test
+    images = open_data(plan.settings.data).test
     logits = TorchScorer(plan).logits(plan.weights, images)
     kernel = plan.weights["output.weight"].astype(np.float64)
     inputs = images.inputs(slice(None)).astype(np.float64)
@@ -239,7 +239,7 @@ def test_a_flatten_runs_over_channels_then_rows_then_columns(make_plan):
 
 def test_scores_do_not_depend_on_how_many_are_asked_for_at_once(make_plan):
     plan = make_plan(dataset={"kind": "digits"})
-    train = open_data(plan.settings["data"]).train  # 1,438 examples: three batches of scoring
+    train = open_data(plan.settings.data).train  # 1,438 examples: three batches of scoring
     part = Split(train.features[:700], train.labels[:700], train.divisor)
     scorer = TorchScorer(plan)
     assert np.allclose(scorer.logits(plan.weights, train)[:700], scorer.logits(plan.weights, part), atol=1e-6)
@@ -280,4 +280,6 @@ def test_training_stops_at_the_next_batch_when_asked(make_plan):
 def test_what_torch_does_not_do_here_is_named(make_plan, settings, problem):
     plan = make_plan()
     assert unsupported_training(plan) == []
-    assert unsupported_training(dataclasses.replace(plan, settings=plan.settings | settings)) == [problem]
+    assert unsupported_training(dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, **settings))) == [
+        problem
+    ]
