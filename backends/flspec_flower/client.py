@@ -9,8 +9,10 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from flspec.execution.server_step import sent_with_weights
 from flspec.protocol.plan import Plan
-from flspec.protocol.state import ServerState, Weights
+from flspec.protocol.records import Records, flatten, unflatten
+from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec_torch.training import Trainer
 
@@ -33,24 +35,25 @@ def train(message: Message, context: Context) -> Message:
     trainer = _trainer(str(task["plan"]))
     weights = dict(zip(trainer.plan.weights, message.content["weights"].to_numpy_ndarrays(), strict=True))
     planned = trainer.plan.cohort(int(task["round"]))[int(task["position"])]
-    update = trainer.train(planned, weights, _read_kept(message.content))
+    update = trainer.train(
+        planned, weights, _read_records(message.content, "client_state"), _read_records(message.content, "server")
+    )
     return Message(_encode(update), reply_to=message)
 
 
-def task_message(
-    state: ServerState, client: int, plan_folder: Path, round_number: int, position: int, node: int
-) -> Message:
-    """The message that asks `node`, which is `client`, for the task at `position` of a round's cohort.
+def task_message(plan: Plan, state: ServerState, client: int, plan_folder: Path, position: int, node: int) -> Message:
+    """The message that asks `node`, which is `client`, for the task at `position` of the next round's cohort.
 
-    What the client keeps to itself travels beside the weights, in a record of its own, because a simulated node does
+    The client's own state travels beside the weights, in a record of its own, because a simulated node does
     not outlive its run and a run must be resumed and followed. In the field it would lie on the client's own disk.
     """
     content = RecordDict(
         {
             "weights": ArrayRecord(list(state.weights.values())),
-            "task": ConfigRecord({"plan": str(plan_folder), "round": round_number, "position": position}),
+            "task": ConfigRecord({"plan": str(plan_folder), "round": state.round + 1, "position": position}),
         }
-        | _kept_records(state.clients.get(client, {}))
+        | _write_records("client_state", state.clients.get(client, {}))
+        | _write_records("server", sent_with_weights(plan, state))
     )
     return Message(content, dst_node_id=node, message_type="train")
 
@@ -70,31 +73,37 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
         delta=delta,
         weight=float(metrics["weight"]),
         num_trained=int(metrics["num_trained"]),
-        loss_sum=float(metrics["loss_sum"]),
-        num_correct=float(metrics["num_correct"]),
-        kept=_read_kept(reply.content),
+        sums={name: float(value) for name, value in reply.content["sums"].items()},
+        client_state=_read_records(reply.content, "client_state"),
+        sent=_read_records(reply.content, "sent"),
     )
 
 
 def _encode(update: ClientUpdate) -> RecordDict:
-    metrics = {name: value for name, value in vars(update).items() if name not in ("delta", "kept")}
+    counts = {"client": update.client, "weight": update.weight, "num_trained": update.num_trained}
     return RecordDict(
-        {"delta": ArrayRecord(list(update.delta.values())), "update": MetricRecord(metrics)}
-        | _kept_records(update.kept)
+        {
+            "delta": ArrayRecord(list(update.delta.values())),
+            "update": MetricRecord(counts),
+            "sums": MetricRecord(dict(update.sums)),
+        }
+        | _write_records("client_state", update.client_state)
+        | _write_records("sent", update.sent)
     )
 
 
-def _kept_records(kept: Weights) -> dict[str, ArrayRecord | ConfigRecord]:
-    """What a client keeps to itself, as the records of a message; none if that is nothing."""
-    if not kept:
+def _write_records(key: str, records: Records) -> dict[str, ArrayRecord | ConfigRecord]:
+    """flspec's records as those of a message; none if there are none."""
+    if not (tensors := flatten(records)):
         return {}
-    return {"kept": ArrayRecord(list(kept.values())), "kept_names": ConfigRecord({"names": list(kept)})}
+    return {key: ArrayRecord(list(tensors.values())), f"{key}_names": ConfigRecord({"names": list(tensors)})}
 
 
-def _read_kept(content: RecordDict) -> Weights:
-    if "kept" not in content:
+def _read_records(content: RecordDict, key: str) -> Records:
+    if key not in content:
         return {}
-    return dict(zip(content["kept_names"]["names"], content["kept"].to_numpy_ndarrays(), strict=True))
+    names = content[f"{key}_names"]["names"]
+    return unflatten(dict(zip(names, content[key].to_numpy_ndarrays(), strict=True)))
 
 
 @lru_cache(maxsize=2)

@@ -76,7 +76,7 @@ def train_cohort(
     tasks = plan.cohort(number)
     clients = {nodes[task.client]: task.client for task in tasks}
     messages = [
-        task_message(state, task.client, job.folder / "plan", number, position, nodes[task.client])
+        task_message(plan, state, task.client, job.folder / "plan", position, nodes[task.client])
         for position, task in enumerate(tasks)
     ]
     replies: list[Message] = list(grid.send_and_receive(messages))

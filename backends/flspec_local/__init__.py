@@ -50,7 +50,7 @@ class LocalBackend(Backend):
 
         def run_round(number: int, state: ServerState) -> RoundResult:
             def train(task: ClientTask) -> ClientUpdate:
-                return trainer.train(task, state.weights, state.clients.get(task.client, {}))
+                return trainer.train_from(state, task)
 
             lap = timed()
             updates = list(pool.map(train, plan.cohort(number)))

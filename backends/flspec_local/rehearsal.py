@@ -48,7 +48,7 @@ def _train(plan: Plan, tasks: Sequence[ClientTask]) -> tuple[float, int, list[Cl
     with ThreadPoolExecutor(len(tasks), initializer=torch.set_num_threads, initargs=(1,)) as pool:
 
         def train(task: ClientTask) -> ClientUpdate:
-            return trainer.train(task, start.weights, start.clients.get(task.client, {}))
+            return trainer.train_from(start, task)
 
         def seconds(steps: int) -> tuple[float, list[ClientUpdate]]:
             lap = timed()

@@ -32,7 +32,7 @@ class TffBackend(Backend):
     name = "tff"
     isolated = True
     environment = "tff"
-    reads = frozenset(FEATURES)
+    reads = frozenset(FEATURES) - {"client_algorithm", "objective", "postprocessors"}  # its processes have no place for
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)

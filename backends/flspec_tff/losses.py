@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from flspec.losses import Loss
 
-__all__ = ["Objective", "build_objective", "count_correct"]
+__all__ = ["BatchLoss", "build_loss", "count_correct"]
 
 # (outputs float32 [batch, outputs], labels int32 [batch] or uint8 [batch, outputs]) -> the batch's mean loss
-Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+BatchLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def build_objective(loss: Loss, label_weights: Sequence[float] = ()) -> Objective:
+def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
     """A loss, in which labels count as `label_weights` say; alike if there are none."""
     weights = tuple(label_weights) or None
     match loss:

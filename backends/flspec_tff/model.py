@@ -15,7 +15,7 @@ from flspec.protocol.plan import Plan
 from flspec_tff.clients import Inputs, Target
 from flspec_tff.layers import build_forward
 from flspec_tff.layout import all_to_tensorflow, to_tensorflow
-from flspec_tff.losses import build_objective, count_correct
+from flspec_tff.losses import build_loss, count_correct
 
 __all__ = ["build_model"]
 
@@ -33,7 +33,7 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
     """
     layers = layers_of(plan)
     forward = build_forward(layers, plan.settings.data.input_shape)
-    objective = build_objective(plan.settings.loss, plan.settings.label_weights)
+    objective = build_loss(plan.settings.loss, plan.settings.label_weights)
     constants = {name: to_tensorflow(tensor) for name, tensor in plan.constants.items()}
     drops = [layer.name for layer in layers if isinstance(layer, Dropout)]
 
@@ -73,8 +73,8 @@ def _metrics(loss: str, cohort_size: int) -> tuple[Callable[..., Metrics], ...]:
     @tf.function(autograph=False)
     def initialize() -> Metrics:
         return OrderedDict(
-            loss_sum=tf.zeros([], tf.float64),
-            num_correct=tf.zeros([], tf.float64),
+            loss=tf.zeros([], tf.float64),
+            accuracy=tf.zeros([], tf.float64),
             num_trained=tf.zeros([cohort_size], tf.int64),
         )
 
@@ -84,8 +84,8 @@ def _metrics(loss: str, cohort_size: int) -> tuple[Callable[..., Metrics], ...]:
         size = tf.shape(outputs, tf.int64)[0]
         place = tf.one_hot(labels.position, cohort_size, dtype=tf.int64)
         return OrderedDict(
-            loss_sum=state["loss_sum"] + tf.cast(batch_output.loss, tf.float64) * tf.cast(size, tf.float64),
-            num_correct=state["num_correct"] + count_correct(loss, outputs, _labels(labels, outputs)),
+            loss=state["loss"] + tf.cast(batch_output.loss, tf.float64) * tf.cast(size, tf.float64),
+            accuracy=state["accuracy"] + count_correct(loss, outputs, _labels(labels, outputs)),
             num_trained=state["num_trained"] + place * size,
         )
 

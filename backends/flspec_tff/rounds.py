@@ -84,7 +84,7 @@ class FederatedAveraging:
 def _train_metrics(sums: Mapping[str, Any], num_trained: int) -> dict[str, float]:
     if not num_trained:
         return {}
-    metrics = {"loss": float(sums["loss_sum"]) / num_trained, "accuracy": float(sums["num_correct"]) / num_trained}
+    metrics = {name: float(value) / num_trained for name, value in sums.items() if name != "num_trained"}
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 

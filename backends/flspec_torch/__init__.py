@@ -5,6 +5,8 @@ This module imports no torch: it is asked what torch can do here before anything
 
 from __future__ import annotations
 
+from flspec.core.components import family_members
+from flspec.objectives import Objective
 from flspec.protocol.plan import Plan
 
 __all__ = ["unsupported_training"]
@@ -23,6 +25,16 @@ def unsupported_training(plan: Plan) -> list[str]:
         problems.append(
             f"client.optimizer.schedule: {schedule['kind']} measures, which torch does here for plateau alone"
         )
+    if objective := plan.settings.objective:
+        problems += _unsupported_objective(str(objective["kind"]))
     if (loss := plan.settings.loss) not in _LOSSES:
         problems.append(f"client.loss: {loss} has no torch translation; known: {', '.join(_LOSSES)}")
     return problems
+
+
+def _unsupported_objective(kind: str) -> list[str]:
+    """Why torch does not minimise an objective that does not come with flspec."""
+    cls = family_members(Objective).get(kind)
+    if cls is None:
+        return [f"client.objective: {kind} is not installed here"]
+    return [] if cls.torch is not Objective.torch else [f"client.objective: {kind} has no method `torch`"]

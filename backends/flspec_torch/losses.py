@@ -13,12 +13,12 @@ from torch import Tensor
 
 from flspec.losses import Loss, targets
 
-__all__ = ["Objective", "build_objective", "count_correct"]
+__all__ = ["BatchLoss", "build_loss", "count_correct", "to_targets"]
 
-Objective = Callable[[Tensor, Tensor], Tensor]  # (outputs [batch, outputs], targets) -> the batch's mean loss
+BatchLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs [batch, outputs], targets) -> the batch's mean loss
 
 
-def build_objective(loss: Loss, label_weights: Sequence[float] = ()) -> Objective:
+def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
     """A loss, in which labels count as `label_weights` say; alike if there are none."""
     weights = torch.tensor(label_weights, dtype=torch.float32) if label_weights else None
     match loss:

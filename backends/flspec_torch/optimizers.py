@@ -15,15 +15,17 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
+from flspec.protocol.records import Records, Weights
 
 __all__ = ["Stepper", "build_stepper"]
+
+_NOTHING: Records = {}
 
 Rule = TypeVar("Rule", bound=ClientOptimizer)
 
@@ -34,43 +36,47 @@ class Stepper(ABC, Generic[Rule]):
     `rate` is what the optimizer's learning rate is multiplied by, and may be set between steps.
     """
 
-    def __init__(
-        self, rule: Rule, weights: Mapping[str, Tensor], rate: float, carried: Mapping[str, NDArray[Any]] | None
-    ) -> None:
+    def __init__(self, rule: Rule, weights: Mapping[str, Tensor], rate: float, carried: Records) -> None:
         self.rate = rate
         self._rule, self._names, self._weights = rule, list(weights), list(weights.values())
-        self._num_steps = int(carried["step"]) if carried and rule.counts_steps else 0
+        self._num_steps = int(carried.get("optimizer", {}).get("step", 0))
         self._slots = {
-            slot: [
-                torch.tensor(carried[f"{slot}/{name}"], dtype=weight.dtype)
-                if carried
-                else torch.full_like(weight, start, requires_grad=False)
-                for name, weight in weights.items()
-            ]
-            for slot, start in rule.initial_slots().items()
+            slot: self._begin(start, carried.get(f"optimizer/{slot}")) for slot, start in rule.initial_slots().items()
         }
 
     @abstractmethod
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         """Change the weights in place, and what is remembered."""
 
-    def carry(self) -> dict[str, NDArray[np.float32]]:
-        """What is remembered, which another stepper goes on from: `SLOT/NAME` and, where the rule counts, `step`."""
-        kept = {
-            f"{slot}/{name}": np.array(value.numpy(), np.float32)
+    def carry(self) -> dict[str, Weights]:
+        """What another stepper goes on from: a record of each slot, and the steps taken where the rule counts them."""
+        slots: dict[str, Weights] = {
+            f"optimizer/{slot}": {
+                name: np.array(value.numpy(), np.float32) for name, value in zip(self._names, values, strict=True)
+            }
             for slot, values in self._slots.items()
-            for name, value in zip(self._names, values, strict=True)
         }
-        return kept | ({"step": np.array(self._num_steps, np.float32)} if self._rule.counts_steps else {})
+        return slots | (
+            {"optimizer": {"step": np.array(self._num_steps, np.float32)}} if self._rule.counts_steps else {}
+        )
+
+    def _begin(self, start: float, carried: Weights | None) -> list[Tensor]:
+        """A slot's tensors, in the order of the weights, as they were or as they start."""
+        if carried is None:
+            return [torch.full_like(weight, start, requires_grad=False) for weight in self._weights]
+        return [
+            torch.tensor(carried[name], dtype=weight.dtype)
+            for name, weight in zip(self._names, self._weights, strict=True)
+        ]
 
 
 def build_stepper(
     optimizer: ClientOptimizer,
     weights: Mapping[str, Tensor],
     rate: float = 1.0,
-    carried: Mapping[str, NDArray[Any]] | None = None,
+    carried: Records = _NOTHING,
 ) -> Stepper[Any]:
-    """The stepper of a client that starts now, afresh or from what its last one carried away."""
+    """The stepper of a client that starts now, from what its last one carried away, if anything."""
     match optimizer:
         case Sgd():
             return _SgdStepper(optimizer, weights, rate, carried)

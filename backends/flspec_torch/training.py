@@ -1,39 +1,42 @@
-"""One client's local training in torch."""
+"""One client's local training in torch: the loop over its steps, from what it is sent to what it sends back."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from flspec.analysis.memory_estimate import examples_at_once
+from flspec.client_algorithms import ClientAlgorithm, LocalWork
 from flspec.client_optimizers import ClientOptimizer
 from flspec.data.examples import Data, step_stream
 from flspec.data.store import open_data
-from flspec.execution.parts import client_optimizer_of, layers_of
-from flspec.layers import Layer, draw_masks
+from flspec.execution.parts import client_algorithm_of, client_optimizer_of, layers_of, objective_of
+from flspec.execution.server_step import sent_with_weights
+from flspec.layers import Layer, trace
 from flspec.metrics import Scores, measure
 from flspec.protocol.plan import ClientTask, Plan
-from flspec.protocol.state import Weights
+from flspec.protocol.records import Records, Weights, in_float32
+from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec.schedules.plateau import Plateau, PlateauTracker
 from flspec_torch.clipping import clip
-from flspec_torch.losses import Objective, build_objective, count_correct, to_targets
+from flspec_torch.losses import build_loss
 from flspec_torch.model import Forward, build_forward, to_tensors
+from flspec_torch.objectives import StepLoss, build_step_loss
 from flspec_torch.optimizers import Stepper, build_stepper
+from flspec_torch.step import StepInputs, StepParts
 
 __all__ = ["Stopped", "Trainer"]
 
-_NOTHING: Weights = {}
-_OPTIMIZER = "optimizer/"  # what the names of what a client keeps of its optimizer begin with
-_PLATEAU = f"{_OPTIMIZER}plateau"
+_NOTHING: Records = {}
 
 
 class Stopped(Exception):
@@ -63,73 +66,136 @@ class Trainer:
         return build_forward(self.layers)
 
     @cached_property
-    def objective(self) -> Objective:
-        return build_objective(self.plan.settings.loss, self.plan.settings.label_weights)
+    def parts(self) -> StepParts:
+        loss, shape = self.plan.settings.loss, self.plan.settings.data.input_shape
+        return StepParts(
+            layers=self.layers,
+            forward=self.forward,
+            loss=loss,
+            batch_loss=build_loss(loss, self.plan.settings.label_weights),
+            num_outputs=trace(self.layers, shape)[self.layers[-1].name][0],
+            is_multi_label=self.data.is_multi_label,
+        )
+
+    @cached_property
+    def step_loss(self) -> StepLoss:
+        return build_step_loss(objective_of(self.plan))
 
     @cached_property
     def optimizer(self) -> ClientOptimizer:
         return client_optimizer_of(self.plan)
 
     @cached_property
+    def algorithm(self) -> ClientAlgorithm:
+        return client_algorithm_of(self.plan)
+
+    @cached_property
     def constants(self) -> dict[str, Tensor]:
         return to_tensors(self.plan.constants)
 
-    def train(self, task: ClientTask, weights: Weights, kept: Weights = _NOTHING) -> ClientUpdate:
-        """Take the task's steps from `weights`, and from what the client `kept` since its last round.
+    def train_from(self, state: ServerState, task: ClientTask) -> ClientUpdate:
+        """Carry out a task of the round that follows `state`."""
+        server = sent_with_weights(self.plan, state)
+        return self.train(task, state.weights, state.clients.get(task.client, {}), server)
+
+    def train(
+        self, task: ClientTask, weights: Weights, client_state: Records = _NOTHING, server: Records = _NOTHING
+    ) -> ClientUpdate:
+        """Take the task's steps from `weights`, the client's state, and what the server sends beside the weights.
 
         Metrics are of each batch before its step.
         """
-        own = {name: kept[f"weights/{name}"] for name in self.plan.local}
+        own = client_state.get("weights", {})
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
         names = [name for name in (*weights, *own) if name not in self.plan.statistics]
         learned = {name: tensors[name].requires_grad_() for name in names}
-        plateau = self._plateau(kept)
-        rate = task.rate * (plateau.factor if plateau else 1.0)
-        stepper = build_stepper(self.optimizer, learned, rate, _optimizer_state(kept))
-        loss_sum, num_correct = 0.0, 0.0
-        for number, batch in enumerate(task.batches):
+        plateau = self._plateau(client_state)
+        stepper = build_stepper(self.optimizer, learned, task.rate * (plateau.factor if plateau else 1.0), client_state)
+        correct = self._correction(learned, weights, server, client_state)
+        sums: Counter[str] = Counter()
+        for number in range(len(task.batches)):
             if self.stop and self.stop.is_set():
                 raise Stopped
-            loss, correct = self._step(task, number, tensors, learned, stepper)
-            loss_sum += loss * len(batch)
-            num_correct += correct
+            loss, measured = self.step_loss(self._inputs(task, number, tensors))
+            gradients = correct(torch.autograd.grad(loss, list(learned.values())))
+            if bound := self.plan.settings.clip:
+                gradients = clip(gradients, bound.norm, bound.by)
+            stepper(gradients)
+            sums.update(measured)
             if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
                 stepper.rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
+        outcome = self.algorithm.finish(self._work(task, weights, after, server, client_state))
         return ClientUpdate(
             client=task.client,
-            delta={name: after[name] - value for name, value in weights.items()},
+            delta=in_float32({"delta": outcome.delta})["delta"],
             weight=task.weight,
             num_trained=task.num_trained,
-            loss_sum=loss_sum,
-            num_correct=num_correct,
-            kept={f"weights/{name}": after[name] for name in own} | self._optimizer_kept(stepper, plateau),
+            sums=sums,
+            client_state={
+                **self._carried({name: after[name] for name in own}, stepper, plateau),
+                **in_float32(outcome.own),
+            },
+            sent=in_float32(outcome.sent),
         )
 
-    def _step(
-        self,
-        task: ClientTask,
-        number: int,
-        tensors: dict[str, Tensor],
-        learned: dict[str, Tensor],
-        stepper: Stepper[Any],
-    ) -> tuple[float, float]:
-        """One step on one batch; its mean loss before it, and how many it got right."""
-        batch, stream, settings = task.batches[number], step_stream(task, number), self.plan.settings
+    def _inputs(self, task: ClientTask, number: int, tensors: Mapping[str, Tensor]) -> StepInputs:
+        batch, stream = task.batches[number], step_stream(task, number)
         inputs = torch.from_numpy(self.data.train.inputs(batch, stream))
-        masks = draw_masks(self.layers, tuple(inputs.shape[1:]), len(batch), stream)
-        outputs = self.forward(tensors, inputs, {name: torch.from_numpy(mask) for name, mask in masks.items()})
-        held = to_targets(settings.loss, self.data.train.labels[batch], outputs.shape[1])
-        loss = self.objective(outputs, held)
-        gradients = torch.autograd.grad(loss, list(learned.values()))
-        if bound := settings.clip:
-            gradients = clip(gradients, bound.norm, bound.by)
-        stepper(gradients)
-        return loss.item(), count_correct(settings.loss, outputs.detach(), held, self.data.is_multi_label)
+        return StepInputs(self.parts, tensors, inputs, self.data.train.labels[batch], stream)
 
-    def _plateau(self, kept: Weights) -> PlateauTracker | None:
+    def _correction(
+        self, learned: Mapping[str, Tensor], weights: Weights, server: Records, own: Records
+    ) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
+        """What the client algorithm makes of the gradients of those learned tensors that the server sends."""
+        if type(self.algorithm).correct is ClientAlgorithm.correct:
+            return lambda gradients: gradients
+        start = to_tensors({name: weights[name] for name in learned if name in weights})
+        received = {slot: to_tensors(server[slot]) for slot in self.algorithm.server_slots}
+        kept = {slot: to_tensors(own[slot]) for slot in self.algorithm.client_slots}
+
+        @torch.no_grad()
+        def correct(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+            return [
+                self.algorithm.correct(
+                    gradient,
+                    weight,
+                    start[name],
+                    {slot: values[name] for slot, values in received.items()},
+                    {slot: values[name] for slot, values in kept.items()},
+                )
+                if name in start
+                else gradient
+                for (name, weight), gradient in zip(learned.items(), gradients, strict=True)
+            ]
+
+        return correct
+
+    def _work(
+        self, task: ClientTask, weights: Weights, after: Weights, server: Records, client_state: Records
+    ) -> LocalWork:
+        """What the client algorithm is told once the steps are done."""
+        return LocalWork(
+            start=weights,
+            after={name: after[name] for name in weights},
+            server=server,
+            own={slot: client_state[slot] for slot in self.algorithm.client_slots},
+            num_steps=len(task.batches),
+            learning_rate=self.optimizer.learning_rate * task.rate,
+        )
+
+    def _carried(self, own: Weights, stepper: Stepper[Any], plateau: PlateauTracker | None) -> dict[str, Weights]:
+        """The client's state after its steps, but for what its algorithm remembers."""
+        state: dict[str, Weights] = {"weights": own} if own else {}
+        if self.plan.settings.client_optimizer.get("state") == "kept":
+            state |= stepper.carry() | ({"schedule": {"plateau": plateau.carry()}} if plateau else {})
+        return state
+
+    def _plateau(self, client_state: Records) -> PlateauTracker | None:
         schedule = self.optimizer.schedule
-        return PlateauTracker(schedule, kept.get(_PLATEAU)) if isinstance(schedule, Plateau) else None
+        if not isinstance(schedule, Plateau):
+            return None
+        return PlateauTracker(schedule, client_state.get("schedule", {}).get("plateau"))
 
     @torch.no_grad()
     def _measure(self, client: int, metric: str, tensors: Mapping[str, Tensor]) -> float | None:
@@ -140,14 +206,3 @@ class Trainer:
         inputs = (torch.from_numpy(split.inputs(slice(start, start + size))) for start in starts)
         outputs = np.concatenate([self.forward(tensors, some, None).numpy() for some in inputs])
         return measure(Scores(outputs, split.labels, self.plan.settings.loss), [metric])[0].get(metric)
-
-    def _optimizer_kept(self, stepper: Stepper[Any], plateau: PlateauTracker | None) -> Weights:
-        if self.plan.settings.client_optimizer.get("state") != "kept":
-            return {}
-        kept = {f"{_OPTIMIZER}{name}": value for name, value in stepper.carry().items()}
-        return kept | ({_PLATEAU: plateau.carry()} if plateau else {})
-
-
-def _optimizer_state(kept: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
-    """What an optimizer that goes on goes on from; None for a fresh one."""
-    return {name.removeprefix(_OPTIMIZER): value for name, value in kept.items() if name.startswith(_OPTIMIZER)} or None

@@ -16,7 +16,7 @@ from flspec.core.components import Document, parse_component
 from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import InputError
-from flspec.execution.parts import layers_of
+from flspec.execution.parts import bytes_per_client, layers_of
 from flspec.layers import count_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
@@ -120,7 +120,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
     backends = {name: _problems(name, plan) for name in installed_backends()}
     counts = partition_counts(plan)
     able = [name for name, problems in backends.items() if not problems] if rehearse and counts is not None else []
-    traffic = _traffic(plan)
+    down, up = bytes_per_client(plan)
     return Description(
         plan_digest=plan.digest,
         name=str(plan.spec["name"]),
@@ -131,8 +131,8 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
         leakage=_leakage(plan),
         rounds=_rounds(plan),
         model=_model(plan),
-        bytes_down=traffic,
-        bytes_up=traffic,
+        bytes_down=_traffic(plan, down),
+        bytes_up=_traffic(plan, up),
         estimates=Estimates(memory_bytes=estimate_memory(plan), time=_times(able, plan)),
         backends=backends,
     )
@@ -262,9 +262,8 @@ def _as_drawn(plan: Plan) -> Iterator[str]:
         yield "batch norm is frozen at mean 0 and variance 1, which normalises nothing: model.pretrained names no file"
 
 
-def _traffic(plan: Plan) -> Traffic:
-    """The same down as up: an update has the weights' shapes."""
-    each = sum(weight.nbytes for weight in plan.weights.values())
+def _traffic(plan: Plan, each: int) -> Traffic:
+    """One way, of `each` bytes a client and round."""
     tasks = plan.arrays["task_clients"]
     return Traffic(each_time=each, busiest_client=each * int(np.bincount(tasks).max()), total=each * len(tasks))
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flspec.execution.parts import aggregator_of, client_optimizer_of, layers_of
+from flspec.execution.parts import aggregator_of, client_algorithm_of, client_optimizer_of, layers_of
 from flspec.layers import INPUT, Flatten, Layer, Shape, trace
 from flspec.protocol.plan import Plan
 
@@ -56,10 +56,10 @@ def _data_bytes(plan: Plan) -> int:
 
 def _server_bytes(plan: Plan) -> int:
     """The state before and after a round, every update of its cohort, and what their mean and the step take."""
-    slots = len(aggregator_of(plan).server_optimizer.initial_slots())
+    slots = len(aggregator_of(plan).server_optimizer.initial_slots()) + len(client_algorithm_of(plan).server_slots)
     sizes = [weight.size for weight in plan.weights.values()]
     states = 2 * (1 + slots) * _FLOAT32 * sum(sizes)
-    updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes)
+    updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes) * (1 + len(client_algorithm_of(plan).sends))
     sums = _FLOAT64 * (sum(sizes) + (2 + slots) * max(sizes, default=0))  # the mean of all, the rest a tensor at a time
     return states + updates + sums + _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
 
@@ -67,6 +67,7 @@ def _server_bytes(plan: Plan) -> int:
 def kept_bytes(plan: Plan) -> int:
     """What one client keeps to itself from round to round."""
     kept = sum(tensor.nbytes for tensor in plan.local.values())
+    kept += len(client_algorithm_of(plan).client_slots) * sum(weight.nbytes for weight in plan.weights.values())
     return kept + (_slots_bytes(plan) if plan.settings.client_optimizer.get("state") == "kept" else 0)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from flspec.core.randomness import Stream
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import kept_state
 from flspec.protocol.plan import Plan
+from flspec.protocol.records import Records
 from flspec.protocol.state import ServerState, load_state
 
 __all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "RoundAgreement", "compare_states", "nudge"]
@@ -30,7 +32,26 @@ TOLERANCE_RULE = (
     "off by what rounding adds in as many steps; an optimizer's slots likewise"
 )
 
-Tensors = Mapping[str, NDArray[np.generic]]
+
+class _Place(NamedTuple):
+    """Where in a server state a tensor stands."""
+
+    client: int | None  # None: with the server
+    record: str
+    name: str
+
+    @property
+    def group(self) -> str:
+        """The tensors whose movement is judged together: all weights, clients' included; or one record."""
+        owner = "" if self.client is None or self.record == "weights" else "clients/"
+        return f"{owner}{self.record}"
+
+    def __str__(self) -> str:
+        owner = "" if self.client is None else f"clients/{self.client}/"
+        return f"{owner}{self.record}/{self.name}".removeprefix("weights/")
+
+
+Tensors = Mapping[_Place, NDArray[np.generic]]
 
 
 class RoundAgreement(Document):
@@ -114,16 +135,15 @@ def nudge(state: ServerState, steps: int, number: int) -> ServerState:
         nudged: NDArray[np.float32] = (weight + signs * math.sqrt(steps) * step).astype(np.float32)
         return nudged
 
+    def with_moved_weights(client: int, records: Records) -> Records:
+        own = stream.child("client", client)
+        weights = records.get("weights", {})
+        return {**records, "weights": {name: moved(f"weights/{name}", value, own) for name, value in weights.items()}}
+
     return replace(
         state,
         weights={name: moved(name, weight, stream) for name, weight in state.weights.items()},
-        clients={
-            client: {
-                name: moved(name, value, stream.child("client", client)) if name.startswith("weights/") else value
-                for name, value in kept.items()
-            }
-            for client, kept in state.clients.items()
-        },
+        clients={client: with_moved_weights(client, records) for client, records in state.clients.items()},
     )
 
 
@@ -134,28 +154,28 @@ def _compare_round(
     if odd := _form(ours) ^ _form(theirs):  # missing, too many, or of another shape: no number describes that
         most = float(np.finfo(np.float64).max)
         entry = RoundAgreement(round=number, max_abs_diff=most, max_rel_diff=most, of_tolerance=most, resolution=0.0)
-        return entry, sorted(name for name, _, _ in odd)[0].removeprefix("weights/")
+        return entry, min(str(place) for place, _, _ in odd)
     differences = {name: _distance(value, theirs[name]) for name, value in ours.items()}
     movements: dict[str, float] = {}  # of all weights together, and of each slot of an optimizer
-    for name, value in ours.items():
-        moved = _distance(value, before.get(name, np.zeros_like(value)))  # what a client begins to keep starts at 0
-        movements[_group(name)] = max(moved, movements.get(_group(name), 0.0))
+    for place, value in ours.items():
+        moved = _distance(value, before.get(place, np.zeros_like(value)))  # what a client begins to keep starts at 0
+        movements[place.group] = max(moved, movements.get(place.group, 0.0))
     # Of all weights together too: where a tie falls to the other side is seldom the same, and each time it is other
     # tensors that it moves most.
     sensitivities: dict[str, float] = dict.fromkeys(movements, 0.0)
-    for name, value in ours.items():
-        moved = max((_distance(value, other[name]) for other in nudged), default=0.0)
-        sensitivities[_group(name)] = max(moved, sensitivities[_group(name)])
+    for place, value in ours.items():
+        moved = max((_distance(value, other[place]) for other in nudged), default=0.0)
+        sensitivities[place.group] = max(moved, sensitivities[place.group])
     tolerances = {
         name: max(
-            _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * movements[_group(name)]),
-            _OF_SENSITIVITY * sensitivities[_group(name)],
+            _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * movements[name.group]),
+            _OF_SENSITIVITY * sensitivities[name.group],
         )
         for name, value in ours.items()
     }
     shares = {name: _share(difference, tolerances[name]) for name, difference in differences.items()}
     worst = max(shares, key=lambda name: shares[name])
-    weights = [name for name in ours if _group(name) == "weights"]  # with the server and with clients
+    weights = [name for name in ours if name.group == "weights"]  # with the server and with clients
     entry = RoundAgreement(
         round=number,
         max_abs_diff=max(differences[name] for name in weights),
@@ -163,36 +183,22 @@ def _compare_round(
         of_tolerance=shares[worst],
         resolution=_share(max(tolerances[name] for name in weights), movements["weights"]),
     )
-    return entry, worst.removeprefix("weights/")
+    return entry, str(worst)
 
 
-def _group(name: str) -> str:
-    """`weights`, those of clients included, or the slot of the server's or the clients' optimizer."""
-    owner, _, rest = name.partition("/")
-    if owner == "clients":
-        kind, *inner = rest.split("/")[1:]
-        return "weights" if kind == "weights" else f"clients/{kind}/{inner[0]}"
-    return "weights" if owner == "weights" else "/".join(name.split("/")[:2])
+def _tensors(state: ServerState) -> dict[_Place, NDArray[np.generic]]:
+    """All that a state holds; what an optimizer or an algorithm remembers counts as much as the weights."""
+    owned: list[tuple[int | None, Records]] = [(None, state.carried), *state.clients.items()]
+    tensors: dict[_Place, NDArray[np.generic]] = {
+        _Place(owner, record, name): value
+        for owner, records in owned
+        for record, values in records.items()
+        for name, value in values.items()
+    }
+    return tensors | {_Place(None, "optimizer", "step"): np.array(state.optimizer.step, np.int64)}
 
 
-def _tensors(state: ServerState) -> dict[str, NDArray[np.generic]]:
-    """All that a state holds, by name; what the optimizer remembers counts as much as the weights."""
-    return dict(_named(state))
-
-
-def _named(state: ServerState) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    for name, value in state.weights.items():
-        yield f"weights/{name}", value
-    for slot, values in state.optimizer.slots.items():
-        for name, value in values.items():
-            yield f"optimizer/{slot}/{name}", value
-    yield "optimizer/step", np.array(state.optimizer.step, np.int64)
-    for client, kept in state.clients.items():
-        for name, value in kept.items():
-            yield f"clients/{client}/{name}", value
-
-
-def _form(tensors: Tensors) -> set[tuple[str, str, tuple[int, ...]]]:
+def _form(tensors: Tensors) -> set[tuple[_Place, str, tuple[int, ...]]]:
     return {(name, value.dtype.str, value.shape) for name, value in tensors.items()}
 
 

@@ -24,6 +24,7 @@ from flspec.data.store import store_data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters_of, trace
 from flspec.losses import num_outputs, why_invalid
+from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.settings import ClipSettings, PlanSettings
@@ -72,6 +73,7 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
         held_out=held_out,
         rounds=rounds,
         rates=_rates(spec),
+        round_seeds=_round_seeds(spec, root),
         spec=written.model_dump(mode="json"),
     )
 
@@ -99,12 +101,16 @@ def _tasks(
 def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> PlanSettings:
     """What of a spec is not drawn but acted on, as a plan says it."""
     # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
-    clip, schedule = spec.client.clip, spec.client.optimizer.schedule
+    clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
+    objective = spec.client.objective
     acting = {
         "client.optimizer": spec.client.optimizer,
         **({"client.optimizer.schedule": schedule} if schedule and not schedule.is_planned else {}),
+        **({"client.algorithm": algorithm} if algorithm else {}),
+        "client.objective": objective,
         "aggregator": spec.aggregator,
         "aggregator.server_optimizer": spec.aggregator.server_optimizer,
+        **{f"postprocessors.{number}": part for number, part in enumerate(spec.postprocessors)},
     }
     return PlanSettings(
         data=examples.describe(),
@@ -119,6 +125,9 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
         clip=ClipSettings(clip.norm, clip.by) if clip else None,
         epochs=0 if schedule is None or schedule.is_planned else spec.client.epochs or 0,
         label_weights=spec.client.label_weights or (),
+        client_algorithm=algorithm.model_dump(mode="json") if algorithm else None,
+        objective=None if objective == Supervised() else objective.model_dump(mode="json"),
+        postprocessors=tuple(part.model_dump(mode="json") for part in spec.postprocessors),
     )
 
 
@@ -148,6 +157,14 @@ def _rates(spec: Spec) -> dict[str, list[float]]:
         if any(factor != 1.0 for factor in factors):
             rates[who] = factors
     return rates
+
+
+def _round_seeds(spec: Spec, root: Stream) -> list[int]:
+    """What the server draws from in each round; nothing where no postprocessor draws."""
+    if not any(part.is_random for part in spec.postprocessors):
+        return []
+    numbers = range(1, spec.rounds + 1)
+    return [int(root.child("postprocessors", number).words(1)[0] >> np.uint64(1)) for number in numbers]
 
 
 def _num_used(work: ClientWork, parts: ClientIndices) -> int:
@@ -266,6 +283,9 @@ def _check_clients(
     if keeps_optimizer(spec):
         learned = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.is_learned)
         own += len(spec.client.optimizer.initial_slots()) * learned
+    if spec.client.algorithm:
+        sent = sum(math.prod(t.shape) for t in parameters.values() if t.is_learned and t.placement == "server")
+        own += len(spec.client.algorithm.client_slots) * sent
     num_clients = len({task.client for task in tasks})
     if 4 * own * num_clients > _MOST_KEPT:
         raise InputError(

@@ -22,10 +22,12 @@ __all__ = ["as_carried_out", "keeps_optimizer", "placements", "pooled"]
 
 
 def as_carried_out(spec: Spec) -> Spec:
-    """The spec with what its mode puts in the place of its cohort and aggregator."""
+    """The spec with what its mode puts in the place of what only clients that learn together have."""
     if spec.mode == "federated":
         return spec
-    return spec.model_copy(update={"cohort": All(), "aggregator": FedAvg()})
+    client = spec.client.model_copy(update={"algorithm": None})
+    together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "client": client}
+    return spec.model_copy(update=together)
 
 
 def pooled(spec: Spec, client_indices: ClientIndices) -> list[ClientIndices]:

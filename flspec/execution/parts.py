@@ -7,13 +7,25 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from flspec.aggregators import Aggregator
+from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Component, parse_component
 from flspec.layers import Layer, parse_layers
+from flspec.objectives import Objective
+from flspec.objectives.supervised import Supervised
+from flspec.postprocessors import Postprocessor
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
 
-__all__ = ["aggregator_of", "client_optimizer_of", "layers_of"]
+__all__ = [
+    "aggregator_of",
+    "bytes_per_client",
+    "client_algorithm_of",
+    "client_optimizer_of",
+    "layers_of",
+    "objective_of",
+    "postprocessors_of",
+]
 
 C = TypeVar("C", bound=Component)
 
@@ -28,9 +40,34 @@ def client_optimizer_of(plan: Plan) -> ClientOptimizer:
     return _part(ClientOptimizer, plan.settings.client_optimizer)
 
 
+def client_algorithm_of(plan: Plan) -> ClientAlgorithm:
+    """What a client does otherwise than plain steps; plain steps where the plan says nothing."""
+    document = plan.settings.client_algorithm
+    return _part(ClientAlgorithm, document) if document else ClientAlgorithm()
+
+
+def objective_of(plan: Plan) -> Objective:
+    """What a client minimises in a step."""
+    document = plan.settings.objective
+    return _part(Objective, document) if document else Supervised()
+
+
+def postprocessors_of(plan: Plan) -> tuple[Postprocessor, ...]:
+    """What is done to updates, in order."""
+    return tuple(_part(Postprocessor, document) for document in plan.settings.postprocessors)
+
+
 def aggregator_of(plan: Plan) -> Aggregator:
     """What combines updates, and what applies them."""
     return _part(Aggregator, plan.settings.aggregator)
+
+
+def bytes_per_client(plan: Plan) -> tuple[int, int]:
+    """Bytes of tensors that one client is sent in a round, and those that it sends back."""
+    algorithm = client_algorithm_of(plan)
+    weights = sum(weight.nbytes for weight in plan.weights.values())
+    a_slot = sum(weight.nbytes for name, weight in plan.weights.items() if name not in plan.statistics)
+    return weights + len(algorithm.server_slots) * a_slot, weights + len(algorithm.sends) * a_slot
 
 
 def _part(family: type[C], document: ComponentDocument) -> C:

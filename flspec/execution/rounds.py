@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from flspec.errors import RunError
-from flspec.execution.parts import aggregator_of
-from flspec.execution.server_step import RoundOutcome
+from flspec.execution.parts import aggregator_of, client_algorithm_of
+from flspec.execution.server_step import RoundOutcome, named_postprocessors
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
 from flspec.protocol.plan import Plan
+from flspec.protocol.records import Records
 from flspec.protocol.state import ServerState, load_state, save_state
 from flspec.protocol.updates import ClientUpdate
 
@@ -77,12 +78,17 @@ def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds
 
 
 def initial_state(plan: Plan) -> ServerState:
-    """The server before the first round, and what each client that takes part keeps to itself."""
-    optimizer = aggregator_of(plan).server_optimizer
+    """The server before the first round, and the state of each client that takes part."""
     learned = {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
-    kept = {f"weights/{name}": value for name, value in plan.local.items()}
-    clients = dict.fromkeys(plan.participants, kept) if kept else {}
-    return ServerState(0, plan.weights, optimizer.initialize(learned), clients)
+    algorithm = client_algorithm_of(plan)
+    records = dict(algorithm.initial_server(learned))
+    for name, part in named_postprocessors(plan).items():
+        if record := part.initial_record():
+            records[name] = record
+    own: Records = {**({"weights": plan.local} if plan.local else {}), **algorithm.initial_client(learned)}
+    clients = dict.fromkeys(plan.participants, own) if own else {}
+    optimizer = aggregator_of(plan).server_optimizer.initialize(learned)
+    return ServerState(0, plan.weights, optimizer, records, clients)
 
 
 def timed() -> Callable[[], float]:

@@ -62,13 +62,15 @@ class Backend(ABC):
         """
 
     def refusals(self, plan: Plan) -> list[str]:
-        """All that stands in the way of a plan, field first: features this backend does not read, and `unsupported`.
+        """All that stands in the way of a plan, field first: features this backend does not read, or `unsupported`.
 
         So a backend that was written before a feature existed refuses it, instead of passing it over.
         """
         unread = dict.fromkeys(FEATURES[key] for key in plan.features if key not in self.reads)
+        if not unread:
+            return self.unsupported(plan)
         why = f"{self.name} does not read this; remove it, or choose another backend"
-        return [*(f"{field}: {why}" for field in unread), *self.unsupported(plan)]
+        return [f"{field}: {why}" for field in unread]  # `unsupported` may not understand such a plan
 
     @abstractmethod
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:

@@ -39,6 +39,9 @@ FEATURES = {
     "constants": "model: tensors that never change",
     "statistics": "model: statistics that training keeps",
     "local": "model: tensors that stay with each client",
+    "client_algorithm": "client.algorithm",
+    "objective": "client.objective",
+    "postprocessors": "postprocessors",
 }
 
 Indices = NDArray[np.int32]
@@ -92,12 +95,13 @@ class Plan:
         constants: Mapping[str, NDArray[np.float32]] = _NONE,
         local: Mapping[str, NDArray[np.float32]] = _NONE,
         rates: Mapping[str, Sequence[float]] = _NONE,
+        round_seeds: Sequence[int] = (),
     ) -> Plan:
         """Pack what compile decided.
 
         `held_out` is what each client is evaluated on, where that is planned, in a pooled plan each of those whose
-        examples the one client has; `rates` are the factors of the learning
-        rates of `client` and `server` in each round, where they change.
+        examples the one client has; `rates` are the factors of the learning rates of `client` and `server` in each
+        round, where they change; `round_seeds` is what the server draws from, if it does.
         """
         tasks = [task for cohort in rounds for task in cohort]
         batches = [batch for task in tasks for batch in task.batches]
@@ -114,6 +118,7 @@ class Plan:
             arrays["held_out_examples"], arrays["held_out_ends"] = _pack(held_out)
         for placement, tensors in (("constants", constants), ("local", local)):
             arrays |= {f"{placement}/{name}": value for name, value in tensors.items()}
+        arrays |= {"round_seeds": np.array(round_seeds, np.int64)} if round_seeds else {}
         arrays |= {f"{who}_rates": np.array(factors, np.float64) for who, factors in rates.items()}
         named = replace(settings, weights=tuple(weights), constants=tuple(constants), local=tuple(local))
         return cls(named, arrays, spec)
@@ -170,6 +175,10 @@ class Plan:
     def server_rate(self, round_number: int) -> float:
         """What the server optimizer's learning rate is multiplied by in a round, from 1."""
         return self._rate("server", round_number)
+
+    def round_seed(self, round_number: int) -> int:
+        """From which the server's draws of a round follow, from 1; 0 where it draws nothing."""
+        return int(self.arrays["round_seeds"][round_number - 1]) if "round_seeds" in self.arrays else 0
 
     def client_examples(self, client: int) -> Indices:
         """The training examples that a client holds."""

@@ -91,6 +91,9 @@ class PlanSettings:
     clip: ClipSettings | None = None
     epochs: int = 0  # passes of a client in a round, where its schedule measures after each of them
     label_weights: tuple[float, ...] = ()
+    client_algorithm: ComponentDocument | None = None  # absent: plain steps of the client's optimizer
+    objective: ComponentDocument | None = None  # absent: the loss, of the model's outputs
+    postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they take place
 
 
 S = TypeVar("S")

@@ -1,8 +1,8 @@
 """What the server carries from one round to the next, and its file.
 
-A state file is one safetensors file: tensors `weights/NAME`, `optimizer/SLOT/NAME` and `clients/CLIENT/NAME`, and in
-the header which round and plan it belongs to and a SHA-256 of it all, since safetensors itself does not notice a
-changed bit. Files appear whole or not at all.
+A state file is one safetensors file: tensors `RECORD/NAME` of the server, its weights being the record `weights`, and
+`clients/CLIENT/RECORD/NAME` of each client; in the header, which round and plan it belongs to and a SHA-256 of it all,
+since safetensors itself does not notice a changed bit. Files appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.errors import InputError
+from flspec.protocol.records import Records, Weights, flatten, unflatten
 
 __all__ = [
     "OptimizerState",
@@ -33,7 +34,9 @@ __all__ = [
     "write_atomically",
 ]
 
-Weights = Mapping[str, NDArray[np.float32]]  # tensor name -> values, in the plan's order, torch's layouts
+_OPTIMIZER = "optimizer/"  # before the slot, in the name of a record of the server optimizer
+_CLIENTS = "clients/"  # before the client's number, in the path of a tensor of its state
+_RESERVED = ("weights", "optimizer", "clients")  # records of a server that no algorithm may name
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +51,23 @@ class OptimizerState:
 class ServerState:
     """The server after `round` rounds; round 0 is the plan's start.
 
-    `clients` is what each client keeps to itself: `weights/NAME` of its local tensors, `optimizer/...` of an optimizer
-    that goes on from round to round. No part of it is sent or aggregated; it is held here so that a run can be resumed,
-    followed and compared whole.
+    `records` are what else the server carries, such as a client algorithm's control variate. `clients` is the state of
+    each client: `weights` are its local tensors, `optimizer` and `optimizer/SLOT` an optimizer that goes on from round
+    to round. It is neither sent nor aggregated; it is held here so that a run can be resumed, followed and compared
+    whole.
     """
 
     round: int
     weights: Weights
     optimizer: OptimizerState = field(default_factory=OptimizerState)
-    clients: Mapping[int, Weights] = field(default_factory=dict)
+    records: Records = field(default_factory=dict)
+    clients: Mapping[int, Records] = field(default_factory=dict)
+
+    @property
+    def carried(self) -> dict[str, Weights]:
+        """All that the server carries as records: its weights, the optimizer's slots, and what else there is."""
+        slots = {f"{_OPTIMIZER}{slot}": values for slot, values in self.optimizer.slots.items()}
+        return {"weights": self.weights, **slots, **self.records}
 
 
 def state_file(folder: Path, round_number: int) -> Path:
@@ -66,11 +77,10 @@ def state_file(folder: Path, round_number: int) -> Path:
 
 def save_state(path: Path, state: ServerState, plan_digest: str) -> str:
     """Write `state` durably and return the SHA-256 of the file."""
-    tensors = {f"weights/{name}": value for name, value in state.weights.items()}
-    for slot, values in state.optimizer.slots.items():
-        tensors |= {f"optimizer/{slot}/{name}": value for name, value in values.items()}
-    for client, kept in state.clients.items():
-        tensors |= {f"clients/{client}/{name}": value for name, value in kept.items()}
+    assert not any(name.split("/")[0] in _RESERVED for name in state.records), f"a record is named {[*state.records]}"
+    tensors = flatten(state.carried)
+    for client, records in state.clients.items():
+        tensors |= {f"{_CLIENTS}{client}/{path}": value for path, value in flatten(records).items()}
     header = {"round": state.round, "step": state.optimizer.step, "plan_digest": plan_digest}
     return _save(path, tensors, header)
 
@@ -85,20 +95,19 @@ def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
             f"{path} belongs to plan {str(header.get('plan_digest'))[:12]}, not {plan_digest[:12]}; "
             "use the spec it was made with"
         )
-    weights: dict[str, NDArray[np.float32]] = {}
-    slots: dict[str, dict[str, NDArray[np.float32]]] = {}
-    clients: dict[int, dict[str, NDArray[np.float32]]] = {}
-    for key, value in tensors.items():
-        kind, _, name = key.partition("/")
-        owner, _, rest = name.partition("/")
-        match kind:
-            case "weights":
-                weights[name] = value
-            case "optimizer":
-                slots.setdefault(owner, {})[rest] = value
-            case _:
-                clients.setdefault(int(owner), {})[rest] = value
-    return ServerState(header["round"], weights, OptimizerState(header["step"], slots), clients)
+    of_clients: dict[int, dict[str, NDArray[np.float32]]] = {}
+    of_server: dict[str, NDArray[np.float32]] = {}
+    for place, value in tensors.items():
+        if place.startswith(_CLIENTS):
+            client, _, rest = place.removeprefix(_CLIENTS).partition("/")
+            of_clients.setdefault(int(client), {})[rest] = value
+        else:
+            of_server[place] = value
+    records = unflatten(of_server)
+    weights = records.pop("weights", {})
+    slots = {name.removeprefix(_OPTIMIZER): records.pop(name) for name in [*records] if name.startswith(_OPTIMIZER)}
+    clients = {client: unflatten(owned) for client, owned in of_clients.items()}
+    return ServerState(header["round"], weights, OptimizerState(header["step"], slots), records, clients)
 
 
 def save_weights(path: Path, weights: Weights) -> str:

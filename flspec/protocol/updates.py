@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.protocol.state import Weights
+from flspec.protocol.records import Records
 
 __all__ = ["ClientUpdate", "Delta", "weighted_mean"]
 
@@ -24,12 +25,14 @@ class ClientUpdate:
     """What one client sends back after its local training."""
 
     client: int
-    delta: Weights  # of what it was sent: after training, less before
+    delta: Mapping[str, NDArray[np.floating[Any]]]  # of what it was sent: after training, less before
     weight: float  # its planned share of the mean, before normalising
     num_trained: int  # examples trained on, counted each time
-    loss_sum: float  # over those examples, each measured before the step it took part in
-    num_correct: float  # of those examples; of one with several labels, the share of them that is right
-    kept: Weights = field(default_factory=dict)  # what it keeps to itself until its next round; see ServerState
+    # Sums over those examples by the metric's name, each measured before the step it took part in: `loss`, and
+    # `accuracy`, the examples that are right, of one with several labels the share of them that is right.
+    sums: Mapping[str, float]
+    client_state: Records = field(default_factory=dict)  # what it keeps to itself until its next round
+    sent: Records = field(default_factory=dict)  # what it sends beside its delta
 
 
 def weighted_mean(updates: Sequence[ClientUpdate]) -> Delta:

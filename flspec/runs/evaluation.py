@@ -136,8 +136,7 @@ class Evaluator:
 
 def _model(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.float32]]:
     """The server's tensors and a client's own, which are as they started with one that never takes part."""
-    kept = state.clients.get(client)
-    own = {name: kept[f"weights/{name}"] for name in plan.local} if kept else plan.local
+    own = state.clients.get(client, {}).get("weights", plan.local)
     return {**state.weights, **own}
 
 

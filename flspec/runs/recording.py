@@ -10,6 +10,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from flspec.errors import BackendError, InputError, PlanViolation, RunError
+from flspec.execution.parts import bytes_per_client
 from flspec.metrics import Confusion
 from flspec.protocol.events import (
     Event,
@@ -39,7 +40,7 @@ class Recorder:
         self.best = BestSoFar(plan.settings.evaluation.best)
         self.confusion: dict[int, dict[str, Confusion]] = {}  # of the last round, and of each that was the best
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
-        self._bytes = sum(weight.nbytes for weight in plan.weights.values())
+        self._bytes_down, self._bytes_up = bytes_per_client(plan)
 
     def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
         """Follow a run to its end, giving each round's record as it is complete.
@@ -130,8 +131,8 @@ class Recorder:
             train=event.train,
             evaluation=evaluated.evaluation if evaluated else None,
             undefined=evaluated.undefined if evaluated else {},
-            bytes_down=self._bytes * len(event.cohort),
-            bytes_up=self._bytes * len(event.cohort),
+            bytes_down=self._bytes_down * len(event.cohort),
+            bytes_up=self._bytes_up * len(event.cohort),
             seconds=event.seconds | {"evaluate": evaluated.seconds if evaluated else 0.0},
             failures=tuple(Failure(client=c, reason=why) for c, why in sorted(event.dropped.items())),
         )

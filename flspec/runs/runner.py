@@ -23,6 +23,7 @@ from flspec.execution.remote import Limits, open_backend
 from flspec.protocol.backend import Backend, Job, kept_state
 from flspec.protocol.events import Event, RoundEvaluated, RoundFinished, RunAttempted, dump_event
 from flspec.protocol.plan import Plan
+from flspec.protocol.records import flatten
 from flspec.protocol.state import load_state, save_weights, write_atomically
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.evaluation import Evaluator
@@ -234,7 +235,9 @@ class _Attempt:
         """The model after a round whose state is kept, and what clients have for themselves beside it."""
         state = load_state(kept_state(self._folder, round_number), self._plan.digest)
         if state.clients:
-            own = {f"{client}/{name}": value for client, kept in state.clients.items() for name, value in kept.items()}
+            own = {
+                f"{who}/{path}": value for who, owned in state.clients.items() for path, value in flatten(owned).items()
+            }
             save_weights(self._folder / name_of_clients, own)
         # Constants too, so that the file is a whole model by its names, but for what stays with clients.
         whole = {**self._plan.constants, **state.weights}

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from flspec.aggregators import Aggregator
 from flspec.aggregators.fedavg import FedAvg
+from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Document, OneOf
 from flspec.data.groups import NamedGroup
@@ -18,7 +19,10 @@ from flspec.datasets import Dataset
 from flspec.losses import Loss
 from flspec.metrics import METRICS, NEITHER_IS_BETTER
 from flspec.models import Model
+from flspec.objectives import Objective
+from flspec.objectives.supervised import Supervised
 from flspec.partitioners import Partitioner
+from flspec.postprocessors import Postprocessor
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
 
@@ -86,7 +90,12 @@ class ClientWork(Document):
             examples=[[1.0, 3.0]],
         ),
     ] = None
+    objective: Annotated[OneOf[Objective], Field(description="what a step minimises")] = Supervised()
     clip: Annotated[Clipping | None, Field(description="bound each step's gradient; absent: do not")] = None
+    algorithm: Annotated[
+        OneOf[ClientAlgorithm] | None,
+        Field(description="how a client corrects its gradients, before they are clipped; absent: it does not"),
+    ] = None
     optimizer: Annotated[
         OneOf[ClientOptimizer],
         Field(description="how the client descends", examples=[{"kind": "sgd", "learning_rate": 0.1}]),
@@ -155,7 +164,7 @@ class Spec(Document):
         Literal["federated", "centralized", "local_only"],
         Field(
             description="clients learn together; or one client holds what all of them do; or each learns alone and "
-            "sends nothing. The last two read neither cohort nor aggregator"
+            "sends nothing. The last two read neither cohort nor aggregator, client.algorithm nor postprocessors"
         ),
     ] = "federated"
     rounds: Annotated[int, Field(ge=1, le=1_000_000, description="rounds of training", examples=[10])]
@@ -185,6 +194,10 @@ class Spec(Document):
     ]
     cohort: Annotated[OneOf[Sampler], Field(description="the clients of a round")] = All()
     aggregator: Annotated[OneOf[Aggregator], Field(description="what the server makes of their updates")] = FedAvg()
+    postprocessors: Annotated[
+        tuple[OneOf[Postprocessor], ...],
+        Field(max_length=16, description="done to each client's update and to the combined one, one after another"),
+    ] = ()
     evaluation: Annotated[Evaluation, Field(description="what is measured, and when")] = Evaluation()
 
     @field_validator("flspec")

@@ -23,7 +23,7 @@ from flspec.layers import parse_layers
 from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.layers import build_forward
 from flspec_tff.layout import all_from_tensorflow, channels_last, from_tensorflow, to_tensorflow
-from flspec_tff.losses import build_objective, count_correct
+from flspec_tff.losses import build_loss, count_correct
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -52,7 +52,7 @@ def answer_loss(settings: Mapping[str, Any], arrays: Arrays) -> dict[str, np.nda
     labels = tf.constant(labels if labels.ndim == 2 else labels.astype(np.int32))
     with tf.GradientTape() as tape:
         tape.watch(outputs)
-        loss = build_objective(settings["loss"], settings.get("label_weights", ()))(outputs, labels)
+        loss = build_loss(settings["loss"], settings.get("label_weights", ()))(outputs, labels)
     correct = count_correct(settings["loss"], outputs, labels)
     return {"loss": loss.numpy(), "gradient": tape.gradient(loss, outputs).numpy(), "correct": correct.numpy()}
 

@@ -46,7 +46,8 @@ class NumpyBackend(Backend):
                 w, b = w - rate * p.T @ x / len(y), b - rate * p.mean(0)
             after = {{"output.weight": w.astype(np.float32), "output.bias": b.astype(np.float32)}}
             delta = {{name: after[name] - start[name] for name in start}}
-            return ClientUpdate(task.client, delta, task.weight, task.num_trained, loss, correct)
+            sums = {{"loss": loss, "accuracy": correct}}
+            return ClientUpdate(task.client, delta, task.weight, task.num_trained, sums)
 
         def run_round(number, state):
             updates = [client(task, state.weights) for task in plan.cohort(number)]
@@ -68,7 +69,7 @@ client: {epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}
 def flspec(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "flspec", *arguments],
-        env=os.environ | {"PYTHONPATH": str(folder)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
         cwd=folder,

@@ -134,11 +134,20 @@ def test_one_value_of_a_plan_is_noticed(make_plan, tmp_path, array, part, what):
     assert found.settings == ()
 
 
-def test_a_setting_that_this_version_does_not_know_is_a_part(make_plan, tmp_path):
+def test_a_setting_without_a_name_of_its_own_is_a_part(make_plan, tmp_path):
     plan = make_plan()
     plan.save(tmp_path / "a")
-    replace(plan, settings=dict(plan.settings) | {"privacy": {"noise": 1.0}}).save(tmp_path / "b")
-    assert parts(difference(tmp_path / "a", tmp_path / "b")) == {"privacy": ""}
+    replace(plan, settings=replace(plan.settings, epochs=3)).save(tmp_path / "b")
+    assert parts(difference(tmp_path / "a", tmp_path / "b")) == {"epochs": ""}
+
+
+def test_a_setting_that_this_version_does_not_know_is_refused(make_plan, tmp_path):
+    make_plan().save(tmp_path)
+    written = json.loads((tmp_path / "plan.json").read_text())
+    written["settings"]["privacy"] = {"noise": 1.0}
+    (tmp_path / "plan.json").write_text(json.dumps(written))
+    with pytest.raises(InputError, match="it settles privacy, which this flspec does not know; upgrade flspec"):
+        Plan.load(tmp_path)
 
 
 def test_plans_whose_data_are_elsewhere_can_still_be_told_apart(make_plan, tmp_path, monkeypatch):

@@ -234,7 +234,8 @@ def test_a_compiled_plan_is_the_plan_it_is_read_back_as(make_plan, tmp_path):
     plan = make_plan()
     plan.save(tmp_path)
     loaded = Plan.load(tmp_path)
-    assert loaded.settings == json.loads(json.dumps(plan.settings)) == plan.settings
+    assert loaded.settings == plan.settings
+    assert loaded.document == json.loads(json.dumps(plan.document)) == plan.document
     assert batches(loaded, (1, 2, 3)) == batches(plan, (1, 2, 3))
 
 

@@ -10,6 +10,7 @@ from flspec.data.store import open_data
 from flspec.errors import InputError
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import Job, kept_state
+from flspec.protocol.records import flatten
 from flspec.protocol.state import ServerState, load_state
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.runner import run
@@ -118,11 +119,11 @@ def test_alone_a_client_learns_what_it_would_by_itself(make_plan, tmp_path):
     for client in (0, 3):
         trainer, own = Trainer(alone), initial_state(alone).clients[client]
         for number in (1, 2, 3):
-            own = trainer.train(alone.cohort(number)[client], {}, own).kept
-        assert {name: value.tobytes() for name, value in own.items()} == {
-            name: value.tobytes() for name, value in kept[client].items()
+            own = trainer.train(alone.cohort(number)[client], {}, own).client_state
+        assert {name: value.tobytes() for name, value in flatten(own).items()} == {
+            name: value.tobytes() for name, value in flatten(kept[client]).items()
         }
-    assert kept[0]["weights/output.bias"].tobytes() != kept[3]["weights/output.bias"].tobytes()
+    assert kept[0]["weights"]["output.bias"].tobytes() != kept[3]["weights"]["output.bias"].tobytes()
 
 
 def test_clients_that_keep_more_than_a_run_can_hold_are_refused(make_spec, monkeypatch):
@@ -176,7 +177,7 @@ def test_where_each_has_a_model_a_value_of_the_test_set_is_the_mean_over_clients
     assert told is not None
     own, held_out = [], []
     for client in range(4):
-        weights = {name: state.clients[client][f"weights/{name}"] for name in plan.local}
+        weights = {name: state.clients[client]["weights"][name] for name in plan.local}
         held = plan.held_out_examples(client)
         for split, values in ((data.test, own), (data.train.part(held), held_out)):
             logits = TorchScorer(plan).logits(weights, split)
@@ -185,6 +186,6 @@ def test_where_each_has_a_model_a_value_of_the_test_set_is_the_mean_over_clients
     assert told["test/clients/worst"]["accuracy"] == pytest.approx(min(own))
     assert told["clients/mean"]["accuracy"] == pytest.approx(np.mean(held_out))
     assert len(set(own)) > 1
-    first = {name: state.clients[0][f"weights/{name}"] for name in plan.local}
+    first = {name: state.clients[0]["weights"][name] for name in plan.local}
     of_one_for_all = (TorchScorer(plan).logits(first, data.test).argmax(1) == data.test.labels).mean()
     assert told["test"]["accuracy"] != pytest.approx(of_one_for_all)

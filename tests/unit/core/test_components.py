@@ -172,7 +172,7 @@ def compile_with(site, spec=SPEC):
     return subprocess.run(
         [sys.executable, "-c", COMPILE],
         input=spec,
-        env=os.environ | {"PYTHONPATH": str(site)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
         check=False,

@@ -33,7 +33,9 @@ def plan_with(aggregator, weights=ZERO.weights, rounds=6, **more):
 
 
 def update(client, delta, weight=1.0, num_trained=10, loss_sum=5.0, num_correct=4):
-    return ClientUpdate(client, {"w": np.asarray(delta, np.float32)}, weight, num_trained, loss_sum, num_correct)
+    return ClientUpdate(
+        client, {"w": np.asarray(delta, np.float32)}, weight, num_trained, {"loss": loss_sum, "accuracy": num_correct}
+    )
 
 
 def test_the_mean_weighs_each_client_by_its_share():
@@ -140,7 +142,7 @@ def test_statistics_take_the_mean_whatever_the_server_optimizer():
     state = initial_state(plan)
     assert list(state.optimizer.slots["first_moment"]) == ["w"]
     updates = [
-        ClientUpdate(number, {"w": np.ones(3, np.float32), "mean": np.full(3, moved, np.float32)}, 1.0, 10, 5.0, 4)
+        ClientUpdate(number, {"w": np.ones(3, np.float32), "mean": np.full(3, moved, np.float32)}, 1.0, 10, {})
         for number, moved in enumerate([1.0, 3.0])
     ]
     after = finish_round(plan, state, updates).state
@@ -151,17 +153,23 @@ def test_statistics_take_the_mean_whatever_the_server_optimizer():
 
 
 def test_what_clients_keep_is_replaced_for_those_that_count_alone():
-    state = replace(ZERO, clients={client: {"weights/own": np.zeros(2, np.float32)} for client in (0, 1, 2)})
+    state = replace(ZERO, clients={client: {"weights": {"own": np.zeros(2, np.float32)}} for client in (0, 1, 2)})
     kept = [np.ones(2, np.float32), np.array([np.nan, 1], np.float32)]
-    updates = [replace(update(number, [1, 1, 1]), kept={"weights/own": own}) for number, own in enumerate(kept)]
+    updates = [
+        replace(update(number, [1, 1, 1]), client_state={"weights": {"own": own}}) for number, own in enumerate(kept)
+    ]
     outcome = finish_round(plan_with(FedAvg()), state, updates)
-    assert {c: k["weights/own"].tolist() for c, k in outcome.state.clients.items()} == {0: [1, 1], 1: [0, 0], 2: [0, 0]}
+    assert {c: k["weights"]["own"].tolist() for c, k in outcome.state.clients.items()} == {
+        0: [1, 1],
+        1: [0, 0],
+        2: [0, 0],
+    }
     assert list(outcome.dropped) == [1]
     assert outcome.state.weights["w"].tolist() == [1.0] * 3
 
 
 def test_a_client_that_sends_nothing_is_still_dropped_for_what_it_keeps():
     """Where each learns alone there is no update in which anything could be seen."""
-    alone = ClientUpdate(3, {}, 1.0, 10, 5.0, 4, {"weights/w": np.full(3, np.inf, np.float32)})
+    alone = ClientUpdate(3, {}, 1.0, 10, {"loss": 5.0}, {"weights": {"w": np.full(3, np.inf, np.float32)}})
     outcome = finish_round(plan_with(FedAvg(), {}), ServerState(0, {}), [alone])
     assert outcome.dropped == {3: "its update is not finite"}

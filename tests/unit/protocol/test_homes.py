@@ -140,11 +140,13 @@ def test_local_batch_norm_stays_with_its_client_and_is_never_sent(plans, runs):
     first, second = runs["local"]
     trained = {task.client for number in (1, 2) for task in plan.cohort(number)}
     assert set(second.clients) == trained
-    name = "weights/features.0.1.running_mean"
-    values = {second.clients[client][name].tobytes() for client in trained}
+    name = "features.0.1.running_mean"
+    values = {second.clients[client]["weights"][name].tobytes() for client in trained}
     assert len(values) == len(trained)
     idle = {task.client for task in plan.cohort(1)} - {task.client for task in plan.cohort(2)}
-    assert all(first.clients[c][name].tobytes() == second.clients[c][name].tobytes() for c in idle)
+    assert all(
+        first.clients[c]["weights"][name].tobytes() == second.clients[c]["weights"][name].tobytes() for c in idle
+    )
 
 
 def test_a_batch_of_one_whose_channels_have_one_value_has_no_variance(make_spec):

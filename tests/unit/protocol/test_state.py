@@ -31,8 +31,12 @@ def state(number=3, shift=0.0):
         "empty": np.zeros((0, 3), np.float32),
     }
     slots = {"second": {name: -value for name, value in weights.items()}, "first": dict(weights)}
-    clients = {12: {"weights/z.weight": weights["z.weight"], "optimizer/step": np.array(3, np.float32)}, 3: {"x": ODD}}
-    return ServerState(number, weights, OptimizerState(7, slots), clients)
+    clients = {
+        12: {"weights": {"z.weight": weights["z.weight"]}, "optimizer": {"step": np.array(3, np.float32)}},
+        3: {"of/my/own": {"x": ODD}},
+    }
+    records = {"control": {"a.bias": -ODD}, "post/0": {"norm": np.array(0.5, np.float32)}}
+    return ServerState(number, weights, OptimizerState(7, slots), records, clients)
 
 
 def content(server_state):
@@ -42,8 +46,9 @@ def content(server_state):
         return [(name, value.dtype.str, value.shape, value.tobytes()) for name, value in tensors.items()]
 
     slots = {slot: plain(values) for slot, values in server_state.optimizer.slots.items()}
-    clients = [(client, plain(kept)) for client, kept in server_state.clients.items()]
-    return server_state.round, server_state.optimizer.step, plain(server_state.weights), list(slots.items()), clients
+    records = {None: server_state.records, **server_state.clients}
+    carried = [(who, name, plain(record)) for who, own in records.items() for name, record in own.items()]
+    return server_state.round, server_state.optimizer.step, plain(server_state.weights), list(slots.items()), carried
 
 
 @pytest.fixture

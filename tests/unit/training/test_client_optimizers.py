@@ -16,6 +16,7 @@ from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
 from flspec.core.components import parse_component
+from flspec.protocol.records import flatten, unflatten
 from flspec_torch.optimizers import build_stepper
 
 RNG = np.random.default_rng(0)
@@ -121,7 +122,7 @@ def test_epsilon_hat_is_torchs_own_with_less_epsilon_from_step_to_step(rule):
 @pytest.mark.parametrize("rule", STATEFUL, ids=str)
 def test_what_is_carried_over_goes_on_as_if_never_interrupted(rule):
     ours, theirs, reset = leaves(), leaves(), leaves()
-    reference, carried = torchs_own(rule, theirs.values()), None
+    reference, carried = torchs_own(rule, theirs.values()), {}
     for start in range(0, len(STEPS), 7):
         stepper, fresh = build_stepper(rule, ours, 1.0, carried), build_stepper(rule, reset)
         for step in STEPS[start : start + 7]:
@@ -143,14 +144,15 @@ def test_what_is_carried_is_float32_by_slot_and_name_and_a_copy(rule):
     stepper = build_stepper(rule, weights)
     stepper(gradients(STEPS[0]))
     carried = stepper.carry()
-    expected = {f"{slot}/{name}": SHAPES[name] for slot in rule.initial_slots() for name in SHAPES}
+    expected = {f"optimizer/{slot}/{name}": SHAPES[name] for slot in rule.initial_slots() for name in SHAPES}
+    carried = flatten(carried)
     assert {key: value.shape for key, value in carried.items()} == expected | (
-        {"step": ()} if rule.counts_steps else {}
+        {"optimizer/step": ()} if rule.counts_steps else {}
     )
     assert {value.dtype for value in carried.values()} == {np.dtype(np.float32)}
     before = {key: value.copy() for key, value in carried.items()}
     stepper(gradients(STEPS[1]))
-    build_stepper(rule, weights, 1.0, carried)(gradients(STEPS[2]))
+    build_stepper(rule, weights, 1.0, unflatten(carried))(gradients(STEPS[2]))
     assert all(np.array_equal(carried[key], before[key]) for key in carried)
 
 
@@ -165,7 +167,7 @@ def test_a_rate_of_zero_leaves_the_weights_but_not_the_moments():
     stepper = build_stepper(AdamW(learning_rate=0.1), weights, 0.0)
     stepper(gradients(STEPS[0]))
     assert equal(weights, leaves())
-    assert stepper.carry()["first_moment/scale"] == pytest.approx(0.1 * STEPS[0]["scale"])
+    assert stepper.carry()["optimizer/first_moment"]["scale"] == pytest.approx(0.1 * STEPS[0]["scale"])
 
 
 # ------------------------------------------------------------------------------------------------------- the equations

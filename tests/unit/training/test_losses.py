@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flspec.losses import num_outputs, targets, why_invalid
-from flspec_torch.losses import build_objective, count_correct, to_targets
+from flspec_torch.losses import build_loss, count_correct, to_targets
 
 RNG = np.random.default_rng(3)
 OUTPUTS = {1: RNG.normal(size=(7, 1)) * 3, 4: RNG.normal(size=(7, 4)) * 3}
@@ -46,7 +46,7 @@ CASES = [
 
 def in_torch(loss, outputs, labels, weights):
     z = torch.tensor(outputs, dtype=torch.float32)
-    return float(build_objective(loss, weights or ())(z, to_targets(loss, labels, outputs.shape[1])))
+    return float(build_loss(loss, weights or ())(z, to_targets(loss, labels, outputs.shape[1])))
 
 
 @pytest.mark.parametrize(("loss", "outputs", "labels", "weights"), CASES)

@@ -82,8 +82,8 @@ def test_a_clients_training_is_the_oracles_to_the_float64_floor(make_plan, optim
     task = plan.cohort(1)[0]
     trained, expected = train_in_float64(plan, task), expect(plan, task)
     np.testing.assert_allclose(flat(trained.delta), flat(expected.delta), rtol=0, atol=1e-13)
-    assert trained.loss_sum == pytest.approx(expected.loss_sum, rel=1e-13)
-    assert (trained.num_correct, trained.num_trained) == (expected.num_correct, expected.num_trained)
+    assert trained.sums["loss"] == pytest.approx(expected.loss_sum, rel=1e-13)
+    assert (trained.sums["accuracy"], trained.num_trained) == (expected.num_correct, expected.num_trained)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_first_step_of_softmax_regression_has_a_closed_form(make_plan):
     trained = train_in_float64(plan, task)
     slope = (1 / 3 - hits).T @ inputs / len(inputs)  # every class is equally likely at zero
     np.testing.assert_allclose(trained.delta["output.weight"], -0.3 * slope, atol=1e-14)
-    assert trained.loss_sum == pytest.approx(len(inputs) * np.log(3.0), rel=1e-14)
+    assert trained.sums["loss"] == pytest.approx(len(inputs) * np.log(3.0), rel=1e-14)
 
 
 @pytest.mark.parametrize("aggregator", AGGREGATORS, ids=lambda aggregator: str(aggregator)[10:40])

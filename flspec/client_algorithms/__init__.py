@@ -1,0 +1,8 @@
+"""Ways of local training: how a client corrects its gradients, what it remembers for that, and what it sends."""
+
+from flspec.client_algorithms.base import ClientAlgorithm, ClientOutcome, LocalWork
+from flspec.core.components import load_family
+
+load_family(__name__, __path__)
+
+__all__ = ["ClientAlgorithm", "ClientOutcome", "LocalWork"]

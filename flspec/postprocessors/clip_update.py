@@ -1,0 +1,28 @@
+"""A bound on the norm of each client's update, "flat clipping": McMahan et al., ICLR 2018, arXiv:1710.06963."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from flspec.core.randomness import Stream
+from flspec.postprocessors.base import Postprocessor
+from flspec.protocol.records import Weights
+from flspec.protocol.updates import Delta
+
+
+class ClipUpdate(Postprocessor):
+    """Delta * min(1, norm / ||Delta||), the norm being Euclidean, of all tensors together, in float64.
+
+    Alone it bounds what one client can do to the mean. It is no privacy: nothing is drawn, and shares are as they were.
+    """
+
+    kind: Literal["clip_update"] = "clip_update"
+    norm: Annotated[float, Field(gt=0, le=1e12, description="the largest norm that is left as it is", examples=[1.0])]
+
+    def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:
+        length = math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))
+        return {name: value * (self.norm / length) for name, value in delta.items()} if length > self.norm else delta
