@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +27,12 @@ from flspec.data.store import open_data
 from flspec.errors import InputError
 from flspec.metrics import NEITHER_IS_BETTER, Confusion, Scores, confusion_of, measure
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import REFERENCE, find_backend
+from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import ServerState, Weights
 from flspec.runs.best_round import is_lower_better
 
-__all__ = ["Evaluator", "Measured", "Scorer"]
-
-
-class Scorer(Protocol):
-    """Runs a model forward; the same weights always give the same scores. Found in group `flspec.scorers`."""
-
-    def __init__(self, plan: Plan) -> None: ...
-
-    def logits(self, weights: Weights, split: Split) -> NDArray[np.float32]:
-        """float32 [num_examples, num_classes]."""
-        ...
+__all__ = ["Evaluator", "Measured"]
 
 
 @dataclass(frozen=True)
@@ -202,7 +192,8 @@ def _told_of(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[
 
 
 def _scorer(plan: Plan) -> Scorer:
-    for entry_point in entry_points(group="flspec.scorers"):
-        scorer: type[Scorer] = entry_point.load()
-        return scorer(plan)
-    raise InputError("evaluation: no installed package scores models; reinstall flspec")
+    """The reference's, whichever backend trains, so that engines differ only by their training."""
+    scorer = find_backend(REFERENCE).scorer(plan)
+    if scorer is None:
+        raise InputError(f"evaluation: backend {REFERENCE!r} does not score models; install flspec again")
+    return scorer

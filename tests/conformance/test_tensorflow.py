@@ -24,7 +24,7 @@ from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
 from flspec.errors import InputError
-from flspec.execution.environments import environment_python
+from flspec.execution.environments import environment_python, find_environment
 from flspec.layers import Layer
 from flspec.models.cifar_cnn import CifarCnn
 from flspec.models.efficientnet_b2 import EfficientNetB2
@@ -179,7 +179,7 @@ def in_keras_words(rule: ClientOptimizer) -> dict[str, float]:
 
 def run_in_tff(folder: Path) -> None:
     try:
-        python = environment_python("tff")
+        python = environment_python(find_environment("tff"))
     except InputError as error:
         absent("tff", str(error))
     script, log = Path(__file__).with_name("tensorflow_answers.py"), folder / "log"
