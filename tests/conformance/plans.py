@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import warnings
 
-from graphs import GRAPHS, Pictures, Relabelled
-
 from flspec.compiler.compile import compile
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
+from tests.conformance.graphs import GRAPHS, Pictures, Relabelled
 
 MODELS = {
     "mlp": "{kind: mlp, hidden: [32]}",

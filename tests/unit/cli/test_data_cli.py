@@ -17,18 +17,15 @@ from flspec.datasets import Dataset
 from flspec.datasets.csv import CsvTable
 from flspec.errors import InputError
 from flspec.spec.loading import parse_spec
+from tests.command_line import flspec
 
 KINDS = ("cifar10", "csv", "fashion_mnist", "leaf", "mnist", "npz", "parquet")
 NATURAL = ("csv", "leaf", "npz", "parquet")
 
 
-def flspec(folder, *arguments, **more):
-    """Run the command in `folder`, not on a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "flspec", *arguments],
-        cwd=folder, env=os.environ | {"COLUMNS": "80"} | more, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture

@@ -6,8 +6,16 @@ import re
 import shutil
 
 import pytest
-from image_cases import bomb, edit_json
-from image_damage import (
+from pydantic import ValidationError
+
+from flspec.core.randomness import Stream
+from flspec.datasets.celeba import CelebA
+from flspec.datasets.flair import Flair
+from flspec.datasets.image_folder import ImageFolder
+from flspec.datasets.isic import Isic
+from flspec.errors import InputError
+from tests.unit.image_cases import bomb, edit_json
+from tests.unit.image_damage import (
     ATTRIBUTES,
     CELEBA,
     CSV,
@@ -25,14 +33,6 @@ from image_damage import (
     line,
     picture,
 )
-from pydantic import ValidationError
-
-from flspec.core.randomness import Stream
-from flspec.datasets.celeba import CelebA
-from flspec.datasets.flair import Flair
-from flspec.datasets.image_folder import ImageFolder
-from flspec.datasets.isic import Isic
-from flspec.errors import InputError
 
 CASES = {
     # ------------------------------------------------------------------------------------------------------- pictures

@@ -8,10 +8,10 @@ import warnings
 
 import numpy as np
 import pytest
-from image_cases import bomb, encoded, noise, seen
 from PIL import Image
 
 from flspec.data.images import UnreadableImage
+from tests.unit.image_cases import bomb, encoded, noise, seen
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 CORNERS = np.array([[RED, GREEN], [BLUE, WHITE]], np.uint8)  # upper left, upper right; lower left, lower right

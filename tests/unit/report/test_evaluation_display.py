@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_cases import NUM_ROUNDS, Parsed, a_result, a_round, compare_results
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +13,7 @@ from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
 from flspec.cli.tables import comparison_table, run_table
 from flspec.report import write_comparison_report
 from flspec.runs.result import Result
+from tests.unit.report.report_cases import NUM_ROUNDS, Parsed, a_result, a_round, compare_results
 
 FAIR = {
     "test": {"accuracy": 0.75, "loss": 0.5, "recall": 0.875},
