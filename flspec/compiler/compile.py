@@ -25,7 +25,7 @@ from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters_of, trace
 from flspec.losses import num_outputs, why_invalid
 from flspec.partitioners import ClientIndices
-from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.plan import ClientTask, Plan, word_in_plan
 from flspec.samplers import Sampler
 from flspec.spec.loading import load_spec
 from flspec.spec.spec import ClientWork, Spec, contradictions
@@ -50,7 +50,7 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
     examples = spec.dataset.load(folder, root.child("dataset"))
     check_evaluation(spec, examples)
-    apart, held_out = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
+    apart, holdout = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
     client_indices = pooled(spec, apart)
     if wrong := spec.cohort.why_invalid(len(client_indices)):
         raise SpecError([Problem(wrong, "cohort")])
@@ -68,7 +68,7 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
         constants={name: tensors[name] for name in at["plan"]},
         local={name: tensors[name] for name in at["client"]},
         clients=[np.concatenate(parts) for parts in client_indices],
-        held_out=held_out,
+        holdout=holdout,
         rounds=rounds,
         rates=_rates(spec),
         spec=written.model_dump(mode="json"),
@@ -115,7 +115,7 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
     }
     more = {
         "code": source_digests(acting),
-        "clip": clip.model_dump(mode="json") if clip else None,
+        "clip": {"norm": clip.norm, "by": word_in_plan(clip.by)} if clip else None,
         "epochs": 0 if schedule is None or schedule.is_planned else spec.client.epochs,
         "label_weights": list(spec.client.label_weights or ()),
         "statistics": [n for n, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"],
@@ -174,7 +174,7 @@ def _batches(work: ClientWork, parts: ClientIndices, stream: Stream) -> Iterator
         used[stream.child(number).permutation(len(used))] if work.shuffle else used
         for number in (itertools.count() if work.epochs is None else range(work.epochs))
     )
-    runs = [_run_on(passes, work.steps and work.steps * work.batch_size)] if work.across_passes else passes
+    runs = [_run_on(passes, work.steps and work.steps * work.batch_size)] if work.batch_across_epochs else passes
     batches = (run[start : start + work.batch_size] for run in runs for start in range(0, len(run), work.batch_size))
     return itertools.islice(batches, work.steps)
 

@@ -8,6 +8,7 @@ from flspec.data.examples import Data
 from flspec.data.groups import check_groups
 from flspec.errors import InputError, Problem, SpecError, choose
 from flspec.metrics.undefined import every_label, why_never_defined
+from flspec.protocol.plan import word_in_plan
 from flspec.spec.spec import Evaluation, Spec
 
 __all__ = ["OVER_CLIENTS", "check_evaluation", "planned_evaluation", "why_undefined"]
@@ -24,8 +25,8 @@ def check_evaluation(spec: Spec, data: Data) -> None:
         message = f"{best.metric} never has a value here ({why}), so no round would be the best; use another, as loss"
         raise SpecError([Problem(message, "evaluation.best.metric")])
     sets = [*told, *(f"{whole}/{name}" for whole, names in told.items() for name in names)]
-    if spec.partition.held_out:
-        sets += ["held_out", *(f"clients/{name}" for name in OVER_CLIENTS)]
+    if spec.partition.holdout:
+        sets += ["holdout", *(f"clients/{name}" for name in OVER_CLIENTS)]
     if best.on is not None and best.on not in sets:
         raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are what is measured on")
 
@@ -43,5 +44,6 @@ def planned_evaluation(evaluation: Evaluation, data: Data) -> dict[str, Any]:
     if groups:
         planned["groups"] = [group.model_dump(mode="json") for group in groups]
     if best := evaluation.best:
-        planned["best"] = {"metric": best.metric, "on": best.on or ("validation" if data.validation else "test")}
+        on = best.on or ("validation" if data.validation else "test")
+        planned["best"] = {"metric": best.metric, "on": word_in_plan(on)}
     return planned

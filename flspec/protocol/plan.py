@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from flspec.errors import InputError
 
-__all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
+__all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan", "word_in_plan"]
 
 FORMAT = 1  # raised whenever an old reader would misread a new plan
 # What not every plan has, mostly by its key in settings or arrays, and what in a spec asks for it. Whoever does not
@@ -39,6 +39,10 @@ FEATURES = {
     "statistics": "model: statistics that training keeps",
     "local": "model: tensors that stay with each client",
 }
+
+# What specs and results call otherwise by now. A digest covers these words, so plans of format 1 keep them, as they
+# keep the names of the arrays `held_out_examples` and `held_out_ends`.
+_OLDER_WORDS = {"holdout": "held_out", "tensor": "variable"}
 
 Indices = NDArray[np.int32]
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -87,16 +91,16 @@ class Plan:
         clients: Sequence[NDArray[np.integer[Any]]],
         rounds: Sequence[Sequence[ClientTask]],
         spec: Mapping[str, Any],
-        held_out: Sequence[NDArray[np.integer[Any]]] = (),
+        holdout: Sequence[NDArray[np.integer[Any]]] = (),
         constants: Mapping[str, NDArray[np.float32]] = _NONE,
         local: Mapping[str, NDArray[np.float32]] = _NONE,
         rates: Mapping[str, Sequence[float]] = _NONE,
     ) -> Plan:
         """Pack what compile decided.
 
-        `held_out` is what each client is evaluated on, where that is planned, in a pooled plan each of those whose
-        examples the one client has; `rates` are the factors of the learning
-        rates of `client` and `server` in each round, where they change.
+        `holdout` is what each client is evaluated on, where that is planned, in a pooled plan each of those whose
+        examples the one client has; `rates` are the factors of the learning rates of `client` and `server` in each
+        round, where they change.
         """
         tasks = [task for cohort in rounds for task in cohort]
         batches = [batch for task in tasks for batch in task.batches]
@@ -109,8 +113,8 @@ class Plan:
         arrays["round_task_ends"] = np.cumsum([len(cohort) for cohort in rounds], dtype=np.int64)
         if any(task.seed for task in tasks):
             arrays["task_seeds"] = np.array([task.seed for task in tasks], np.int64)
-        if held_out:
-            arrays["held_out_examples"], arrays["held_out_ends"] = _pack(held_out)
+        if holdout:
+            arrays["held_out_examples"], arrays["held_out_ends"] = _pack(holdout)
         told = dict(settings) | {"weights": list(weights)}
         for placement, tensors in (("constants", constants), ("local", local)):
             arrays |= {f"{placement}/{name}": value for name, value in tensors.items()}
@@ -158,6 +162,24 @@ class Plan:
         """The clients that take part in at least one round, ascending."""
         return [int(client) for client in np.unique(self.arrays["task_clients"])]
 
+    @property
+    def best(self) -> dict[str, str] | None:
+        """How the best round is chosen: a `metric`, and `on` which set of examples; None where it is not asked for."""
+        if (rule := self.settings["evaluation"].get("best")) is None:
+            return None
+        newer = {older: word for word, older in _OLDER_WORDS.items()}
+        return dict(rule) | {"on": newer.get(rule["on"], rule["on"])}
+
+    @cached_property
+    def holdout(self) -> list[Indices]:
+        """The training set's examples that each client is evaluated on instead; an empty list unless that is planned.
+
+        In a pooled plan, where one client has what several held, there is an item for each of these.
+        """
+        if "held_out_ends" not in self.arrays:
+            return []
+        return np.split(self.arrays["held_out_examples"], self.arrays["held_out_ends"][:-1])
+
     def client_rate(self, round_number: int) -> float:
         """What the client optimizer's learning rate is multiplied by in a round, from 1."""
         return self._rate("client", round_number)
@@ -170,16 +192,11 @@ class Plan:
         """The training examples that a client holds."""
         return _part(self.arrays["client_examples"], self.arrays["client_ends"], client)
 
-    def held_out_examples(self, client: int) -> Indices:
-        """The training set's examples that a client is evaluated on instead; none unless that is planned.
-
-        Of a client that has what several held, all that they hold out.
-        """
-        if "held_out_ends" not in self.arrays:
+    def holdout_examples(self, client: int) -> Indices:
+        """What a client is evaluated on; of one that has what several held, all that they hold out."""
+        if not self.holdout:
             return np.empty(0, np.int32)
-        if self.num_clients == 1:
-            return self.arrays["held_out_examples"]
-        return _part(self.arrays["held_out_examples"], self.arrays["held_out_ends"], client)
+        return np.concatenate(self.holdout) if self.num_clients == 1 else self.holdout[client]
 
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         """The tasks of a round, from 1, in client order."""
@@ -251,6 +268,11 @@ class Plan:
         if plan.digest != stated:
             raise InputError(f"{folder} is damaged: its plan does not have the digest it states")
         return plan
+
+
+def word_in_plan(word: str) -> str:
+    """What plans of this format call what a spec calls `word`."""
+    return _OLDER_WORDS.get(word, word)
 
 
 def _pack(parts: Sequence[NDArray[np.integer[Any]]]) -> tuple[Indices, NDArray[np.int64]]:

@@ -18,7 +18,7 @@ def is_lower_better(metric: str, on: str) -> bool:
 class BestSoFar:
     """Told of each evaluated round in turn, it knows which were better than all before; of equal ones, the first is.
 
-    `rule` is what a plan says: `metric` and `on`, the set's name; None where no best is asked for.
+    `rule` is `Plan.best`: `metric` and `on`, the set's name; None where no best is asked for.
     """
 
     def __init__(self, rule: Mapping[str, Any] | None) -> None:

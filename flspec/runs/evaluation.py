@@ -4,7 +4,7 @@ Every set of examples is scored once and measured over masks: `test`, `validatio
 each column that `evaluation.groups` names (`test/Male=1`; see `flspec.data.groups`), how far these are apart
 (`test/Male gap`: the greatest value less the least, so that of `recall` it is what equal opportunity asks to be 0, and
 of `positive_rate` what demographic parity does; examples without a value, `test/Male missing`, are no side of it), and
-what each client holds out, pooled (`held_out`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
+what each client holds out, pooled (`holdout`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
 
 Where parts of the model stay with clients there is a model for each client, and a value of `test` is the mean over the
 clients of what their models are worth, of those that have one; `test/clients/worst` and so on say how that is
@@ -76,7 +76,7 @@ class Evaluator:
             measured = _over_clients(clients, each, sizes)
         else:
             measured = self._measure(state.weights)
-        if "held_out_ends" in self._plan.arrays:
+        if self._plan.holdout:
             self._measure_clients(state, measured)
         return measured
 
@@ -100,23 +100,23 @@ class Evaluator:
 
     def _measure_clients(self, state: ServerState, measured: Measured) -> None:
         """What clients hold out, pooled, and how their own values are distributed."""
-        scores = self._scores_of_held_out(state)
-        measured.add("held_out", scores, self._metrics)
-        each = np.split(np.arange(len(scores)), self._plan.arrays["held_out_ends"][:-1])
+        scores = self._scores_of_holdout(state)
+        measured.add("holdout", scores, self._metrics)
+        each = np.split(np.arange(len(scores)), np.cumsum([len(held) for held in self._plan.holdout])[:-1])
         own = [measure(scores.part(rows), self._metrics) for rows in each]
         measured.values.update(_distribution("clients", [values for values, _ in own], [len(rows) for rows in each]))
         if told := _told_of(range(len(own)), [reasons for _, reasons in own]):
             measured.undefined["clients"] = told
 
-    def _scores_of_held_out(self, state: ServerState) -> Scores:
+    def _scores_of_holdout(self, state: ServerState) -> Scores:
         """Of what clients hold out, client after client, each by its own model where it has one."""
-        split, held = self._data.train_as_tested, self._plan.arrays["held_out_examples"]
+        split, held = self._data.train_as_tested, np.concatenate(self._plan.holdout)
         if not self._plan.local:
             return self._scores(state.weights, split.part(held))
         outputs = [
             self._scorer.logits(_model(state, self._plan, client), split.part(own))
             for client in range(self._plan.num_clients)
-            if len(own := self._plan.held_out_examples(client))
+            if len(own := self._plan.holdout_examples(client))
         ]
         return Scores(np.concatenate(outputs), split.part(held).labels, self._plan.settings["loss"])
 

@@ -36,7 +36,7 @@ class Recorder:
         self.versions: dict[str, str] = {}
         self.started: str | None = None  # when the run began, at its first attempt
         self.rounds: list[RoundRecord] = []
-        self.best = BestSoFar(plan.settings["evaluation"].get("best"))
+        self.best = BestSoFar(plan.best)
         self.confusion: dict[int, dict[str, Confusion]] = {}  # of the last round, and of each that was the best
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
         self._bytes = sum(weight.nbytes for weight in plan.weights.values())

@@ -61,7 +61,7 @@ Watch = Callable[[RoundRecord], None]  # told of each round as it is complete
 _LAST_MODEL = "weights.safetensors", "clients.safetensors"
 _BEST_MODEL = "best.safetensors", "best_clients.safetensors"
 _CHOSEN_ON_TEST = (
-    "the round was chosen by the test examples, so its values on them flatter the model; name validation or held_out "
+    "the round was chosen by the test examples, so its values on them flatter the model; name validation or holdout "
     "in evaluation.best.on to choose by others"
 )
 
@@ -333,7 +333,7 @@ def _last_state(folder: Path, plan: Plan, events: Sequence[Event]) -> tuple[int,
 
 def _best_until(plan: Plan, evaluated: Mapping[int, Mapping[str, Mapping[str, float]]], last: int) -> list[int]:
     """The best round up to `last`, if there is one."""
-    best = BestSoFar(plan.settings["evaluation"].get("best"))
+    best = BestSoFar(plan.best)
     for number in sorted(evaluated):
         if number <= last:
             best.see(number, evaluated[number])

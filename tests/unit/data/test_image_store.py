@@ -177,7 +177,7 @@ def test_other_names_of_labels_and_columns_are_other_data_of_one_content(folder)
     assert first.digest == second.digest
 
 
-@pytest.mark.parametrize("decoding", [Decoding(5, 4), Decoding(4, 4, fit="squash"), Decoding(4, 4, colour="grey")])
+@pytest.mark.parametrize("decoding", [Decoding(5, 4), Decoding(4, 4, fit="stretch"), Decoding(4, 4, colour="grey")])
 def test_another_decoding_reads_again(folder, reads, decoding):
     opened(folder)
     reads.clear()
