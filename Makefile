@@ -46,7 +46,7 @@ golden: setup ## rewrite the numbers that must not move; say why in the commit
 	FLSPEC_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/golden
 
 schema: setup ## rewrite specs/schema.json
-	$(BIN)/python -c "from flspec.schema import write_schema; write_schema('specs/schema.json', installed=False)"
+	$(BIN)/python -c "from flspec.spec.schema import write_schema; write_schema('specs/schema.json', installed=False)"
 
 bench: setup tff ## measure, store in .benchmarks/ and compare with the last time, by ratio
 	$(BIN)/python -m pytest benchmarks --benchmark-storage=.benchmarks --benchmark-autosave --benchmark-compare \

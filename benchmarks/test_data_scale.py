@@ -95,7 +95,7 @@ def test_csv(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     header = ",".join(f"x{number}" for number in range(32))
     text = f"label,{header}\n" + "".join(f"{number % 10},{line}\n" for number in range(MOST_CSV_ROWS))
     (tmp_path / "train.csv").write_text(text)
-    dataset = CsvTable(test_share=0.1)
+    dataset = CsvTable(holdout=0.1)
     measure(benchmark, f"csv: {MOST_CSV_ROWS:,} rows of 32 values", lambda: dataset.load(tmp_path, Stream(0)))
 
 

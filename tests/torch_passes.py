@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy_layers
 import torch
 from numpy.typing import NDArray
 
 from flspec.layers import Layer
 from flspec_torch.model import build_forward
+from tests import numpy_layers
 
 Arrays = Mapping[str, NDArray[Any]]
 

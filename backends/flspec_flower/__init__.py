@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Generator
-from importlib.util import find_spec
 
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, Plan
+from flspec.protocol.requirements import Requirement
 from flspec_torch import unsupported_training
 
 __all__ = ["FlowerBackend"]
@@ -18,15 +18,15 @@ class FlowerBackend(Backend):
     """Real Flower apps and messages, on Flower's Ray simulation (the default) or on a Grid in this process."""
 
     name = "flower"
+    requirements = (
+        Requirement("flwr", "flspec[flower]"),
+        Requirement("ray", "flspec[flower]", not_for=("inprocess",)),
+    )
     variants = ("ray", "inprocess")
     isolated = True
     reads = frozenset(FEATURES)
 
     def unsupported(self, plan: Plan) -> list[str]:
-        needed = ("flwr",) if self.variant == "inprocess" else ("flwr", "ray")
-        missing = [name for name in needed if find_spec(name) is None]
-        if missing:
-            return [f"backend: flower needs {' and '.join(missing)}; install it with pip install 'flspec[flower]'"]
         return unsupported_training(plan)
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:

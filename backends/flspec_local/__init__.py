@@ -15,6 +15,8 @@ from flspec.layers import count_multiply_adds
 from flspec.protocol.backend import Backend, Job, Rehearsal
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, ClientTask, Plan
+from flspec.protocol.requirements import Requirement
+from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec_torch import unsupported_training
@@ -28,6 +30,7 @@ class LocalBackend(Backend):
     """Clients on a thread pool in this process, one torch thread each; the reference that others are held to."""
 
     name = "local"
+    requirements = (Requirement("torch", "torch"),)
     reads = frozenset(FEATURES)
 
     def unsupported(self, plan: Plan) -> list[str]:
@@ -68,6 +71,11 @@ class LocalBackend(Backend):
         from flspec_local.rehearsal import rehearse
 
         return rehearse(plan, _useful_workers(plan, os.cpu_count() or 1))
+
+    def scorer(self, plan: Plan) -> Scorer:
+        from flspec_torch.scoring import TorchScorer
+
+        return TorchScorer(plan)
 
 
 def _useful_workers(plan: Plan, cores: int) -> int:

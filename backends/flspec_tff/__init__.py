@@ -15,6 +15,7 @@ from flspec.execution.rounds import drive_rounds
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, Plan
+from flspec.protocol.requirements import Environment
 from flspec_tff.support import unsupported
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ class TffBackend(Backend):
 
     name = "tff"
     isolated = True
-    environment = "tff"
+    environment = Environment(
+        name="tff",
+        title="TFF",
+        package="flspec_tff",
+        python=(3, 11),
+        machine=("Linux", "x86_64"),
+        engine="tensorflow_federated",
+        gigabytes=2.0,
+    )
     reads = frozenset(FEATURES) - {"client_algorithm", "objective", "postprocessors"}  # its processes have no place for
 
     def __init__(self, variant: str | None = None) -> None:

@@ -14,13 +14,13 @@ __all__ = ["clip"]
 _PIECE = 2**16  # values widened to float64 at a time: half a megabyte, which stays in a processor's cache
 
 
-def clip(gradients: Sequence[Tensor], norm: float, by: Literal["global", "variable"]) -> list[Tensor]:
+def clip(gradients: Sequence[Tensor], norm: float, by: Literal["global", "tensor"]) -> list[Tensor]:
     """g * min(1, norm / ||g||_2), the norm being of all tensors together or of each by itself.
 
     What holds a value that is not finite keeps one, for the server to see. (torch's `clip_grad_norm_` adds 1e-6 to the
     norm before it divides, so that its results are shorter than `norm`.)
     """
-    if by == "variable":
+    if by == "tensor":
         return [_scaled(gradient, norm, _norm(gradient)) for gradient in gradients]
     length = math.hypot(*map(_norm, gradients))
     return [_scaled(gradient, norm, length) for gradient in gradients]

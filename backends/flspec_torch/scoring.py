@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from flspec.analysis.memory_estimate import examples_at_once
-from flspec.data.examples import Split
 from flspec.execution.parts import layers_of
 from flspec.protocol.plan import Plan
+from flspec.protocol.scoring import Inputs
 from flspec.protocol.state import Weights
 from flspec_torch.model import build_forward, to_tensors
 
@@ -26,18 +26,18 @@ class TorchScorer:
         self._constants = to_tensors(plan.constants)
         self._batch = examples_at_once(layers, plan.settings.data.input_shape)
 
-    def logits(self, weights: Weights, split: Split) -> NDArray[np.float32]:
+    def logits(self, weights: Weights, examples: Inputs) -> NDArray[np.float32]:
         """float32 [num_examples, num_outputs]; `weights` are all of the model's tensors but its constants."""
         tensors = self._constants | to_tensors(weights)
 
         def score(start: int) -> NDArray[np.float32]:
             with torch.inference_mode():
-                inputs = torch.from_numpy(split.inputs(slice(start, start + self._batch)))
+                inputs = torch.from_numpy(examples.inputs(slice(start, start + self._batch)))
                 return self._forward(tensors, inputs, None).numpy()
 
         before = torch.get_num_threads()
         try:
             with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return np.concatenate(list(pool.map(score, range(0, len(split), self._batch))))
+                return np.concatenate(list(pool.map(score, range(0, len(examples), self._batch))))
         finally:
             torch.set_num_threads(before)

@@ -200,7 +200,7 @@ class Trainer:
     @torch.no_grad()
     def _measure(self, client: int, metric: str, tensors: Mapping[str, Tensor]) -> float | None:
         """What the model is worth on the examples that a client holds out; None where that is not defined."""
-        split = self.data.train_as_tested.part(self.plan.held_out_examples(client))
+        split = self.data.train_as_tested.part(self.plan.holdout_examples(client))
         size = examples_at_once(self.layers, split.input_shape)
         starts = range(0, len(split), size)
         inputs = (torch.from_numpy(split.inputs(slice(start, start + size))) for start in starts)

@@ -178,12 +178,12 @@ def _clients(plan: Plan) -> PlannedClients:
 def _remarks(plan: Plan) -> tuple[str, ...]:
     if plan.spec.get("mode") == "centralized":
         return ()  # who held what no longer matters
-    held = [_parts(plan, ends) for ends in ("client_ends", "held_out_ends") if ends in plan.arrays]
+    sizes = _parts(plan, "client_ends") + np.array([len(held) for held in plan.holdout] or 0)
     try:
         partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
     except ValidationError:  # of a kind that is not installed here
         return ()
-    return tuple(partitioner.remarks(np.sum(held, axis=0)))
+    return tuple(partitioner.remarks(sizes))
 
 
 def _unmeasured(plan: Plan) -> Iterator[str]:
@@ -196,11 +196,11 @@ def _unmeasured(plan: Plan) -> Iterator[str]:
     except InputError:  # also where an example may have several labels, of which every such metric has a value
         return
 
-    def why(held_out: NDArray[Any]) -> str | None:
-        return why_never_defined(metric, held_out, num_classes, plan.settings.loss)
+    def why(holdout: NDArray[Any]) -> str | None:
+        return why_never_defined(metric, holdout, num_classes, plan.settings.loss)
 
-    own = {client: labels[plan.held_out_examples(client)] for client in plan.participants}
-    kinds = {client: tuple(np.unique(held_out)) for client, held_out in own.items()}
+    own = {client: labels[plan.holdout_examples(client)] for client in plan.participants}
+    kinds = {client: tuple(np.unique(holdout)) for client, holdout in own.items()}
     never = {kind for kind in set(kinds.values()) if why(np.array(kind, np.int64))}
     if without := [client for client, kind in kinds.items() if kind in never]:
         yield (

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from flspec.compiler.client_data import owners_of
 from flspec.core.components import Document, parse_component
 from flspec.data.examples import Data
 from flspec.errors import InputError
@@ -38,7 +39,7 @@ class Overlap(Document):
     """How many values, or contents, are on both sides; what no client holds is on none."""
 
     between_clients: int  # held by more than one client, to train on or held out
-    train_and_held_out: int
+    train_and_holdout: int
     train_and_test: int
     train_and_validation: int
 
@@ -68,14 +69,11 @@ def find_leakage(plan: Plan, data: Data) -> Leakage:
 
 def _sides(plan: Plan, data: Data) -> Mapping[str, Integers]:
     """The client of each example, for those that are trained on and those held out; -1 for the others."""
-    sides = {}
-    for side, name in (("train", "client"), ("held_out", "held_out")):
-        owners = np.full(len(data.train), -1, np.int64)
-        if f"{name}_ends" in plan.arrays:
-            ends = plan.arrays[f"{name}_ends"]
-            owners[plan.arrays[f"{name}_examples"]] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-        sides[side] = owners
-    return sides
+    trained_on = [plan.client_examples(client) for client in range(plan.num_clients)]
+    return {
+        "train": owners_of(trained_on, len(data.train)),
+        "holdout": owners_of(plan.holdout, len(data.train)),
+    }
 
 
 def _columns(plan: Plan, data: Data) -> Sequence[str]:
@@ -83,7 +81,7 @@ def _columns(plan: Plan, data: Data) -> Sequence[str]:
     kept: set[str | None] = {data.client_column}
     with suppress(InputError, ValidationError):  # of a kind that is not installed here
         partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
-        kept |= {partitioner.held_out_by, partitioner.whole(data.examples)}
+        kept |= {partitioner.holdout_by, partitioner.whole(data.examples)}
     return [name for name in sorted(data.train.columns) if name in kept or _IDENTIFIER.search(name)]
 
 
@@ -105,7 +103,7 @@ def _overlap(sides: Mapping[str, Integers], values: Mapping[str, Integers]) -> O
     pairs = np.unique(np.stack([held, clients]), axis=1)
     return Overlap(
         between_clients=int((np.unique(pairs[0], return_counts=True)[1] > 1).sum()),
-        train_and_held_out=len(np.intersect1d(on["train"], on["held_out"], assume_unique=True)),
+        train_and_holdout=len(np.intersect1d(on["train"], on["holdout"], assume_unique=True)),
         train_and_test=len(np.intersect1d(on["train"], values.get("test", ()))),
         train_and_validation=len(np.intersect1d(on["train"], values.get("validation", ()))),
     )

@@ -99,7 +99,7 @@ def _overlap(overlap: Overlap, one: str) -> str:
     """`12 values held by more than one client; 3 values in train and test`; `one` is what is counted."""
     told = {
         "held by more than one client": overlap.between_clients,
-        "both trained on and held out": overlap.train_and_held_out,
+        "both trained on and held out": overlap.train_and_holdout,
         "in train and test": overlap.train_and_test,
         "in train and validation": overlap.train_and_validation,
     }

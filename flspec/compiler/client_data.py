@@ -18,19 +18,20 @@ Integers = NDArray[np.int64]
 
 
 def assign_examples(partitioner: Partitioner, examples: Examples, root: Stream) -> tuple[ClientIndices, ClientIndices]:
-    """What each client trains on, and what it is evaluated on, which is nothing unless `held_out` is set.
+    """What each client trains on, and what it is evaluated on, which is nothing unless `holdout` is set.
 
     Raises InputError when the examples cannot be split so.
     """
-    if partitioner.held_out_by is not None and not partitioner.held_out:
+    if partitioner.holdout_by is not None and not partitioner.holdout:
         raise InputError(
-            f"partition.held_out_by is {partitioner.held_out_by}, but held_out is 0, so nothing is held out; "
-            "give held_out, or remove it"
+            f"partition.holdout_by is {partitioner.holdout_by}, but holdout is 0, so nothing is held out; "
+            "give holdout, or remove it"
         )
     client_indices = partitioner.split(examples, root.child("partition"))
     _check(partitioner, client_indices, examples)
-    if not partitioner.held_out:
+    if not partitioner.holdout:
         return client_indices, []
+    # The stream's name is older than the key's: what is drawn, and so every digest, depends on it.
     return _held_apart(partitioner, client_indices, examples, root.child("held_out"))
 
 
@@ -48,11 +49,11 @@ def _held_apart(
 ) -> tuple[ClientIndices, ClientIndices]:
     """Each client's examples in two, in the order held: to train on, and held out."""
     groups = [np.arange(len(held)) for held in client_indices]  # each example by itself
-    if partitioner.held_out_by is not None:
-        column = examples.column(partitioner.held_out_by, "partition.held_out_by")
+    if partitioner.holdout_by is not None:
+        column = examples.column(partitioner.holdout_by, "partition.holdout_by")
         codes = np.unique(column, return_inverse=True)[1].astype(np.int64)
         groups = [codes[held] for held in client_indices]
-    is_out = [_is_held_out(partitioner.held_out, own, stream.child(client)) for client, own in enumerate(groups)]
+    is_out = [_is_held_out(partitioner.holdout, own, stream.child(client)) for client, own in enumerate(groups)]
     if failed := [client for client, out in enumerate(is_out) if out is None]:
         _refuse(partitioner, groups, failed)
     pairs = [(held, out) for held, out in zip(client_indices, is_out, strict=True) if out is not None]
@@ -77,15 +78,15 @@ def _is_held_out(share: float, groups: Integers, stream: Stream) -> NDArray[np.b
 
 def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequence[int]) -> None:
     client = failed[0]
-    num, share = len(groups[client]), partitioner.held_out
+    num, share = len(groups[client]), partitioner.holdout
     num_groups = len(np.unique(groups[client]))
     of = f"{num} examples"
-    if partitioner.held_out_by is not None:
-        of += f" of {num_groups} value{'s' * (num_groups != 1)} of {partitioner.held_out_by}"
+    if partitioner.holdout_by is not None:
+        of += f" of {num_groups} value{'s' * (num_groups != 1)} of {partitioner.holdout_by}"
     others = f", and {len(failed) - 1:,} more clients likewise" if len(failed) > 1 else ""
     raise InputError(
-        f"partition.held_out is {share:g}, but client {client} has {of}, of which that is {share * num:.2g} examples: "
-        f"it would hold out none, or leave none{others}; raise held_out, or give each client more"
+        f"partition.holdout is {share:g}, but client {client} has {of}, of which that is {share * num:.2g} examples: "
+        f"it would hold out none, or leave none{others}; raise holdout, or give each client more"
     )
 
 

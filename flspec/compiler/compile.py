@@ -52,7 +52,7 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
     examples = spec.dataset.load(folder, root.child("dataset"))
     check_evaluation(spec, examples)
-    apart, held_out = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
+    apart, holdout = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
     client_indices = pooled(spec, apart)
     if wrong := spec.cohort.why_invalid(len(client_indices)):
         raise SpecError([Problem(wrong, "cohort")])
@@ -70,7 +70,7 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
         constants={name: tensors[name] for name in at["plan"]},
         local={name: tensors[name] for name in at["client"]},
         clients=[np.concatenate(parts) for parts in client_indices],
-        held_out=held_out,
+        holdout=holdout,
         rounds=rounds,
         rates=_rates(spec),
         round_seeds=_round_seeds(spec, root),
@@ -190,7 +190,7 @@ def _batches(work: ClientWork, parts: ClientIndices, stream: Stream) -> Iterator
         used[stream.child(number).permutation(len(used))] if work.shuffle else used
         for number in (itertools.count() if work.epochs is None else range(work.epochs))
     )
-    runs = [_run_on(passes, work.steps and work.steps * work.batch_size)] if work.across_passes else passes
+    runs = [_run_on(passes, work.steps and work.steps * work.batch_size)] if work.batch_across_epochs else passes
     batches = (run[start : start + work.batch_size] for run in runs for start in range(0, len(run), work.batch_size))
     return itertools.islice(batches, work.steps)
 

@@ -23,8 +23,8 @@ def check_evaluation(spec: Spec, data: Data) -> None:
         message = f"{best.metric} never has a value here ({why}), so no round would be the best; use another, as loss"
         raise SpecError([Problem(message, "evaluation.best.metric")])
     sets = [*told, *(f"{whole}/{name}" for whole, names in told.items() for name in names)]
-    if spec.partition.held_out:
-        sets += ["held_out", *(f"clients/{name}" for name in OVER_CLIENTS)]
+    if spec.partition.holdout:
+        sets += ["holdout", *(f"clients/{name}" for name in OVER_CLIENTS)]
     if best.on is not None and best.on not in sets:
         raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are what is measured on")
 

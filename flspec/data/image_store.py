@@ -33,6 +33,7 @@ from flspec.data.image_metadata import join_some
 from flspec.data.images import Decoding, Source, UnreadableImage, archives, decode, read_as, silence_decoder
 from flspec.data.store import filling, open_data, stored
 from flspec.errors import InputError, printable
+from flspec.protocol.settings import DataSettings, read_settings, write_settings
 
 __all__ = ["Listing", "Pictures", "Progress", "open_images", "reporting"]
 
@@ -161,15 +162,15 @@ def _recall(key: str) -> tuple[Data, str] | None:
     """The data that were stored under a key, and which of their splits is meant; None if they are not sound."""
     try:
         entry = json.loads(_entry(key).read_text(encoding="utf-8"))
-        description = entry["data"]
-        return replace(open_data(description, verify=True), known_digest=description["digest"]), entry["split"]
+        settings = read_settings(DataSettings, entry["data"])
+        return replace(open_data(settings, verify=True), known_digest=settings.digest), entry["split"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):  # damaged, or another version's
         return None
 
 
 def _remember(key: str, data: Data, split: str = "") -> None:
     """Whatever fails here costs time later, and nothing else."""
-    text = json.dumps({"data": data.describe(), "split": split})
+    text = json.dumps({"data": write_settings(data.describe()), "split": split})
     with suppress(OSError):
         _entry(key).parent.mkdir(parents=True, exist_ok=True)
         partial = _entry(key).with_suffix(f".{os.getpid()}.partial")

@@ -7,7 +7,7 @@ Pillow decodes and scales, always in this order and by these rules:
 3. to RGB, or to L where grey is asked for, as Pillow's `convert` does and torchvision and Keras with it: grey is
    repeated, a palette looked up, CMYK reckoned without a colour profile, transparency dropped;
 4. scaled by Pillow's bilinear filter, which averages when it makes smaller: `crop` until both sides cover what is
-   asked, the shape kept, and then the middle is cut out (torchvision's `Resize` and `CenterCrop`); `squash` each side
+   asked, the shape kept, and then the middle is cut out (torchvision's `Resize` and `CenterCrop`); `stretch` each side
    by itself. A picture that has the size already is not touched.
 
 Values may differ in their last bits between versions of Pillow and its libjpeg. So digests cover decoded pixels, and
@@ -62,7 +62,7 @@ class Decoding:
 
     height: int
     width: int
-    fit: Literal["crop", "squash"] = "crop"
+    fit: Literal["crop", "stretch"] = "crop"
     colour: Literal["rgb", "grey"] = "rgb"
 
     @property
@@ -217,11 +217,11 @@ def _scaled(image: Image, decoding: Decoding) -> Image:
     from PIL.Image import Resampling
 
     wanted = (decoding.width, decoding.height)
-    if decoding.fit == "squash":
+    if decoding.fit == "stretch":
         return image.resize(wanted, Resampling.BILINEAR)
     size = _covering(image.size, wanted)
     if size[0] * size[1] > _MOST_PIXELS:
-        raise UnreadableImage(f"has {image.width:,} by {image.height:,} pixels, too thin to crop; use fit: squash")
+        raise UnreadableImage(f"has {image.width:,} by {image.height:,} pixels, too thin to crop; use fit: stretch")
     # Rounded as torchvision does, so that the reference systems' pictures are met.
     left, top = (round((have - want) / 2) for have, want in zip(size, wanted, strict=True))
     return image.resize(size, Resampling.BILINEAR).crop((left, top, left + wanted[0], top + wanted[1]))

@@ -48,7 +48,7 @@ class Assembled:
 def assemble(
     parts: Mapping[str, Sequence[Rows]],
     stream: Stream,
-    test_share: float | None = None,
+    holdout: float | None = None,
     divisor: float = 1.0,
     label_names: Sequence[str] = (),
 ) -> Assembled:
@@ -64,20 +64,21 @@ def assemble(
         name: _join([(rows, numbered[id(rows)]) for rows in files], divisor) for name, files in parts.items() if files
     }
     if "test" not in splits:
-        splits |= _hold_out(splits["train"], test_share or 0.0, num_classes, stream.child("test_share"))
+        # The stream's name is older than the key's: what is drawn, and so every digest, depends on it.
+        splits |= _hold_out(splits["train"], holdout or 0.0, num_classes, stream.child("test_share"))
     return Assembled(splits, num_classes, names)
 
 
 def combine(
     parts: Mapping[str, Sequence[Rows]],
     stream: Stream,
-    test_share: float | None = None,
+    holdout: float | None = None,
     divisor: float = 1.0,
     client_column: str | None = None,
     label_names: Sequence[str] = (),
 ) -> Data:
     """The data set of what `assemble` makes; the client column counts where train has it."""
-    made = assemble(parts, stream, test_share, divisor, label_names)
+    made = assemble(parts, stream, holdout, divisor, label_names)
     return Data(
         made.splits["train"],
         made.splits["test"],
@@ -170,14 +171,14 @@ def _join(files: Sequence[tuple[Rows, NDArray[np.int64]]], divisor: float) -> Sp
 
 def _hold_out(train: Split, share: float, num_classes: int, stream: Stream) -> dict[str, Split]:
     """Train and test: that share of each class, rounded, is held out, but never all of one; both in file order."""
-    held_out = np.zeros(len(train), bool)
+    holdout = np.zeros(len(train), bool)
     for label in range(num_classes):
         members = np.flatnonzero(train.labels == label)
         count = min(int(share * len(members) + 0.5), max(0, len(members) - 1))
-        held_out[members[stream.child(label).choice(len(members), count)]] = True
-    if not held_out.any():
-        raise InputError(f"dataset.test_share: {share:g} of {len(train):,} examples, class by class, is none; raise it")
-    return {"train": _pick(train, ~held_out), "test": _pick(train, held_out)}
+        holdout[members[stream.child(label).choice(len(members), count)]] = True
+    if not holdout.any():
+        raise InputError(f"dataset.holdout: {share:g} of {len(train):,} examples, class by class, is none; raise it")
+    return {"train": _pick(train, ~holdout), "test": _pick(train, holdout)}
 
 
 def _pick(split: Split, chosen: NDArray[np.bool_]) -> Split:

@@ -53,8 +53,8 @@ class CsvTable(Twinned, TableColumns):
 
     @model_validator(mode="after")
     def _one_source_of_test(self) -> CsvTable:
-        if self.test_file and self.test_share:
-            raise ValueError("test_file and test_share both say what to evaluate on; remove one")
+        if self.test_file and self.holdout:
+            raise ValueError("test_file and holdout both say what to evaluate on; remove one")
         return self
 
     def read(self, root: Path, stream: Stream) -> Data:
@@ -74,7 +74,7 @@ class CsvTable(Twinned, TableColumns):
             for table, labels, columns in zip(tables, *_typed(tables, self.label, kept), strict=True)
         ]
         parts = {name: [one] for name, one in zip(paths, rows, strict=True)}
-        return combine(parts, stream, self.test_share, client_column=client)
+        return combine(parts, stream, self.holdout, client_column=client)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -98,13 +98,13 @@ class CsvTable(Twinned, TableColumns):
         train = locate_file(self.file, root, "dataset.file") if self.file else self._found(root)
         if self.test_file:
             return {"train": train, "test": locate_file(self.test_file, root, "dataset.test_file")}
-        if self.test_share:
+        if self.holdout:
             return {"train": train}
         if train.name == "train.csv" and (test := train.with_name("test.csv")).is_file():
             return {"train": train, "test": test}
         raise InputError(
             f"dataset: nothing to evaluate on beside {train}; name it with dataset.test_file, or say which share of "
-            "the rows it is with dataset.test_share, e.g. 0.2"
+            "the rows it is with dataset.holdout, e.g. 0.2"
         )
 
     def _found(self, root: Path) -> Path:

@@ -37,7 +37,7 @@ class ImageFolder(PictureDataset):
 
     kind: Literal["image_folder"] = "image_folder"
     size: Size = 64
-    test_share: Annotated[
+    holdout: Annotated[
         float | None,
         Field(gt=0, lt=1, description="share of each class to evaluate on, where there is neither test/ nor val/"),
     ] = None
@@ -111,12 +111,12 @@ class ImageFolder(PictureDataset):
 
     def _shares(self, pictures: Sequence[_Picture], folder: Path) -> dict[str, list[_Picture]]:
         """Of each class the share to evaluate on, rounded up, and never all of it."""
-        if self.test_share is None:
-            raise InputError(f"{folder}: neither test/ nor val/ beside train/; say what to test on with test_share")
+        if self.holdout is None:
+            raise InputError(f"{folder}: neither test/ nor val/ beside train/; say what to test on with holdout")
         test: set[str] = set()
         for label in sorted({picture.label for picture in pictures}):
             files = [picture.file for picture in pictures if picture.label == label]
-            count = min(-int(-self.test_share * len(files) // 1), len(files) - 1)
+            count = min(-int(-self.holdout * len(files) // 1), len(files) - 1)
             drawn = Stream(self.split_seed, "image_folder", label).choice(len(files), count)
             test |= {files[number] for number in drawn}
         return {

@@ -47,7 +47,7 @@ class Isic(PictureDataset):
         Location | None,
         Field(description="a second CSV file of pictures to evaluate on, below the data root; instead of a share"),
     ] = None
-    test_share: Annotated[float, Field(gt=0, lt=1, description="share of the pictures to evaluate on")] = 0.2
+    holdout: Annotated[float, Field(gt=0, lt=1, description="share of the pictures to evaluate on")] = 0.2
     split_by: Annotated[
         Literal["image", "patient"],
         Field(
@@ -111,11 +111,11 @@ class Isic(PictureDataset):
         targets = np.array([mole.target for mole in moles])
         try:
             train, test = train_test_split(
-                np.arange(len(moles)), stratify=targets, test_size=self.test_share, random_state=self.split_seed
+                np.arange(len(moles)), stratify=targets, test_size=self.holdout, random_state=self.split_seed
             )
         except ValueError as error:
             counts = ", ".join(f"{count:,} of class {target}" for target, count in sorted(Counter(targets).items()))
-            raise InputError(f"dataset.test_share: {self.test_share:g} of {counts} cannot be drawn: {error}") from None
+            raise InputError(f"dataset.holdout: {self.holdout:g} of {counts} cannot be drawn: {error}") from None
         return {"train": train, "test": test}
 
     def _by_patient(self, moles: Sequence[_Mole]) -> dict[str, NDArray[np.int64]]:
@@ -124,7 +124,7 @@ class Isic(PictureDataset):
         benign = {mole.patient for mole in moles if not mole.target}
         chosen: set[str] = set()
         for number, group in enumerate((sorted(benign), sorted(set(sizes) - benign))):
-            left = self.test_share * sum(sizes[patient] for patient in group)
+            left = self.holdout * sum(sizes[patient] for patient in group)
             for place in Stream(self.split_seed, "isic", "patients", number).permutation(len(group)):
                 if sizes[group[place]] <= left:
                     chosen.add(group[place])
@@ -132,7 +132,7 @@ class Isic(PictureDataset):
         is_test = np.array([mole.patient in chosen for mole in moles])
         if not is_test.any():
             raise InputError(
-                f"dataset.test_share: {self.test_share:g} of {len(moles):,} pictures is fewer than any patient of "
+                f"dataset.holdout: {self.holdout:g} of {len(moles):,} pictures is fewer than any patient of "
                 f"{len(sizes):,} has; raise it, or split_by: image"
             )
         return {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}

@@ -48,9 +48,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             "parquet/ or in the root; ${env:NAME} is replaced when they are read"
         ),
     ] = None
-    file: Annotated[Location | None, Field(description="one file instead, of which test_share is to evaluate on")] = (
-        None
-    )
+    file: Annotated[Location | None, Field(description="one file instead, of which holdout is to evaluate on")] = None
     image: Annotated[
         str | None, Field(min_length=1, description="column of pictures; if absent, `image` or `img` if there is one")
     ] = None
@@ -59,7 +57,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         Field(ge=1, le=4096, description="pixels a side to which pictures are scaled; if absent, all have one size"),
     ] = None
     fit: Annotated[
-        Literal["crop", "squash"],
+        Literal["crop", "stretch"],
         Field(description="a picture of another shape: scaled until it covers and its middle cut out, or distorted"),
     ] = "crop"
     colour: Annotated[
@@ -88,13 +86,13 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
                 split: [self._rows(file, self._numbers(file, features)) for file in files]
                 for split, files in shards.items()
             }
-            return combine(parts, stream, self.test_share, client_column=client, label_names=names)
+            return combine(parts, stream, self.holdout, client_column=client, label_names=names)
         decoding, due = self._decoding(first, image)
         parts = {
             split: [self._rows(file, np.array(file.images(image, due), dtype=object)) for file in files]
             for split, files in shards.items()
         }
-        return open_pictures(first.path.parent, assemble(parts, stream, self.test_share, 1.0, names), decoding, client)
+        return open_pictures(first.path.parent, assemble(parts, stream, self.holdout, 1.0, names), decoding, client)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -114,12 +112,12 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             paths = {"train": [locate_file(self.file, root, "dataset.file")]}
         else:
             paths = shards_below(self.places(root, self.folder))
-        if self.test_share:
+        if self.holdout:
             paths.pop("test", None)
         elif not paths.get("test"):
             raise InputError(
                 f"dataset: no test*.parquet beside {paths['train'][0]}; say which share of the rows is to evaluate on "
-                "with dataset.test_share, e.g. 0.2"
+                "with dataset.holdout, e.g. 0.2"
             )
         return {split: [ParquetFile(path) for path in found] for split, found in paths.items() if found}
 

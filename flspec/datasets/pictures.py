@@ -37,7 +37,7 @@ class PictureDataset(Twinned, ImageDataset, ABC):
         int | None, Field(ge=1, le=4096, description="pixels across, where it is not `size`, which is then the height")
     ] = None
     fit: Annotated[
-        Literal["crop", "squash"],
+        Literal["crop", "stretch"],
         Field(description="a picture of another shape: scaled until it covers and its middle cut out, or distorted"),
     ] = "crop"
     colour: Annotated[Literal["rgb", "grey"], Field(description="three channels or one")] = "rgb"

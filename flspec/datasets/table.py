@@ -30,7 +30,7 @@ class TableColumns(Component):
         Field(description="column that says to whom an example belongs; if absent, `client` where there is one"),
     ] = None
     columns: Annotated[tuple[_Name, ...], Field(description="columns to keep, for partitions and groups")] = ()
-    test_share: Annotated[
+    holdout: Annotated[
         float | None,
         Field(gt=0, lt=1, description="share of each class to evaluate on; if absent, a file of its own"),
     ] = None

@@ -1,8 +1,7 @@
-"""Checking backends: is each there, does it run, and does it compute what `local` computes?"""
+"""Checking backends: is each there, does it run, and does it compute what the reference computes?"""
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 import shutil
 import tempfile
@@ -16,19 +15,20 @@ import numpy as np
 from flspec.compiler.compile import compile
 from flspec.data.store import open_data, store_data
 from flspec.errors import FlspecError, InputError, RunError
-from flspec.execution.environments import ENVIRONMENTS
+from flspec.execution.environments import environment_folder, is_installed, why_unavailable
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import timed
-from flspec.protocol.backend import Job, kept_state
+from flspec.protocol.backend import Backend, Job, kept_state
 from flspec.protocol.events import RunStarted
 from flspec.protocol.plan import Plan
-from flspec.protocol.registry import find_backend, installed_backends
+from flspec.protocol.registry import REFERENCE, find_backend, installed_backends
+from flspec.protocol.requirements import module_names, pip_command
 from flspec.protocol.state import Weights, load_state
 from flspec.spec.loading import parse_spec
 
 __all__ = ["Diagnosis", "availability", "examine"]
 
-_REFERENCE = "local"
+_REINSTALL = "install the package that offers it again"
 _TOLERANCE = 1e-6  # of any weight after one round; engines that do the same differ by about 1e-8
 
 _SMOKE_SPEC = """
@@ -53,19 +53,6 @@ class Diagnosis:
     seconds: float | None = None  # of the smoke run, start included; None if there was none
     detail: str = ""  # what is wrong, in one line
     remedy: str = ""  # how to mend it, in one line
-
-
-@dataclass(frozen=True)
-class _Needs:
-    modules: tuple[str, ...]  # looked for in this Python
-    requirement: str  # what pip is to install
-
-
-_NEEDS = {
-    "local": _Needs(("torch",), "torch"),
-    "flower": _Needs(("flwr", "ray"), "'flspec[flower]'"),
-    "flower:inprocess": _Needs(("flwr",), "'flspec[flower]'"),
-}
 
 
 def availability() -> dict[str, dict[str, Any]]:
@@ -106,27 +93,31 @@ def _available(name: str) -> dict[str, Any]:
 
 def _without_a_run(selection: str) -> Diagnosis | None:
     """What is wrong if the backend, or something it needs, is not there."""
-    needs = _needs(selection)
-    if needs and (absent := [name for name in needs.modules if importlib.util.find_spec(name) is None]):
-        detail = f"{' and '.join(absent)} not installed"
-        return Diagnosis(selection, "missing", detail=detail, remedy=f"pip install {needs.requirement}")
     try:
         backend = find_backend(selection)
     except InputError as error:
         if error.__cause__ is None:  # there is no such backend
             raise
-        return Diagnosis(selection, "broken", detail=_one_line(error), remedy=_mend(selection))
-    environment = ENVIRONMENTS.get(backend.environment or "")
-    if environment is None or environment.installed:
+        return Diagnosis(selection, "broken", detail=_one_line(error), remedy=_REINSTALL)
+    try:
+        return _missing(selection, backend)
+    except Exception as error:  # somebody's declarations, which are not what they should be
+        return Diagnosis(selection, "broken", detail=_one_line(error), remedy=_REINSTALL)
+
+
+def _missing(selection: str, backend: Backend) -> Diagnosis | None:
+    """What of that which the backend declares is not there."""
+    if missing := backend.missing():
+        detail = f"{module_names(missing)} not installed"
+        return Diagnosis(selection, "missing", detail=detail, remedy=pip_command(missing))
+    environment = backend.environment
+    if environment is None or is_installed(environment):
         return None
-    if reason := environment.unavailable:
-        return Diagnosis(selection, "missing", detail=reason, remedy="use local or flower")
+    if reason := why_unavailable(environment):
+        others = ", ".join(name for name in installed_backends() if name != backend.name)
+        return Diagnosis(selection, "missing", detail=reason, remedy=f"use one of: {others or 'none'}")
     remedy = f"flspec backends install {environment.name}"
     return Diagnosis(selection, "missing", detail="its Python environment is not installed", remedy=remedy)
-
-
-def _needs(selection: str) -> _Needs | None:
-    return _NEEDS.get(selection) or _NEEDS.get(selection.partition(":")[0])
 
 
 # The smoke run
@@ -142,7 +133,7 @@ def _smoke_run(selection: str, folder: Path, deadline: float) -> Diagnosis:
         versions, weights = _execute(selection, plan, folder / "examined", deadline)
         if (seconds := lap()) > deadline:
             raise RunError(f"it took {seconds:.0f} s, more than the {deadline:g} s it was given")
-        if selection != _REFERENCE:
+        if selection != REFERENCE:
             _compare(weights, _reference(plan, folder / "reference", deadline))
         return Diagnosis(selection, "ok", versions, seconds)
     finally:
@@ -167,18 +158,18 @@ def _execute(selection: str, plan: Plan, folder: Path, deadline: float) -> tuple
 
 def _reference(plan: Plan, folder: Path, deadline: float) -> Weights:
     try:
-        return _execute(_REFERENCE, plan, folder, deadline)[1]
+        return _execute(REFERENCE, plan, folder, deadline)[1]
     except Exception as error:
-        raise RunError(f"it runs, but {_REFERENCE}, which it is compared with, does not: {_one_line(error)}") from error
+        raise RunError(f"it runs, but {REFERENCE}, which it is compared with, does not: {_one_line(error)}") from error
 
 
 def _compare(weights: Weights, expected: Weights) -> None:
     if list(weights) != list(expected):
-        raise RunError(f"its weights are {', '.join(weights)}, those of {_REFERENCE} are {', '.join(expected)}")
+        raise RunError(f"its weights are {', '.join(weights)}, those of {REFERENCE} are {', '.join(expected)}")
     distance = np.max([np.max(np.abs(value - expected[name])) for name, value in weights.items()])
     if not distance <= _TOLERANCE:  # also where it is not a number
         raise RunError(
-            f"after one round its weights differ from those of {_REFERENCE} by {distance:.1e}, "
+            f"after one round its weights differ from those of {REFERENCE} by {distance:.1e}, "
             f"more than the {_TOLERANCE:g} that rounding explains"
         )
 
@@ -187,12 +178,10 @@ def _compare(weights: Weights, expected: Weights) -> None:
 
 
 def _mend(selection: str) -> str:
-    name = selection.partition(":")[0]
-    if environment := ENVIRONMENTS.get(name):
-        return f"delete {environment.folder} and run 'flspec backends install {name}' again"
-    if needs := _needs(selection):
-        return f"pip install --force-reinstall {needs.requirement}"
-    return "install the package that offers it again"
+    backend = find_backend(selection)
+    if environment := backend.environment:
+        return f"delete {environment_folder(environment)} and run 'flspec backends install {environment.name}' again"
+    return pip_command(backend.requirements, "--force-reinstall") if backend.requirements else _REINSTALL
 
 
 def _without_log(message: str, log: Path) -> str:

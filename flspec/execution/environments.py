@@ -20,18 +20,26 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from flspec.core.cache import cache_folder
 from flspec.errors import BackendError, InputError
 from flspec.execution.sources import package_folder, python_with_flspec
-from flspec.protocol.registry import installed_backends
+from flspec.protocol.registry import find_backend, installed_backends
+from flspec.protocol.requirements import Environment
 
-__all__ = ["ENVIRONMENTS", "Environment", "environment_python", "install_environment", "remove_environment"]
+__all__ = [
+    "environment_folder",
+    "environment_python",
+    "find_environment",
+    "install_environment",
+    "is_installed",
+    "remove_environment",
+    "why_unavailable",
+]
 
 Progress = Callable[[str], None]
 
@@ -39,70 +47,59 @@ Progress = Callable[[str], None]
 _PIP_INSTALL = ("-I", "-m", "pip", "install", "--no-deps", "--no-input", "--no-compile", "-r")
 
 
-@dataclass(frozen=True)
-class Environment:
-    """What one backend's environment needs; its pins stand in `PACKAGE/requirements.txt`."""
-
-    name: str  # of the backend, too
-    title: str
-    package: str  # the backend's own, copied into the environment beside flspec
-    python: tuple[int, int]  # the one version that the pins exist for
-    machine: tuple[str, str]  # likewise: platform.system(), platform.machine()
-    engine: str  # the module whose import proves that the pins work
-    gigabytes: float  # on disk, bytecode included
-
-    @property
-    def folder(self) -> Path:
-        """Where it is, or will be once installed."""
-        digest = hashlib.sha256("\n".join(_pins(self)).encode()).hexdigest()
-        return cache_folder() / "environments" / f"{self.name}-{digest[:12]}"
-
-    @property
-    def installed(self) -> bool:
-        # The interpreter is a link that dangles once the Python it was made from is gone.
-        return (self.folder / "complete").exists() and (self.folder / "bin" / "python").exists()
-
-    @property
-    def unavailable(self) -> str | None:
-        """Why it cannot be had on this machine, or None."""
-        here = (platform.system(), platform.machine())
-        if here == self.machine:
-            return None
-        return f"{self.title} runs on {' '.join(self.machine)} only, this is {' '.join(here)}"
+def environment_folder(environment: Environment) -> Path:
+    """Where it is, or will be once installed."""
+    digest = hashlib.sha256("\n".join(_pins(environment)).encode()).hexdigest()
+    return cache_folder() / "environments" / f"{environment.name}-{digest[:12]}"
 
 
-ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
-    {
-        environment.name: environment
-        for environment in (
-            Environment(
-                name="tff",
-                title="TFF",
-                package="flspec_tff",
-                python=(3, 11),
-                machine=("Linux", "x86_64"),
-                engine="tensorflow_federated",
-                gigabytes=2.0,
-            ),
-        )
-    }
-)
+def is_installed(environment: Environment) -> bool:
+    """Whether it is there, whole."""
+    folder = environment_folder(environment)
+    # The interpreter is a link that dangles once the Python it was made from is gone.
+    return (folder / "complete").exists() and (folder / "bin" / "python").exists()
 
 
-def environment_python(name: str) -> Path:
+def why_unavailable(environment: Environment) -> str | None:
+    """Why this machine cannot have it, or None."""
+    here = (platform.system(), platform.machine())
+    if here == environment.machine:
+        return None
+    return f"{environment.title} runs on {' '.join(environment.machine)} only, this is {' '.join(here)}"
+
+
+def find_environment(name: str) -> Environment:
+    """The environment of that name, or that the backend `name` declares; raises InputError with those there are."""
+    declared: dict[str, Environment] = {}
+    for backend in installed_backends():
+        try:
+            environment = find_backend(backend).environment
+        except InputError:
+            if backend == name:
+                raise
+            continue  # a package that cannot be imported is not in the way of the others
+        if environment is not None:
+            declared |= {environment.name: environment, backend: environment}
+    if name not in declared:
+        known = ", ".join(declared) or "none"
+        raise InputError(f"backend: {name!r} has no environment of its own; those that have: {known}")
+    return declared[name]
+
+
+def environment_python(environment: Environment) -> Path:
     """The interpreter that has the backend's engine and the flspec of this process.
 
     Raises InputError if the environment is not installed.
     """
-    environment = _known(name)
-    if not environment.installed:
+    if not is_installed(environment):
         _refuse_elsewhere(environment)
+        name = environment.name
         raise InputError(
             f"backend: {name} is not installed; run 'flspec backends install {name}' "
             f"(about {environment.gigabytes:g} GB, minutes), or use one of: {_others(name)}"
         )
     with _usable(environment):
-        return python_with_flspec(environment.folder, environment.package)
+        return python_with_flspec(environment_folder(environment), environment.package)
 
 
 def install_environment(name: str, progress: Progress | None = None) -> Path:
@@ -112,15 +109,15 @@ def install_environment(name: str, progress: Progress | None = None) -> Path:
     Interrupted at any point it leaves nothing that counts as installed. Raises InputError if this machine cannot
     have it, BackendError, naming the log, if a step fails.
     """
-    environment, report = _known(name), progress or (lambda line: None)
+    environment, report = find_environment(name), progress or (lambda line: None)
     _refuse_elsewhere(environment)
-    folder = environment.folder
+    folder = environment_folder(environment)
     with _usable(environment):
-        if not environment.installed:
+        if not is_installed(environment):
             python = _find_python(environment)
             folder.parent.mkdir(parents=True, exist_ok=True)
             with _locked(folder, report) as lock:
-                if not environment.installed:
+                if not is_installed(environment):
                     _make(environment, python, lock, report)
         python_with_flspec(folder, environment.package)
     return folder
@@ -128,7 +125,8 @@ def install_environment(name: str, progress: Progress | None = None) -> Path:
 
 def remove_environment(name: str) -> list[Path]:
     """Remove every environment of this name, also those of other pins; returns the folders that are gone."""
-    folders = [path for path in cache_folder().glob(f"environments/{_known(name).name}-*") if path.is_dir()]
+    named = re.compile(re.escape(find_environment(name).name) + "-[0-9a-f]{12}")
+    folders = [path for path in cache_folder().glob("environments/*") if named.fullmatch(path.name) and path.is_dir()]
     for folder in folders:
         with _locked(folder, lambda line: None):
             _clear(folder)
@@ -136,14 +134,8 @@ def remove_environment(name: str) -> list[Path]:
     return folders
 
 
-def _known(name: str) -> Environment:
-    if name not in ENVIRONMENTS:
-        raise InputError(f"backend: {name!r} has no environment of its own; those that have: {', '.join(ENVIRONMENTS)}")
-    return ENVIRONMENTS[name]
-
-
 def _refuse_elsewhere(environment: Environment) -> None:
-    if reason := environment.unavailable:
+    if reason := why_unavailable(environment):
         raise InputError(f"backend: {reason}; use one of: {_others(environment.name)}")
 
 
@@ -158,7 +150,7 @@ def _usable(environment: Environment) -> Iterator[None]:
         yield
     except OSError as error:
         raise BackendError(
-            f"{environment.title} cannot be kept in {environment.folder}: {error.strerror or error}; "
+            f"{environment.title} cannot be kept in {environment_folder(environment)}: {error.strerror or error}; "
             "mend that or set FLSPEC_CACHE to another folder, and run again"
         ) from error
 
@@ -237,7 +229,7 @@ def _locked(folder: Path, report: Progress) -> Iterator[int]:
 
 def _make(environment: Environment, base: Path, lock: int, report: Progress) -> None:
     """The environment, from nothing; on any failure nothing but its log is left."""
-    folder, pins = environment.folder, _pins(environment)
+    folder, pins = environment_folder(environment), _pins(environment)
     folder.mkdir(exist_ok=True)
     _clear(folder)
     (folder / "install.log").unlink(missing_ok=True)

@@ -60,7 +60,7 @@ def open_backend(selection: str, limits: Limits = Limits()) -> Iterator[Backend]
     Nothing of it is left when the context ends. Raises InputError if there is no such backend or environment.
     """
     backend = find_backend(selection)
-    if not backend.isolated:
+    if not (backend.isolated or backend.environment):
         yield backend
         return
     with Remote(backend, _python(backend), limits) as remote:
@@ -106,12 +106,11 @@ class Remote(Backend):
     def name(self) -> str:  # type: ignore[override]
         return self._inner.name
 
-    @property
-    def reads(self) -> frozenset[str]:  # type: ignore[override]
-        return self._inner.reads
-
     def unsupported(self, plan: Plan) -> list[str]:
         return self._inner.unsupported(plan)
+
+    def refusals(self, plan: Plan) -> list[str]:
+        return self._inner.refusals(plan)
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         """Have the worker run the plan; raises what the backend raised, or BackendError naming the log."""

@@ -24,11 +24,11 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 class Partitioner(Component, ABC):
     """A rule that gives every client its own examples."""
 
-    held_out: Annotated[
+    holdout: Annotated[
         float,
         Field(ge=0, lt=1, description="share of each client's examples that it does not train on but is evaluated on"),
     ] = 0.0
-    held_out_by: Annotated[
+    holdout_by: Annotated[
         str | None,
         Field(description="column of which all examples of one value are held out together, as patient_id"),
     ] = None

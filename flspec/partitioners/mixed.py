@@ -43,8 +43,8 @@ class Mixed(Partitioner):
     @field_validator("rest")
     @classmethod
     def _holds_nothing_out(cls, rest: Partitioner) -> Partitioner:
-        if rest.held_out or rest.held_out_by:
-            raise ValueError("held_out and held_out_by are of all clients; give them beside rest, not in it")
+        if rest.holdout or rest.holdout_by:
+            raise ValueError("holdout and holdout_by are of all clients; give them beside rest, not in it")
         return rest
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Generator
@@ -11,6 +12,8 @@ from typing import ClassVar, Literal
 
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, Plan
+from flspec.protocol.requirements import Environment, Requirement, module_names, pip_command
+from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import state_file
 
 __all__ = ["CHECKPOINTS", "Backend", "Job", "Rehearsal", "kept_state"]
@@ -47,8 +50,9 @@ class Backend(ABC):
 
     name: ClassVar[str]
     variants: ClassVar[tuple[str, ...]] = ()  # e.g. ("ray", "inprocess"), asked for as `flower:inprocess`
-    isolated: ClassVar[bool] = False  # runs in a process of its own
-    environment: ClassVar[str | None] = None  # the Python environment it needs, if not this one
+    isolated: ClassVar[bool] = False  # runs in a process of its own, as one with an environment does anyway
+    requirements: ClassVar[tuple[Requirement, ...]] = ()  # packages it needs in this Python
+    environment: ClassVar[Environment | None] = None  # the Python environment it needs, if not this one
     reads: ClassVar[frozenset[str]] = frozenset()  # of `plan.FEATURES`, to obey them or to refuse them itself
 
     def __init__(self, variant: str | None = None) -> None:
@@ -62,15 +66,25 @@ class Backend(ABC):
         """
 
     def refusals(self, plan: Plan) -> list[str]:
-        """All that stands in the way of a plan, field first: features this backend does not read, or `unsupported`.
+        """All that stands in the way of a plan, field first: missing packages, features not read, or `unsupported`.
 
         So a backend that was written before a feature existed refuses it, instead of passing it over.
         """
         unread = dict.fromkeys(FEATURES[key] for key in plan.features if key not in self.reads)
-        if not unread:
-            return self.unsupported(plan)
         why = f"{self.name} does not read this; remove it, or choose another backend"
-        return [f"{field}: {why}" for field in unread]  # `unsupported` may not understand such a plan
+        # `unsupported` may not understand a plan with a feature that is not read, so it is not asked of one.
+        return [*self._missing(), *([f"{field}: {why}" for field in unread] or self.unsupported(plan))]
+
+    def missing(self) -> list[Requirement]:
+        """Those of `requirements` that are not installed, as far as this variant needs them; imports none of them."""
+        needed = [one for one in self.requirements if self.variant not in one.not_for]
+        return [one for one in needed if importlib.util.find_spec(one.module) is None]
+
+    def _missing(self) -> list[str]:
+        """The packages that are missing, as a refusal."""
+        if not (missing := self.missing()):
+            return []
+        return [f"backend: {self.name} needs {module_names(missing)}; install it with {pip_command(missing)}"]
 
     @abstractmethod
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
@@ -83,6 +97,13 @@ class Backend(ABC):
         """Measure a second or less of the plan's training, keeping nothing of it; None if it cannot tell.
 
         Asked only of what `unsupported` lets through, whose data are in the store.
+        """
+        return None
+
+    def scorer(self, plan: Plan) -> Scorer | None:
+        """What runs the plan's model forward, for evaluation; None where this backend only trains.
+
+        flspec asks `flspec.protocol.registry.REFERENCE`, so that engines differ only by their training.
         """
         return None
 

@@ -91,7 +91,7 @@ class Plan:
         clients: Sequence[NDArray[np.integer[Any]]],
         rounds: Sequence[Sequence[ClientTask]],
         spec: Mapping[str, Any],
-        held_out: Sequence[NDArray[np.integer[Any]]] = (),
+        holdout: Sequence[NDArray[np.integer[Any]]] = (),
         constants: Mapping[str, NDArray[np.float32]] = _NONE,
         local: Mapping[str, NDArray[np.float32]] = _NONE,
         rates: Mapping[str, Sequence[float]] = _NONE,
@@ -99,7 +99,7 @@ class Plan:
     ) -> Plan:
         """Pack what compile decided.
 
-        `held_out` is what each client is evaluated on, where that is planned, in a pooled plan each of those whose
+        `holdout` is what each client is evaluated on, where that is planned, in a pooled plan each of those whose
         examples the one client has; `rates` are the factors of the learning rates of `client` and `server` in each
         round, where they change; `round_seeds` is what the server draws from, if it does.
         """
@@ -114,8 +114,8 @@ class Plan:
         arrays["round_task_ends"] = np.cumsum([len(cohort) for cohort in rounds], dtype=np.int64)
         if any(task.seed for task in tasks):
             arrays["task_seeds"] = np.array([task.seed for task in tasks], np.int64)
-        if held_out:
-            arrays["held_out_examples"], arrays["held_out_ends"] = _pack(held_out)
+        if holdout:
+            arrays["held_out_examples"], arrays["held_out_ends"] = _pack(holdout)
         for placement, tensors in (("constants", constants), ("local", local)):
             arrays |= {f"{placement}/{name}": value for name, value in tensors.items()}
         arrays |= {"round_seeds": np.array(round_seeds, np.int64)} if round_seeds else {}
@@ -168,6 +168,16 @@ class Plan:
         """The clients that take part in at least one round, ascending."""
         return [int(client) for client in np.unique(self.arrays["task_clients"])]
 
+    @cached_property
+    def holdout(self) -> list[Indices]:
+        """The training set's examples that each client is evaluated on instead; an empty list unless that is planned.
+
+        In a pooled plan, where one client has what several held, there is an item for each of these.
+        """
+        if "held_out_ends" not in self.arrays:
+            return []
+        return np.split(self.arrays["held_out_examples"], self.arrays["held_out_ends"][:-1])
+
     def client_rate(self, round_number: int) -> float:
         """What the client optimizer's learning rate is multiplied by in a round, from 1."""
         return self._rate("client", round_number)
@@ -184,16 +194,11 @@ class Plan:
         """The training examples that a client holds."""
         return _part(self.arrays["client_examples"], self.arrays["client_ends"], client)
 
-    def held_out_examples(self, client: int) -> Indices:
-        """The training set's examples that a client is evaluated on instead; none unless that is planned.
-
-        Of a client that has what several held, all that they hold out.
-        """
-        if "held_out_ends" not in self.arrays:
+    def holdout_examples(self, client: int) -> Indices:
+        """What a client is evaluated on; of one that has what several held, all that they hold out."""
+        if not self.holdout:
             return np.empty(0, np.int32)
-        if self.num_clients == 1:
-            return self.arrays["held_out_examples"]
-        return _part(self.arrays["held_out_examples"], self.arrays["held_out_ends"], client)
+        return np.concatenate(self.holdout) if self.num_clients == 1 else self.holdout[client]
 
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         """The tasks of a round, from 1, in client order."""

@@ -7,9 +7,10 @@ from importlib.metadata import EntryPoint, entry_points
 from flspec.errors import InputError, choose
 from flspec.protocol.backend import Backend
 
-__all__ = ["GROUP", "find_backend", "installed_backends"]
+__all__ = ["GROUP", "REFERENCE", "find_backend", "installed_backends"]
 
 GROUP = "flspec.backends"
+REFERENCE = "local"  # scores every backend's models, and is what the doctor holds others against
 
 
 def installed_backends() -> dict[str, EntryPoint]:

@@ -23,6 +23,10 @@ __all__ = [
     "write_settings",
 ]
 
+# Some words have changed in specs and not in plans of this format, so that digests stay: today's, and that of plans.
+_OLDER_WORDS = {"holdout": "held_out", "tensor": "variable"}
+_TODAYS_WORDS = {older: word for word, older in _OLDER_WORDS.items()}
+
 ComponentDocument = Mapping[str, Any]  # a component as JSON: its `kind` and its parameters
 
 
@@ -52,7 +56,7 @@ class ClipSettings:
     """A bound on the Euclidean norm of each step's gradient."""
 
     norm: float
-    by: str  # "global": of all tensors together; "variable": of each tensor by itself
+    by: str = field(metadata={"older_words": True})  # "global": of all tensors together; "tensor": of each by itself
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class BestSettings:
     """The metric by which a round is the best, and the set of examples that it is measured on."""
 
     metric: str
-    on: str
+    on: str = field(metadata={"older_words": True})
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def write_settings(part: Any) -> dict[str, Any]:
     for one in fields(part):
         value = getattr(part, one.name)
         if value != _default(one):
-            told[one.name] = write_settings(value) if is_dataclass(value) else _as_json(value)
+            written: Any = write_settings(value) if is_dataclass(value) else _as_json(value)
+            told[one.name] = _OLDER_WORDS.get(written, written) if one.metadata.get("older_words") else written
     return told
 
 
@@ -114,7 +119,9 @@ def read_settings(cls: type[S], document: Mapping[str, Any]) -> S:
     hints = _hints(cls)  # type: ignore[arg-type]
     if unknown := [key for key in document if key not in hints]:
         raise ValueError(f"it settles {', '.join(unknown)}, which this flspec does not know; upgrade flspec")
-    return cls(**{key: _read(hints[key], value) for key, value in document.items()})
+    older = {one.name for one in fields(cls) if one.metadata.get("older_words")}  # type: ignore[arg-type]
+    given = {key: _TODAYS_WORDS.get(value, value) if key in older else value for key, value in document.items()}
+    return cls(**{key: _read(hints[key], value) for key, value in given.items()})
 
 
 def _default(one: Any) -> Any:

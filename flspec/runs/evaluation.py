@@ -4,7 +4,7 @@ Every set of examples is scored once and measured over masks: `test`, `validatio
 each column that `evaluation.groups` names (`test/Male=1`; see `flspec.data.groups`), how far these are apart
 (`test/Male gap`: the greatest value less the least, so that of `recall` it is what equal opportunity asks to be 0, and
 of `positive_rate` what demographic parity does; examples without a value, `test/Male missing`, are no side of it), and
-what each client holds out, pooled (`held_out`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
+what each client holds out, pooled (`holdout`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
 
 Where parts of the model stay with clients there is a model for each client, and a value of `test` is the mean over the
 clients of what their models are worth, of those that have one; `test/clients/worst` and so on say how that is
@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +27,12 @@ from flspec.data.store import open_data
 from flspec.errors import InputError
 from flspec.metrics import NEITHER_IS_BETTER, Confusion, Scores, confusion_of, measure
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import REFERENCE, find_backend
+from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import ServerState, Weights
 from flspec.runs.best_round import is_lower_better
 
-__all__ = ["Evaluator", "Measured", "Scorer"]
-
-
-class Scorer(Protocol):
-    """Runs a model forward; the same weights always give the same scores. Found in group `flspec.scorers`."""
-
-    def __init__(self, plan: Plan) -> None: ...
-
-    def logits(self, weights: Weights, split: Split) -> NDArray[np.float32]:
-        """float32 [num_examples, num_classes]."""
-        ...
+__all__ = ["Evaluator", "Measured"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +76,7 @@ class Evaluator:
             measured = _over_clients(clients, each, sizes)
         else:
             measured = self._measure(state.weights)
-        if "held_out_ends" in self._plan.arrays:
+        if self._plan.holdout:
             self._measure_clients(state, measured)
         return measured
 
@@ -110,23 +100,23 @@ class Evaluator:
 
     def _measure_clients(self, state: ServerState, measured: Measured) -> None:
         """What clients hold out, pooled, and how their own values are distributed."""
-        scores = self._scores_of_held_out(state)
-        measured.add("held_out", scores, self._metrics)
-        each = np.split(np.arange(len(scores)), self._plan.arrays["held_out_ends"][:-1])
+        scores = self._scores_of_holdout(state)
+        measured.add("holdout", scores, self._metrics)
+        each = np.split(np.arange(len(scores)), np.cumsum([len(held) for held in self._plan.holdout])[:-1])
         own = [measure(scores.part(rows), self._metrics) for rows in each]
         measured.values.update(_distribution("clients", [values for values, _ in own], [len(rows) for rows in each]))
         if told := _told_of(range(len(own)), [reasons for _, reasons in own]):
             measured.undefined["clients"] = told
 
-    def _scores_of_held_out(self, state: ServerState) -> Scores:
+    def _scores_of_holdout(self, state: ServerState) -> Scores:
         """Of what clients hold out, client after client, each by its own model where it has one."""
-        split, held = self._data.train_as_tested, self._plan.arrays["held_out_examples"]
+        split, held = self._data.train_as_tested, np.concatenate(self._plan.holdout)
         if not self._plan.local:
             return self._scores(state.weights, split.part(held))
         outputs = [
             self._scorer.logits(_model(state, self._plan, client), split.part(own))
             for client in range(self._plan.num_clients)
-            if len(own := self._plan.held_out_examples(client))
+            if len(own := self._plan.holdout_examples(client))
         ]
         return Scores(np.concatenate(outputs), split.part(held).labels, self._plan.settings.loss)
 
@@ -201,7 +191,8 @@ def _told_of(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[
 
 
 def _scorer(plan: Plan) -> Scorer:
-    for entry_point in entry_points(group="flspec.scorers"):
-        scorer: type[Scorer] = entry_point.load()
-        return scorer(plan)
-    raise InputError("evaluation: no installed package scores models; reinstall flspec")
+    """The reference's, whichever backend trains, so that engines differ only by their training."""
+    scorer = find_backend(REFERENCE).scorer(plan)
+    if scorer is None:
+        raise InputError(f"evaluation: backend {REFERENCE!r} does not score models; install flspec again")
+    return scorer

@@ -62,7 +62,7 @@ Watch = Callable[[RoundRecord], None]  # told of each round as it is complete
 _LAST_MODEL = "weights.safetensors", "clients.safetensors"
 _BEST_MODEL = "best.safetensors", "best_clients.safetensors"
 _CHOSEN_ON_TEST = (
-    "the round was chosen by the test examples, so its values on them flatter the model; name validation or held_out "
+    "the round was chosen by the test examples, so its values on them flatter the model; name validation or holdout "
     "in evaluation.best.on to choose by others"
 )
 

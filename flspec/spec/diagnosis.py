@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from flspec.core.components import Component, family_members
 from flspec.errors import Problem, choose
 from flspec.spec.overlays import Draft
+from flspec.spec.renamed import renamed_value
 from flspec.spec.suggestions import meant_key, model_below, suggest_key
 from flspec.spec.yaml_reader import KeyPath, is_number
 
@@ -55,6 +56,8 @@ def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseMo
         case "union_tag_not_found":
             known = ", ".join(_kinds(owner, path))
             return draft.problem(path, f"missing 'kind'; choose one of {known}" if known else "missing 'kind'")
+        case "literal_error" if name := renamed_value(details["input"], path[-1], owner):
+            return draft.problem(path, f"{details['input']} is now called {name}; rename it")
         case "literal_error":
             choices = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
             return draft.problem(path, choose(details["input"], choices))

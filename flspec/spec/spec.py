@@ -25,6 +25,7 @@ from flspec.partitioners import Partitioner
 from flspec.postprocessors import Postprocessor
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
+from flspec.spec.renamed import renamed_value
 
 __all__ = ["BestRound", "ClientWork", "Clipping", "Contradiction", "Evaluation", "Spec", "contradictions"]
 
@@ -38,9 +39,9 @@ class Clipping(Document):
     """A bound on the gradient of each step: g * min(1, norm / ||g||), the norm being Euclidean."""
 
     norm: Annotated[float, Field(gt=0, le=1e12, description="the largest norm that is left as it is", examples=[10.0])]
-    by: Annotated[
-        Literal["global", "variable"], Field(description="all tensors together, or each tensor by itself")
-    ] = "global"
+    by: Annotated[Literal["global", "tensor"], Field(description="all tensors together, or each tensor by itself")] = (
+        "global"
+    )
 
 
 class ClientWork(Document):
@@ -60,7 +61,7 @@ class ClientWork(Document):
     batch_size: Annotated[
         PositiveInt, Field(description="examples a batch; the last of each pass may hold fewer", examples=[16])
     ]
-    across_passes: Annotated[
+    batch_across_epochs: Annotated[
         bool,
         Field(
             description="batches run on from one pass into the next, so that only the last of all may hold fewer, as "
@@ -108,10 +109,15 @@ class BestRound(Document):
     metric: Annotated[MetricName, Field(description="one of evaluation.metrics", examples=["loss"])]
     on: Annotated[
         str | None,
-        Field(
-            description="a set of examples, as held_out or clients/mean; absent: validation if there is one, or test"
-        ),
+        Field(description="a set of examples, as holdout or clients/mean; absent: validation if there is one, or test"),
     ] = None
+
+    @field_validator("on")
+    @classmethod
+    def _has_its_name(cls, on: str | None) -> str | None:
+        if name := renamed_value(on, "on", cls):
+            raise ValueError(f"{on} is now called {name}; rename it")
+        return on
 
 
 class Evaluation(Document):
@@ -240,13 +246,13 @@ def _measured_schedule(client: ClientWork, partition: Partitioner) -> Iterator[C
         return
     if client.epochs is None:
         yield Contradiction(where, ("client", "steps"), "measures after each pass; give client.epochs, not steps")
-    if client.across_passes:
+    if client.batch_across_epochs:
         yield Contradiction(
-            where, ("client", "across_passes"), "measures after each pass; set client.across_passes: false"
+            where, ("client", "batch_across_epochs"), "measures after each pass; set client.batch_across_epochs: false"
         )
-    if not partition.held_out:
+    if not partition.holdout:
         yield Contradiction(
-            where, ("partition", "held_out"), "measures what clients hold out, which is nothing; set partition.held_out"
+            where, ("partition", "holdout"), "measures what clients hold out, which is nothing; set partition.holdout"
         )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from flspec.core.components import Component, family_members
 from flspec.errors import shorten
 from flspec.spec.matrix import Matrix
+from flspec.spec.renamed import renamed_key
 from flspec.spec.spec import Spec
 
 __all__ = ["meant_key", "model_below", "suggest_key"]
@@ -77,6 +78,8 @@ def suggest_key(
     key: str, owner: type[BaseModel] | None, section: Sequence[str | int], present: Collection[str] = ()
 ) -> str:
     """Why `key` is not read by `owner`, which stands at `section` and has the keys `present`, and what may be meant."""
+    if name := renamed_key(key, owner):
+        return f"is now called {name}; rename it" + (". It is given too" if name in present else "")
     unknown, known = f"unknown key {shorten(key)!r}", _keys(owner)
     if meant := meant_key(key, owner):
         return f"{unknown}; did you mean {meant!r}?" + (" It is given too" if meant in present else "")
@@ -94,6 +97,8 @@ def suggest_key(
 
 def meant_key(key: str, owner: type[BaseModel] | None) -> str | None:
     """The key of `owner` that `key` is almost certainly meant to be."""
+    if name := renamed_key(key, owner):
+        return name
     known = _keys(owner)
     if (meant := _ALSO_CALLED.get(key.lower(), "").rpartition(".")[2]) in known:
         return meant

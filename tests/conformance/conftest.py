@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from harness import Certified, Engines
-from plans import compile_named
+
+from tests.conformance.harness import Certified, Engines
+from tests.conformance.plans import compile_named
 
 
 @pytest.fixture(scope="session")

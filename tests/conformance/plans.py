@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import warnings
 
-from graphs import GRAPHS, Pictures, Relabelled
-
 from flspec.compiler.compile import compile
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
+from tests.conformance.graphs import GRAPHS, Pictures, Relabelled
 
 MODELS = {
     "mlp": "{kind: mlp, hidden: [32]}",
@@ -43,7 +42,7 @@ CLIENTS = {
     "stepped": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1, momentum: 0.5,"
     " schedule: {kind: step, every: 2, decay: 0.5}}}",
     "clipped": "{epochs: 1, batch_size: 16, clip: {norm: 0.5}, optimizer: {kind: sgd, learning_rate: 0.1}}",
-    "clipped_each": "{epochs: 1, batch_size: 16, clip: {norm: 0.2, by: variable},"
+    "clipped_each": "{epochs: 1, batch_size: 16, clip: {norm: 0.2, by: tensor},"
     " optimizer: {kind: sgd, learning_rate: 0.1}}",
     "squared": "{epochs: 1, batch_size: 16, loss: mean_squared_error, optimizer: {kind: sgd, learning_rate: 0.1}}",
     "weighted": "{epochs: 1, batch_size: 16, label_weights: [1, 1, 1, 4, 1, 1, 0.5, 1, 1, 1],"

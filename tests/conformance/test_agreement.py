@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from harness import BACKENDS, Certified
-from plans import NAMES, RECIPES, ZOO
+
+from tests.conformance.harness import BACKENDS, Certified
+from tests.conformance.plans import NAMES, RECIPES, ZOO
 
 Get = Callable[[str, str], Certified]
 

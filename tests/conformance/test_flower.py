@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Certified, Engines
-from plans import compile_named
 
 from flspec.core.cache import cache_folder
 from flspec.errors import FlspecError
 from flspec.protocol.backend import Job
+from tests.conformance.harness import Certified, Engines
+from tests.conformance.plans import compile_named
 
 Get = Callable[[str, str], Certified]
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import Engines
-from wrong import SlightlyOffLearningRate
-
 from flspec.comparison.agreement import nudge
 from flspec.comparison.certification import certify
 from flspec.compiler.compile import compile
@@ -14,6 +11,8 @@ from flspec.execution.rounds import initial_state
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
 from flspec_local import LocalBackend
+from tests.conformance.harness import Engines
+from tests.conformance.wrong import SlightlyOffLearningRate
 
 
 def long_plan() -> Plan:

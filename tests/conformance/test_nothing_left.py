@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import Engines
 
 from flspec.runs.result import load_result
+from tests.conformance.harness import Engines
 
 MARK = "FLSPEC_TEST_MARK"
 SPEC = """

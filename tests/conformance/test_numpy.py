@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import BACKENDS, Engines
-from oracle import execute_dense
-from plans import SMOOTH, compile_named
 
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state
+from tests.conformance.harness import BACKENDS, Engines
+from tests.conformance.plans import SMOOTH, compile_named
+from tests.oracle import execute_dense
 
 # float32 against float64 over a round of some tens of steps; 2.2e-7 is the most that was measured.
 ROUNDING = 1e-6

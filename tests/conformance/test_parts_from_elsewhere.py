@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle import loss_and_gradient
 
 from flspec.data.store import open_data
 from flspec.protocol.backend import kept_state
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import load_state, load_weights
+from tests.oracle import loss_and_gradient
 
 SCAFFOLD = '''
 """SCAFFOLD, option II: Karimireddy et al., ICML 2020, Algorithm 1."""

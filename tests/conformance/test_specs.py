@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness import Certified, Engines
 
 from flspec.compiler.compile import compile
 from flspec.data.synthetic.twin_cache import twin_in_words
@@ -18,6 +17,7 @@ from flspec.runs.result import Result
 from flspec.runs.runner import execute_plan, prepared_folder
 from flspec.spec.overlays import compose
 from flspec.spec.study import load_study
+from tests.conformance.harness import Certified, Engines
 
 SPECS = Path(__file__).parents[2] / "specs"
 NOWHERE = Path("/nowhere")  # no download is read

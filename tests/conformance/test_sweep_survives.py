@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import marked
 
 from flspec.errors import InputError
 from flspec.runs.result import load_result
 from flspec.runs.runner import run
 from flspec.spec.study import load_study
+from tests.processes import marked
 
 MARK = "FLSPEC_TEST_MARK"
 SPEC = """

@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy_layers
 import pytest
-from harness import absent
-from layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
 from numpy.typing import NDArray
-from torch_passes import Gradients, largest_deviation, torch_gradients
 
 from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
 from flspec.errors import InputError
-from flspec.execution.environments import environment_python
+from flspec.execution.environments import environment_python, find_environment
 from flspec.layers import Layer
 from flspec.models.cifar_cnn import CifarCnn
 from flspec.models.efficientnet_b2 import EfficientNetB2
 from flspec.models.lenet import LeNet
 from flspec.models.mobilenet_v2 import MobileNetV2
 from flspec.models.resnet18 import ResNet18
+from tests import numpy_layers
+from tests.conformance.harness import absent
+from tests.layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
+from tests.torch_passes import Gradients, largest_deviation, torch_gradients
 
 STEP = 2.0**-23  # one float32 step, relative
 PICTURE = (3, 32, 32)
@@ -179,7 +179,7 @@ def in_keras_words(rule: ClientOptimizer) -> dict[str, float]:
 
 def run_in_tff(folder: Path) -> None:
     try:
-        python = environment_python("tff")
+        python = environment_python(find_environment("tff"))
     except InputError as error:
         absent("tff", str(error))
     script, log = Path(__file__).with_name("tensorflow_answers.py"), folder / "log"

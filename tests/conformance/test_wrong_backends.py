@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plans import compile_named
-from wrong import ALWAYS_WRONG, WRONG_WITH_ADAM, WRONG_WITH_RECIPES, WRONG_WITH_TRANSFORMS
 
 from flspec.comparison.certification import certify
 from flspec.protocol.backend import Backend
 from flspec_local import LocalBackend
+from tests.conformance.plans import compile_named
+from tests.conformance.wrong import ALWAYS_WRONG, WRONG_WITH_ADAM, WRONG_WITH_RECIPES, WRONG_WITH_TRANSFORMS
 
 CASES = [
     *(("mlp-momentum-fedavg", wrong) for wrong in ALWAYS_WRONG),

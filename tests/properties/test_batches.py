@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 SGD = {"kind": "sgd", "learning_rate": 0.1}
 works = st.fixed_dictionaries(
-    {"batch_size": st.integers(1, 30)}, optional={"shuffle": st.booleans(), "across_passes": st.booleans()}
+    {"batch_size": st.integers(1, 30)}, optional={"shuffle": st.booleans(), "batch_across_epochs": st.booleans()}
 )
 amounts = st.sampled_from(["epochs", "steps"]).flatmap(
     lambda unit: st.fixed_dictionaries({unit: st.integers(1, 5 if unit == "epochs" else 40)})
@@ -44,9 +44,11 @@ def faults(held, batches, work) -> list[str]:
 def sizes_of(num_held: int, work) -> list[int]:
     """Of each batch: full ones, then what is left of a pass, or of all passes where batches run on."""
     size = work["batch_size"]
-    if "steps" in work and work.get("across_passes"):
+    if "steps" in work and work.get("batch_across_epochs"):
         return [size] * work["steps"]
-    num_runs, length = (1, num_held * work["epochs"]) if work.get("across_passes") else (work.get("epochs"), num_held)
+    num_runs, length = work.get("epochs"), num_held
+    if work.get("batch_across_epochs"):
+        num_runs, length = 1, num_held * work["epochs"]
     a_run = [size] * (length // size) + [length % size] * (length % size > 0)
     return a_run * num_runs if num_runs else list(itertools.islice(itertools.cycle(a_run), work["steps"]))
 
@@ -77,8 +79,8 @@ EPOCH = {"batch_size": 2, "epochs": 1}
         ([[2], [1, 3]], EPOCH, "another number or size"),
         ([[2, 1], [3]], EPOCH | {"shuffle": False}, "another order"),
         ([[2, 1], [3], []], EPOCH, "an empty batch"),
-        ([[2, 1], [3, 3], [1, 2]], EPOCH | {"epochs": 2, "across_passes": True}, ""),
-        ([[2, 1], [3], [3, 1], [2]], EPOCH | {"epochs": 2, "across_passes": True}, "another number or size"),
+        ([[2, 1], [3, 3], [1, 2]], EPOCH | {"epochs": 2, "batch_across_epochs": True}, ""),
+        ([[2, 1], [3], [3, 1], [2]], EPOCH | {"epochs": 2, "batch_across_epochs": True}, "another number or size"),
         ([[2, 1], [3, 3], [1, 2]], EPOCH | {"epochs": 2}, "another number or size"),
     ],
 )

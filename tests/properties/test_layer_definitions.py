@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy_layers
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layer_cases import random_inputs, random_tensors
-from torch_passes import torch_pass
 
 from flspec.layers import AveragePool, Conv, GroupNorm, MaxPool, chain, trace
+from tests import numpy_layers
+from tests.layer_cases import random_inputs, random_tensors
+from tests.torch_passes import torch_pass
 
 sizes = st.integers(1, 5)
 sides = st.integers(1, 9)

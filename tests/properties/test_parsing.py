@@ -11,10 +11,10 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutations import SHIPPED, TEXTS, WHOLE, mutate, nodes, tree, values, write
 
 from flspec.errors import SpecError
 from flspec.spec.study import parse_study
+from tests.properties.mutations import SHIPPED, TEXTS, WHOLE, mutate, nodes, tree, values, write
 
 
 def understood(text) -> bool:

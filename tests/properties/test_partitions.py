@@ -197,7 +197,7 @@ def is_turned_up(read):
 
 
 def test_a_dial_that_does_nothing_is_seen():
-    assert not is_turned_up(readings("iid", {"clients": 20}, "held_out", [0.0, 0.1, 0.2], "labels"))
+    assert not is_turned_up(readings("iid", {"clients": 20}, "holdout", [0.0, 0.1, 0.2], "labels"))
     assert not is_turned_up(readings("dirichlet", {"clients": 20}, "alpha", [0.1, 1.0, 100.0], "labels"))
 
 

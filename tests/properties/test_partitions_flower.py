@@ -248,7 +248,9 @@ ALIKE: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("measure", "mine", "wrong", "flower_s"), ALIKE, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("measure", "mine", "wrong", "flower_s"), ALIKE, ids=lambda value: getattr(value, "__name__", str(value)[:40])
+)
 def test_clients_are_distributed_as_flower_s(measure, mine, wrong, flower_s):
     name, parameters = flower_s
     their = [measure(theirs(name, **{"partition_by": "label", "seed": seed} | parameters)) for seed in SEEDS]

@@ -14,12 +14,12 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutations import TEXTS, Raw, mutate, nodes, tree, write
 
 from flspec.errors import SpecError
 from flspec.spec.schema import spec_schema
 from flspec.spec.study import parse_study
 from flspec.spec.yaml_reader import read_yaml
+from tests.properties.mutations import TEXTS, Raw, mutate, nodes, tree, write
 
 SCHEMA = spec_schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)

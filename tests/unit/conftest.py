@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image_damage import SOUND
 
 from flspec.core.randomness import Stream
 from flspec.data.synthetic.twins import TwinSize
@@ -20,6 +19,7 @@ from flspec.protocol.plan import Plan
 from flspec.spec.spec import Spec
 from flspec.spec.study import Cell, Study
 from flspec_local import LocalBackend
+from tests.unit.image_damage import SOUND
 
 
 class InProcess(LocalBackend):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 
-from image_cases import edit_json, edit_line
-
 from flspec.datasets.celeba import CelebA
 from flspec.datasets.flair import Flair
 from flspec.datasets.image_folder import ImageFolder
 from flspec.datasets.isic import Isic
+from tests.unit.image_cases import edit_json, edit_line
 
 FLAIR = Flair(size=8)
 CELEBA = CelebA(size=8)

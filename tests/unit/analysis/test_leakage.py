@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from plan_settings import settings_with
 
 from flspec.analysis.description import describe_plan
 from flspec.analysis.leakage import Leakage, Overlap, find_leakage, same_content
 from flspec.cli.explanation_tables import _leakage
 from flspec.data.examples import Data, Split
 from flspec.protocol.plan import Plan
+from tests.plan_settings import settings_with
 
 
 def split(patients, features=None, **columns):
@@ -19,9 +19,9 @@ def split(patients, features=None, **columns):
     return Split(features, np.zeros(len(patients), np.int64), columns={"patient_id": patients, **columns})
 
 
-def plan(*clients, held_out=(), partition=None):
+def plan(*clients, holdout=(), partition=None):
     """A plan of who holds what, and nothing else."""
-    parts = {"client": clients} | ({"held_out": held_out} if held_out else {})
+    parts = {"client": clients} | ({"held_out": holdout} if holdout else {})
     arrays = {}
     for name, client_indices in parts.items():
         arrays[f"{name}_examples"] = np.concatenate([np.array(held, np.int32) for held in client_indices])
@@ -29,9 +29,9 @@ def plan(*clients, held_out=(), partition=None):
     return Plan(settings_with(), arrays, {"partition": partition or {"kind": "natural", "column": "patient_id"}})
 
 
-def overlap(clients=0, held_out=0, test=0, validation=0):
+def overlap(clients=0, holdout=0, test=0, validation=0):
     return Overlap(
-        between_clients=clients, train_and_held_out=held_out, train_and_test=test, train_and_validation=validation
+        between_clients=clients, train_and_holdout=holdout, train_and_test=test, train_and_validation=validation
     )
 
 
@@ -40,18 +40,18 @@ PATIENTS = ["a", "a", "b", "b", "c", "d", "", ""]
 
 
 @pytest.mark.parametrize(
-    ("clients", "held_out", "expected"),
+    ("clients", "holdout", "expected"),
     [
         (([0, 1], [2, 3], [4, 5]), (), overlap()),
         (([0, 2], [1, 3], [4, 5]), (), overlap(clients=2)),  # a and b
         (([0, 2, 6], [1], [4, 7]), (), overlap(clients=1)),  # a; whose 6 and 7 are nobody knows, and 3 is nobody's
-        (([0], [2]), ([1], [3]), overlap(held_out=2)),
-        (([0], [2]), ([3], [1]), overlap(clients=2, held_out=2)),
+        (([0], [2]), ([1], [3]), overlap(holdout=2)),
+        (([0], [2]), ([3], [1]), overlap(clients=2, holdout=2)),
     ],
 )
-def test_values_on_two_clients_or_both_trained_on_and_held_out_are_counted(clients, held_out, expected):
+def test_values_on_two_clients_or_both_trained_on_and_held_out_are_counted(clients, holdout, expected):
     data = Data(train=split(PATIENTS), test=split(["x"]), num_classes=1)
-    assert find_leakage(plan(*clients, held_out=held_out), data).groups == {"patient_id": expected}
+    assert find_leakage(plan(*clients, holdout=holdout), data).groups == {"patient_id": expected}
 
 
 def test_values_in_train_and_test_or_validation_are_counted_if_somebody_trains_on_them():
@@ -66,7 +66,7 @@ def test_the_columns_that_tell_origins_are_looked_at_and_no_others():
     same = np.zeros(8, np.int64)
     more = {"sex": same, "lesion_id": same, "humid": same, "site": same, "ward": same}
     data = Data(train=split(PATIENTS, **more), test=split(["x"]), num_classes=1, client_column="site")
-    found = find_leakage(plan([0], [2], partition={"kind": "iid", "clients": 2, "held_out_by": "ward"}), data)
+    found = find_leakage(plan([0], [2], partition={"kind": "iid", "clients": 2, "holdout_by": "ward"}), data)
     assert list(found.groups) == ["lesion_id", "patient_id", "site", "ward"]
     assert found.groups["site"] == overlap(clients=1)  # which the test split does not have
     assert found.duplicates is None
@@ -135,7 +135,7 @@ def test_what_would_read_too_much_is_left_and_told():
 
 def test_leakage_is_told_in_words():
     found = Leakage(
-        groups={"patient_id": overlap(clients=12, test=3), "site": overlap()}, duplicates=overlap(held_out=1)
+        groups={"patient_id": overlap(clients=12, test=3), "site": overlap()}, duplicates=overlap(holdout=1)
     )
     assert _leakage(found) == [
         "patient_id: 12 values held by more than one client; 3 values in train and test",

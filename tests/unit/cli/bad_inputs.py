@@ -143,11 +143,11 @@ CASES = [
     Case(32, "a pipe", "not a file", b"extends: pipe\n", prepare=lambda folder: os.mkfifo(folder / "pipe")),
     Case(
         32,
-        "10,000 files",
+        "1,000 files",
         "a chain of more than 16 files",
         b"extends: 0.yaml\n",
         prepare=lambda folder: [
-            (folder / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n") for number in range(10_000)
+            (folder / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n") for number in range(1000)
         ],
     ),
     # 38: matrices
@@ -191,3 +191,23 @@ CASES = [
     call(21, "an unknown option", "No such option", *RUN, "--sett", "a=1"),
     call(21, "an unknown list", "unknown 'partitionrs'; did you mean 'partition'?", "list", "partitionrs"),
 ]  # fmt: skip
+
+# Those made to exhaust time or memory, and one of each way to be wrong: tried as users do, too.
+_HOSTILE = (
+    "an alias bomb",
+    "5,000 lists",
+    "5,000 keys",
+    "50 MB",
+    "1,000 files",
+    "a device",
+    "a pipe",
+    f"rounds: 2 → rounds: {'9' * 22}",
+    f"name: example → name: {'a' * 24}",
+    "seed: 0 → matrix: {axes: {rounds: [1, 2,",
+    "a setting out of range",
+    "the root",
+    "no data",
+    "an unknown option",
+)
+HOSTILE = [case for case in CASES if case.name in _HOSTILE]
+assert {case.name for case in HOSTILE} == set(_HOSTILE)

@@ -18,6 +18,7 @@ from flspec.cli.output import console
 from flspec.spec.catalogue import families, find_family
 from flspec.spec.loading import load_spec, parse_spec
 from flspec.spec.schema import spec_schema
+from tests.command_line import flspec, flspec_apart
 
 HEAVY = {"torch", "sklearn", "scipy", "flwr", "ray", "tensorflow"}
 CRUMBS = """
@@ -38,14 +39,6 @@ CRUMBS = """
 
 
 COMMAND = str(Path(sys.executable).with_name("flspec"))  # not `python -m flspec`, for which no shell completes
-
-
-def flspec(folder, *arguments, **more):
-    """Run the command in `folder`, not on a terminal."""
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=folder, env=os.environ | more, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -114,16 +107,16 @@ def site(tmp_path):
 
 
 def test_an_installed_kind_is_listed_with_its_package_and_offered(site, tmp_path):
-    shown = flspec(tmp_path, "list", "partition", "crumbs", PYTHONPATH=str(site)).stdout
+    shown = flspec_apart(tmp_path, "list", "partition", "crumbs", PYTHONPATH=str(site)).stdout
     assert shown.startswith("partition: {kind: crumbs} (from my_crumbs)\n\nDeal [red]crumbs[/red].\n")
-    assert "Deal [red]crumbs[/red]." in flspec(tmp_path, "list", "partition", PYTHONPATH=str(site)).stdout
-    made = flspec(tmp_path, "new", "--partition", "crumbs", PYTHONPATH=str(site))
+    assert "Deal [red]crumbs[/red]." in flspec_apart(tmp_path, "list", "partition", PYTHONPATH=str(site)).stdout
+    made = flspec_apart(tmp_path, "new", "--partition", "crumbs", PYTHONPATH=str(site))
     assert "kind: crumbs  # Deal [red]crumbs[/red]." in made.stdout
     assert "# crumbs_each: 2" in made.stdout
     assert "  before:\n    kind: all" in made.stdout
     assert "# turns: []  # kinds: all, uniform (flspec list partition.turns)" in made.stdout
     assert "# last: null" in made.stdout
-    assert '"crumbs"' in flspec(tmp_path, "schema", PYTHONPATH=str(site)).stdout
+    assert '"crumbs"' in flspec_apart(tmp_path, "schema", PYTHONPATH=str(site)).stdout
 
 
 # ------------------------------------------------------------------------------------------------------ schema and new
@@ -249,7 +242,7 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
     ],
 )
 def test_a_shell_completes_families_and_kinds(tmp_path, words, offered):
-    done = flspec(
+    done = flspec_apart(
         tmp_path, _FLSPEC_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split(" ")) - 1)
     )
     assert done.stdout.split() == offered

@@ -17,6 +17,7 @@ import yaml
 
 from flspec.runs.result import load_result
 from flspec.spec.spec import Spec
+from tests.command_line import flspec, flspec_apart
 
 
 def write_spec(folder: Path, spec: Spec) -> None:
@@ -24,20 +25,6 @@ def write_spec(folder: Path, spec: Spec) -> None:
 
 
 COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "compare", "backends", "data")
-
-
-def flspec(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in `folder`, not on a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "flspec", *arguments],
-        cwd=folder,
-        env=os.environ | more,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -58,7 +45,11 @@ def test_help_fits_a_screen(folder: Path, arguments: list[str]) -> None:
 def test_the_version_is_the_distribution_s(folder: Path) -> None:
     from importlib.metadata import version
 
-    assert flspec(folder, "--version").stdout == f"flspec {version('flspec')}\n"
+    assert (
+        flspec(folder, "--version").stdout
+        == flspec_apart(folder, "--version").stdout
+        == f"flspec {version('flspec')}\n"
+    )
 
 
 def test_validate_tells_every_problem_on_a_line_of_its_own(folder: Path) -> None:

@@ -17,18 +17,15 @@ from flspec.datasets import Dataset
 from flspec.datasets.csv import CsvTable
 from flspec.errors import InputError
 from flspec.spec.loading import parse_spec
+from tests.command_line import flspec
 
 KINDS = ("cifar10", "csv", "fashion_mnist", "leaf", "mnist", "npz", "parquet")
 NATURAL = ("csv", "leaf", "npz", "parquet")
 
 
-def flspec(folder, *arguments, **more):
-    """Run the command in `folder`, not on a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "flspec", *arguments],
-        cwd=folder, env=os.environ | {"COLUMNS": "80"} | more, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture
@@ -86,13 +83,13 @@ def test_the_same_seed_makes_the_same_and_another_another(told, tmp_path):
 
 def test_the_digest_is_that_of_a_plan_with_this_seed(told, tmp_path):
     make(told, "csv", tmp_path / "twin")
-    info = ("data", "info", tmp_path / "twin", "--kind", "csv", "--set", "file=train.csv", "--set", "test_share=0.3")
+    info = ("data", "info", tmp_path / "twin", "--kind", "csv", "--set", "file=train.csv", "--set", "holdout=0.3")
     spec = """
 flspec: 1
 name: twin
 seed: 7
 rounds: 1
-dataset: {kind: csv, file: train.csv, test_share: 0.3}
+dataset: {kind: csv, file: train.csv, holdout: 0.3}
 partition: {kind: iid, clients: 2}
 model: {kind: softmax_regression}
 client: {epochs: 1, batch_size: 8, optimizer: {kind: sgd, learning_rate: 0.1}}
@@ -173,7 +170,7 @@ def test_nothing_found_exits_with_0(told, tmp_path):
         (("info", ".", "--kind", "cvs"), "kind: unknown 'cvs'; did you mean 'csv'?"),
         (("info", ".", "--kind", "csv"), "neither train.csv nor a single .csv is in"),
         (("info", ".", "--kind", "csv", "--set", "labl=age"), "--set labl=age: labl: unknown key 'labl'; did you mean"),
-        (("info", ".", "--kind", "csv", "--set", "test_share=2"), "test_share: expected a number below 1, got 2"),
+        (("info", ".", "--kind", "csv", "--set", "holdout=2"), "holdout: expected a number below 1, got 2"),
         (("info", ".", "--kind", "csv", "--set", "kind=npz"), "--set kind: name the kind with --kind"),
         (("info", ".", "--kind", "csv", "--set", "label"), "expected a path and a value"),
         (("info", ".", "--kind", "csv", "--set", "file=${env:NOT_SET}"), "NOT_SET is not set in the environment"),

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,17 +13,14 @@ import yaml
 from flspec.analysis.skew import measure_skew
 from flspec.cli.explanation_tables import partition_picture
 from flspec.report.partition_chart import draw_partition
+from tests.command_line import flspec
 
 LONG = "n" * 100  # as long as a name may be
 
 
-def flspec(folder, *arguments, **more):
-    """Run the command in `folder`, on no terminal and 80 columns."""
-    return subprocess.run(
-        [sys.executable, "-m", "flspec", *arguments],
-        cwd=folder, env=os.environ | {"COLUMNS": "80"} | more, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture

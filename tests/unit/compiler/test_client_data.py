@@ -49,9 +49,9 @@ def hold(hands, known=KNOWN, seed=0, **more: Any):
 
 
 def test_nothing_is_held_out_unless_asked_for():
-    client_indices, held_out = hold(((3, 1), (2,)))
+    client_indices, holdout = hold(((3, 1), (2,)))
     assert [one.tolist() for one in client_indices] == [[3, 1], [2]]
-    assert held_out == []
+    assert holdout == []
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_nothing_is_held_out_unless_asked_for():
 )
 def test_each_client_holds_out_its_share_and_keeps_the_order_of_both_parts(share, num_out):
     hands = ((9, 0, 8, 1, 7, 2, 6, 3, 5, 4),)
-    (kept,), (out,) = hold(hands, held_out=share)
+    (kept,), (out,) = hold(hands, holdout=share)
     assert len(out) == num_out
     assert sorted([*kept, *out]) == list(range(10))
     place = {example: index for index, example in enumerate(hands[0])}
@@ -70,17 +70,17 @@ def test_each_client_holds_out_its_share_and_keeps_the_order_of_both_parts(share
 
 def test_which_examples_are_held_out_is_drawn_for_each_client_by_itself():
     hands = (tuple(range(5)), tuple(range(5, 10)))
-    both = [hold(hands, seed=seed, held_out=0.4)[1] for seed in range(30)]
+    both = [hold(hands, seed=seed, holdout=0.4)[1] for seed in range(30)]
     assert len({tuple(out.tolist()) for out, _ in both}) == 10  # every pair of five
     assert any((first + 5).tolist() != second.tolist() for first, second in both)
-    alone = hold((hands[0],), held_out=0.4)[1][0]
+    alone = hold((hands[0],), holdout=0.4)[1][0]
     assert alone.tolist() == both[0][0].tolist()  # the other client does not matter
 
 
 def test_whole_groups_are_held_out_as_near_to_the_share_as_they_come():
     """Groups of 2, 3, 2 and 3: of 10 examples 0.3 are 3, which a first group of 2 misses by 1 and one of 3 meets."""
     for seed in range(30):
-        (kept,), (out,) = hold((tuple(range(10)),), seed=seed, held_out=0.3, held_out_by="patient")
+        (kept,), (out,) = hold((tuple(range(10)),), seed=seed, holdout=0.3, holdout_by="patient")
         assert not set(PATIENTS[kept]) & set(PATIENTS[out])
         assert len(out) in {2, 3}  # 2 + 2 is as far off as 2, and the fewer are taken
 
@@ -88,7 +88,7 @@ def test_whole_groups_are_held_out_as_near_to_the_share_as_they_come():
 def test_groups_that_are_out_are_as_often_each_of_them():
     counts = dict.fromkeys("pqrs", 0)
     for seed in range(200):
-        out = hold((tuple(range(10)),), seed=seed, held_out=0.25, held_out_by="patient")[1][0]
+        out = hold((tuple(range(10)),), seed=seed, holdout=0.25, holdout_by="patient")[1][0]
         counts[str(PATIENTS[out[0]])] += 1
     assert min(counts.values()) > 30
 
@@ -98,30 +98,30 @@ def test_groups_that_are_out_are_as_often_each_of_them():
     [
         (
             ((0,), (1, 2)),
-            {"held_out": 0.5},
-            "held_out is 0.5, but client 0 has 1 examples, of which that is 0.5 examples",
+            {"holdout": 0.5},
+            "holdout is 0.5, but client 0 has 1 examples, of which that is 0.5 examples",
         ),
         (
             ((0, 1, 2, 3), (4,), (5,), (6, 7)),
-            {"held_out": 0.4},
-            "client 1 has 1 examples, .* and 1 more clients likewise; raise held_out, or give each client more",
+            {"holdout": 0.4},
+            "client 1 has 1 examples, .* and 1 more clients likewise; raise holdout, or give each client more",
         ),
         (
             ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9),),
-            {"held_out": 0.02},
+            {"holdout": 0.02},
             "client 0 has 10 examples, of which that is 0.2 examples",
         ),
         (
             ((2, 3, 4), (0, 5)),
-            {"held_out": 0.5, "held_out_by": "patient"},
+            {"holdout": 0.5, "holdout_by": "patient"},
             "client 0 has 3 examples of 1 value of patient, of which that is 1.5 examples: it would hold out none",
         ),
         (
             ((0, 1),),
-            {"held_out": 0.5, "held_out_by": "patent"},
-            "held_out_by: unknown 'patent'; did you mean 'patient'",
+            {"holdout": 0.5, "holdout_by": "patent"},
+            "holdout_by: unknown 'patent'; did you mean 'patient'",
         ),
-        (((0, 1),), {"held_out_by": "patient"}, "held_out_by is patient, but held_out is 0, so nothing is held out"),
+        (((0, 1),), {"holdout_by": "patient"}, "holdout_by is patient, but holdout is 0, so nothing is held out"),
     ],
 )
 def test_what_cannot_be_held_out_is_refused_with_the_numbers(hands, more, message):
@@ -139,10 +139,10 @@ def test_ten_thousand_clients_hold_out_in_seconds():
             return list(hands)
 
     began = time.perf_counter()
-    client_indices, held_out = assign_examples(Given(hands=(), held_out=0.2, held_out_by="patient"), known, Stream(0))
+    client_indices, holdout = assign_examples(Given(hands=(), holdout=0.2, holdout_by="patient"), known, Stream(0))
     assert time.perf_counter() - began < 20  # about 1 on a fast core
-    assert abs(sum(map(len, held_out)) / 10**6 - 0.2) < 0.02
-    assert sum(map(len, client_indices)) + sum(map(len, held_out)) == 10**6
+    assert abs(sum(map(len, holdout)) / 10**6 - 0.2) < 0.02
+    assert sum(map(len, client_indices)) + sum(map(len, holdout)) == 10**6
 
 
 # -------------------------------------------------------------------------------------------------------- what is kept
@@ -182,8 +182,8 @@ def test_owners_are_told_by_example():
 
 def test_a_plan_tells_where_clients_do_not_hold_what_was_asked_for(make_plan, monkeypatch):
     monkeypatch.setattr(Iid, "remarks", lambda self, sizes: (f"{sizes.tolist()} is odd",))
-    held_out = {"kind": "iid", "clients": 5, "held_out": 0.25}  # which is of what they hold, too
-    described = describe_plan(make_plan(partition=held_out))
+    holdout = {"kind": "iid", "clients": 5, "holdout": 0.25}  # which is of what they hold, too
+    described = describe_plan(make_plan(partition=holdout))
     assert described.remarks == ("[12, 12, 12, 12, 12] is odd",)
     (clients,) = [lines for fact, lines in _facts(described) if fact == "clients"]
     assert clients[-1] == described.remarks[0]

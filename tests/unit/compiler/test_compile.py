@@ -11,6 +11,7 @@ import yaml
 from flspec.compiler.compile import compile, data_root
 from flspec.errors import InputError
 from flspec.protocol.plan import Plan
+from flspec.protocol.settings import BestSettings
 from flspec.spec.loading import parse_spec
 
 TEXT = """\
@@ -265,3 +266,28 @@ def test_the_data_root_is_flspec_data_or_data(monkeypatch, given, root):
 def test_a_spec_made_in_python_is_held_to_the_same_rules(make_plan, sections, message):
     with pytest.raises(InputError, match=message):
         make_plan(**sections)
+
+
+def test_what_is_called_otherwise_by_now_leaves_plans_and_their_digests_as_they_were(tmp_path):
+    rows = "".join(f"{n % 2},{n // 3},{n}\n" for n in range(60))
+    (tmp_path / "train.csv").write_text(f"label,user,x\n{rows}")
+    dataset = f"{{kind: csv, file: {json.dumps(str(tmp_path / 'train.csv'))}, columns: [user], holdout: 0.25}}"
+    plan = compiled(f"""\
+flspec: 1
+name: small
+rounds: 3
+dataset: {dataset}
+partition: {{kind: iid, clients: 5, holdout: 0.3, holdout_by: user}}
+model: {{kind: mlp, hidden: [6]}}
+client:
+  {{epochs: 2, batch_size: 5, batch_across_epochs: true, clip: {{norm: 0.1, by: tensor}},
+  optimizer: {{kind: sgd, learning_rate: 0.1}}}}
+cohort: {{kind: uniform, size: 3}}
+evaluation: {{best: {{metric: loss, on: holdout}}}}
+""")
+    assert plan.document["clip"] == {"norm": 0.1, "by": "variable"}
+    assert {"held_out_examples", "held_out_ends"} <= set(plan.arrays)
+    assert plan.settings.evaluation.best == BestSettings("loss", "holdout")  # as results call it
+    assert plan.document["evaluation"]["best"]["on"] == "held_out"
+    # Of the version whose keys were test_share, held_out, held_out_by, across_passes and by: variable.
+    assert plan.digest == "c64fd1ff45b98f901507bd73251316bc116d3beb4947d80c4c91f823a6e5c968"

@@ -52,17 +52,17 @@ def test_pooled_training_takes_the_clients_weights_as_they_are_whatever_the_aggr
         assert np.allclose(after[name], plain.weights[name] + delta, atol=1e-7, rtol=0)
 
 
-HELD_OUT = {"kind": "iid", "clients": 5, "held_out": 0.25}
+HOLDOUT = {"kind": "iid", "clients": 5, "holdout": 0.25}
 
 
 def test_what_is_held_out_is_pooled_for_training_and_apart_for_evaluation(make_plan):
-    federated, pooled = (make_plan(partition=HELD_OUT, mode=mode) for mode in ("federated", "centralized"))
-    apart = [row for client in range(5) for row in federated.held_out_examples(client).tolist()]
-    assert pooled.held_out_examples(0).tolist() == apart
-    assert len(federated.held_out_examples(0)) < len(apart)
+    federated, pooled = (make_plan(partition=HOLDOUT, mode=mode) for mode in ("federated", "centralized"))
+    apart = [row for client in range(5) for row in federated.holdout_examples(client).tolist()]
+    assert pooled.holdout_examples(0).tolist() == apart
+    assert len(federated.holdout_examples(0)) < len(apart)
     metrics = {"metrics": ["loss", "accuracy"]}
     ours, theirs = (
-        Evaluator(make_plan(partition=HELD_OUT, mode=mode, evaluation=metrics))(ServerState(0, federated.weights))
+        Evaluator(make_plan(partition=HOLDOUT, mode=mode, evaluation=metrics))(ServerState(0, federated.weights))
         for mode in ("federated", "centralized")
     )
     assert ours.values == theirs.values  # of the same model, on each client's own examples
@@ -168,23 +168,23 @@ def test_an_optimizer_that_is_kept_and_one_that_is_not_differ_after_the_first_ro
 
 
 def test_where_each_has_a_model_a_value_of_the_test_set_is_the_mean_over_clients(make_plan, tmp_path):
-    partition = {"kind": "iid", "clients": 4, "held_out": 0.3}
+    partition = {"kind": "iid", "clients": 4, "holdout": 0.3}
     evaluation = {"every": 3, "metrics": ["loss", "accuracy"]}
     plan = make_plan(mode="local_only", partition=partition, evaluation=evaluation)
     result = run(plan, "local", tmp_path / "run")
     state = load_state(kept_state(tmp_path / "run", 3), plan.digest)
     data, told = open_data(plan.settings.data), result.rounds[-1].evaluation
     assert told is not None
-    own, held_out = [], []
+    own, holdout = [], []
     for client in range(4):
         weights = {name: state.clients[client]["weights"][name] for name in plan.local}
-        held = plan.held_out_examples(client)
-        for split, values in ((data.test, own), (data.train.part(held), held_out)):
+        held = plan.holdout_examples(client)
+        for split, values in ((data.test, own), (data.train.part(held), holdout)):
             logits = TorchScorer(plan).logits(weights, split)
             values.append(float((logits.argmax(1) == split.labels).mean()))
     assert told["test"]["accuracy"] == pytest.approx(np.mean(own))
     assert told["test/clients/worst"]["accuracy"] == pytest.approx(min(own))
-    assert told["clients/mean"]["accuracy"] == pytest.approx(np.mean(held_out))
+    assert told["clients/mean"]["accuracy"] == pytest.approx(np.mean(holdout))
     assert len(set(own)) > 1
     first = {name: state.clients[0]["weights"][name] for name in plan.local}
     of_one_for_all = (TorchScorer(plan).logits(first, data.test).argmax(1) == data.test.labels).mean()

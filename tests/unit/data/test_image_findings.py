@@ -6,10 +6,10 @@ import json
 import re
 
 import pytest
-from image_cases import edit_json, edit_line
-from image_damage import CELEBA, CSV, FLAIR, FOLDER, ISIC, JSON, PARTS, PEOPLE, content, first, gone
 
 from flspec.datasets.image_folder import ImageFolder
+from tests.unit.image_cases import edit_json, edit_line
+from tests.unit.image_damage import CELEBA, CSV, FLAIR, FOLDER, ISIC, JSON, PARTS, PEOPLE, content, first, gone
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,16 @@ import re
 import shutil
 
 import pytest
-from image_cases import bomb, edit_json
-from image_damage import (
+from pydantic import ValidationError
+
+from flspec.core.randomness import Stream
+from flspec.datasets.celeba import CelebA
+from flspec.datasets.flair import Flair
+from flspec.datasets.image_folder import ImageFolder
+from flspec.datasets.isic import Isic
+from flspec.errors import InputError
+from tests.unit.image_cases import bomb, edit_json
+from tests.unit.image_damage import (
     ATTRIBUTES,
     CELEBA,
     CSV,
@@ -25,14 +33,6 @@ from image_damage import (
     line,
     picture,
 )
-from pydantic import ValidationError
-
-from flspec.core.randomness import Stream
-from flspec.datasets.celeba import CelebA
-from flspec.datasets.flair import Flair
-from flspec.datasets.image_folder import ImageFolder
-from flspec.datasets.isic import Isic
-from flspec.errors import InputError
 
 CASES = {
     # ------------------------------------------------------------------------------------------------------- pictures
@@ -171,12 +171,12 @@ CASES = {
     ),
     "isic: not UTF-8": (ISIC, content(CSV, b"image_name\n\xff"), rf"{CSV}:2: not UTF-8"),
     "isic: share": (
-        Isic(size=8, test_share=0.001),
+        Isic(size=8, holdout=0.001),
         lambda _: None,
-        r"dataset\.test_share: 0\.001 of .* cannot be drawn:",
+        r"dataset\.holdout: 0\.001 of .* cannot be drawn:",
     ),
     "isic: patients": (
-        Isic(size=8, test_share=0.01, split_by="patient"),
+        Isic(size=8, holdout=0.01, split_by="patient"),
         lambda _: None,
         r"fewer than any patient of \d+",
     ),
@@ -207,7 +207,7 @@ CASES = {
         r"train/a: no pictures \(\.bmp, .*remove it, or",
     ),
     "folder: one class": (
-        ImageFolder(test_share=0.5, folder="one"),
+        ImageFolder(holdout=0.5, folder="one"),
         lambda f: shutil.copytree(f / "test" / "ring", f.parent / "one" / "ring"),
         r"one: pictures of 1 class; there should be a folder for each of several",
     ),

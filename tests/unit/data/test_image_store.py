@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_cases import SMALL, encoded, make_listing, noise, seen, write_pictures
 
 from flspec.data import examples as data_module
 from flspec.data import image_store
@@ -22,6 +21,7 @@ from flspec.data.image_store import Listing, Pictures, open_images, reporting
 from flspec.data.images import Decoding, ImageBytes, ImageFile
 from flspec.data.store import open_data, store_data, stored
 from flspec.errors import InputError
+from tests.unit.image_cases import SMALL, encoded, make_listing, noise, seen, write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_other_names_of_labels_and_columns_are_other_data_of_one_content(folder)
     assert first.digest == second.digest
 
 
-@pytest.mark.parametrize("decoding", [Decoding(5, 4), Decoding(4, 4, fit="squash"), Decoding(4, 4, colour="grey")])
+@pytest.mark.parametrize("decoding", [Decoding(5, 4), Decoding(4, 4, fit="stretch"), Decoding(4, 4, colour="grey")])
 def test_another_decoding_reads_again(folder, reads, decoding):
     opened(folder)
     reads.clear()
@@ -329,7 +329,7 @@ BUILD = """
     import sys
     from pathlib import Path
     sys.path.insert(0, {here!r})
-    from image_cases import make_listing
+    from tests.unit.image_cases import make_listing
     from flspec.data.image_store import open_images
     from flspec.data.images import Decoding
     import PIL.Image, numpy
@@ -343,7 +343,7 @@ BUILD = """
 
 
 def build(folder, side=4, before="", after=""):
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[3])
     source = textwrap.dedent(BUILD).format(here=here, folder=str(folder), side=side, before=before, after=after)
     return subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -8,10 +8,10 @@ import warnings
 
 import numpy as np
 import pytest
-from image_cases import bomb, encoded, noise, seen
 from PIL import Image
 
 from flspec.data.images import UnreadableImage
+from tests.unit.image_cases import bomb, encoded, noise, seen
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 CORNERS = np.array([[RED, GREEN], [BLUE, WHITE]], np.uint8)  # upper left, upper right; lower left, lower right
@@ -93,7 +93,7 @@ def test_a_crop_keeps_the_middle_and_the_shape():
 
 def test_squashing_keeps_all_of_it():
     wide = np.repeat(np.array([[RED, RED, BLUE, BLUE]], np.uint8), 2, axis=0)
-    squashed = seen(encoded(wide), 2, 2, fit="squash")
+    squashed = seen(encoded(wide), 2, 2, fit="stretch")
     assert squashed[0, 0].tolist() == pytest.approx([255, 0], abs=60)
     assert squashed[2, 0].tolist() == pytest.approx([0, 255], abs=60)
 
@@ -135,7 +135,7 @@ TALL = encoded(np.zeros((8192, 1), np.uint8))
         (encoded(np.zeros((1, 1), np.float32), "TIFF"), "holds floating-point values; save it with 8 or 16 bits"),
         (encoded(np.full((1, 1), 70_000, np.int32), "TIFF"), "holds 32-bit values; save it with 8 or 16 bits"),
         (encoded(CORNERS, "EPS"), "is no picture in a format that is read"),
-        (TALL, "has 1 by 8,192 pixels, too thin to crop; use fit: squash"),
+        (TALL, "has 1 by 8,192 pixels, too thin to crop; use fit: stretch"),
     ],
     ids=["empty", "text", "jpeg", "png", "bomb", "smaller", "smallest", "float", "32-bit", "eps", "thin"],
 )
@@ -148,7 +148,7 @@ def test_what_cannot_be_used_says_why_in_one_line(content, reason):
 
 @pytest.mark.parametrize("content", [encoded(CORNERS), encoded(noise(0, 64), "JPEG"), TALL])
 def test_what_is_near_to_it_can_be_used(content):
-    assert seen(content, 2, 2, fit="squash").shape == (3, 2, 2)
+    assert seen(content, 2, 2, fit="stretch").shape == (3, 2, 2)
 
 
 def test_pillow_says_nothing_to_the_user():

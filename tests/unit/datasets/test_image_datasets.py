@@ -271,7 +271,7 @@ def test_isic_holds_out_the_share_of_each_class_that_the_reference_does(root):
 
 
 def test_isic_holds_out_whole_patients(root):
-    data = load(Isic(size=16, split_by="patient", test_share=0.3), root)
+    data = load(Isic(size=16, split_by="patient", holdout=0.3), root)
     train, test = (set(split.columns["patient_id"].tolist()) for split in (data.train, data.test))
     assert train
     assert test
@@ -322,12 +322,12 @@ def test_image_folder_numbers_classes_and_takes_columns_from_the_metadata(root):
 
 
 def test_classes_without_a_test_folder_have_a_share_held_out(root):
-    data = load(ImageFolder(size=16, folder="image_folder/train", test_share=0.25), root)
+    data = load(ImageFolder(size=16, folder="image_folder/train", holdout=0.25), root)
     assert len(data.train) + len(data.test) == 192
     for label in range(4):
         both = [int((split.labels == label).sum()) for split in (data.train, data.test)]
         assert both[1] == -(-sum(both) // 4)
-    other = load(ImageFolder(size=16, folder="image_folder/train", test_share=0.25, split_seed=1), root)
+    other = load(ImageFolder(size=16, folder="image_folder/train", holdout=0.25, split_seed=1), root)
     assert set(other.test.columns["file"].tolist()) != set(data.test.columns["file"].tolist())
 
 

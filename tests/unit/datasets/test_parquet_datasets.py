@@ -98,7 +98,7 @@ def test_pictures_of_any_size_are_scaled_where_a_size_is_given(tmp_path):
     cells = [{"bytes": png(pixels), "path": None} for pixels in (RED, BLUE[:3], RED)]
     dataset = pictures(tmp_path, cells)
     assert "train-0.parquet: row 2 is 3 by 4 pixels in colour, but 5 by 4 pixels" in refusal(dataset, tmp_path)
-    data = ParquetTable(size=6, fit="squash", colour="grey").load(tmp_path, Stream(0))
+    data = ParquetTable(size=6, fit="stretch", colour="grey").load(tmp_path, Stream(0))
     assert data.input_shape == (1, 6, 6)
 
 
@@ -137,7 +137,7 @@ def test_a_list_a_row_is_that_many_features(kind, tmp_path):
 
 def test_a_share_is_held_out_of_one_file(tmp_path):
     write(tmp_path / "a.parquet", None, x=list(range(40)), label=[0, 1] * 20)
-    data = ParquetTable(file="a.parquet", test_share=0.25).load(tmp_path, Stream(0))
+    data = ParquetTable(file="a.parquet", holdout=0.25).load(tmp_path, Stream(0))
     assert np.bincount(data.test.labels).tolist() == [5, 5]
     assert sorted(np.concatenate([data.train.features, data.test.features]).ravel()) == list(range(40))
 
@@ -175,8 +175,8 @@ def test_a_bad_column_is_one_line(columns, message, tmp_path):
         ({"features": ("aeg",)}, "did you mean 'age'?"),
         ({"image": "name"}, "column name holds string, no pictures"),
         ({"shape": (3,)}, "dataset.shape: [3] is 3 numbers"),
-        ({"file": "none.parquet", "test_share": 0.5}, "dataset.file: "),
-        ({"file": "train.parquet"}, "dataset.test_share, e.g. 0.2"),
+        ({"file": "none.parquet", "holdout": 0.5}, "dataset.file: "),
+        ({"file": "train.parquet"}, "dataset.holdout, e.g. 0.2"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(parameters, message, tmp_path):

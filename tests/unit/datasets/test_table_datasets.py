@@ -71,7 +71,7 @@ def test_a_class_that_only_the_test_file_has_counts(tmp_path):
 
 def test_a_share_of_each_class_is_held_out_and_every_row_is_somewhere(tmp_path):
     rows = [f"{number % 4 and 1},{number}" for number in range(200)]  # 50 of label 0, 150 of label 1
-    dataset = csv_of(tmp_path, "label,x\n" + "\n".join(rows), None, test_share=0.1, columns=())
+    dataset = csv_of(tmp_path, "label,x\n" + "\n".join(rows), None, holdout=0.1, columns=())
     data = dataset.load(tmp_path, Stream(0))
     assert np.bincount(data.test.labels).tolist() == [5, 15]
     train, test = (split.features.ravel().tolist() for split in (data.train, data.test))
@@ -125,7 +125,7 @@ def test_a_bad_csv_is_one_line_with_file_and_row(text, message, tmp_path):
         ({"features": ("age", "age")}, "column 'age' is named twice"),
         ({"features": ("label",)}, "column 'label' is named twice"),
         ({"label": "client", "client": "client"}, "column 'client' is named twice"),
-        ({"test_file": "a.csv", "test_share": 0.1}, "remove one"),
+        ({"test_file": "a.csv", "holdout": 0.1}, "remove one"),
     ],
 )
 def test_a_column_has_one_role(parameters, message):
@@ -142,7 +142,7 @@ def test_a_column_has_one_role(parameters, message):
         ({"shape": (3, 1)}, "dataset.shape: [3, 1] is 3 numbers, but "),
         ({"columns": ("regoin",)}, "did you mean 'region'?"),
         ({"client": "user"}, "no column unknown 'user'"),
-        ({"test_share": 0.01}, "dataset.test_share: 0.01 of 3 examples, class by class, is none"),
+        ({"holdout": 0.01}, "dataset.holdout: 0.01 of 3 examples, class by class, is none"),
     ],
 )
 def test_parameters_that_do_not_fit_the_csv_are_refused(parameters, message, tmp_path):
@@ -150,7 +150,7 @@ def test_parameters_that_do_not_fit_the_csv_are_refused(parameters, message, tmp
 
 
 def test_a_csv_without_anything_to_evaluate_on_says_what_to_do(tmp_path):
-    assert "dataset.test_share, e.g. 0.2" in refusal(csv_of(tmp_path, test=None), tmp_path)
+    assert "dataset.holdout, e.g. 0.2" in refusal(csv_of(tmp_path, test=None), tmp_path)
     (tmp_path / "train.csv").rename(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_text(PEOPLE)
     assert "neither train.csv nor a single .csv is in" in refusal(CsvTable(), tmp_path)

@@ -27,6 +27,7 @@ from flspec_local import LocalBackend
 OFF = {"off_by_rounding": 1e-8, "off": 1e-5, "off_by_nothing_known": float("nan")}
 
 class Patient(LocalBackend):
+    requirements = ()
     variants = (*OFF, "raises", "refuses", "renames", "slow")
 
     def unsupported(self, plan):
@@ -130,7 +131,7 @@ def test_a_log_that_is_gone_is_quoted_but_not_named() -> None:
 
 
 def test_a_backend_is_not_blamed_for_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_REFERENCE", "patient:raises")
+    monkeypatch.setattr(doctor, "REFERENCE", "patient:raises")
     assert examine("local").detail == (
         "it runs, but patient:raises, which it is compared with, does not: ValueError: the weights are odd"
     )
@@ -187,7 +188,7 @@ def test_an_environment_that_this_machine_cannot_have_is_not_offered(monkeypatch
     assert found.status == "missing"
     assert (found.detail, found.remedy) == (
         "TFF runs on Linux x86_64 only, this is Darwin arm64",
-        "use local or flower",
+        "use one of: fake, flower, local, patient, uprooted",
     )
 
 

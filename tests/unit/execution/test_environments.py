@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -22,12 +23,14 @@ import pytest
 from flspec.errors import BackendError, InputError
 from flspec.execution import environments
 from flspec.execution.environments import (
-    ENVIRONMENTS,
-    Environment,
+    environment_folder,
     environment_python,
+    find_environment,
     install_environment,
+    is_installed,
     remove_environment,
 )
+from flspec.protocol.requirements import Environment
 
 VERSION = sys.version_info[:2]
 TOY = Environment(
@@ -52,26 +55,39 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="virtual environ
 
 
 @pytest.fixture(autouse=True)
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
     """A backend with an environment of its own, which can be had here and is not installed."""
     write_backend(tmp_path / "packages")
     monkeypatch.syspath_prepend(tmp_path / "packages")
     monkeypatch.setenv("FLSPEC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(environments, "ENVIRONMENTS", {"toy": TOY})
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    return TOY
+    yield TOY
+    for module in ("toy_backend", "toy_backend.backend"):
+        sys.modules.pop(module, None)
 
 
-def write_backend(folder: Path, pins: str = "toy-engine==1.0\n", source: str = "ANSWER = 1\n") -> None:
+BACKEND = f"""
+from flspec.protocol.backend import Backend
+from flspec.protocol.requirements import Environment
+
+class ToyBackend(Backend):
+    name, environment = "toy", {TOY}
+    def unsupported(self, plan): return []
+    def execute(self, plan, job): yield
+"""
+
+
+def write_backend(folder: Path, pins: str = "toy-engine==1.0\n") -> None:
     """The package `toy_backend` with its pins, offered to flspec as the backend `toy`."""
     package, info = folder / "toy_backend", folder / "toy_backend-1.dist-info"
     for part in (package, info):
         part.mkdir(parents=True, exist_ok=True)
-    (package / "__init__.py").write_text(f"{source}class ToyBackend:\n    def __init__(self, variant): pass\n")
+    (package / "__init__.py").touch()
+    (package / "backend.py").write_text(BACKEND)
     (package / "requirements.txt").write_text(pins)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-backend\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[flspec.backends]\ntoy = toy_backend:ToyBackend\n")
+    (info / "entry_points.txt").write_text("[flspec.backends]\ntoy = toy_backend.backend:ToyBackend\n")
 
 
 @pytest.fixture
@@ -121,7 +137,7 @@ def test_pip_installs_the_pins_and_everything_is_compiled(tmp_path: Path, monkey
     assert set(contents(folder)) >= {"complete", "flspec", "install.log"}
     assert "tmp" not in contents(folder)
     code = "import flspec, toy_engine; print(toy_engine.VERSION)"
-    assert subprocess.check_output([environment_python("toy"), "-I", "-c", code], text=True) == "1.0\n"
+    assert subprocess.check_output([environment_python(TOY), "-I", "-c", code], text=True) == "1.0\n"
     assert list(folder.glob("lib/python*/site-packages/__pycache__/toy_rest.*.pyc"))
 
 
@@ -148,11 +164,11 @@ def test_an_interrupted_installation_ends_pip_and_starts_over(
     with pytest.raises(KeyboardInterrupt):
         install_environment("toy", interrupt)
     assert not psutil.pid_exists(int(note.read_text()))
-    assert contents(toy.folder) == ["install.log"]
-    assert not toy.installed
+    assert contents(environment_folder(toy)) == ["install.log"]
+    assert not is_installed(toy)
     pip_that(INSTALLS)
-    assert install_environment("toy") == toy.folder
-    assert toy.installed
+    assert install_environment("toy") == environment_folder(toy)
+    assert is_installed(toy)
 
 
 def test_after_a_kill_the_next_waits_for_the_orphans_and_starts_over(
@@ -171,12 +187,12 @@ def test_after_a_kill_the_next_waits_for_the_orphans_and_starts_over(
         time.sleep(0.02)
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
-    assert not toy.installed
+    assert not is_installed(toy)
     pip_that(INSTALLS)
     told: list[str] = []
     folder = install_environment("toy", told.append)
     assert told[0].startswith("waiting for another process")
-    assert toy.installed
+    assert is_installed(toy)
     assert "half" not in contents(folder)
 
 
@@ -201,9 +217,9 @@ def test_a_failure_names_the_log_and_its_telling_line(pip_that: Callable[[str], 
     pip_that("print('ERROR: No matching distribution found for toy==1\\n\\nWARNING: old pip'); raise SystemExit(1)")
     with pytest.raises(BackendError) as caught:
         install_environment("toy")
-    log = toy.folder / "install.log"
+    log = environment_folder(toy) / "install.log"
     assert str(caught.value) == f"installation failed: No matching distribution found for toy==1; see {log}"
-    assert contents(toy.folder) == ["install.log"]
+    assert contents(environment_folder(toy)) == ["install.log"]
 
 
 def test_a_failure_is_not_explained_by_an_earlier_one(pip_that: Callable[[str], None]) -> None:
@@ -224,7 +240,7 @@ def test_an_engine_that_cannot_be_imported_is_not_installed(pip_that: Callable[[
     pip_that("pass")
     with pytest.raises(BackendError, match="No module named 'toy_engine'"):
         install_environment("toy")
-    assert not toy.installed
+    assert not is_installed(toy)
 
 
 def test_a_refusal_of_the_operating_system_says_what_to_do(
@@ -243,10 +259,10 @@ def test_a_refusal_of_the_operating_system_says_what_to_do(
 def test_a_folder_without_its_mark_is_not_an_environment(pip_that: Callable[[str], None], toy: Environment) -> None:
     pip_that(INSTALLS)
     install_environment("toy")
-    assert environment_python("toy").exists()
-    (toy.folder / "complete").unlink()
+    assert environment_python(TOY).exists()
+    (environment_folder(toy) / "complete").unlink()
     with pytest.raises(InputError) as caught:
-        environment_python("toy")
+        environment_python(TOY)
     others = ", ".join(name for name in environments.installed_backends() if name != "toy")
     assert "local" in others
     assert str(caught.value) == (
@@ -262,15 +278,15 @@ def test_an_environment_whose_python_is_gone_is_not_installed(
     python = install_environment("toy") / "bin" / "python"
     python.unlink()
     python.symlink_to("/nowhere/python")
-    assert not toy.installed
+    assert not is_installed(toy)
 
 
 def test_other_pins_make_another_environment_but_comments_do_not(tmp_path: Path, toy: Environment) -> None:
-    folder = toy.folder
+    folder = environment_folder(toy)
     write_backend(tmp_path / "packages", "# why\n\ntoy-engine==1.0  # newest\n")
-    assert toy.folder == folder
+    assert environment_folder(toy) == folder
     write_backend(tmp_path / "packages", "toy-engine==1.1\n")
-    assert toy.folder != folder
+    assert environment_folder(toy) != folder
 
 
 def test_missing_pins_are_an_error(tmp_path: Path, toy: Environment) -> None:
@@ -280,7 +296,7 @@ def test_missing_pins_are_an_error(tmp_path: Path, toy: Environment) -> None:
 
 
 def test_the_pins_of_tff_are_exact_and_hold_what_flspec_needs() -> None:
-    pins = environments._pins(ENVIRONMENTS["tff"])
+    pins = environments._pins(find_environment("tff"))
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", pin) for pin in pins)
     names = {pin.partition("==")[0] for pin in pins}
     assert len(names) == len(pins)
@@ -288,18 +304,18 @@ def test_the_pins_of_tff_are_exact_and_hold_what_flspec_needs() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    for function in (environment_python, install_environment, remove_environment):
-        with pytest.raises(InputError, match="'flower' has no environment of its own; those that have: toy"):
+    for function in (find_environment, install_environment, remove_environment):
+        with pytest.raises(InputError, match="'flower' has no environment of its own; those that have: tff, toy"):
             function("flower")
 
 
 def test_another_machine_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    for function in (environment_python, install_environment):
+    for function, given in ((environment_python, TOY), (install_environment, "toy")):
         with pytest.raises(
             InputError, match=r"Toy runs on Linux x86_64 only, this is Linux arm64; use one of: .*local"
         ):
-            function("toy")
+            function(given)
 
 
 def test_removing_takes_every_environment_of_the_name(pip_that: Callable[[str], None], tmp_path: Path) -> None:
@@ -312,13 +328,30 @@ def test_removing_takes_every_environment_of_the_name(pip_that: Callable[[str], 
     assert not second.exists()
 
 
+def test_removing_leaves_the_environments_of_names_that_begin_alike(tmp_path: Path) -> None:
+    other = tmp_path / "cache" / "environments" / "toy-nightly-0123456789ab"
+    other.mkdir(parents=True)
+    assert remove_environment("toy") == []
+    assert other.exists()
+
+
+def test_a_backend_that_cannot_be_imported_is_not_in_the_way_of_others(tmp_path: Path) -> None:
+    info = tmp_path / "packages" / "torn-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torn\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[flspec.backends]\ntorn = no_such_package:Backend\n")
+    assert find_environment("toy") == TOY
+    with pytest.raises(InputError, match="'torn' is installed but cannot be loaded"):
+        find_environment("torn")
+
+
 # Python
 
 
 @pytest.fixture
 def no_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process runs another version than the one that is wanted, which is 3.11, and there is no other."""
-    monkeypatch.setattr(environments, "ENVIRONMENTS", {"toy": Environment(**(vars(TOY) | {"python": (3, 11)}))})
+    monkeypatch.setattr(environments, "find_environment", lambda name: replace(TOY, python=(3, 11)))
     monkeypatch.setattr(sys, "executable", str(script(tmp_path / "other" / "python", "echo 3 9")))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -348,7 +381,7 @@ def test_without_a_python_of_the_version_nothing_is_written(tmp_path: Path) -> N
 )
 def test_a_python_is_found_where_people_keep_them(place: str, tmp_path: Path) -> None:
     python = script(tmp_path / place, "echo 3 11")
-    assert environments._find_python(environments.ENVIRONMENTS["toy"]) == python
+    assert environments._find_python(replace(TOY, python=(3, 11))) == python
 
 
 @pytest.mark.usefixtures("no_python")
@@ -359,4 +392,4 @@ def test_a_python_that_cannot_be_used_is_passed_over(
     monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}{os.pathsep}{tmp_path / 'bin'}")
     script(tmp_path / "shims" / "python3.11", shim)
     python = script(tmp_path / "bin" / "python3.11", "echo 3 11")
-    assert environments._find_python(environments.ENVIRONMENTS["toy"]) == python
+    assert environments._find_python(replace(TOY, python=(3, 11))) == python

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from plan_settings import settings_with
 
 from flspec.errors import BackendError, InputError, RunError
 from flspec.execution.remote import Limits, Remote, open_backend
@@ -23,6 +22,7 @@ from flspec.protocol.backend import Job
 from flspec.protocol.events import RunFinished, RunStarted, parse_event
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend
+from tests.plan_settings import settings_with
 
 FAKES = Path(__file__).parents[2] / "fakes"
 MARK = "FLSPEC_TEST"  # everything that a test starts has it in its environment or its arguments

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from plan_settings import settings_with
 
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
@@ -19,6 +18,7 @@ from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import OptimizerState, ServerState
 from flspec.protocol.updates import ClientUpdate, weighted_mean
+from tests.plan_settings import settings_with
 
 ZERO = ServerState(0, {"w": np.zeros(3, np.float32)})
 

@@ -61,7 +61,7 @@ def answer(python: Path) -> str:
 @pytest.mark.usefixtures("write_toy")
 def test_a_worker_finds_this_flspec_and_only_its_own_backend(environment: Path) -> None:
     python = python_with_flspec(environment, "toy_backend")
-    code = "import flspec, flspec.protocol.backend as b; "
+    code = "import flspec, flspec.protocol.registry as b; "
     code += "print(flspec.__file__, *b.installed_backends(), b.find_backend('toy'))"
     file, backend, found = ask(python, code).split(maxsplit=2)
     assert file.startswith(str(environment))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from flspec.metrics import METRICS, Scores, confusion_of, measure
+from tests.unit.metrics.score_cases import any_scores
 
 RNG = np.random.default_rng(1)
 LABELS = (RNG.random((400, 6)) < [0.5, 0.3, 0.2, 0.1, 0.05, 0.4]).astype(np.uint8)
@@ -216,21 +216,6 @@ def test_an_average_over_nothing_says_so() -> None:
     assert reasons["macro_average_precision"] == "none of 2 labels has an example"
     assert reasons["macro_roc_auc"] == "none of 2 labels has both an example that has it and one that has not"
     assert reasons["micro_roc_auc"] == reasons["macro_roc_auc"]
-
-
-@st.composite
-def any_scores(draw: Callable[..., Any]) -> Scores:
-    """A few examples, extreme and equal outputs, and often no positive, or nothing else."""
-    num, width = draw(st.integers(0, 6)), draw(st.integers(1, 4))
-    outputs = draw(st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.5, 80.0, -1e30, 1e30]), min_size=24, max_size=24))
-    loss = draw(st.sampled_from(["cross_entropy", "binary_cross_entropy", "mean_squared_error"]))
-    is_multi_label = loss == "binary_cross_entropy" and draw(st.booleans())
-    width = width if is_multi_label else 1 if loss == "binary_cross_entropy" else max(2, width)
-    size = num * width if is_multi_label else num
-    classes = 2 if is_multi_label or width == 1 else width
-    labels = draw(st.lists(st.integers(0, classes - 1), min_size=size, max_size=size))
-    shaped = np.array(labels, np.uint8).reshape(num, width) if is_multi_label else np.array(labels, np.int64)
-    return Scores(np.array(outputs[: num * width], np.float32).reshape(num, width), shaped, loss)
 
 
 @given(any_scores())

@@ -147,7 +147,7 @@ def test_a_client_that_sits_out_a_round_finds_its_optimizer_as_it_left_it(make_p
 # ------------------------------------------------------------------------------------------------------------ clipping
 
 
-@pytest.mark.parametrize("by", ["global", "variable"])
+@pytest.mark.parametrize("by", ["global", "tensor"])
 def test_a_clipped_step_is_no_longer_than_its_bound(make_plan, by):
     free, clipped, loose = (
         make_plan(client={"steps": 1, "batch_size": 5, "optimizer": SGD} | ({"clip": clip} if clip else {}))
@@ -201,14 +201,14 @@ def shortened(tensors):
 
 # ------------------------------------------------------------------------------------------------------------- plateau
 
-HELD_OUT = {"kind": "iid", "clients": 5, "held_out": 0.25}
+HOLDOUT = {"kind": "iid", "clients": 5, "holdout": 0.25}
 # So high that every pass after the first is one without improvement: the rate falls after the 2nd, 3rd, ….
 HOPELESS = {"kind": "plateau", "metric": "loss", "patience": 0, "threshold": 0.999, "decay": 0.5}
 
 
 def test_a_clients_rate_falls_after_each_pass_without_improvement(make_plan):
-    plan = make_plan(partition=HELD_OUT, client=work(SGD | {"schedule": HOPELESS}, epochs=4))
-    plain = make_plan(partition=HELD_OUT, client=work(SGD, epochs=4))
+    plan = make_plan(partition=HOLDOUT, client=work(SGD | {"schedule": HOPELESS}, epochs=4))
+    plain = make_plan(partition=HOLDOUT, client=work(SGD, epochs=4))
     task = plan.cohort(1)[0]
     delta = Trainer(plan).train(task, plan.weights).delta
     assert apart(delta, in_passes(plain, task, [1.0, 1.0, 0.5, 0.25])) < 1e-6
@@ -233,7 +233,7 @@ def in_passes(plan, task, rates):
 def test_a_client_that_improves_keeps_its_rate(make_plan):
     patient = HOPELESS | {"patience": 4}
     plan, plain = (
-        make_plan(partition=HELD_OUT, client=work(SGD | more, epochs=4)) for more in ({"schedule": patient}, {})
+        make_plan(partition=HOLDOUT, client=work(SGD | more, epochs=4)) for more in ({"schedule": patient}, {})
     )
     task = plan.cohort(1)[0]
     assert same(Trainer(plan).train(task, plan.weights).delta, Trainer(plain).train(task, plain.weights).delta)
@@ -242,8 +242,8 @@ def test_a_client_that_improves_keeps_its_rate(make_plan):
 @pytest.mark.parametrize("optimizer", [SGD, *OPTIMIZERS], ids=str)
 def test_a_plateau_that_is_kept_goes_on_in_the_next_round_as_if_never_interrupted(make_plan, tmp_path, optimizer):
     client = work(optimizer | {"schedule": HOPELESS}, epochs=2)
-    plan = make_plan(mode="local_only", partition=HELD_OUT, client=client)
-    once = make_plan(mode="local_only", partition=HELD_OUT, client=client | {"epochs": 6}, rounds=1)
+    plan = make_plan(mode="local_only", partition=HOLDOUT, client=client)
+    once = make_plan(mode="local_only", partition=HOLDOUT, client=client | {"epochs": 6}, rounds=1)
     end = states(plan, tmp_path)[-1].clients
     for number in range(5):
         long = Trainer(once).train(all_rounds(plan, number), {}, initial_state(once).clients[number]).client_state
@@ -254,7 +254,7 @@ def test_a_plateau_that_is_kept_goes_on_in_the_next_round_as_if_never_interrupte
 def test_a_client_whose_metric_is_not_defined_goes_on_at_its_rate(make_plan):
     """One class for each client: no area under the curve."""
     dataset = {"kind": "synthetic", "classes": 2, "features": 4, "train_examples": 60, "test_examples": 20}
-    partition = {"kind": "pathological", "clients": 2, "classes_per_client": 1, "held_out": 0.25}
+    partition = {"kind": "pathological", "clients": 2, "classes_per_client": 1, "holdout": 0.25}
     schedule = HOPELESS | {"metric": "roc_auc"}
     plan, plain = (
         make_plan(dataset=dataset, partition=partition, cohort={"kind": "all"}, client=work(SGD | more, epochs=4))
@@ -267,14 +267,17 @@ def test_a_client_whose_metric_is_not_defined_goes_on_at_its_rate(make_plan):
 @pytest.mark.parametrize(
     ("changed", "where"),
     [
-        ({"partition": {"kind": "iid", "clients": 5}}, "partition.held_out"),
+        ({"partition": {"kind": "iid", "clients": 5}}, "partition.holdout"),
         ({"client": {"steps": 3, "batch_size": 5, "optimizer": SGD | {"schedule": HOPELESS}}}, "client.epochs"),
-        ({"client": work(SGD | {"schedule": HOPELESS}) | {"across_passes": True}}, "client.across_passes: false"),
+        (
+            {"client": work(SGD | {"schedule": HOPELESS}) | {"batch_across_epochs": True}},
+            "client.batch_across_epochs: false",
+        ),
     ],
     ids=["nothing held out", "no passes", "passes that do not end"],
 )
 def test_a_plateau_with_nothing_to_measure_or_no_passes_is_refused(make_plan, changed, where):
-    sections = {"partition": HELD_OUT, "client": work(SGD | {"schedule": HOPELESS})}
+    sections = {"partition": HOLDOUT, "client": work(SGD | {"schedule": HOPELESS})}
     with pytest.raises(SpecError, match=where):
         make_plan(**sections | changed)
 
@@ -282,21 +285,21 @@ def test_a_plateau_with_nothing_to_measure_or_no_passes_is_refused(make_plan, ch
 # ------------------------------------------------------------------------------------------- what would pass unnoticed
 
 
-HELD_OUT = {"kind": "iid", "clients": 5, "held_out": 0.2}
+HOLDOUT = {"kind": "iid", "clients": 5, "holdout": 0.2}
 
 
 def test_a_plateau_of_a_metric_that_such_labels_never_have_is_refused(make_plan):
     for metric, is_right in (("loss", True), ("roc_auc", True), ("balanced_accuracy", True), ("f1", False)):
         client = work(SGD | {"schedule": {"kind": "plateau", "metric": metric}})
         if is_right:
-            make_plan(client=client, partition=HELD_OUT)
+            make_plan(client=client, partition=HOLDOUT)
             continue
         with pytest.raises(SpecError, match=r"client.optimizer.schedule.metric: f1 never has a value here .* use loss"):
-            make_plan(client=client, partition=HELD_OUT)
+            make_plan(client=client, partition=HOLDOUT)
 
 
 def test_a_schedule_that_measures_and_that_torch_does_not_know_is_refused(make_plan):
-    plan = make_plan(client=work(SGD | {"schedule": {"kind": "plateau"}}), partition=HELD_OUT)
+    plan = make_plan(client=work(SGD | {"schedule": {"kind": "plateau"}}), partition=HOLDOUT)
     assert LocalBackend().refusals(plan) == []
     foreign = plan.settings.client_optimizer | {"schedule": {"kind": "halving"}}
     other = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, client_optimizer=foreign))
@@ -304,7 +307,7 @@ def test_a_schedule_that_measures_and_that_torch_does_not_know_is_refused(make_p
 
 
 def test_a_plan_that_follows_a_plateau_over_several_passes_can_be_rehearsed(make_plan):
-    plan = make_plan(client=work(SGD | {"schedule": {"kind": "plateau"}}, epochs=3), partition=HELD_OUT)
+    plan = make_plan(client=work(SGD | {"schedule": {"kind": "plateau"}}, epochs=3), partition=HOLDOUT)
     assert LocalBackend().rehearse(plan) is not None
 
 
@@ -332,7 +335,7 @@ def test_a_factor_that_no_learning_rate_can_have_is_a_defect_of_the_schedule(mak
         ({"client": work(SGD | {"momentum": 0.9, "state": "kept"})}, "state"),
         ({"client": work(SGD | {"schedule": {"kind": "step", "every": 1}})}, "client_rates"),
         ({"aggregator": {"kind": "fedavg", "schedule": {"kind": "step", "every": 1}}}, "server_rates"),
-        ({"client": work(SGD | {"schedule": {"kind": "plateau"}}), "partition": HELD_OUT}, "epochs"),
+        ({"client": work(SGD | {"schedule": {"kind": "plateau"}}), "partition": HOLDOUT}, "epochs"),
         ({"mode": "local_only"}, "local"),
         ({"dataset": {"kind": "digits"}, "model": {"kind": "cifar_cnn", "kernel_size": 3}}, "task_seeds"),
     ],

@@ -6,13 +6,9 @@ import math
 from functools import cache
 
 import numpy as np
-import numpy_layers
 import pytest
 import torch
-from layer_cases import random_inputs, random_masks, random_tensors
-from published import torchvision_models
 from pydantic import ValidationError
-from torch_passes import largest_deviation, torch_gradients, torch_pass
 
 from flspec.compiler.initial_weights import start_tensors
 from flspec.core.randomness import Stream
@@ -23,6 +19,10 @@ from flspec.models.efficientnet_b2 import EfficientNetB2
 from flspec.models.lenet import LeNet
 from flspec.models.mobilenet_v2 import MobileNetV2
 from flspec.models.resnet18 import ResNet18
+from tests import numpy_layers
+from tests.layer_cases import random_inputs, random_masks, random_tensors
+from tests.published import torchvision_models
+from tests.torch_passes import largest_deviation, torch_gradients, torch_pass
 
 IMAGENET, CIFAR, MNIST = (3, 224, 224), (3, 32, 32), (1, 28, 28)
 PICTURE = (3, 33, 35)  # small, with odd and different sides, and still 2 by 2 where the last batch norm sees it

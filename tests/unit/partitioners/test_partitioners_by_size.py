@@ -204,7 +204,7 @@ def test_a_mix_that_cannot_be_is_refused(document, message):
 @pytest.mark.parametrize(
     ("rest", "message"),
     [
-        ({"kind": "iid", "clients": 3, "held_out": 0.2}, "give them beside rest, not in it"),
+        ({"kind": "iid", "clients": 3, "holdout": 0.2}, "give them beside rest, not in it"),
         ({"kind": "mixed", "iid_clients": 1}, "'mixed'"),
         ({"kind": "nothing"}, "'nothing'"),
     ],

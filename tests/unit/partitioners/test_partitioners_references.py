@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plan_settings import settings_with
 from sklearn.model_selection import train_test_split
 
 from flspec.analysis.leakage import find_leakage
@@ -18,6 +17,7 @@ from flspec.errors import InputError
 from flspec.partitioners import Partitioner
 from flspec.protocol.plan import Plan
 from flspec.spec.study import load_study
+from tests.plan_settings import settings_with
 
 SPECS = Path(__file__).parents[3] / "specs"
 
@@ -166,7 +166,7 @@ def held_by_clinics(name, moles, root, **changes):
     """How many pictures each clinic of a shipped spec trains on and holds out, and how many are left to the server."""
     spec = load_study(SPECS / f"isic_melanoma_{name}.yaml").cells[0].spec
     train, test = train_test_split(
-        moles, stratify=moles, test_size=spec.dataset.test_share, random_state=spec.dataset.split_seed
+        moles, stratify=moles, test_size=spec.dataset.holdout, random_state=spec.dataset.split_seed
     )
     rows = [f"{client},{example}\n" for example, client in enumerate(np.repeat([0, 1, 2], [1010, 1500, 1500]))]
     (root / "isic").mkdir()
@@ -246,7 +246,7 @@ def test_a_client_is_a_user_of_flair_with_512_images_at_most_and_no_user_of_the_
     assert max(map(len, held)) == 512
     plan = plan_of(held)
     assert find_leakage(plan, flair).groups["user_id"].model_dump() == {
-        "between_clients": 0, "train_and_held_out": 0, "train_and_test": 0, "train_and_validation": 0,
+        "between_clients": 0, "train_and_holdout": 0, "train_and_test": 0, "train_and_validation": 0,
     }  # fmt: skip
     torn = plan_of([np.concatenate([held[0], held[1][:1]]), held[1][1:], *held[2:]])
     assert find_leakage(torn, flair).groups["user_id"].between_clients == (len(held[1]) > 1)

@@ -11,11 +11,11 @@ import sys
 
 import numpy as np
 import pytest
-from plan_settings import settings_with
 
 from flspec.errors import InputError
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.settings import EvaluationSettings, PlanSettings, read_settings, write_settings
+from tests.plan_settings import settings_with
 
 WEIGHTS = {"output.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "output.bias": np.zeros(2, np.float32)}
 SETTINGS = settings_with(evaluation=EvaluationSettings(every=2, metrics=("loss",)))

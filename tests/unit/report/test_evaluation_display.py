@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_cases import NUM_ROUNDS, Parsed, a_result, a_round, compare_results
 from rich.console import Console
 from rich.table import Table
 
@@ -14,13 +13,14 @@ from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
 from flspec.cli.tables import comparison_table, run_table
 from flspec.report import write_comparison_report
 from flspec.runs.result import Result
+from tests.unit.report.report_cases import NUM_ROUNDS, Parsed, a_result, a_round, compare_results
 
 FAIR = {
     "test": {"accuracy": 0.75, "loss": 0.5, "recall": 0.875},
     "test/Male=0": {"accuracy": 0.5, "recall": 0.625},
     "test/age=[30,50)": {"accuracy": 0.25},
     "test/Male gap": {"accuracy": 0.125, "recall": 0.0625},
-    "held_out": {"accuracy": 0.6875},
+    "holdout": {"accuracy": 0.6875},
     "clients/num_clients": {"accuracy": 12.0},
     "clients/worst": {"accuracy": 0.3125},
 }
@@ -146,9 +146,9 @@ def test_a_value_over_some_of_the_clients_is_not_said_to_be_missing() -> None:
 
 def test_metrics_that_have_no_value_for_one_reason_are_told_together() -> None:
     why = dict.fromkeys(["f1", "recall"], "no example is of class 1") | {"roc_auc": "all 3 examples are of class 0"}
-    rounds = [a_round(1, evaluation=FAIR, undefined={"held_out": why})]
+    rounds = [a_round(1, evaluation=FAIR, undefined={"holdout": why})]
     text = " ".join(text_of(*evaluation_tables(a_result("local", rounds, final={"evaluation": FAIR}))).split())
-    assert "held_out has no f1, recall: no example is of class 1; held_out has no roc_auc: all 3" in text
+    assert "holdout has no f1, recall: no example is of class 1; holdout has no roc_auc: all 3" in text
 
 
 NO_VALUE = {"evaluation": {"test": {"loss": 1.0}}, "undefined": {"test": {"recall": "no example is of class 1"}}}

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_cases import (
+
+from flspec.comparison.agreement import Divergence
+from flspec.errors import InputError
+from flspec.report import write_certificate_report, write_comparison_report
+from flspec.report.charts import Line, draw_lines, draw_magnitudes
+from flspec.report.palette import style
+from flspec.report.svg import embed
+from flspec.report.words import clean, number, share
+from flspec.runs.result import Failure, RoundRecord
+from tests.unit.report.report_cases import (
     FAILED,
     FAR,
     HOSTILE,
@@ -26,15 +35,6 @@ from report_cases import (
     compare_results,
     save,
 )
-
-from flspec.comparison.agreement import Divergence
-from flspec.errors import InputError
-from flspec.report import write_certificate_report, write_comparison_report
-from flspec.report.charts import Line, draw_lines, draw_magnitudes
-from flspec.report.palette import style
-from flspec.report.svg import embed
-from flspec.report.words import clean, number, share
-from flspec.runs.result import Failure, RoundRecord
 
 
 @pytest.fixture(scope="module")

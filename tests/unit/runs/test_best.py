@@ -42,7 +42,7 @@ def test_no_round_is_the_best_where_none_is_asked_for():
     ("metric", "on", "lower"),
     [
         ("loss", "test", True),
-        ("brier", "held_out", True),
+        ("brier", "holdout", True),
         ("false_positive_rate", "test", True),
         ("roc_auc", "validation", False),
         ("accuracy", "clients/worst", False),

@@ -143,7 +143,7 @@ def test_a_round_chosen_by_the_test_examples_is_told_with_a_note(
     assert whole[0].best is not None
     assert "flatter the model" in str(whole[0].best.note)
     plan = make_plan(
-        partition={"kind": "iid", "clients": 5, "held_out": 0.25},
+        partition={"kind": "iid", "clients": 5, "holdout": 0.25},
         evaluation={"metrics": ["accuracy"], "best": {"metric": "accuracy", "on": "clients/mean"}},
     )
     best = run(plan, out=tmp_path / "run").best

@@ -24,8 +24,8 @@ SPEC = """
 flspec: 1
 name: groups
 rounds: 3
-dataset: {kind: csv, features: [a, b], columns: [sex, place, age], test_share: 0.4}
-partition: {kind: iid, clients: 4, held_out: 0.25}
+dataset: {kind: csv, features: [a, b], columns: [sex, place, age], holdout: 0.4}
+partition: {kind: iid, clients: 4, holdout: 0.25}
 model: {kind: softmax_regression}
 client: {epochs: 2, batch_size: 8, optimizer: {kind: sgd, learning_rate: 0.2}}
 evaluation: {every: 3, metrics: [accuracy, loss, roc_auc, recall, positive_rate], groups: [sex]}
@@ -86,21 +86,21 @@ def test_the_group_that_is_told_apart_better_is_told_so(result):
 
 def test_what_clients_hold_out_is_not_trained_on_and_measured_client_by_client(plan, result, tmp_path):
     trained = {int(i) for r in range(1, 4) for task in plan.cohort(r) for batch in task.batches for i in batch}
-    held_out = [plan.held_out_examples(client) for client in range(4)]
-    assert not trained & {int(i) for held in held_out for i in held}
+    holdout = [plan.holdout_examples(client) for client in range(4)]
+    assert not trained & {int(i) for held in holdout for i in held}
     run(plan, "local", tmp_path / "again")
     data = open_data(plan.settings.data)
     logits = logits_of(plan, data.train, tmp_path / "again")
     right = logits.argmax(axis=1) == data.train.labels
-    own = [right[held].mean() for held in held_out]
+    own = [right[held].mean() for held in holdout]
     measured = result.final.evaluation
-    assert measured["held_out"]["accuracy"] == pytest.approx(right[np.concatenate(held_out)].mean())
+    assert measured["holdout"]["accuracy"] == pytest.approx(right[np.concatenate(holdout)].mean())
     assert measured["clients/mean"]["accuracy"] == pytest.approx(np.mean(own))
     assert measured["clients/worst"]["accuracy"] == pytest.approx(min(own))
     assert measured["clients/median"]["accuracy"] == pytest.approx(np.median(own))
     assert measured["clients/worst"]["loss"] >= measured["clients/mean"]["loss"]
     assert measured["clients/num_clients"]["accuracy"] == 4
-    assert measured["clients/weighted_mean"]["accuracy"] == pytest.approx(measured["held_out"]["accuracy"])
+    assert measured["clients/weighted_mean"]["accuracy"] == pytest.approx(measured["holdout"]["accuracy"])
     assert "positive_rate" not in measured["clients/worst"]  # neither high nor low is bad
 
 

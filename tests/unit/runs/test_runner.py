@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plan_settings import settings_with
 
 from flspec.analysis.description import plan_skew
 from flspec.data.examples import Data, Split
@@ -24,6 +23,7 @@ from flspec.runs.recording import read_events
 from flspec.runs.result import Result, RoundRecord, load_result
 from flspec.runs.runner import execute_plan, forget_old_states, run
 from flspec_local import LocalBackend
+from tests.plan_settings import settings_with
 
 MakePlan = Callable[..., Plan]
 STEEP = {"epochs": 1, "batch_size": 5, "optimizer": {"kind": "sgd", "learning_rate": 1e6}}

@@ -18,8 +18,6 @@ from typing import Any
 
 import psutil
 import pytest
-from processes import marked
-from sweep_cases import MakeStudy, assert_as_alone, cohorts, contents, partitioned, weights_of
 
 from flspec.core.memory import MemoryMeter
 from flspec.protocol.backend import Job
@@ -30,6 +28,8 @@ from flspec.runs.runner import run
 from flspec.runs.sweep import Standing, sweep
 from flspec.runs.sweep_summary import CellRecord, Sweep, groups_of
 from flspec_local import LocalBackend
+from tests.processes import marked
+from tests.unit.runs.sweep_cases import MakeStudy, assert_as_alone, cohorts, contents, partitioned, weights_of
 
 FAKES = Path(__file__).parents[2] / "fakes"
 MODULE = importlib.import_module("flspec.runs.sweep")  # not the function, should the package offer it by this name

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_cases import MakeStudy, assert_as_alone, cohorts, contents
 
 from flspec.errors import InputError
 from flspec.protocol.backend import Job, kept_state
@@ -16,6 +15,7 @@ from flspec.protocol.plan import Plan
 from flspec.runs.result import load_result
 from flspec.runs.runner import exclusive, run
 from flspec.runs.sweep import cell_folder, sweep
+from tests.unit.runs.sweep_cases import MakeStudy, assert_as_alone, cohorts, contents
 
 
 def damage_result(home: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
-from test_metrics_of_labels import any_scores
 
 from flspec.losses import Loss
 from flspec.metrics import METRICS, Scores, measure
 from flspec.metrics.undefined import every_label, why_never_defined
 from flspec.runs.missing_values import undefined_in_words
+from tests.unit.metrics.score_cases import any_scores
 
 
 def reason(metric: str, labels: list, loss: Loss = "cross_entropy", num_classes: int = 2) -> str | None:

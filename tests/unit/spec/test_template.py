@@ -32,7 +32,7 @@ def tree(kinds, **more):
     """{"client.optimizer": "sgd"} as what `new_spec` is asked for, and what such a kind cannot be without."""
     asked = dict(more)
     if kinds.get("client.optimizer.schedule") == "plateau":
-        asked["partition"] = {"held_out": 0.2}
+        asked["partition"] = {"holdout": 0.2}
     for section, kind in kinds.items():
         *parents, last = section.split(".")
         place = asked

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import oracle
 import pytest
 from pydantic import ValidationError
 
@@ -19,6 +18,7 @@ from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import Adam
 from flspec.server_optimizers.sgd import Sgd
 from flspec.server_optimizers.yogi import Yogi
+from tests import oracle
 
 DELTA = 0.05  # a constant update
 FLOAT32 = 1e-6  # relative; what rounding the state to float32 costs in a few steps

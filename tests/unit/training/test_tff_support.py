@@ -69,7 +69,7 @@ def test_what_a_client_would_have_to_keep_is_refused(make_plan, changes, problem
 
 def test_a_plateau_is_refused(make_plan):
     spec = client(ADAM | {"schedule": {"kind": "plateau"}})
-    plan = make_plan(client=spec, partition={"kind": "iid", "clients": 5, "held_out": 0.2})
+    plan = make_plan(client=spec, partition={"kind": "iid", "clients": 5, "holdout": 0.2})
 
     (problem,) = unsupported(plan)
 

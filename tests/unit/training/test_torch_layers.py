@@ -6,14 +6,14 @@ In float64 the two may differ by rounding alone, some 1e-16 of the values; in fl
 from __future__ import annotations
 
 import numpy as np
-import numpy_layers
 import pytest
 import torch
-from layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
-from torch_passes import largest_deviation, torch_gradients, torch_pass
 
 from flspec.layers import Conv, GroupNorm, Layer, chain
 from flspec_torch.model import build_forward
+from tests import numpy_layers
+from tests.layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
+from tests.torch_passes import largest_deviation, torch_gradients, torch_pass
 
 every_case = pytest.mark.parametrize("case", CASES)
 both_modes = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])

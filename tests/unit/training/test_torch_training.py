@@ -7,7 +7,6 @@ import itertools
 import threading
 
 import numpy as np
-import oracle
 import pytest
 import torch
 
@@ -23,6 +22,7 @@ from flspec_torch import unsupported_training
 from flspec_torch.model import build_forward, to_tensors
 from flspec_torch.scoring import TorchScorer
 from flspec_torch.training import Stopped, Trainer
+from tests import oracle
 
 RNG = np.random.default_rng(0)
 SGD = {"kind": "sgd", "learning_rate": 0.3}

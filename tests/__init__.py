@@ -1,0 +1,1 @@
+"""Tests by kind: unit, properties, conformance, golden, and what holds the repository together."""
