@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flspec.cli import authoring, explaining, tables
+from flspec.cli import authoring, explaining, starting, tables
 from flspec.cli.backends import backends_app
 from flspec.cli.data import data_app
 from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(backends_app, name="backends")
 app.add_typer(data_app, name="data")
-app.command("new")(authoring.new_file)
+app.command("new")(starting.new_file)
 app.command("list")(authoring.list_kinds)
 app.command("schema")(authoring.schema)
 
