@@ -116,7 +116,7 @@ def run(
     """Run a spec on one backend and write its result; of a matrix, every experiment that is not done yet."""
     from flspec.cli.progress import RunProgress, decoding_progress
     from flspec.compiler.compile import compile
-    from flspec.core.folders import new_folder
+    from flspec.core.files import new_folder
     from flspec.errors import InputError
     from flspec.execution.remote import Limits
     from flspec.protocol.registry import find_backend
@@ -160,7 +160,7 @@ def run(
 
 def _check_folder(folder: Path, resume: bool) -> None:
     """Raise InputError unless a run can begin in the folder, or go on in it."""
-    from flspec.core.folders import check_new_folder
+    from flspec.core.files import check_new_folder
     from flspec.errors import InputError
 
     if not resume:
@@ -213,7 +213,7 @@ def certify(
     from flspec.cli.progress import CertifyProgress, decoding_progress
     from flspec.comparison.certification import certify
     from flspec.compiler.compile import compile
-    from flspec.core.folders import check_new_folder, new_folder
+    from flspec.core.files import check_new_folder, new_folder
     from flspec.data.synthetic.twin_cache import twin_in_words
     from flspec.execution.remote import Limits
     from flspec.report import write_certificate_report
