@@ -4,6 +4,8 @@ BIN := .venv/bin
 # Backends that must take part in the tests: absence fails instead of skipping.
 REQUIRE ?= local,flower,tff
 export OMP_NUM_THREADS = 1
+# One process of tests a core, four at most; those of an engine stay together, so that it starts once.
+PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 
 .PHONY: help setup demo tff test style check conformance golden schema bench clean
 
@@ -29,7 +31,7 @@ tff: setup ## make TensorFlow Federated's own environment
 	$(BIN)/flspec backends install tff
 
 test: setup tff ## everything, Flower and TFF included
-	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest
+	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest $(PARALLEL)
 
 style: setup ## ruff, and mypy --strict on flspec/
 	$(BIN)/ruff check .
@@ -37,10 +39,10 @@ style: setup ## ruff, and mypy --strict on flspec/
 	$(BIN)/mypy
 
 check: style ## style, and the tests that take seconds
-	$(BIN)/python -m pytest tests/unit tests/properties tests/test_architecture.py
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/properties tests/test_architecture.py
 
 conformance: setup tff ## every backend against the local one and against numpy
-	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest tests/conformance
+	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest $(PARALLEL) tests/conformance
 
 golden: setup ## rewrite the numbers that must not move; say why in the commit
 	FLSPEC_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/golden
@@ -49,7 +51,7 @@ schema: setup ## rewrite specs/schema.json
 	$(BIN)/python -c "from flspec.spec.schema import write_schema; write_schema('specs/schema.json', installed=False)"
 
 bench: setup tff ## measure, store in .benchmarks/ and compare with the last time, by ratio
-	$(BIN)/python -m pytest benchmarks --benchmark-storage=.benchmarks --benchmark-autosave --benchmark-compare \
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-storage=.benchmarks --benchmark-autosave --benchmark-compare \
 	    --benchmark-columns=median,iqr,rounds --benchmark-group-by=group --benchmark-sort=name
 
 clean: ## remove the environment and what tools left

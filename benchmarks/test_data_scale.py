@@ -35,6 +35,12 @@ MOST_GROWTH = 40.0  # in time, for ten times the rows: linear is 10, quadratic 1
 MOST_CSV_ROWS = 100_000
 
 
+@pytest.fixture(params=SIZES, ids="{:,}".format)
+def rows(request: pytest.FixtureRequest, is_measured: bool) -> int:
+    size: int = request.param
+    return size if is_measured else size // 50  # the smaller has 20 clients
+
+
 def load(rows: int) -> object:
     return Synthetic(features=32, train_examples=rows, test_examples=1000).load(Path(), Stream(0))
 
@@ -57,7 +63,7 @@ dataset: {{kind: synthetic, features: 32, train_examples: {rows}, test_examples:
 partition: {{kind: {kind}, clients: {rows // 100}{alpha}}}
 model: {{kind: softmax_regression}}
 client: {{epochs: 1, batch_size: 20, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
-cohort: {{kind: uniform, size: 100}}
+cohort: {{kind: uniform, size: {min(100, rows // 100)}}}
 """)
     )
 
@@ -72,31 +78,29 @@ def measure(benchmark: BenchmarkFixture, group: str, act: Callable[[], object]) 
     benchmark.pedantic(act, rounds=3)
 
 
-@pytest.mark.parametrize("rows", SIZES)
 def test_load(benchmark: BenchmarkFixture, rows: int) -> None:
     measure(benchmark, f"load {rows:,} rows of 32 values", lambda: load(rows))
 
 
-@pytest.mark.parametrize("rows", SIZES)
 @pytest.mark.parametrize("kind", PARTITIONERS)
 def test_partition(benchmark: BenchmarkFixture, kind: str, rows: int) -> None:
     measure(benchmark, f"{kind} partition: {rows:,} rows, {rows // 100:,} clients", lambda: split(kind, rows))
 
 
-@pytest.mark.parametrize("rows", SIZES)
 @pytest.mark.parametrize("kind", PARTITIONERS)
 def test_compile(benchmark: BenchmarkFixture, kind: str, rows: int) -> None:
     compiled(rows, kind)  # puts the examples into the store
     measure(benchmark, f"compile {kind}: {rows:,} rows, {rows // 100:,} clients", lambda: compiled(rows, kind))
 
 
-def test_csv(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+def test_csv(benchmark: BenchmarkFixture, tmp_path: Path, is_measured: bool) -> None:
+    num_rows = MOST_CSV_ROWS if is_measured else 500
     line = ",".join(f"{number / 7:.4f}" for number in range(32))
     header = ",".join(f"x{number}" for number in range(32))
-    text = f"label,{header}\n" + "".join(f"{number % 10},{line}\n" for number in range(MOST_CSV_ROWS))
+    text = f"label,{header}\n" + "".join(f"{number % 10},{line}\n" for number in range(num_rows))
     (tmp_path / "train.csv").write_text(text)
     dataset = CsvTable(holdout=0.1)
-    measure(benchmark, f"csv: {MOST_CSV_ROWS:,} rows of 32 values", lambda: dataset.load(tmp_path, Stream(0)))
+    measure(benchmark, f"csv: {num_rows:,} rows of 32 values", lambda: dataset.load(tmp_path, Stream(0)))
 
 
 def seconds(act: Callable[[], object]) -> float:
@@ -115,6 +119,7 @@ def growth(act: Callable[[int], object]) -> float:
     return many / few
 
 
+@pytest.mark.holds_times
 @pytest.mark.parametrize(
     ("name", "act"),
     [
@@ -130,6 +135,7 @@ def test_time_grows_with_the_rows(name: str, act: Callable[[int], object]) -> No
     assert growth(act) < MOST_GROWTH
 
 
+@pytest.mark.holds_times
 def test_what_grows_with_the_square_would_be_noticed() -> None:
     work = np.zeros(1000)
     assert growth(lambda rows: [work.sum() for _ in range((rows // 20_000) ** 2)]) > MOST_GROWTH

@@ -51,7 +51,7 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def case(request: pytest.FixtureRequest) -> tuple[str, Plan, Build]:
+def case(request: pytest.FixtureRequest, is_measured: bool) -> tuple[str, Plan, Build]:
     model, build = MODELS[request.param]
     spec = parse_spec(f"""
 flspec: 1
@@ -61,7 +61,10 @@ dataset: {{kind: flair, size: {PIXELS}, twin: {{clients: 10, examples: 300}}}}
 partition: {{kind: natural}}
 model: {model}
 client:
-  {{steps: {STEPS}, batch_size: {BATCH}, loss: binary_cross_entropy, optimizer: {{kind: sgd, learning_rate: 0.01}}}}
+  steps: {STEPS if is_measured else 1}
+  batch_size: {BATCH}
+  loss: binary_cross_entropy
+  optimizer: {{kind: sgd, learning_rate: 0.01}}
 aggregator: {{kind: fedavg}}
 """)
     return request.param, compile(spec), build

@@ -12,35 +12,39 @@ from flspec.aggregators import Aggregator
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
 from flspec.compiler.compile import compile
+from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
-from flspec.protocol.plan import Plan
-from flspec.protocol.state import ServerState
+from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
 from flspec.spec.loading import parse_spec
+from flspec.spec.spec import Spec
 
-SPEC = parse_spec(
-    """
+SPEC = """
 flspec: 1
 name: large
 rounds: 50
-dataset: {kind: synthetic, train_examples: 100_000, test_examples: 100}
-partition: {kind: dirichlet, clients: 1000, alpha: 1.0}
-model: {kind: mlp, hidden: [64]}
-client: {epochs: 1, batch_size: 20, optimizer: {kind: sgd, learning_rate: 0.1}}
-cohort: {kind: uniform, size: 50}
-""".replace("100_000", "100000")
-)
+dataset: {{kind: synthetic, train_examples: {examples}, test_examples: 100}}
+partition: {{kind: dirichlet, clients: {clients}, alpha: 1.0}}
+model: {{kind: mlp, hidden: [64]}}
+client: {{epochs: 1, batch_size: 20, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
+cohort: {{kind: uniform, size: 50}}
+"""
 CLIENTS, SHAPE = 20, (1000, 500)
 
 
 @pytest.fixture(scope="session")
-def plan() -> Plan:
-    return compile(SPEC)
+def spec(is_measured: bool) -> Spec:
+    return parse_spec(SPEC.format(examples=100_000 if is_measured else 1000, clients=1000 if is_measured else 50))
 
 
-def test_compile(benchmark: BenchmarkFixture) -> None:
+@pytest.fixture(scope="session")
+def plan(spec: Spec) -> Plan:
+    return compile(spec)
+
+
+def test_compile(benchmark: BenchmarkFixture, spec: Spec) -> None:
     benchmark.group = "compile: 100,000 examples, 1,000 clients, 50 rounds of 50"
-    benchmark.pedantic(compile, args=(SPEC,), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(compile, args=(spec,), rounds=5, warmup_rounds=1)
 
 
 def test_plan_load(benchmark: BenchmarkFixture, plan: Plan, tmp_path: Path) -> None:
@@ -59,9 +63,14 @@ def updates() -> list[ClientUpdate]:
 @pytest.mark.parametrize("aggregator", [FedAvg(), FedAdam(learning_rate=0.1)], ids=["fedavg", "fedadam"])
 def test_aggregation(benchmark: BenchmarkFixture, updates: list[ClientUpdate], aggregator: Aggregator) -> None:
     benchmark.group = f"aggregate {CLIENTS} updates of {SHAPE[0] * SHAPE[1]:,} parameters"
-    weights = {"w": np.zeros(SHAPE, np.float32)}
-    state = ServerState(0, weights, aggregator.server_optimizer.initialize(weights))
-    benchmark.pedantic(finish_round, args=(aggregator, state, updates), rounds=10, warmup_rounds=1)
+    plan = Plan.build(
+        settings={"aggregator": aggregator.model_dump(mode="json"), "statistics": []},
+        weights={"w": np.zeros(SHAPE, np.float32)},
+        clients=[np.arange(1)],
+        rounds=[[ClientTask(0, 1, (np.arange(1),))]],
+        spec={},
+    )
+    benchmark.pedantic(finish_round, args=(plan, initial_state(plan), updates), rounds=10, warmup_rounds=1)
 
 
 def test_aggregation_floor(benchmark: BenchmarkFixture, updates: list[ClientUpdate]) -> None:

@@ -11,12 +11,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.floor import bare_rounds
 from flspec.compiler.compile import compile
-from flspec.errors import InputError
-from flspec.execution.remote import open_backend
 from flspec.protocol.backend import Job
 from flspec.protocol.events import RunStarted
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
+from tests.conformance.harness import Engines
 
 WARM_UP, MEASURED = 3, 15
 MODELS = {
@@ -27,7 +26,7 @@ BACKENDS = ("local", "flower:inprocess", "flower:ray", "tff")
 
 
 @pytest.fixture(scope="session", params=MODELS)
-def plan(request: pytest.FixtureRequest) -> Plan:
+def plan(request: pytest.FixtureRequest, is_measured: bool) -> Plan:
     return compile(
         parse_spec(f"""
 flspec: 1
@@ -36,7 +35,7 @@ rounds: {WARM_UP + MEASURED}
 dataset: {{kind: digits}}
 partition: {{kind: iid, clients: 10}}
 model: {MODELS[request.param]}
-client: {{epochs: 5, batch_size: 32, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
+client: {{epochs: {5 if is_measured else 1}, batch_size: 32, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
 aggregator: {{kind: fedavg}}
 evaluation: {{every: 1000}}
 """)
@@ -59,13 +58,11 @@ CASES = [("local", 1), ("local", 2), *((backend, 0) for backend in BACKENDS)]
 
 
 @pytest.mark.parametrize(("backend", "workers"), CASES)
-def test_backend(benchmark: BenchmarkFixture, plan: Plan, backend: str, workers: int, tmp_path: Path) -> None:
-    try:
-        with open_backend(backend) as engine:
-            if problems := engine.unsupported(plan):
-                pytest.skip("; ".join(problems))
-            with closing(engine.execute(plan, Job(tmp_path / "run", workers=workers))) as events:
-                assert isinstance(next(events), RunStarted)
-                measure(benchmark, plan, events)
-    except InputError as error:
-        pytest.skip(str(error))
+def test_backend(
+    benchmark: BenchmarkFixture, plan: Plan, backend: str, workers: int, engines: Engines, tmp_path: Path
+) -> None:
+    engine = engines(backend)
+    assert engine.unsupported(plan) == []
+    with closing(engine.execute(plan, Job(tmp_path / "run", workers=workers))) as events:
+        assert isinstance(next(events), RunStarted)
+        measure(benchmark, plan, events)

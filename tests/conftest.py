@@ -1,4 +1,4 @@
-"""What every test shares: a cache of its own, the smallest experiment, and data that may be absent."""
+"""What every test shares: the smallest experiment, and data that may be absent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 from hypothesis import settings
 
 from flspec.compiler.compile import compile, data_root
-from flspec.core.cache import cache_folder
 from flspec.protocol.plan import Plan
 from flspec.spec.spec import Spec
 
@@ -38,45 +37,12 @@ SMALL: dict[str, Any] = {
     "cohort": {"kind": "uniform", "size": 3},
 }
 
-# Which of the tests that may run side by side stay together, by the backend that they ask for.
-ENGINES = {"tff": "tff", "flower": "ray", "flower:ray": "ray", "flower:inprocess": "flower"}
-
 # A shell that starts the tests in the background has them ignore Ctrl-C, and every flspec that they start, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Python compiles a module once; the hundreds of processes that the tests start would otherwise do it each time.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same examples in every run, so that a suite that passed passes again; `--hypothesis-profile=default` explores.
 settings.register_profile("stable", deadline=None, derandomize=True, database=None)
 settings.load_profile("stable")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of an engine in one of several processes, so that it is started once."""
-    for item in items:
-        if (engine := engine_of(item)) and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(engine))
-
-
-def engine_of(item: pytest.Item) -> str | None:
-    """The engine that a test names as its `backend`: those that take long to start, or hold much when they have."""
-    call = getattr(item, "callspec", None)
-    backend = call.params.get("backend") if call else None
-    return ENGINES.get(backend) if isinstance(backend, str) else None
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the user's cache out of the tests, except the environments, which take minutes to make."""
-    environments = cache_folder() / "environments"
-    private = tmp_path_factory.mktemp("cache")
-    if environments.is_dir():
-        (private / "environments").symlink_to(environments, target_is_directory=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FLSPEC_CACHE", str(private))
-        yield
 
 
 @pytest.fixture(scope="session")

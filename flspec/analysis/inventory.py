@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flspec.core.components import Document
-from flspec.core.folders import check_new_folder
+from flspec.core.files import check_new_folder
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
 from flspec.data.synthetic.twins import TwinSize

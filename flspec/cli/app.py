@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flspec.cli import authoring, explaining, tables
+from flspec.cli import authoring, explaining, starting, tables
 from flspec.cli.backends import backends_app
 from flspec.cli.data import data_app
 from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(backends_app, name="backends")
 app.add_typer(data_app, name="data")
-app.command("new")(authoring.new_file)
+app.command("new")(starting.new_file)
 app.command("list")(authoring.list_kinds)
 app.command("schema")(authoring.schema)
 
@@ -116,7 +116,7 @@ def run(
     """Run a spec on one backend and write its result; of a matrix, every experiment that is not done yet."""
     from flspec.cli.progress import RunProgress, decoding_progress
     from flspec.compiler.compile import compile
-    from flspec.core.folders import new_folder
+    from flspec.core.files import new_folder
     from flspec.errors import InputError
     from flspec.execution.remote import Limits
     from flspec.protocol.registry import find_backend
@@ -160,7 +160,7 @@ def run(
 
 def _check_folder(folder: Path, resume: bool) -> None:
     """Raise InputError unless a run can begin in the folder, or go on in it."""
-    from flspec.core.folders import check_new_folder
+    from flspec.core.files import check_new_folder
     from flspec.errors import InputError
 
     if not resume:
@@ -213,7 +213,7 @@ def certify(
     from flspec.cli.progress import CertifyProgress, decoding_progress
     from flspec.comparison.certification import certify
     from flspec.compiler.compile import compile
-    from flspec.core.folders import check_new_folder, new_folder
+    from flspec.core.files import check_new_folder, new_folder
     from flspec.data.synthetic.twin_cache import twin_in_words
     from flspec.execution.remote import Limits
     from flspec.report import write_certificate_report

@@ -41,7 +41,7 @@ def plan(
     from flspec.cli.explanation_tables import partition_picture, plan_table, settings_table
     from flspec.cli.progress import decoding_progress
     from flspec.compiler.compile import compile
-    from flspec.core.folders import check_new_folder
+    from flspec.core.files import check_new_folder
     from flspec.errors import InputError
     from flspec.spec.provenance import provenance
     from flspec.spec.study import load_study
@@ -106,8 +106,8 @@ def _list_cells(study: Study, as_json: bool) -> None:
 
 
 def _draw(counts: NDArray[np.int64], description: Description, folder: Path) -> Path:
+    from flspec.core.files import write_atomically
     from flspec.errors import InputError
-    from flspec.protocol.state import write_atomically
     from flspec.report.partition_chart import draw_partition
 
     path = folder / f"{description.name}-partition.svg"

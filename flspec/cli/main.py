@@ -7,15 +7,21 @@ terminated.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from types import FrameType
 
-import click
+import typer
 
 from flspec.cli.app import app
 from flspec.cli.output import print_error, tell_interrupted, use_json
-from flspec.errors import FlspecError, InputError
+from flspec.errors import FlspecError, InputError, shorten
+
+try:
+    from typer import TyperException as UsageError  # type: ignore[attr-defined]
+except ImportError:  # typer before 0.26 stands on click, and its errors are click's
+    from click import ClickException as UsageError
 
 __all__ = ["main"]
 
@@ -30,20 +36,20 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        return int(app(standalone_mode=False) or 0)
+        code = int(app(standalone_mode=False) or 0)
+        if code == 130:  # typer's word for Ctrl-C
+            tell_interrupted()
+        return code
     except FlspecError as error:
         print_error(error)
         return error.exit_code
-    except click.exceptions.Exit as error:
-        if error.exit_code == 130:  # typer's word for Ctrl-C
-            tell_interrupted()
-        return error.exit_code
-    except click.ClickException as error:
+    except UsageError as error:
         if "--json" in sys.argv:  # the option itself may not have been reached
             use_json(True)
-        print_error(InputError(error.format_message()))
+        if message := _in_one_line(error):
+            print_error(InputError(message))
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         tell_interrupted()
         return 130
     except OSError as error:
@@ -52,6 +58,17 @@ def _run() -> int:
             return 0
         print(f"flspec: {error}", file=sys.stderr)
         return 1
+
+
+def _in_one_line(error: UsageError) -> str:
+    """A usage error in words; none where help was printed in place of them."""
+    from pydantic import ValidationError
+
+    sentences = re.findall(r".+?[.?](?= |$)|.+", error.format_message())
+    message = " ".join(dict.fromkeys(map(str.strip, sentences)))  # typer and click may make the same suggestion
+    if isinstance(cause := error.__cause__, ValidationError):  # a newer typer leaves out what was given
+        message += f", got {shorten(repr(cause.errors()[0]['input']))}"
+    return message
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states, nudge
 from flspec.core.components import Document
-from flspec.core.folders import new_folder
+from flspec.core.files import new_folder, write_atomically
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
@@ -25,7 +25,7 @@ from flspec.protocol.backend import CHECKPOINTS, Backend, Job, kept_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend
-from flspec.protocol.state import ServerState, load_state, save_state, write_atomically
+from flspec.protocol.state import ServerState, load_state, save_state
 from flspec.runs.recording import Recorder
 from flspec.runs.result import Result, RoundRecord, load_result
 from flspec.runs.runner import Experiment, execute_plan, planned, prepared_folder, refuse_unsupported

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.files import read_regular
 from flspec.errors import InputError
-from flspec.protocol.state import load_weights, read_regular
+from flspec.protocol.state import load_weights
 from flspec.runs.result import Result, WeightsFile, load_result
 
 __all__ = ["ComparedRun", "Comparison", "compare"]

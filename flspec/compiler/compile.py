@@ -17,13 +17,14 @@ from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
-from flspec.core.components import source_digests
+from flspec.core.components import Part, source_digests
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters_of, trace
 from flspec.losses import num_outputs, why_invalid
+from flspec.metrics import find_metric
 from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
 from flspec.protocol.plan import ClientTask, Plan
@@ -103,7 +104,7 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
     # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
     objective = spec.client.objective
-    acting = {
+    acting: dict[str, Part] = {
         "client.optimizer": spec.client.optimizer,
         **({"client.optimizer.schedule": schedule} if schedule and not schedule.is_planned else {}),
         **({"client.algorithm": algorithm} if algorithm else {}),
@@ -111,6 +112,7 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
         "aggregator": spec.aggregator,
         "aggregator.server_optimizer": spec.aggregator.server_optimizer,
         **{f"postprocessors.{number}": part for number, part in enumerate(spec.postprocessors)},
+        **{f"evaluation.metrics.{name}": find_metric(name).of for name in spec.evaluation.metrics},
     }
     return PlanSettings(
         data=examples.describe(),

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from flspec.core.files import locked
 from flspec.errors import InputError
 
 __all__ = ["cache_folder", "partial_folder", "workplace"]
 
-_PARTIAL = ".partial-"
-_SECONDS_TO_LOCK = 60.0  # a folder as young as that may be another process's that has yet to lock it
+_PARTIAL, _LOCK = ".partial-", ".lock"
 
 
 def cache_folder() -> Path:
@@ -51,38 +50,27 @@ def workplace(parent: Path) -> Iterator[Path]:
 
     Raises InputError if the cache cannot be written to.
     """
-    folder = None
     try:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
-        folder = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=parent))
-        with _locked(folder):
-            yield folder
+        folder = parent / f"{_PARTIAL}{secrets.token_hex(8)}"
+        # Locked before it is there, so that nobody takes it for abandoned; who looks at it may have the lock a moment.
+        with locked(folder.with_name(folder.name + _LOCK), waiting=lambda: None):
+            try:
+                folder.mkdir(0o700)
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise InputError(
             f"nothing can be stored in {parent}: {error.strerror or error}; set FLSPEC_CACHE to a folder that can be "
             "written to"
         ) from None
-    finally:
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder itself, which the system takes back however this process ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove what killed processes left half made: folders that nobody holds locked."""
-    for folder in parent.glob(f"{_PARTIAL}*"):
-        with suppress(OSError):  # held, or gone meanwhile
-            if time.time() - folder.stat().st_mtime > _SECONDS_TO_LOCK:
-                with _locked(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+    """Remove what killed processes left half made: folders whose lock nobody holds."""
+    names = {path.name.removesuffix(_LOCK) for path in parent.glob(f"{_PARTIAL}*")}
+    for name in names:
+        with suppress(OSError), locked(parent / (name + _LOCK)):  # held, or gone meanwhile
+            shutil.rmtree(parent / name, ignore_errors=True)

@@ -16,7 +16,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -39,6 +39,7 @@ __all__ = [
     "OmitDefaults",
     "OneOf",
     "OneOfOthers",
+    "Part",
     "comes_with_flspec",
     "family_members",
     "load_family",
@@ -88,23 +89,29 @@ class OneOfOthers:
         return core_schema.tagged_union_schema(choices, discriminator="kind", metadata={"family": source})
 
 
+Part = Component | Callable[..., Any]  # a component, its class, or a function
 C = TypeVar("C", bound=Component)
 OneOf = Annotated[C, OneOfOthers()]
 
 
-def load_family(package: str, path: Iterable[str]) -> None:
-    """Define every component of a family: the modules of its folder, then what installed packages offer."""
+def load_family(package: str, path: Iterable[str]) -> list[tuple[str, Any]]:
+    """Define every part of a family: the modules of its folder, then what installed packages offer.
+
+    Returns what they offer, with the name of the entry point.
+    """
+    offered = []
     for module in pkgutil.iter_modules(path):
         importlib.import_module(f"{package}.{module.name}")
     for entry_point in entry_points(group=package):
         try:
-            entry_point.load()
+            offered.append((entry_point.name, entry_point.load()))
         except Exception as error:
             offered_by = entry_point.dist.name if entry_point.dist else "an installed package"
             raise InputError(
                 f"{package}: kind {entry_point.name!r}, offered by {offered_by}, cannot be imported: {error!r}; "
                 f"mend or uninstall {offered_by}"
             ) from error
+    return offered
 
 
 def family_members(base: type[C]) -> dict[str, type[C]]:
@@ -131,19 +138,23 @@ def parse_component(base: type[C], document: Mapping[str, Any]) -> C:
     return adapter.validate_json(json.dumps(document))
 
 
-def source_digests(parts: Mapping[str, Component]) -> dict[str, str]:
+def source_digests(parts: Mapping[str, Part]) -> dict[str, str]:
     """SHA-256 of the module that defines each part which does not come with flspec, by the name it is given."""
     return {
-        name: hashlib.sha256(Path(inspect.getfile(type(part))).read_bytes()).hexdigest()
+        name: hashlib.sha256(Path(inspect.getfile(_definition(part))).read_bytes()).hexdigest()
         for name, part in parts.items()
         if not comes_with_flspec(part)
     }
 
 
-def comes_with_flspec(part: Component | type[Component]) -> bool:
+def comes_with_flspec(part: Part) -> bool:
     """Whether every copy of this version of flspec has this part."""
-    cls = part if isinstance(part, type) else type(part)
-    return cls.__module__.partition(".")[0] == "flspec"
+    return _definition(part).__module__.partition(".")[0] == "flspec"
+
+
+def _definition(part: Part) -> Callable[..., Any]:
+    """The class of a component, or a function itself."""
+    return type(part) if isinstance(part, Component) else inspect.unwrap(part)
 
 
 def _descendants(cls: type[C]) -> list[type[C]]:

@@ -11,7 +11,6 @@ CACHE/environments/
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -21,11 +20,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from flspec.core.cache import cache_folder
+from flspec.core.files import locked
 from flspec.errors import BackendError, InputError
 from flspec.execution.sources import package_folder, python_with_flspec
 from flspec.protocol.registry import find_backend, installed_backends
@@ -212,19 +212,10 @@ def _python_version(python: Path) -> tuple[int, ...] | None:
 # Making it
 
 
-@contextmanager
-def _locked(folder: Path, report: Progress) -> Iterator[int]:
-    """Hold the folder's lock, as the file descriptor that carries it."""
-    lock = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report(f"waiting for another process that is working on {folder}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
-    finally:
-        os.close(lock)
+def _locked(folder: Path, report: Progress) -> AbstractContextManager[int]:
+    """Hold the folder's lock, as the file descriptor that carries it; wait for it where another process has it."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    return locked(lock, lambda: report(f"waiting for another process that is working on {folder}"))
 
 
 def _make(environment: Environment, base: Path, lock: int, report: Progress) -> None:

@@ -36,14 +36,15 @@ _KILL_SECONDS = 10.0  # what has not gone by then hangs in the kernel, and nobod
 _LOG_BYTES, _LOG_KEPT_BYTES = 64 * 2**20, 2**20
 _SHM, _LOOKS = "/dev/shm", 3
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # meant for flspec, whose end is heard on the lifeline
-_RESTORED = (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores the last two
+# By name, since flspec imports this module everywhere, and runs it where there are such signals.
+_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")  # meant for flspec, whose end is heard on the lifeline
+_RESTORED = (*_IGNORED, "SIGPIPE", "SIGXFSZ")  # Python ignores the last two
 
 
 def main(lifeline: int, parent: int, token: str, folder: str, command: list[str]) -> int:
     """Guard one worker from its start until nothing of it is left; returns its status."""
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
+    for name in _IGNORED:
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     os.set_inheritable(lifeline, False)
     os.mkdir(folder, 0o700)
@@ -86,8 +87,8 @@ def _spawn(command: list[str]) -> int:
         os.dup2(1, EVENTS)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
-        for number in _RESTORED:
-            signal.signal(number, signal.SIG_DFL)
+        for name in _RESTORED:
+            signal.signal(signal.Signals[name], signal.SIG_DFL)
         os.execv(command[0], command)
     except OSError as error:
         os.write(2, f"cannot start {command[0]}: {error.strerror}\n".encode())

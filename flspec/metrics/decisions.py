@@ -11,25 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.metrics.scores import Counts, Metric, Scores, Undefined
-
-__all__ = [
-    "accuracy",
-    "balanced_accuracy",
-    "exact_match",
-    "f1",
-    "false_positive_rate",
-    "harmonic_f1",
-    "macro",
-    "micro",
-    "positive_rate",
-    "precision",
-    "recall",
-    "specificity",
-    "top",
-]
+from flspec.metrics.base import metric
+from flspec.metrics.scores import Counts, Measure, Scores, Undefined
 
 
+@metric(
+    better="higher", description="share of the examples whose class is predicted, or of the labels that are told right"
+)
 def accuracy(scores: Scores) -> float:
     """Share of the examples whose class is predicted; of several labels, share of the labels that are told right."""
     if not scores.is_multi_label:
@@ -38,24 +26,30 @@ def accuracy(scores: Scores) -> float:
     return float((counts.true_positives + counts.true_negatives).mean() / len(scores))
 
 
+@metric(
+    better="higher", description="share of the examples of which everything is told right: all labels, or the class"
+)
 def exact_match(scores: Scores) -> float:
     """Share of the examples of which everything is told right: all labels, or the class."""
     return scores.mean(lambda part: (part.taken == part.targets).all(axis=1))
 
 
-def top(k: int) -> Metric:
+def top(k: int) -> Measure:
     """Share of the examples whose class has one of the k largest outputs; ties count against it."""
 
-    def metric(scores: Scores) -> float:
+    def share(scores: Scores) -> float:
         scores.of_one_class()
         if scores.num_classes <= k:
             raise Undefined(f"there are only {scores.num_classes} classes")
         own = scores.outputs[np.arange(len(scores)), scores.labels]
         return float(((scores.outputs >= own[:, None]).sum(axis=1) <= k).mean())
 
-    return metric
+    return share
 
 
+@metric(
+    better="higher", description="mean over the classes that occur of the share of their examples that are recognised"
+)
 def balanced_accuracy(scores: Scores) -> float:
     """Mean over the classes that occur of the share of their examples that are recognised."""
     from sklearn.metrics import recall_score
@@ -65,36 +59,45 @@ def balanced_accuracy(scores: Scores) -> float:
     return float(recall_score(scores.labels, scores.predicted, labels=occurring, average="macro", zero_division=0))
 
 
+@metric(better="higher", description="share of the examples taken for class 1 of two that are")
 def precision(scores: Scores) -> float:
     """Share of the examples taken for class 1 that are: TP / (TP + FP)."""
     counts = _of_class_1(scores)
     return _share(counts.true_positives, counts.false_positives, "no example is taken for class 1")
 
 
+@metric(better="higher", description="share of the examples of class 1 of two that are taken for it; sensitivity")
 def recall(scores: Scores) -> float:
     """Share of the examples of class 1 that are taken for it: TP / (TP + FN). Sensitivity, the true positive rate."""
     counts = _of_class_1(scores)
     return _share(counts.true_positives, counts.false_negatives, "no example is of class 1")
 
 
+@metric(better="higher", description="share of the examples of class 0 of two that are taken for it")
 def specificity(scores: Scores) -> float:
     """Share of the examples of class 0 that are taken for it: TN / (TN + FP)."""
     counts = _of_class_1(scores)
     return _share(counts.true_negatives, counts.false_positives, "no example is of class 0")
 
 
+@metric(better="lower", description="share of the examples of class 0 of two that are taken for class 1")
 def false_positive_rate(scores: Scores) -> float:
     """Share of the examples of class 0 that are taken for class 1: FP / (TN + FP)."""
     counts = _of_class_1(scores)
     return _share(counts.false_positives, counts.true_negatives, "no example is of class 0")
 
 
+@metric(
+    better="neither",
+    description="share of the examples that are taken for class 1 of two; between groups, demographic parity",
+)
 def positive_rate(scores: Scores) -> float:
     """Share of all examples that are taken for class 1: (TP + FP) / n."""
     counts = _of_class_1(scores)
     return float((counts.true_positives + counts.false_positives) / len(scores))
 
 
+@metric(better="higher", description="harmonic mean of precision and recall of class 1 of two")
 def f1(scores: Scores) -> float:
     """2 TP / (2 TP + FP + FN) of class 1."""
     counts = _of_class_1(scores)
@@ -102,16 +105,17 @@ def f1(scores: Scores) -> float:
     return _share(2 * counts.true_positives, wrong, "no example is of class 1 or taken for it")
 
 
-def macro(name: str) -> Metric:
+def macro(name: str) -> Measure:
     """Mean over all classes, or all labels, of the `name` of each; 0 where it is 0/0."""
     return lambda scores: float(_EACH[name](scores.counts).mean())
 
 
-def micro(name: str) -> Metric:
+def micro(name: str) -> Measure:
     """The `name` of the decisions on all classes, or all labels, pooled; 0 where it is 0/0."""
     return lambda scores: float(_EACH[name](_pooled(scores.counts))[0])
 
 
+@metric(better="higher", description="harmonic mean of macro precision and macro recall: FLAIR's macro F1")
 def harmonic_f1(scores: Scores) -> float:
     """Harmonic mean of macro precision and macro recall, 0 if both are: what FLAIR's benchmark calls macro F1.
 
@@ -157,3 +161,21 @@ def _ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.floa
 
 
 _EACH = {"precision": _each_precision, "recall": _each_recall, "f1": _each_f1}
+
+for _k in (3, 5):
+    metric(
+        name=f"top_{_k}_accuracy",
+        better="higher",
+        description=f"share of the examples whose class has one of the {_k} largest outputs; ties count against it",
+    )(top(_k))
+for _name in _EACH:
+    metric(
+        name=f"macro_{_name}",
+        better="higher",
+        description=f"mean over all classes, or labels, of the {_name} of each; 0 where it is 0/0",
+    )(macro(_name))
+    metric(
+        name=f"micro_{_name}",
+        better="higher",
+        description=f"{_name} of the decisions on all classes, or labels, pooled; 0 where it is 0/0",
+    )(micro(_name))

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.metrics.base import metric
 from flspec.metrics.scores import Scores
-
-__all__ = ["brier", "calibration_error", "loss"]
 
 _BINS = 15  # of confidence, for the calibration error: Guo et al., ICML 2017
 
 
+@metric(better="lower", description="what training minimises, label weights left out")
 def loss(scores: Scores) -> float:
     """What training minimises (`flspec.losses`), label weights left out, in float64."""
     return scores.mean(_losses)
 
 
+@metric(better="lower", description="mean squared distance of probabilities from what came true")
 def brier(scores: Scores) -> float:
     """Mean squared distance of probabilities p from what came true (Brier 1950), from 0 to 1.
 
@@ -27,6 +28,7 @@ def brier(scores: Scores) -> float:
     return scores.mean(_squares)
 
 
+@metric(better="lower", description="mean distance of confidence and accuracy, over 15 bins of confidence")
 def calibration_error(scores: Scores) -> float:
     """Mean distance of confidence and accuracy over 15 bins of confidence, by size (Guo et al., ICML 2017, Eq. 3).
 

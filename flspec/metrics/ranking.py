@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.metrics.scores import Metric, Scores, Undefined
-
-__all__ = ["average_precision", "binned_average_precision", "macro_ranking", "micro_ranking", "roc_auc"]
+from flspec.metrics.base import metric
+from flspec.metrics.scores import Measure, Scores, Undefined
 
 # (values of the examples that are of a class, and of the others, each ascending) -> value
 _Sorted = Callable[[NDArray[Any], NDArray[Any]], float]
 
 
+@metric(
+    better="higher",
+    description="area under the ROC curve: of class 1 of two, or the mean over classes against the rest",
+)
 def roc_auc(scores: Scores) -> float:
     """Area under the ROC curve: of two classes that of class 1, of more the mean over classes against the rest."""
     from sklearn.metrics import roc_auc_score
@@ -36,6 +39,7 @@ def roc_auc(scores: Scores) -> float:
     return macro_ranking("roc_auc")(scores)
 
 
+@metric(better="higher", description="area under the precision-recall curve, by steps, of class 1 of two")
 def average_precision(scores: Scores) -> float:
     """Of two classes: sum over thresholds of (R_t - R_t-1) P_t, of the precision and recall of class 1."""
     from sklearn.metrics import average_precision_score
@@ -44,12 +48,12 @@ def average_precision(scores: Scores) -> float:
     return float(average_precision_score(scores.labels, scores.ranks[:, 1]))
 
 
-def macro_ranking(name: str) -> Metric:
+def macro_ranking(name: str) -> Measure:
     """Mean over the classes, or labels, that have it: for `average_precision` those that some example has, for
     `roc_auc` those that some have and some have not.
     """
 
-    def metric(scores: Scores) -> float:
+    def value(scores: Scores) -> float:
         def of(label: int) -> float | None:
             return _measured(name, scores.ranks[:, label], scores.targets[:, label])
 
@@ -59,22 +63,22 @@ def macro_ranking(name: str) -> Metric:
             raise Undefined(f"none of {scores.num_classes:,} {_noun(scores)} has {_NEEDS[name]}")
         return float(np.mean(found))
 
-    return metric
+    return value
 
 
-def micro_ranking(name: str) -> Metric:
+def micro_ranking(name: str) -> Measure:
     """That of all classes, or labels, pooled: every pair of an example and a class counts as an example."""
 
-    def metric(scores: Scores) -> float:
-        value = _measured(name, scores.ranks.ravel(), scores.targets.ravel())
-        if value is None:
+    def value(scores: Scores) -> float:
+        found = _measured(name, scores.ranks.ravel(), scores.targets.ravel())
+        if found is None:
             raise Undefined(f"none of {scores.num_classes:,} {_noun(scores)} has {_NEEDS[name]}")
-        return value
+        return found
 
-    return metric
+    return value
 
 
-def binned_average_precision(is_macro: bool) -> Metric:
+def binned_average_precision(is_macro: bool) -> Measure:
     """Average precision by the rule of FLAIR's benchmark: over 200 thresholds, by Keras's AUC and its confusion counts.
 
     The thresholds t_i are i / 199 for i = 1, …, 198, one below zero and one above one; what is above t_i is taken for
@@ -82,7 +86,7 @@ def binned_average_precision(is_macro: bool) -> Metric:
     is the mean over all labels, those that no example has counting 0; micro is that of all pooled.
     """
 
-    def metric(scores: Scores) -> float:
+    def value(scores: Scores) -> float:
         true, false = scores.histograms
         if not is_macro:
             true, false = true.sum(axis=0, keepdims=True), false.sum(axis=0, keepdims=True)
@@ -90,7 +94,7 @@ def binned_average_precision(is_macro: bool) -> Metric:
         precision, recall = _ratio(above, above + wrong), _ratio(above, np.broadcast_to(above[:, :1], above.shape))
         return float(-(np.diff(recall, axis=1) * precision[:, :-1]).sum(axis=1).mean())
 
-    return metric
+    return value
 
 
 def _measured(name: str, ranks: NDArray[Any], targets: NDArray[np.bool_]) -> float | None:
@@ -125,3 +129,21 @@ def _ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.floa
 
 _SORTED: dict[str, _Sorted] = {"roc_auc": _roc_auc, "average_precision": _average_precision}
 _NEEDS = {"roc_auc": "both an example that has it and one that has not", "average_precision": "an example"}
+
+for _name in _SORTED:
+    metric(
+        name=f"macro_{_name}",
+        better="higher",
+        description=f"mean of the {_name} of each class, or label, that has it",
+    )(macro_ranking(_name))
+    metric(
+        name=f"micro_{_name}",
+        better="higher",
+        description=f"{_name} of all classes, or labels, pooled",
+    )(micro_ranking(_name))
+for _how, _is_macro in (("macro", True), ("micro", False)):
+    metric(
+        name=f"binned_{_how}_average_precision",
+        better="higher",
+        description=f"{_how}_average_precision over 200 thresholds, by the rule of FLAIR's benchmark",
+    )(binned_average_precision(_is_macro))

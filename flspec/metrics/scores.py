@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flspec.losses import Loss
 
-__all__ = ["THRESHOLDS", "Counts", "Metric", "Scores", "Undefined"]
+__all__ = ["THRESHOLDS", "Counts", "Measure", "Scores", "Undefined"]
 
 THRESHOLDS = 200  # of the binned average precision
 
@@ -187,4 +187,4 @@ class Scores:
             raise Undefined(f"all {len(self):,} examples are of class {self.labels[0]}")
 
 
-Metric = Callable[[Scores], float]
+Measure = Callable[[Scores], float]

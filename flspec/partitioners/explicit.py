@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from flspec.core.files import read_regular
 from flspec.core.locations import Location, locate
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError, shorten
 from flspec.partitioners.base import ClientIndices, Partitioner
 from flspec.partitioners.dealing import held_by
-from flspec.protocol.state import read_regular
 
 _Pair = tuple[str, int]  # a client's name, and the index of an example of its
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.files import read_regular, write_atomically
 from flspec.errors import InputError
 from flspec.protocol.records import Records, Weights, flatten, unflatten
 
@@ -27,11 +27,9 @@ __all__ = [
     "Weights",
     "load_state",
     "load_weights",
-    "read_regular",
     "save_state",
     "save_weights",
     "state_file",
-    "write_atomically",
 ]
 
 _OPTIMIZER = "optimizer/"  # before the slot, in the name of a record of the server optimizer
@@ -121,36 +119,6 @@ def save_weights(path: Path, weights: Weights) -> str:
 def load_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     """Read weights back; raises InputError if the file is damaged."""
     return _load(path)[0]
-
-
-def read_regular(path: Path) -> bytes:
-    """The content of a file; raises InputError for what is none, such as a pipe that could keep us waiting."""
-    try:
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
-        if not path.is_file():
-            raise InputError(f"{path} is not a file")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put a file in place whole: a crash at any moment leaves the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
 
 
 def _save(path: Path, tensors: dict[str, NDArray[np.float32]], header: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from flspec.core.files import write_atomically
 from flspec.errors import InputError
-from flspec.protocol.state import write_atomically
 from flspec.report.palette import PALETTE, Style
 from flspec.report.svg import embed
 from flspec.report.words import clean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flspec.metrics import LOWER_IS_BETTER
+from flspec.metrics import find_metric
 from flspec.protocol.settings import BestSettings
 
 __all__ = ["BestSoFar", "is_lower_better"]
@@ -12,7 +12,7 @@ __all__ = ["BestSoFar", "is_lower_better"]
 
 def is_lower_better(metric: str, on: str) -> bool:
     """Whether a metric's value on a set of examples should be low, as how far groups or clients are apart always is."""
-    return metric in LOWER_IS_BETTER or on.endswith((" gap", "/gini"))
+    return on.endswith((" gap", "/gini")) or find_metric(metric).better == "lower"
 
 
 class BestSoFar:

@@ -25,7 +25,7 @@ from flspec.data.examples import Split
 from flspec.data.groups import parse_groups
 from flspec.data.store import open_data
 from flspec.errors import InputError
-from flspec.metrics import NEITHER_IS_BETTER, Confusion, Scores, confusion_of, measure
+from flspec.metrics import Confusion, Scores, confusion_of, find_metric, measure
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
 from flspec.protocol.scoring import Scorer
@@ -62,7 +62,7 @@ class Evaluator:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._metrics = plan.settings.evaluation.metrics
+        self._metrics = [find_metric(name).name for name in plan.settings.evaluation.metrics]
         self._groups = parse_groups(plan.settings.evaluation.groups)
         self._data = open_data(plan.settings.data, verify=True)
         self._scorer = _scorer(plan)
@@ -177,7 +177,9 @@ def _statistics(metric: str, values: NDArray[np.float64], sizes: NDArray[np.int6
         "p90": np.percentile(values, 90),
         "gini": gini(values) if values.any() else 0.0,
     }
-    return {name: float(value) for name, value in found.items() if name != "worst" or metric not in NEITHER_IS_BETTER}
+    if find_metric(metric).better == "neither":
+        del found["worst"]
+    return {name: float(value) for name, value in found.items()}
 
 
 def _told_of(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[str, str]:

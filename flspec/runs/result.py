@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from flspec.analysis.skew import Skew
 from flspec.core.components import Document
+from flspec.core.files import read_regular, write_atomically
 from flspec.errors import InputError
 from flspec.metrics import Confusion
-from flspec.protocol.state import read_regular, write_atomically
 
 __all__ = ["BestRecord", "Failure", "Result", "RoundRecord", "describe_environment", "load_result", "save_result"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +13,7 @@ from typing import Literal
 
 from flspec.analysis.description import plan_skew
 from flspec.compiler.compile import compile
-from flspec.core.folders import new_folder
+from flspec.core.files import is_empty, locked_folder, new_folder, write_atomically
 from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
 from flspec.errors import BackendError, InputError, RunError
@@ -24,7 +22,7 @@ from flspec.protocol.backend import Backend, Job, kept_state
 from flspec.protocol.events import Event, RoundEvaluated, RoundFinished, RunAttempted, dump_event
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import flatten
-from flspec.protocol.state import load_state, save_weights, write_atomically
+from flspec.protocol.state import load_state, save_weights
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.recording import Recorder, read_events
@@ -47,7 +45,6 @@ from flspec.spec.yaml_writer import write_yaml
 __all__ = [
     "Experiment",
     "Watch",
-    "exclusive",
     "execute_plan",
     "forget_old_states",
     "planned",
@@ -254,7 +251,7 @@ def prepared_folder(
     """
     made = not resume_on and _make(folder)  # only what was made here may be taken away again
     try:
-        with exclusive(folder):
+        with locked_folder(folder):
             if resume_on:
                 _check_resumable(folder, plan, resume_on)
             else:
@@ -276,23 +273,6 @@ def _make(folder: Path) -> bool:
     return not existed
 
 
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder itself, which the system takes back however this process ends."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (OSError, ValueError):
-        raise InputError(f"out: {folder} is not a folder that can be read") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"out: another flspec is running in {folder}; wait for it, or choose another") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _check_resumable(folder: Path, plan: Plan, selection: str) -> None:
     if (found := Plan.load(folder / "plan").digest) != plan.digest:
         raise InputError(
@@ -307,7 +287,7 @@ def _check_resumable(folder: Path, plan: Plan, selection: str) -> None:
 
 
 def _fill(folder: Path, plan: Plan, source: str | None) -> None:
-    if any(folder.iterdir()):
+    if not is_empty(folder):
         raise InputError(f"out: {folder} is not empty; choose another folder, or go on with --resume")
     try:
         plan.save(folder / "plan")

@@ -23,16 +23,16 @@ from typing import Any
 import psutil
 
 from flspec.compiler.compile import compile
+from flspec.core.files import locked_folder, write_atomically
 from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
 from flspec.errors import FlspecError, InputError, printable
 from flspec.execution.remote import Limits, Remote, open_apart, open_backend
 from flspec.protocol.backend import Job
 from flspec.protocol.plan import Plan
-from flspec.protocol.state import write_atomically
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.result import Result, RoundRecord, load_result
-from flspec.runs.runner import exclusive, execute_plan, prepared_folder, refuse_unsupported
+from flspec.runs.runner import execute_plan, prepared_folder, refuse_unsupported
 from flspec.runs.sweep_summary import BestRound, CellRecord, Sweep, groups_of
 from flspec.spec.study import Cell, Study
 
@@ -84,7 +84,7 @@ def sweep(
         pass  # there is one, and its environment, before anything is written
     num_jobs = min(jobs or _default_jobs(), len(study.cells))
     _make(folder)
-    with exclusive(folder), ExitStack() as stack:
+    with locked_folder(folder), ExitStack() as stack:
         board = _Board(study, selection, folder, watch)
         engines = [
             stack.enter_context(open_apart(selection, limits or Limits(), folder / f"worker-{number}.log", stop))
@@ -293,7 +293,7 @@ def _mend(folder: Path, plan: Plan, source: str, selection: str) -> None:
     is none is put aside. States are checked when they are read, and name their plan.
     """
     result = folder / "result.json"
-    with exclusive(folder):
+    with locked_folder(folder):
         try:
             if result.exists() and _is_damaged(folder, plan, selection):
                 result.replace(folder / "result.json.damaged")

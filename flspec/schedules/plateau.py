@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.metrics import LOWER_IS_BETTER
+from flspec.metrics import find_metric
 from flspec.schedules.base import Schedule
 
 __all__ = ["Plateau", "PlateauTracker"]
@@ -91,6 +91,6 @@ class PlateauTracker:
             self._passes, self._falls = 0, self._falls + 1
 
     def _is_better(self, value: float) -> bool:
-        if self._plateau.metric in LOWER_IS_BETTER:
+        if find_metric(self._plateau.metric).better == "lower":
             return value < self._best * (1.0 - self._plateau.threshold)
         return value > self._best * (1.0 + self._plateau.threshold)

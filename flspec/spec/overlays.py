@@ -28,6 +28,7 @@ __all__ = [
     "apply_overrides",
     "compose",
     "draft_of_text",
+    "files_of",
     "parse_overrides",
     "variant_of",
 ]
@@ -120,6 +121,11 @@ def compose(path: Path, settings: Sequence[Override] = ()) -> Draft:
         heading=" extends ".join(document.file for document in documents),
     )
     return apply_overrides(_apart_from_small(draft), settings)
+
+
+def files_of(path: Path) -> list[Path]:
+    """A spec's file, the one it extends, and so on; raises as `compose` does."""
+    return [Path(document.file) for document in _chain(path)]
 
 
 def draft_of_text(content: bytes, file: str) -> Draft:

@@ -113,6 +113,18 @@ class _Whole(GenerateJsonSchema):
             "allOf": [_when(name, document) for name, document in documents.items()],
         } | self._without_kind(list(documents.values()))
 
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        """Names of what can be installed, each with its description, or any other literal."""
+        metadata = schema.get("metadata", {})
+        if "own" not in metadata:
+            return super().literal_schema(schema)
+        names = schema["expected"] if self.installed else metadata["own"]
+        return {
+            "type": "string",
+            "enum": names,
+            "markdownEnumDescriptions": [metadata["descriptions"][name] for name in names],
+        }
+
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Without a default of null, which means "not given" and which editors would write out."""
         json_schema = super().default_schema(schema)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -17,7 +17,8 @@ from flspec.core.components import Document, OneOf
 from flspec.data.groups import NamedGroup
 from flspec.datasets import Dataset
 from flspec.losses import Loss
-from flspec.metrics import METRICS, NEITHER_IS_BETTER
+from flspec.metrics import find_metric
+from flspec.metrics.names import MetricName
 from flspec.models import Model
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
@@ -28,11 +29,6 @@ from flspec.samplers.all import All
 from flspec.spec.renamed import renamed_value
 
 __all__ = ["BestRound", "ClientWork", "Clipping", "Contradiction", "Evaluation", "Spec", "contradictions"]
-
-if TYPE_CHECKING:
-    MetricName = str
-else:
-    MetricName = Literal[tuple(METRICS)]
 
 
 class Clipping(Document):
@@ -271,7 +267,7 @@ def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
         yield Contradiction(
             at, ("evaluation", "metrics"), f"{best.metric} is not among evaluation.metrics; add it there"
         )
-    if best.metric in NEITHER_IS_BETTER and not (best.on or "").endswith((" gap", "/gini")):
+    if find_metric(best.metric).better == "neither" and not (best.on or "").endswith((" gap", "/gini")):
         yield Contradiction(
             at, None, f"{best.metric} should be neither high nor low; name another, or on: the gap between groups"
         )

@@ -1,20 +1,23 @@
-"""What the conformance tests share: engines that are started once, and certificates."""
+"""What the conformance tests share: engines that are started once, and certificates of all of them together."""
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from flspec.comparison.certification import BackendVerdict, Certificate, certify
+from flspec.comparison.certification import BackendVerdict, Certificate, Phase, certify
 from flspec.errors import InputError
 from flspec.execution.remote import open_backend
-from flspec.protocol.backend import Backend
+from flspec.execution.rounds import initial_state
+from flspec.protocol.backend import Backend, kept_state
 from flspec.protocol.plan import Plan
-from flspec.runs.result import Result, load_result
+from flspec.protocol.state import ServerState, load_state
+from flspec.runs.result import Result, RoundRecord, load_result
 
 # `flower` alone runs on Ray, whose start takes longer than all these plans together: it has plans of its own.
 BACKENDS = ("flower:inprocess", "tff")
@@ -27,12 +30,18 @@ class Certified:
     plan: Plan
     certificate: Certificate
     folder: Path
+    kept: Path  # the states of each backend's free run, which the certificate itself forgets
 
     def verdict(self, backend: str) -> BackendVerdict:
         return self.certificate.backends[backend]
 
     def result(self, backend: str) -> Result:
-        return load_result(self.folder / backend.replace(":", "-"))
+        return load_result(self.folder / _home(backend))
+
+    def states(self, backend: str) -> list[ServerState]:
+        """The states of its free run, from round 0 on."""
+        files = [kept_state(self.kept / _home(backend), number + 1) for number in range(self.plan.num_rounds)]
+        return [initial_state(self.plan), *(load_state(file, self.plan.digest) for file in files)]
 
 
 class Engines:
@@ -54,10 +63,30 @@ class Engines:
             absent(name, str(engine))
         return engine
 
-    def certify(self, plan: Plan, backend: str, folder: Path) -> Certified:
-        """The certificate of a plan on one backend against `local`."""
-        engines = {name: self(name) for name in ("local", backend)}
-        return Certified(plan, certify(plan, list(engines), folder, engines=engines), folder)
+    def available(self, names: Sequence[str]) -> list[str]:
+        """Those that are not missing."""
+        for name in names:
+            with suppress(pytest.skip.Exception, pytest.fail.Exception):
+                self(name)
+        return [name for name in names if isinstance(self._open[name], Backend)]
+
+    def certify(self, plan: Plan, backends: Sequence[str], folder: Path) -> Certified:
+        """The certificate of a plan on several backends against one run of `local`."""
+        kept = folder.with_name("states")
+
+        def keep(name: str, phase: Phase, record: RoundRecord) -> None:
+            if phase == "free-running":
+                file = kept_state(kept / _home(name), record.round)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                os.link(kept_state(folder / _home(name), record.round), file)
+
+        engines = {name: self(name) for name in ("local", *backends)}
+        return Certified(plan, certify(plan, list(engines), folder, engines=engines, watch=keep), folder, kept)
+
+
+def _home(backend: str) -> str:
+    """The folder of a backend's run below a certificate's."""
+    return backend.replace(":", "-")
 
 
 def absent(name: str, reason: str) -> None:

@@ -11,29 +11,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flspec.execution.rounds import initial_state
-from flspec.protocol.backend import Job, kept_state
-from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import Plan
-from flspec.protocol.state import ServerState, load_state
-from tests.conformance.harness import BACKENDS, Engines
-from tests.conformance.plans import SMOOTH, compile_named
+from flspec.protocol.state import ServerState
+from tests.conformance.harness import BACKENDS, Certified
+from tests.conformance.plans import SMOOTH
 from tests.oracle import execute_dense
 
 # float32 against float64 over a round of some tens of steps; 2.2e-7 is the most that was measured.
 ROUNDING = 1e-6
-Execution = tuple[Plan, list[ServerState], list[RoundFinished]]  # states from round 0
+Get = Callable[[str, str], Certified]
 
-
-@pytest.fixture(scope="session")
-def executed(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Execution]:
-    def get(name: str, backend: str) -> Execution:
-        plan, folder = compile_named(name), tmp_path_factory.mktemp(name)
-        events = [e for e in engines(backend).execute(plan, Job(folder, keep="all")) if isinstance(e, RoundFinished)]
-        kept = [load_state(kept_state(folder, event.round), plan.digest) for event in events]
-        return plan, [initial_state(plan), *kept], events
-
-    return get
+pytestmark = pytest.mark.xdist_group("engines")  # one process asks all engines
 
 
 def largest_difference(plan: Plan, states: list[ServerState]) -> float:
@@ -47,23 +35,23 @@ def largest_difference(plan: Plan, states: list[ServerState]) -> float:
 
 @pytest.mark.parametrize("backend", ["local", *BACKENDS])
 @pytest.mark.parametrize("name", SMOOTH)
-def test_each_round_is_what_the_definitions_say(
-    executed: Callable[[str, str], Execution], name: str, backend: str
-) -> None:
-    plan, states, events = executed(name, backend)
+def test_each_round_is_what_the_definitions_say(certified: Get, name: str, backend: str) -> None:
+    case = certified(name, backend)
+    plan, states = case.plan, case.states(backend)
     by_hand = execute_dense(plan, starts=states[:-1])
-    for expected, state, event in zip(by_hand, states[1:], events, strict=True):
+    for expected, state, record in zip(by_hand, states[1:], case.result(backend).rounds, strict=True):
         for weight in plan.weights:
             np.testing.assert_allclose(state.weights[weight], expected["weights"][weight], rtol=0, atol=ROUNDING)
         for slot, values in state.optimizer.slots.items():
             for weight, value in values.items():
                 np.testing.assert_allclose(value, expected["slots"][slot][weight], rtol=0, atol=ROUNDING)
-        assert event.train["loss"] == pytest.approx(expected["loss"], rel=1e-5)
-        assert event.train["accuracy"] == pytest.approx(expected["accuracy"], abs=2e-3)  # a tie may fall either way
+        assert record.train["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+        assert record.train["accuracy"] == pytest.approx(expected["accuracy"], abs=2e-3)  # a tie may fall either way
 
 
-def test_the_execution_by_hand_catches_other_weights_in_the_mean(executed: Callable[[str, str], Execution]) -> None:
-    plan, states, _ = executed("tanh-sgd-fedavg", "local")
+def test_the_execution_by_hand_catches_other_weights_in_the_mean(certified: Get) -> None:
+    case = certified("tanh-sgd-fedavg", "local")
+    plan, states = case.plan, case.states("local")
     assert largest_difference(plan, states) < ROUNDING
     uniform = replace(plan, arrays={**plan.arrays, "task_weights": np.ones_like(plan.arrays["task_weights"])})
     assert largest_difference(uniform, states) > 100 * ROUNDING

@@ -5,6 +5,8 @@ The others need no twin; their digests and curves are held in tests/golden.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from flspec.runs.result import Result
 from flspec.runs.runner import execute_plan, prepared_folder
 from flspec.spec.overlays import compose
 from flspec.spec.study import load_study
-from tests.conformance.harness import Certified, Engines
+from tests.conformance.harness import BACKENDS, Certified, Engines
 
 SPECS = Path(__file__).parents[2] / "specs"
 NOWHERE = Path("/nowhere")  # no download is read
@@ -54,8 +56,6 @@ REFUSED_BY_TFF = {
     **{(name, cell): "model.batch_norm" for name, cell, *_ in LEARNED if name.startswith("isic")},
 }
 
-every_spec = pytest.mark.parametrize(("name", "cell"), [(name, cell) for name, cell, *_ in LEARNED])
-
 
 def small_plan(name: str, cell: str | None, settings: tuple[str, ...] = ()) -> tuple[Plan, str]:
     chosen = load_study(SPECS / f"{name}.yaml", settings, small=True).cell(cell)
@@ -88,43 +88,54 @@ def test_a_shipped_spec_learns_on_its_twin(
     assert reached(run_small(name, cell, engines, tmp_path / "run"), metric) > least
 
 
-def certify_briefly(name: str, cell: str | None, backend: str, engines: Engines, folder: Path) -> Certified:
-    """The certificate of a shipped spec on two rounds of two steps, or on one round.
+@pytest.fixture(scope="module")
+def certified_briefly(
+    engines: Engines, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str | None], Certified]:
+    """The certificate of a shipped spec on two rounds of two steps, or on one round, on every backend that there is.
 
     What an engine does otherwise shows in the first round, and rounding has no time to grow; `flspec certify SPEC
     --small` is the whole.
     """
-    # ISIC's schedule needs whole passes. With eleven million weights even one round takes TFF half a minute.
-    steps = () if name.startswith("isic") else ("client.epochs=null", "client.steps=2")
-    rounds = 1 if name.startswith("isic") or name == "flair/federated_scratch" else 2
-    plan, _ = small_plan(name, cell, (f"rounds={rounds}", *steps))
-    return engines.certify(plan, backend, folder)
+
+    @cache
+    def certify(name: str, cell: str | None) -> Certified:
+        # ISIC's schedule needs whole passes. With eleven million weights even one round takes TFF half a minute.
+        steps = () if name.startswith("isic") else ("client.epochs=null", "client.steps=2")
+        rounds = 1 if name.startswith("isic") or name == "flair/federated_scratch" else 2
+        plan, _ = small_plan(name, cell, (f"rounds={rounds}", *steps))
+        return engines.certify(plan, engines.available(BACKENDS), tmp_path_factory.mktemp("spec") / "certificate")
+
+    return certify
 
 
 # The experiments of ISIC differ by who holds which pictures, which no engine sees: one of them will do.
-@pytest.mark.parametrize(
-    ("name", "cell"), [(name, cell) for name, cell, *_ in LEARNED if not name.startswith("isic_melanoma_exp")]
-)
+SEEN_BY_ENGINES = [(name, cell) for name, cell, *_ in LEARNED if not name.startswith("isic_melanoma_exp")]
+
+
+@pytest.mark.xdist_group("engines")
+@pytest.mark.parametrize(("name", "cell"), SEEN_BY_ENGINES)
 def test_a_shipped_spec_is_the_same_to_the_bit_on_flower(
-    name: str, cell: str | None, engines: Engines, tmp_path: Path
+    name: str, cell: str | None, engines: Engines, certified_briefly: Callable[[str, str | None], Certified]
 ) -> None:
-    case = certify_briefly(name, cell, "flower:inprocess", engines, tmp_path / "certificate")
+    engines("flower:inprocess")
+    case = certified_briefly(name, cell)
     assert case.verdict("flower:inprocess").bitwise, case.verdict("flower:inprocess").reason
     ours, theirs = case.result("local"), case.result("flower:inprocess")
     assert ours.weights == theirs.weights
     assert ours.final == theirs.final
 
 
-@every_spec
+@pytest.mark.xdist_group("engines")
+@pytest.mark.parametrize(("name", "cell"), SEEN_BY_ENGINES)
 def test_a_shipped_spec_is_equivalent_on_tff_or_refused_for_its_field(
-    name: str, cell: str | None, engines: Engines, tmp_path: Path
+    name: str, cell: str | None, engines: Engines, certified_briefly: Callable[[str, str | None], Certified]
 ) -> None:
-    if field := REFUSED_BY_TFF.get((name, cell)):
-        plan, _ = small_plan(name, cell)
-        assert field in {problem.partition(":")[0] for problem in engines("tff").refusals(plan)}
-    else:
-        verdict = certify_briefly(name, cell, "tff", engines, tmp_path / "certificate").verdict("tff")
-        assert verdict.verdict == "equivalent", verdict.reason
+    engines("tff")
+    verdict = certified_briefly(name, cell).verdict("tff")
+    field = REFUSED_BY_TFF.get((name, cell))
+    assert verdict.verdict == ("refused" if field else "equivalent"), verdict.reason
+    assert not field or f"tff cannot run this plan: {field}: " in (verdict.reason or "")
 
 
 @pytest.mark.parametrize("name", ["flair/binary_label", "celeba_smiling_by_identity"])

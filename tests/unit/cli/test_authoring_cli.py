@@ -239,6 +239,7 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
         ("flspec list nonsense ", []),
         ("flspec new --dataset ", list(find_family("datasets").kinds)),
         ("flspec new --model c", ["cifar_cnn", "cnn"]),
+        ("flspec new --from q", ["quickstart"]),
     ],
 )
 def test_a_shell_completes_families_and_kinds(tmp_path, words, offered):
@@ -260,7 +261,9 @@ def imported_by(folder, *arguments):
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "model", "cnn"], ["schema"], ["new", "--yes"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["list", "model", "cnn"], ["schema"], ["new", "--yes"], ["new", "--list"]], ids=" ".join
+)
 def test_nothing_heavy_is_imported(tmp_path, arguments):
     imported = imported_by(tmp_path, *arguments)
     assert "pydantic" in imported

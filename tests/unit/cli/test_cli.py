@@ -52,6 +52,34 @@ def test_the_version_is_the_distribution_s(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("arguments", [[], ["backends"], ["data"]])
+def test_a_command_that_needs_another_shows_help(folder: Path, arguments: list[str]) -> None:
+    done = flspec(folder, *arguments)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "Usage: " in done.stdout
+
+
+def test_a_suggestion_is_made_once(folder: Path) -> None:
+    assert flspec(folder, "rnu").stderr.count("Did you mean 'run'?") == 1
+
+
+def test_a_number_that_is_refused_is_told(folder: Path) -> None:
+    stderr = flspec(folder, "run", "spec.yaml", "--jobs", "-7").stderr
+    assert "--jobs" in stderr
+    assert "-7" in stderr
+
+
+def test_ctrl_c_is_told(folder: Path) -> None:
+    source = (
+        "import os, signal; from flspec.cli import starting, main;"
+        "starting._list_shipped = lambda as_json: os.kill(os.getpid(), signal.SIGINT); main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source, "new", "--list"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "flspec: interrupted\n")
+
+
 def test_validate_tells_every_problem_on_a_line_of_its_own(folder: Path) -> None:
     done = flspec(folder, "validate", "spec.yaml", "wrong.yaml")
     assert done.returncode == 2

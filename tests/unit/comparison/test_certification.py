@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from flspec.comparison.agreement import compare_states
 from flspec.comparison.certification import certify, load_certificate
+from flspec.core.files import locked_folder
 from flspec.errors import InputError
 from flspec.protocol.backend import Backend, Job, kept_state
 from flspec.protocol.events import Event, RoundFinished
@@ -168,13 +167,8 @@ def test_minus_zero_is_not_bitwise_zero(make_plan: MakePlan, tmp_path: Path) -> 
 
 def test_two_runs_do_not_share_a_folder(make_plan: MakePlan, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    holder = os.open(tmp_path / "run", os.O_RDONLY)
-    fcntl.flock(holder, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(InputError, match="another flspec is running"):
-            run(make_plan(), out=tmp_path / "run")
-    finally:
-        os.close(holder)
+    with locked_folder(tmp_path / "run"), pytest.raises(InputError, match="another flspec is running"):
+        run(make_plan(), out=tmp_path / "run")
     assert run(make_plan(), out=tmp_path / "run").status == "completed"
 
 

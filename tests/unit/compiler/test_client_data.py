@@ -129,7 +129,6 @@ def test_what_cannot_be_held_out_is_refused_with_the_numbers(hands, more, messag
         hold(hands, **more)
 
 
-@pytest.mark.slow
 def test_ten_thousand_clients_hold_out_in_seconds():
     known = Examples(np.zeros(10**6, np.int64), 1, {"patient": np.arange(10**6) // 7})
     hands = np.arange(10**6).reshape(10_000, 100)

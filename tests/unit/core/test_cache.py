@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,11 +21,6 @@ with workplace(Path(sys.argv[1])) as folder:
     print(folder, flush=True)
     time.sleep(600)
 """
-
-
-def age(folder: Path) -> None:
-    """Make it older than a folder that a process has just made and is about to lock."""
-    os.utime(folder, (0, 0))
 
 
 def names(folder: Path) -> list[str]:
@@ -57,22 +51,34 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path):
     with subprocess.Popen([sys.executable, "-c", WORKS, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         left = Path(process.stdout.readline().strip())
-        age(left)
         with workplace(tmp_path):
             assert (left / "half").exists()  # its process lives
         process.send_signal(signal.SIGKILL)
     assert (left / "half").exists()
-    age(left)
     with workplace(tmp_path) as ours:
-        assert names(tmp_path) == [ours.name]
+        assert names(tmp_path) == [ours.name, f"{ours.name}.lock"]
     assert names(tmp_path) == []
 
 
-def test_a_folder_just_made_is_left_to_whoever_is_about_to_lock_it(tmp_path):
-    (tmp_path / ".partial-new").mkdir()
+def test_a_lock_without_a_folder_and_a_folder_without_a_lock_go_too(tmp_path):
+    (tmp_path / ".partial-a.lock").touch()
+    (tmp_path / ".partial-b").mkdir()
     with workplace(tmp_path):
         pass
-    assert names(tmp_path) == [".partial-new"]
+    assert names(tmp_path) == []
+
+
+def test_a_folder_is_locked_before_it_is_there(tmp_path, monkeypatch):
+    mkdir, locked_then = Path.mkdir, []
+
+    def note(path, *arguments, **options):
+        locked_then.append(path.with_name(f"{path.name}.lock").exists())
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", note)
+    with workplace(tmp_path):
+        pass
+    assert locked_then[-1]
 
 
 def test_a_place_that_cannot_be_written_to_is_named_with_the_way_out(tmp_path):

@@ -195,6 +195,7 @@ def replaced(old, new):
         (lambda _: b"\x80\x02tbRu.", "the pickle is damaged"),
         (lambda _: b"\x80\x02Nb.", "the pickle is damaged"),
         (lambda _: b"\x80\x02h\x07.", "the pickle is damaged"),
+        (lambda _: b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns.", "holds more than is loaded, by byte 104"),
     ],
 )
 def test_a_pickle_that_is_not_a_batch_is_refused_and_does_nothing(change, message, tmp_path, monkeypatch):
@@ -207,6 +208,23 @@ def test_a_pickle_that_is_not_a_batch_is_refused_and_does_nothing(change, messag
     assert str(refused.value).startswith(f"{file}: ")
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_in_place_of_a_pickle_is_not_waited_for(tmp_path):
+    write_python(tmp_path)
+    (tmp_path / "data_batch_4").unlink()
+    os.mkfifo(tmp_path / "data_batch_4")
+    with pytest.raises(InputError, match="data_batch_4 is missing"):
+        load(tmp_path)
+
+
+def test_a_pickle_of_any_size_is_refused_before_it_is_read(tmp_path):
+    write_python(tmp_path)
+    with (tmp_path / "data_batch_4").open("wb") as file:
+        file.truncate(2**40)  # of which the file system holds nothing
+    with pytest.raises(InputError, match="data_batch_4: larger than 256 MiB"):
+        load(tmp_path)
 
 
 def test_the_evil_pickle_would_do_something_if_it_were_loaded(tmp_path, monkeypatch):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from flspec.errors import InputError
 from flspec.protocol.plan import Plan
 from flspec.runs.evaluation import Evaluator
 from flspec_local import LocalBackend
+from tests.unit.scratch_packages import flspec
 
 PACKAGE = """
 import platform, sys
@@ -60,15 +58,6 @@ def acme(tmp_path: Path) -> Path:
     offered = "".join(f"{name} = acme:{name.title()}\n" for name in ("needy", "apart", "unpinned"))
     (info / "entry_points.txt").write_text(f"[flspec.backends]\n{offered}")
     return tmp_path
-
-
-def flspec(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "flspec", *arguments],
-        env=os.environ | {"PYTHONPATH": paths, "FLSPEC_CACHE": str(folder / "cache")},
-        capture_output=True, text=True, cwd=folder, timeout=120, check=False,
-    )  # fmt: skip
 
 
 def test_what_is_missing_of_each_is_told_from_its_declaration(acme: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 
@@ -16,7 +14,6 @@ from flspec.protocol.state import (
     save_state,
     save_weights,
     state_file,
-    write_atomically,
 )
 
 PLAN, OTHER = "a" * 64, "b" * 64
@@ -160,31 +157,6 @@ def test_writing_again_replaces_the_file_and_leaves_nothing_beside_it(tmp_path, 
     save_state(saved, state(number=9), PLAN)
     assert load_state(saved, PLAN).round == 9
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    file = tmp_path / "file"
-    write_atomically(file, b"old")
-
-    def full(_):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space left"):
-        write_atomically(file, b"new and longer")
-    assert file.read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_the_new_file_is_on_disk_before_it_takes_the_old_ones_name(tmp_path, monkeypatch):
-    steps = []
-    fsync, replace = os.fsync, type(tmp_path).replace
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (steps.append("fsync"), fsync(descriptor))[1])
-    monkeypatch.setattr(
-        type(tmp_path), "replace", lambda path, target: (steps.append("rename"), replace(path, target))[1]
-    )
-    write_atomically(tmp_path / "file", b"content")
-    assert steps == ["fsync", "rename", "fsync"]  # the content, the name, and that the folder has it
 
 
 def test_state_files_sort_in_the_order_of_rounds(tmp_path):

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from flspec.core.files import locked_folder
 from flspec.errors import InputError
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.plan import Plan
 from flspec.runs.result import load_result
-from flspec.runs.runner import exclusive, run
+from flspec.runs.runner import run
 from flspec.runs.sweep import cell_folder, sweep
 from tests.unit.runs.sweep_cases import MakeStudy, assert_as_alone, cohorts, contents
 
@@ -103,7 +104,7 @@ def test_what_somebody_else_ran_is_left_alone(
 
 
 def test_one_sweep_at_a_time(make_study: MakeStudy, jobs: list[Job], tmp_path: Path) -> None:
-    with exclusive(tmp_path), pytest.raises(InputError, match="another flspec is running"):
+    with locked_folder(tmp_path), pytest.raises(InputError, match="another flspec is running"):
         sweep(make_study(cohorts(2)), None, tmp_path)
     assert not list(tmp_path.iterdir())
     record = sweep(make_study(cohorts(2)), None, tmp_path, jobs=1).cells[0]
@@ -114,7 +115,7 @@ def test_a_run_in_a_cell_s_folder_is_not_disturbed(make_study: MakeStudy, jobs: 
     study = make_study(cohorts(2))
     home = tmp_path / str(sweep(study, None, tmp_path).cells[0].folder)
     (home / "result.json").unlink()
-    with exclusive(home):
+    with locked_folder(home):
         busy, free = sweep(study, None, tmp_path).cells
     assert "another flspec is running" in str(busy.error)
     assert free.reused

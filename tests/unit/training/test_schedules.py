@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 
 from flspec.aggregators import Aggregator
 from flspec.core.components import parse_component
-from flspec.metrics import LOWER_IS_BETTER, METRICS
+from flspec.metrics import METRICS
 from flspec.schedules import Schedule
 from flspec.schedules.cosine import Cosine
 from flspec.schedules.exponential import Exponential
@@ -207,7 +207,7 @@ def test_a_pass_without_a_value_changes_nothing(value):
 def test_a_plateau_knows_its_metrics_and_which_of_them_should_fall():
     names = set(get_args(Plateau.model_fields["metric"].annotation))
     assert names <= set(METRICS)
-    assert names & set(LOWER_IS_BETTER) == {"loss"}
+    assert {name for name in names if METRICS[name].better == "lower"} == {"loss"}
 
 
 # ------------------------------------------------------------------------------------------------------------ documents

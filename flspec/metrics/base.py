@@ -1,0 +1,107 @@
+"""What a metric is: a function of `Scores` under a name, that says whether high or low is good.
+
+The folder is the registry, as for components: `metric` registers what it decorates. An installed package offers its own
+in the entry point group `flspec.metrics`:
+
+    [project.entry-points."flspec.metrics"]
+    youden = "my_package:youden"
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flspec.core.components import comes_with_flspec
+from flspec.errors import InputError
+from flspec.metrics.scores import Scores, Undefined
+
+__all__ = ["Better", "Metric", "metric", "registered_metrics"]
+
+Better = Literal["higher", "lower", "neither"]
+
+_registered: list[Metric] = []
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A function of `Scores`, and what is known of its values."""
+
+    name: str  # as a spec has it
+    better: Better  # "neither": only how much it differs between groups or clients says anything
+    description: str  # in one line
+    of: Callable[[Scores], float]
+
+    def __call__(self, scores: Scores) -> float:
+        """The value; raises Undefined where there is none, InputError where the function fails."""
+        try:
+            value = float(self.of(scores))
+        except Undefined:
+            raise
+        except Exception as error:  # whatever somebody's function does
+            why = " ".join(f"raises {type(error).__name__}: {error}".split())[:300]
+            raise InputError(self._blamed(why)) from error
+        if not math.isfinite(value):
+            raise InputError(self._blamed(f"gives {value}; it should raise Undefined with the reason"))
+        return value
+
+    @property
+    def package(self) -> str:
+        """The one that brought it."""
+        return str(self.of.__module__).partition(".")[0]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether every copy of this version of flspec has it."""
+        return comes_with_flspec(self.of)
+
+    def _blamed(self, why: str) -> str:
+        return f"evaluation.metrics: {self.name} (from {self.package}) {why}; mend it, or remove it from the spec"
+
+
+def metric(
+    *, better: Better, description: str, name: str | None = None
+) -> Callable[[Callable[[Scores], float]], Metric]:
+    """Register a function of `Scores` as the metric of its own name, or of `name`.
+
+    Where it has no value, it raises `Undefined` with the reason.
+    """
+
+    def register(of: Callable[[Scores], float]) -> Metric:
+        made = Metric(name or of.__name__, better, description, of)
+        if not re.fullmatch("[a-z][a-z0-9_]*", made.name):
+            raise InputError(f"metric {made.name!r}: a name has small letters, digits and _, first a letter; rename it")
+        if better not in ("higher", "lower", "neither"):
+            raise InputError(f"metric {made.name!r}: better is {better!r}; choose higher, lower or neither")
+        if not description or "\n" in description:
+            raise InputError(f"metric {made.name!r}: its description is {description!r}; give one line")
+        _registered.append(made)
+        return made
+
+    return register
+
+
+def registered_metrics(offered: Iterable[tuple[str, Any]]) -> dict[str, Metric]:
+    """Every metric by name, in alphabetical order; `offered` is what packages have in their entry points.
+
+    Raises InputError where one of these is no metric, or where two metrics claim one name.
+    """
+    for entry, found in offered:
+        if not isinstance(found, Metric):
+            raise InputError(
+                f"flspec.metrics: {entry!r} is {found!r}, which is no metric; decorate it with flspec.metrics.metric"
+            )
+    return dict(sorted(_by_name(_registered).items()))
+
+
+def _by_name(metrics: Iterable[Metric]) -> dict[str, Metric]:
+    named: dict[str, Metric] = {}
+    for one in metrics:
+        if one.name in named:
+            ours, theirs = (f"{each.of.__module__}.{each.of.__qualname__}" for each in (named[one.name], one))
+            raise InputError(f"metric {one.name!r} is defined by both {ours} and {theirs}; uninstall or rename one")
+        named[one.name] = one
+    return named

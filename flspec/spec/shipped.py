@@ -1,0 +1,94 @@
+"""The specs that come with flspec, and copies of them to start from.
+
+A copy is the file as it is, with the files that it extends beside it. Only the schema that its first line names is
+another: the one that knows the kinds installed here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flspec.errors import InputError, choose
+from flspec.spec.overlays import files_of
+from flspec.spec.template import SCHEMA_FILE, check_is_new, write_new_spec
+
+__all__ = ["ShippedSpec", "copies", "shipped_specs", "write_copies"]
+
+_PACKAGE = Path(__file__).parents[1]
+_FOLDERS = ("flspec_specs", "specs")  # beside the package: where a wheel puts them, and where the sources have them
+
+
+@dataclass(frozen=True)
+class ShippedSpec:
+    """One spec that comes with flspec."""
+
+    name: str  # its path below the folder of specs, without the suffix: flair/central
+    summary: str  # the first sentence of its heading
+    file: Path
+
+
+def shipped_specs() -> dict[str, ShippedSpec]:
+    """Every shipped spec by its name; raises InputError if this installation has none."""
+    for folder in (_PACKAGE.parent / name for name in _FOLDERS):
+        if files := sorted(folder.rglob("*.yaml")):
+            specs = (_read(file, folder) for file in files)
+            return {spec.name: spec for spec in specs}
+    raise InputError(f"--from: this installation has no specs in {_PACKAGE.parent / _FOLDERS[0]}; install flspec again")
+
+
+def copies(wanted: str, file: Path | None, name: str | None = None) -> dict[Path, str]:
+    """The texts of a shipped spec and of what it extends, by where they go if the spec goes to `file`.
+
+    Without a file there can be only one. Raises InputError if no spec is called `wanted`, or a copy has no place.
+    """
+    specs = shipped_specs()
+    if wanted not in specs:
+        raise InputError(f"--from: {choose(wanted, specs)}")
+    source, *extended = files_of(specs[wanted].file)
+    if file is None:
+        if extended:
+            names = ", ".join(path.name for path in extended)
+            raise InputError(f"--from: {wanted} extends {names}; name a FILE beside which that goes too")
+        return {Path(source.name): _text(source, name)}
+    beside = {file.parent / path.relative_to(source.parent): _text(path) for path in extended}
+    if file in beside:
+        raise InputError(f"{file} is what {wanted} extends; name another file")
+    for path, text in beside.items():
+        if path.exists() and path.read_bytes() != text.encode():
+            raise InputError(f"{path} exists and is not the file that {wanted} extends; name a file in another folder")
+    return {file: _text(source, name), **beside}
+
+
+def write_copies(texts: Mapping[Path, str]) -> bool:
+    """Write what `copies` gives, the spec last; returns whether the schema beside it was not there yet."""
+    (file, text), *beside = texts.items()
+    check_is_new(file)
+    try:
+        for path, extended in beside:
+            if not path.exists():
+                path.write_text(extended, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error}") from None
+    return write_new_spec(file, text)
+
+
+def _read(file: Path, folder: Path) -> ShippedSpec:
+    heading = re.match(r"#.*\n((?:#.*\n)+)", file.read_text(encoding="utf-8"))
+    words = " ".join(re.sub(r"^# ?", "", heading[1], flags=re.MULTILINE).split()) if heading else ""
+    return ShippedSpec(
+        name=file.relative_to(folder).with_suffix("").as_posix(),
+        summary=re.split(r"(?<=[.?]) (?=[A-Z])", words)[0],
+        file=file,
+    )
+
+
+def _text(file: Path, name: str | None = None) -> str:
+    """The file with the schema of this installation, and with another `name` if one is given."""
+    text = re.sub(r"(?<=\$schema=)\S+", SCHEMA_FILE, file.read_text(encoding="utf-8"), count=1)
+    if name is None:
+        return text
+    return re.sub(r"^name: .*$", lambda _: f"name: {json.dumps(name)}", text, count=1, flags=re.MULTILINE)
