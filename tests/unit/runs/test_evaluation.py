@@ -14,6 +14,7 @@ from flspec.data.examples import Data, Split
 from flspec.data.store import open_data
 from flspec.errors import InputError, SpecError
 from flspec.protocol.plan import Plan
+from flspec.protocol.settings import BestSettings
 from flspec.protocol.state import ServerState
 from flspec.runs.evaluation import Evaluator, Measured, _distribution, _over_clients
 from flspec.runs.runner import run
@@ -353,7 +354,7 @@ def test_a_best_by_what_some_models_have_a_value_of_is_none_of_our_business(root
     """Precision has one as soon as an example is taken for class 1."""
     for metric in ("precision", "f1", "macro_roc_auc", "binned_macro_average_precision"):
         text = SPEC.replace("positive_rate]", f"{metric}]").replace("groups: [sex]", f"best: {{metric: {metric}}}")
-        assert compile(parse_spec(text), root).settings.evaluation.best["metric"] == metric
+        assert compile(parse_spec(text), root).settings.evaluation.best.metric == metric
 
 
 @pytest.mark.parametrize(
@@ -390,5 +391,5 @@ def test_the_best_is_chosen_on_groups_that_their_split_has(make_spec, on, is_the
 )
 def test_what_is_best_is_in_the_plan(root, plan, best, metric, on):
     asked = compile(parse_spec(SPEC.replace("groups: [sex]", f"groups: [sex], best: {best}")), root)
-    assert asked.settings.evaluation.best == {"metric": metric, "on": on}
+    assert asked.settings.evaluation.best == BestSettings(metric, on)
     assert asked.digest != plan.digest
