@@ -19,6 +19,7 @@ __all__ = [
     "Problem",
     "RunError",
     "SpecError",
+    "TrackerWarning",
     "choose",
     "printable",
     "shorten",
@@ -89,6 +90,10 @@ class RunError(FlspecError):
 
 class BackendError(RunError):
     """An engine failed, hung or died; the text names its log."""
+
+
+class TrackerWarning(RuntimeWarning):
+    """A tracker failed, and its run goes on without it."""
 
 
 class PlanViolation(BackendError):

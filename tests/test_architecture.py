@@ -34,6 +34,7 @@ ROOMS = (
     "compiler",
     "execution",
     "analysis",
+    "trackers",
     "runs",
     "comparison",
     "report",

@@ -10,8 +10,8 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 
 from flspec.execution.server_step import sent_with_weights
+from flspec.protocol.named_records import Records, flatten, unflatten
 from flspec.protocol.plan import Plan
-from flspec.protocol.records import Records, flatten, unflatten
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec_torch.training import Trainer

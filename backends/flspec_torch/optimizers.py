@@ -21,7 +21,7 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
-from flspec.protocol.records import Records, Weights
+from flspec.protocol.named_records import Records, Weights
 
 __all__ = ["Stepper", "build_stepper"]
 

@@ -22,8 +22,8 @@ from flspec.execution.parts import client_algorithm_of, client_optimizer_of, lay
 from flspec.execution.server_step import sent_with_weights
 from flspec.layers import Layer, trace
 from flspec.metrics import Scores, measure
+from flspec.protocol.named_records import Records, Weights, in_float32
 from flspec.protocol.plan import ClientTask, Plan
-from flspec.protocol.records import Records, Weights, in_float32
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec.schedules.plateau import Plateau, PlateauTracker

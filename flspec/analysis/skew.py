@@ -12,35 +12,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.core.components import Document
+from flspec.protocol.records import LabelDistance, LabelEntropy, Skew
 
 __all__ = ["Skew", "count_labels", "gini", "label_distances", "label_entropies", "measure_skew"]
 
 Counts = NDArray[np.int64]  # [num_clients, num_classes]
-
-
-class LabelEntropy(Document):
-    """Of the clients' labels, in nats; from 0 to `greatest`, that of labels in equal parts."""
-
-    min: float
-    mean: float
-    max: float
-    greatest: float
-
-
-class LabelDistance(Document):
-    """Of the clients' label distributions from the pooled one; from 0 to 2."""
-
-    mean: float
-    max: float
-
-
-class Skew(Document):
-    """How far a partition is from clients that are all alike; the means count each client the same."""
-
-    label_entropy: LabelEntropy
-    emd: LabelDistance
-    size_gini: float  # from 0, all hold as many, towards 1, one holds all
 
 
 def measure_skew(counts: Counts) -> Skew:

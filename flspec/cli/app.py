@@ -14,7 +14,7 @@ from flspec.cli import authoring, explaining, starting, tables
 from flspec.cli.backends import backends_app
 from flspec.cli.data import data_app
 from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
-from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Timeout, Workers
+from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Timeout, Trackers, Workers
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def run(
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
+    trackers: Trackers = None,
     as_json: Json = False,
 ) -> None:
     """Run a spec on one backend and write its result; of a matrix, every experiment that is not done yet."""
@@ -122,12 +123,14 @@ def run(
     from flspec.protocol.registry import find_backend
     from flspec.runs.runner import run
     from flspec.spec.study import load_study
+    from flspec.trackers import find_trackers
 
     if resume and not out:
         raise InputError("--resume: name the interrupted run with --out")
     study, limits = load_study(spec, settings or (), max_runs, small), Limits(silence=timeout)
     selection = backend or study.backend
     find_backend(selection)  # a name that nobody knows is told before the plan is made, which takes its time
+    find_trackers(trackers or ())
     if study.is_matrix and cell is None:
         from flspec.cli.sweeping import run_study
 
@@ -135,7 +138,8 @@ def run(
             unread = "--resume: a matrix goes on by itself" if resume else "--workers: of a matrix, give --jobs"
             raise InputError(f"{unread}; leave it out, or choose one experiment with --cell")
         folder = out or Path("runs", f"{spec.stem}{'-small' if small else ''}-{selection}-matrix".replace(":", "-"))
-        run_study(study, selection, folder, data=data_root, jobs=jobs, limits=limits, as_json=as_json)
+        given: dict[str, Any] = {"data": data_root, "jobs": jobs, "limits": limits, "trackers": trackers or ()}
+        run_study(study, selection, folder, **given, as_json=as_json)
         return
     if jobs:
         raise InputError("--jobs: this is one experiment; leave it out, or give --workers")
@@ -145,15 +149,16 @@ def run(
     with decoding_progress(progress_console):
         compiled = compile(chosen.spec, data_root)
     with RunProgress(progress_console, compiled.num_rounds, selection) as progress:
-        options: dict[str, Any] = {"workers": workers, "limits": limits, "resume": resume}
+        options: dict[str, Any] = {"workers": workers, "limits": limits, "resume": resume, "trackers": trackers or ()}
         try:
             result = run(compiled, selection, folder, **options, watch=progress.update, source=chosen.text)
         except (KeyboardInterrupt, SystemExit) as stop:
-            given: dict[str, object] = {"--backend": selection, "--cell": cell, "--data-root": data_root}
+            told: dict[str, object] = {"--backend": selection, "--cell": cell, "--data-root": data_root}
             limit = None if timeout == 3600.0 else timeout
-            given |= {"--workers": workers or None, "--timeout": limit, "--out": folder}
+            told |= {"--workers": workers or None, "--timeout": limit, "--out": folder}
             arguments = [str(spec), *(["--small"] if small else []), *_repeated("--set", settings)]
-            tell_interrupted(_how_far(progress.last_round, folder, arguments, given))
+            arguments += _repeated("--tracker", trackers)
+            tell_interrupted(_how_far(progress.last_round, folder, arguments, told))
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     _tell_result(result, folder, as_json)
 

@@ -10,12 +10,13 @@ import os
 import re
 import signal
 import sys
+import warnings
 from types import FrameType
 
 import typer
 
 from flspec.cli.app import app
-from flspec.cli.output import print_error, tell_interrupted, use_json
+from flspec.cli.output import print_error, print_warnings, tell_interrupted, use_json
 from flspec.errors import FlspecError, InputError, shorten
 
 try:
@@ -36,7 +37,9 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = int(app(standalone_mode=False) or 0)
+        with warnings.catch_warnings():
+            print_warnings()
+            code = int(app(standalone_mode=False) or 0)
         if code == 130:  # typer's word for Ctrl-C
             tell_interrupted()
         return code

@@ -9,7 +9,25 @@ import typer
 
 from flspec.cli.output import use_json
 
-__all__ = ["CellLabel", "DataRoot", "Json", "MaxRuns", "Settings", "Small", "SpecFile", "Timeout", "Workers"]
+__all__ = [
+    "CellLabel",
+    "DataRoot",
+    "Json",
+    "MaxRuns",
+    "Settings",
+    "Small",
+    "SpecFile",
+    "Timeout",
+    "Trackers",
+    "Workers",
+]
+
+
+def _tracker_names(incomplete: str) -> list[str]:
+    from flspec.trackers import tracker_names
+
+    return [name for name in tracker_names() if name.startswith(incomplete)]
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, e.g. specs/quickstart.yaml.")]
@@ -18,9 +36,18 @@ Settings = Annotated[
 ]
 Small = Annotated[bool, typer.Option("--small", help="The small variant, as the spec's section small says.")]
 CellLabel = Annotated[str | None, typer.Option("--cell", metavar="LABEL", help="One experiment of a matrix.")]
-MaxRuns = Annotated[int, typer.Option(min=1, help="Most experiments that a matrix may ask for.")]
+MaxRuns = Annotated[int, typer.Option(min=1, help="Most experiments of a matrix.")]
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", help="Folder of data sets; else $FLSPEC_DATA, else ./data.")
 ]
 Workers = Annotated[int, typer.Option(min=0, max=1024, help="Clients trained at once; 0: as many as pays.")]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one round may take before the engine is given up.")]
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tracker",
+        metavar="NAME",
+        help="Who follows, e.g. csv: a table of rounds; repeatable.",
+        autocompletion=_tracker_names,
+    ),
+]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one round may take.")]

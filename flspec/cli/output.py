@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from flspec.errors import FlspecError, Problem, SpecError, printable
+from flspec.errors import FlspecError, Problem, SpecError, TrackerWarning, printable
 
-__all__ = ["console", "print_error", "print_json", "progress_console", "tell_interrupted", "use_json"]
+__all__ = ["console", "print_error", "print_json", "print_warnings", "progress_console", "tell_interrupted", "use_json"]
 
 console = Console(highlight=False)
 progress_console = Console(stderr=True, highlight=False)
@@ -39,6 +40,20 @@ def use_json(wanted: bool) -> bool:
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def print_warnings() -> None:
+    """Have warnings of trackers printed as a line on stderr, until `warnings.catch_warnings` ends."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
+        if issubclass(category, TrackerWarning):
+            progress_console.print(f"flspec: {message}", markup=False, soft_wrap=True)
+        else:
+            usual(message, category, *place, **rest)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", TrackerWarning)
 
 
 def print_error(error: FlspecError) -> None:

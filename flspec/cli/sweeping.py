@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic import JsonValue
@@ -38,12 +39,14 @@ def run_study(
     jobs: int = 0,
     limits: Limits | None = None,
     as_json: bool = False,
+    trackers: Sequence[str] = (),
 ) -> None:
     """Run what is left of a study and print what came of it; exits with 1 unless every cell is done."""
     progress = SweepProgress(len(study.cells))
     try:
         with progress:
-            result = sweep(study, backend, folder, data=data, jobs=jobs, limits=limits, watch=progress.update)
+            options: dict[str, Any] = {"data": data, "jobs": jobs, "limits": limits, "trackers": trackers}
+            result = sweep(study, backend, folder, **options, watch=progress.update)
     except (KeyboardInterrupt, SystemExit) as stop:
         done = f"{progress.num_done} of {len(study.cells)} cells done"
         tell_interrupted(f"with {done}; go on with the same command")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.components import Component
-from flspec.protocol.records import Records, Weights
+from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.updates import Delta
 
 __all__ = ["ClientAlgorithm", "ClientOutcome", "LocalWork"]

@@ -16,8 +16,8 @@ from flspec.core.components import Document
 from flspec.core.randomness import Stream
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import kept_state
+from flspec.protocol.named_records import Records
 from flspec.protocol.plan import Plan
-from flspec.protocol.records import Records
 from flspec.protocol.state import ServerState, load_state
 
 __all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "RoundAgreement", "compare_states", "nudge"]

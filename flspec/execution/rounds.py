@@ -13,8 +13,8 @@ from flspec.execution.parts import aggregator_of, client_algorithm_of
 from flspec.execution.server_step import RoundOutcome, named_postprocessors
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
+from flspec.protocol.named_records import Records
 from flspec.protocol.plan import Plan
-from flspec.protocol.records import Records
 from flspec.protocol.state import ServerState, load_state, save_state
 from flspec.protocol.updates import ClientUpdate
 

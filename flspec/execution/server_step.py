@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from flspec.core.randomness import Stream
 from flspec.execution.parts import aggregator_of, client_algorithm_of, postprocessors_of
 from flspec.postprocessors import Combined, Postprocessor
+from flspec.protocol.named_records import Records, Weights, in_float32
 from flspec.protocol.plan import Plan
-from flspec.protocol.records import Records, Weights, in_float32
 from flspec.protocol.state import OptimizerState, ServerState
 from flspec.protocol.updates import ClientUpdate, Delta
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from flspec.core.components import Component
 from flspec.core.randomness import Stream
-from flspec.protocol.records import Weights
+from flspec.protocol.named_records import Weights
 from flspec.protocol.updates import Delta
 
 __all__ = ["Combined", "Postprocessor"]

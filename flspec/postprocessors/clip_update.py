@@ -10,7 +10,7 @@ from pydantic import Field
 
 from flspec.core.randomness import Stream
 from flspec.postprocessors.base import Postprocessor
-from flspec.protocol.records import Weights
+from flspec.protocol.named_records import Weights
 from flspec.protocol.updates import Delta
 
 

@@ -1,1 +1,1 @@
-"""What flspec and its engines say to each other: plans, states, updates, events, and the backend interface."""
+"""What flspec and its engines say to each other: plans, states, updates, events, records, and the backend interface."""

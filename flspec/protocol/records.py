@@ -1,45 +1,133 @@
-"""Named records: what the server and each client carry from round to round, or send beside the weights.
-
-A record is tensors by name, such as one momentum for each weight; records have names of their own. Whoever writes or
-compares them does so by these names alone, so a new algorithm's records need no code but the algorithm's.
-"""
+"""Records of a run, as they are written down and told to who follows it: a round, and the result."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from flspec.core.components import Document
+from flspec.metrics import Confusion
 
-__all__ = ["Records", "Weights", "flatten", "in_float32", "unflatten"]
-
-Weights = Mapping[str, NDArray[np.float32]]  # tensor name -> values, in the plan's order, torch's layouts
-Records = Mapping[str, Weights]  # record name -> its tensors; a slash groups records, e.g. `optimizer/momentum`
-
-
-def flatten(records: Records) -> dict[str, NDArray[np.float32]]:
-    """Every tensor by `RECORD/NAME`, for files and messages; a tensor's own name has no slash."""
-    flat: dict[str, NDArray[np.float32]] = {}
-    for record, tensors in records.items():
-        for name, value in tensors.items():
-            assert "/" not in name, f"tensor {name} of record {record} has a slash in its name"
-            flat[f"{record}/{name}"] = value
-    return flat
+__all__ = [
+    "BackendInfo",
+    "BestRecord",
+    "Failure",
+    "FinalRecord",
+    "LabelDistance",
+    "LabelEntropy",
+    "Result",
+    "RoundRecord",
+    "Seconds",
+    "Skew",
+    "WeightsFile",
+]
 
 
-def in_float32(records: Mapping[str, Mapping[str, NDArray[np.floating[Any]]]]) -> dict[str, Weights]:
-    """The records as they are sent and stored, whatever they were computed in."""
-    return {
-        record: {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-        for record, tensors in records.items()
-    }
+class LabelEntropy(Document):
+    """Of the clients' labels, in nats; from 0 to `greatest`, that of labels in equal parts."""
+
+    min: float
+    mean: float
+    max: float
+    greatest: float
 
 
-def unflatten(tensors: Weights) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """The records that `flatten` wrote."""
-    records: dict[str, dict[str, NDArray[np.float32]]] = {}
-    for path, value in tensors.items():
-        record, _, name = path.rpartition("/")
-        records.setdefault(record, {})[name] = value
-    return records
+class LabelDistance(Document):
+    """Of the clients' label distributions from the pooled one; from 0 to 2."""
+
+    mean: float
+    max: float
+
+
+class Skew(Document):
+    """How far a partition is from clients that are all alike; the means count each client the same."""
+
+    label_entropy: LabelEntropy
+    emd: LabelDistance
+    size_gini: float  # from 0, all hold as many, towards 1, one holds all
+
+
+class Failure(Document):
+    """A client whose update did not count."""
+
+    client: int
+    reason: str
+
+
+class RoundRecord(Document):
+    """One round. `train` is measured during local training, `evaluation` of the aggregated model after it."""
+
+    round: int
+    cohort: tuple[int, ...]
+    num_examples: int  # that the cohort trains on, each counted once
+    train: dict[str, float]
+    evaluation: dict[str, dict[str, float]] | None
+    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # why a metric of a set of examples has no value
+    epsilon: float | None = None
+    bytes_down: int  # of weights sent to the cohort
+    bytes_up: int  # of updates sent back
+    seconds: dict[str, float]  # train, aggregate (where the backend tells it apart), evaluate
+    failures: tuple[Failure, ...] = ()
+
+
+class BackendInfo(Document):
+    """Who ran it."""
+
+    name: str  # as selected, e.g. "flower" or "flower:inprocess"
+    versions: dict[str, str]
+
+
+class Seconds(Document):
+    """Of the wall clock: until the engine was up, and of everything."""
+
+    startup: float | None
+    total: float
+
+
+class WeightsFile(Document):
+    """Where a model is, relative to the run's folder."""
+
+    path: str
+    sha256: str
+
+
+class FinalRecord(Document):
+    """How good the last model is."""
+
+    evaluation: dict[str, dict[str, float]]
+    confusion: dict[str, Confusion] = {}  # noqa: RUF012  # by set of examples
+
+
+class BestRecord(Document):
+    """The evaluated round that is the best by `evaluation.best`, and how good its model is."""
+
+    round: int
+    metric: str
+    on: str  # the set of examples
+    value: float
+    evaluation: dict[str, dict[str, float]]
+    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012
+    confusion: dict[str, Confusion] = {}  # noqa: RUF012
+    weights: WeightsFile | None  # None if its checkpoint cannot be read
+    note: str | None = None  # what to bear in mind
+
+
+class Result(Document):
+    """What a run was and what came of it."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["completed", "failed", "interrupted"]
+    error: str | None = None
+    name: str
+    plan_digest: str
+    spec: dict[str, Any]
+    seed: int
+    backend: BackendInfo
+    environment: dict[str, Any]
+    started: str  # ISO 8601, UTC
+    seconds: Seconds
+    memory: dict[str, int]  # peak_bytes: of this process and all that it started; in a sweep, of the cell's worker
+    skew: Skew | None = None  # of what the clients train on; None where an example may have several labels
+    rounds: tuple[RoundRecord, ...]
+    final: FinalRecord | None
+    best: BestRecord | None = None  # None where none is asked for, or no round has a value
+    weights: WeightsFile | None

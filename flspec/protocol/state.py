@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from flspec.core.files import read_regular, write_atomically
 from flspec.errors import InputError
-from flspec.protocol.records import Records, Weights, flatten, unflatten
+from flspec.protocol.named_records import Records, Weights, flatten, unflatten
 
 __all__ = [
     "OptimizerState",

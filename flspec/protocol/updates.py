@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.protocol.records import Records
+from flspec.protocol.named_records import Records
 
 __all__ = ["ClientUpdate", "Delta", "weighted_mean"]
 

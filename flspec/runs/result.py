@@ -1,4 +1,4 @@
-"""The common result: one schema for every backend, written as `result.json`."""
+"""The result of a run as a file: `result.json`."""
 
 from __future__ import annotations
 
@@ -7,104 +7,36 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
-from flspec.analysis.skew import Skew
-from flspec.core.components import Document
 from flspec.core.files import read_regular, write_atomically
 from flspec.errors import InputError
-from flspec.metrics import Confusion
+from flspec.protocol.records import (
+    BackendInfo,
+    BestRecord,
+    Failure,
+    FinalRecord,
+    Result,
+    RoundRecord,
+    Seconds,
+    WeightsFile,
+)
 
-__all__ = ["BestRecord", "Failure", "Result", "RoundRecord", "describe_environment", "load_result", "save_result"]
-
-
-class Failure(Document):
-    """A client whose update did not count."""
-
-    client: int
-    reason: str
-
-
-class RoundRecord(Document):
-    """One round. `train` is measured during local training, `evaluation` of the aggregated model after it."""
-
-    round: int
-    cohort: tuple[int, ...]
-    num_examples: int  # that the cohort trains on, each counted once
-    train: dict[str, float]
-    evaluation: dict[str, dict[str, float]] | None
-    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # why a metric of a set of examples has no value
-    epsilon: float | None = None
-    bytes_down: int  # of weights sent to the cohort
-    bytes_up: int  # of updates sent back
-    seconds: dict[str, float]  # train, aggregate (where the backend tells it apart), evaluate
-    failures: tuple[Failure, ...] = ()
-
-
-class BackendInfo(Document):
-    """Who ran it."""
-
-    name: str  # as selected, e.g. "flower" or "flower:inprocess"
-    versions: dict[str, str]
-
-
-class Seconds(Document):
-    """Of the wall clock: until the engine was up, and of everything."""
-
-    startup: float | None
-    total: float
-
-
-class WeightsFile(Document):
-    """Where a model is, relative to the run's folder."""
-
-    path: str
-    sha256: str
-
-
-class FinalRecord(Document):
-    """How good the last model is."""
-
-    evaluation: dict[str, dict[str, float]]
-    confusion: dict[str, Confusion] = {}  # noqa: RUF012  # by set of examples
-
-
-class BestRecord(Document):
-    """The evaluated round that is the best by `evaluation.best`, and how good its model is."""
-
-    round: int
-    metric: str
-    on: str  # the set of examples
-    value: float
-    evaluation: dict[str, dict[str, float]]
-    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012
-    confusion: dict[str, Confusion] = {}  # noqa: RUF012
-    weights: WeightsFile | None  # None if its checkpoint cannot be read
-    note: str | None = None  # what to bear in mind
-
-
-class Result(Document):
-    """What a run was and what came of it."""
-
-    schema_version: Literal[1] = 1
-    status: Literal["completed", "failed", "interrupted"]
-    error: str | None = None
-    name: str
-    plan_digest: str
-    spec: dict[str, Any]
-    seed: int
-    backend: BackendInfo
-    environment: dict[str, Any]
-    started: str  # ISO 8601, UTC
-    seconds: Seconds
-    memory: dict[str, int]  # peak_bytes: of this process and all that it started; in a sweep, of the cell's worker
-    skew: Skew | None = None  # of what the clients train on; None where an example may have several labels
-    rounds: tuple[RoundRecord, ...]
-    final: FinalRecord | None
-    best: BestRecord | None = None  # None where none is asked for, or no round has a value
-    weights: WeightsFile | None
+__all__ = [
+    "BackendInfo",
+    "BestRecord",
+    "Failure",
+    "FinalRecord",
+    "Result",
+    "RoundRecord",
+    "Seconds",
+    "WeightsFile",
+    "describe_environment",
+    "load_result",
+    "save_result",
+]
 
 
 def save_result(folder: Path, result: Result) -> None:

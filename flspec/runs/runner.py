@@ -20,11 +20,12 @@ from flspec.errors import BackendError, InputError, RunError
 from flspec.execution.remote import Limits, open_backend
 from flspec.protocol.backend import Backend, Job, kept_state
 from flspec.protocol.events import Event, RoundEvaluated, RoundFinished, RunAttempted, dump_event
+from flspec.protocol.named_records import flatten
 from flspec.protocol.plan import Plan
-from flspec.protocol.records import flatten
 from flspec.protocol.state import load_state, save_weights
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.evaluation import Evaluator
+from flspec.runs.following import Followers
 from flspec.runs.recording import Recorder, read_events
 from flspec.runs.result import (
     BackendInfo,
@@ -41,6 +42,7 @@ from flspec.runs.result import (
 from flspec.spec.spec import Spec
 from flspec.spec.study import load_study
 from flspec.spec.yaml_writer import write_yaml
+from flspec.trackers import Chosen, find_trackers
 
 __all__ = [
     "Experiment",
@@ -75,16 +77,19 @@ def run(
     resume: bool = False,
     watch: Watch | None = None,
     source: str | None = None,
+    trackers: str | Chosen | Sequence[str | Chosen] = (),
 ) -> Result:
     """Run an experiment and write its folder.
 
     `backend` is a NAME or NAME:VARIANT, by default the spec's; `out` the folder, by default a new one below
     `runs`; `source` the spec as text, to be kept there instead of the one that the plan carries. With `resume`, `out`
-    is an interrupted run of the same plan, which goes on after its last kept round.
+    is an interrupted run of the same plan, which goes on after its last kept round. `trackers` follow its records, by
+    name, class or made: see `flspec.trackers`.
     Raises InputError before anything is written, RunError (after writing a result that says so) when it fails.
     """
     if workers < 0:
         raise InputError(f"workers is {workers}; give 0 for one a core, or how many clients to train at once")
+    followed_by = find_trackers(trackers)
     plan, source = planned(experiment, data, source)
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:
@@ -93,7 +98,9 @@ def run(
         folder = Path(out).absolute() if out else new_folder(Path("runs"), f"{plan.spec['name']}-{selection}")
         with prepared_folder(folder, plan, source, resume_on=selection if resume else None):
             job = Job(folder, workers=workers)
-            return execute_plan(engine, selection, plan, job, evaluator=evaluator, resume=resume, watch=watch)
+            return execute_plan(
+                engine, selection, plan, job, evaluator=evaluator, resume=resume, watch=watch, trackers=followed_by
+            )
 
 
 def planned(experiment: Experiment, data: Path | None = None, source: str | None = None) -> tuple[Plan, str | None]:
@@ -122,18 +129,22 @@ def execute_plan(
     resume: bool = False,
     watch: Watch | None = None,
     memory: MemoryMeter | None = None,
+    trackers: Sequence[Chosen] = (),
 ) -> Result:
     """Execute a plan into a folder that is ready, and write `result.json` however it ends.
 
     `memory` measures what is the run's, by default this process and all that it starts.
     Raises RunError for whatever goes wrong from here on: the input was right, and something has been written.
     """
-    attempt = _Attempt(selection, plan, job, evaluator or Evaluator(plan), memory or MemoryMeter())
+    followers = Followers(trackers, job.folder)
+    attempt = _Attempt(selection, plan, job, evaluator or Evaluator(plan), memory or MemoryMeter(), followers)
     if resume:
         job = replace(job, start=attempt.resume())
     try:
+        followers.start(plan, attempt.recorder.rounds)
         with attempt.memory, closing(engine.execute(plan, job)) as events:
             for record in attempt.recorder.record(attempt.clocked(events)):
+                followers.round(record)
                 if watch:
                     watch(record)
                 if job.keep == "planned":
@@ -157,10 +168,19 @@ def execute_plan(
 class _Attempt:
     """One execution on its way to a result."""
 
-    def __init__(self, selection: str, plan: Plan, job: Job, evaluator: Evaluator, memory: MemoryMeter) -> None:
+    def __init__(
+        self,
+        selection: str,
+        plan: Plan,
+        job: Job,
+        evaluator: Evaluator,
+        memory: MemoryMeter,
+        followers: Followers,
+    ) -> None:
         folder = job.folder
         self.recorder = Recorder(plan, folder, evaluator, keeps_all=job.keep == "all")
         self.memory = memory
+        self._followers = followers
         self._selection, self._plan, self._folder = selection, plan, folder
         self._began, self._started = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
         self._startup: float | None = None
@@ -206,6 +226,7 @@ class _Attempt:
             weights=self._save_model(plan.num_rounds, *_LAST_MODEL) if completed else None,
         )
         save_result(self._folder, result)
+        self._followers.finish(result)
         return result
 
     def _best(self) -> BestRecord | None:

@@ -35,6 +35,7 @@ from flspec.runs.result import Result, RoundRecord, load_result
 from flspec.runs.runner import execute_plan, prepared_folder, refuse_unsupported
 from flspec.runs.sweep_summary import BestRound, CellRecord, Sweep, groups_of
 from flspec.spec.study import Cell, Study
+from flspec.trackers import Chosen, Tracker, find_trackers
 
 __all__ = ["Standing", "SweepWatch", "cell_folder", "sweep"]
 
@@ -67,6 +68,7 @@ def sweep(
     jobs: int = 0,
     limits: Limits | None = None,
     watch: SweepWatch | None = None,
+    trackers: Sequence[str | type[Tracker]] = (),
 ) -> Sweep:
     """Run the cells of a study that `folder` does not hold done yet, and write `matrix.json` there.
 
@@ -75,11 +77,13 @@ def sweep(
     whose clients take both cores, 20 and 23 s; eight of 10 rounds on flower:inprocess 7.1 and 5.1 s; four on flower,
     which mostly wait for Ray to start, 55 and 26 s.
 
-    A cell that fails is recorded and stops no other. Raises InputError before anything is run if nothing can be.
+    A cell that fails is recorded and stops no other. Each cell that is run has `trackers` of its own.
+    Raises InputError before anything is run if nothing can be.
     """
     if jobs < 0:
         raise InputError(f"jobs is {jobs}; give 0 for as many as pays, or how many cells to run at once")
     selection, folder, stop = backend or study.backend, Path(folder).absolute(), threading.Event()
+    classes = find_trackers(trackers)
     with open_backend(selection):
         pass  # there is one, and its environment, before anything is written
     num_jobs = min(jobs or _default_jobs(), len(study.cells))
@@ -91,7 +95,7 @@ def sweep(
             for number in range(1, num_jobs + 1)
         ]
         cores = max(1, (os.cpu_count() or 1) // num_jobs)
-        _run_all(_CellRunner(study.cells, selection, folder, data, cores, stop, board), engines)
+        _run_all(_CellRunner(study.cells, selection, folder, data, cores, stop, board, classes), engines)
         return board.sweep()
 
 
@@ -147,8 +151,9 @@ class _CellRunner:
         cores: int,
         stop: threading.Event,
         board: _Board,
+        trackers: Sequence[Chosen],
     ) -> None:
-        self.stop, self.board = stop, board
+        self.stop, self.board, self._trackers = stop, board, trackers
         self._selection, self._folder, self._data, self._cores = selection, folder, data, cores
         self._waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
         for cell in cells:
@@ -208,6 +213,7 @@ class _CellRunner:
                 resume=begun,
                 watch=watch,
                 memory=MemoryMeter(lambda: engine.process),  # this process serves other cells too
+                trackers=self._trackers,
             )
 
     def _heed_stop(self) -> None:

@@ -10,7 +10,7 @@ from flspec.data.store import open_data
 from flspec.errors import InputError
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import Job, kept_state
-from flspec.protocol.records import flatten
+from flspec.protocol.named_records import flatten
 from flspec.protocol.state import ServerState, load_state
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.runner import run

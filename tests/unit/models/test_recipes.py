@@ -15,8 +15,8 @@ from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import RoundFinished
+from flspec.protocol.named_records import flatten
 from flspec.protocol.plan import FEATURES
-from flspec.protocol.records import flatten
 from flspec.protocol.state import load_state
 from flspec_local import LocalBackend
 from flspec_torch.model import to_tensors

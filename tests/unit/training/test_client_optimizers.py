@@ -16,7 +16,7 @@ from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
 from flspec.core.components import parse_component
-from flspec.protocol.records import flatten, unflatten
+from flspec.protocol.named_records import flatten, unflatten
 from flspec_torch.optimizers import build_stepper
 
 RNG = np.random.default_rng(0)

@@ -1,0 +1,71 @@
+"""A run's trackers, of which none can harm the run."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from flspec.core.locations import redact
+from flspec.errors import TrackerWarning, printable
+from flspec.protocol.plan import Plan
+from flspec.protocol.records import Result, RoundRecord
+from flspec.trackers import Chosen, Tracker
+
+__all__ = ["Followers"]
+
+
+class Followers:
+    """Tells trackers of a run; one that raises is told no more, and a TrackerWarning says so."""
+
+    def __init__(self, trackers: Sequence[Chosen], folder: Path) -> None:
+        self._folder = folder
+        self._trackers: list[Tracker] = []
+        for tracker in trackers:
+            try:
+                self._trackers.append(tracker() if isinstance(tracker, type) else tracker)
+            except Exception as error:
+                self._warn(tracker.name, error)
+
+    def start(self, plan: Plan, rounds: Iterable[RoundRecord]) -> None:
+        """The run begins, after these rounds if it is resumed."""
+        if not self._trackers:
+            return
+        plan = _read_only(plan)
+        self._tell(lambda tracker: tracker.start(plan, self._folder))
+        for record in rounds:
+            self.round(record)
+
+    def round(self, record: RoundRecord) -> None:
+        """A round is complete."""
+        self._tell(lambda tracker: tracker.round(record.model_copy(deep=True)))
+
+    def finish(self, result: Result) -> None:
+        """The run has ended."""
+        self._tell(lambda tracker: tracker.finish(result.model_copy(deep=True)))
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        for tracker in list(self._trackers):
+            try:
+                what(tracker)
+            except Exception as error:  # whatever somebody's tracker does
+                self._trackers.remove(tracker)
+                self._warn(tracker.name, error)
+
+    def _warn(self, name: str, error: Exception) -> None:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        told = printable(redact(f"tracker {name}: {why}; the run in {self._folder} goes on without it"))
+        try:
+            warnings.warn(told, TrackerWarning, stacklevel=2)
+        except TrackerWarning:  # warnings are errors here, and this one must not lose the run
+            print(f"flspec: {told}", file=sys.stderr)
+
+
+def _read_only(plan: Plan) -> Plan:
+    """The same plan, whose arrays cannot be written to."""
+    arrays = {name: array.view() for name, array in plan.arrays.items()}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return replace(plan, arrays=arrays)

@@ -1,0 +1,79 @@
+"""Consumers of a run's records that are chosen for a run: `flspec run SPEC --tracker csv`.
+
+The folder is the registry. An installed package offers its own under its name, and is imported when that is asked for:
+
+    [project.entry-points."flspec.trackers"]
+    board = "my_package:Board"
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+from flspec.errors import InputError, choose
+from flspec.trackers.base import Tracker
+
+__all__ = ["Chosen", "Tracker", "find_tracker", "find_trackers", "tracker_names"]
+
+Chosen = type[Tracker] | Tracker  # a class, of which each run makes its own, or one that is made
+
+
+def find_trackers(chosen: str | Chosen | Sequence[str | Chosen]) -> list[Chosen]:
+    """Those that are chosen, by name or as they are; raises InputError where a name is not known or chosen twice."""
+    several = [chosen] if isinstance(chosen, str | type | Tracker) else list(chosen)
+    found = [find_tracker(one) if isinstance(one, str) else one for one in several]
+    names = [tracker.name for tracker in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"tracker: {twice[0]!r} is chosen twice; leave one out")
+    return found
+
+
+def tracker_names() -> list[str]:
+    """The names of those that can be chosen."""
+    return sorted({*_own(), *(entry.name for entry in _offered())})
+
+
+def find_tracker(name: str) -> type[Tracker]:
+    """The tracker of that name; raises InputError with the known ones, or with what is wrong with it."""
+    if name not in tracker_names():
+        raise InputError(f"tracker: {choose(name, tracker_names())}")
+    offered = [entry for entry in _offered() if entry.name == name]
+    sources = [*(["flspec"] if name in _own() else []), *map(_package, offered)]
+    if len(sources) > 1:
+        raise InputError(f"tracker: {name!r} is offered by both {sources[0]} and {sources[1]}; uninstall one")
+    return _load(offered[0]) if offered else _own()[name]
+
+
+def _own() -> dict[str, type[Tracker]]:
+    """Those of this folder."""
+    found: dict[str, type[Tracker]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        members = inspect.getmembers(importlib.import_module(f"{__name__}.{module.name}"), inspect.isclass)
+        found |= {cls.name: cls for _, cls in members if issubclass(cls, Tracker) and not inspect.isabstract(cls)}
+    return found
+
+
+def _offered() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=__name__))
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "an installed package"
+
+
+def _load(entry: EntryPoint) -> type[Tracker]:
+    try:
+        found = entry.load()
+    except Exception as error:  # whatever an installed package does when it is imported
+        raise InputError(
+            f"tracker: {entry.name!r}, offered by {_package(entry)}, cannot be imported: {error!r}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Tracker)) or inspect.isabstract(found):
+        raise InputError(f"tracker: {entry.name!r}, offered by {_package(entry)}, is no flspec.trackers.Tracker")
+    if found.name != entry.name:
+        raise InputError(f"tracker: {entry.name!r}, offered by {_package(entry)}, calls itself {found.name!r}")
+    return found
