@@ -11,15 +11,15 @@ from itertools import cycle, islice
 import numpy as np
 import torch
 
-from flspec.analysis.memory_estimate import examples_at_once
 from flspec.data.store import open_data
 from flspec.execution.rounds import initial_state, timed
 from flspec.execution.server_step import finish_round
-from flspec.layers import count_multiply_adds, parse_layers
+from flspec.layers import count_multiply_adds, planned_graph
 from flspec.protocol.backend import Rehearsal
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
 from flspec_torch.scoring import TorchScorer
+from flspec_torch.scoring_batches import examples_at_once
 from flspec_torch.training import Trainer
 
 _BUDGET = 0.4  # seconds of training to measure
@@ -29,7 +29,7 @@ _MOST_ADDED = 2**24  # parameters of updates to aggregate: some tenths of a seco
 
 def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
     """Measured with as many clients at a time as a run would train; None where one example alone takes too long."""
-    work = count_multiply_adds(parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"]))
+    work = count_multiply_adds(*planned_graph(plan.settings))
     if work > _MOST_WORK:
         return None
     num_examples = _MOST_WORK // max(1, work)
@@ -102,7 +102,7 @@ def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
 def _evaluate(plan: Plan, num_examples: int) -> float:
     """Seconds of an evaluation, scaled from a batch a core or less, and by how many rounds have one."""
     test = open_data(plan.settings["data"]).test
-    at_once = examples_at_once(parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"]))
+    at_once = examples_at_once(*planned_graph(plan.settings))
     num = min(len(test), num_examples, at_once * (os.cpu_count() or 1))
     scorer, part = TorchScorer(plan), test.part(slice(num))
     lap = timed()

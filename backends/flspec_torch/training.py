@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flspec.analysis.memory_estimate import examples_at_once
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import parse_component
 from flspec.data.examples import Data, step_stream
@@ -28,6 +27,7 @@ from flspec_torch.clipping import clip
 from flspec_torch.losses import Objective, build_objective, count_correct, to_targets
 from flspec_torch.model import Forward, build_forward, to_tensors
 from flspec_torch.optimizers import Stepper, build_stepper
+from flspec_torch.scoring_batches import examples_at_once
 
 __all__ = ["Stopped", "Trainer"]
 

@@ -16,7 +16,7 @@ from flspec.core.components import Document, parse_component
 from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import InputError
-from flspec.layers import count_multiply_adds, parse_layers
+from flspec.layers import count_multiply_adds, planned_graph
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
 from flspec.protocol.plan import Plan
@@ -237,7 +237,7 @@ def _rates(plan: Plan) -> Iterator[str]:
 
 
 def _model(plan: Plan) -> ModelFacts:
-    layers, shape = parse_layers(plan.settings["layers"]), tuple(plan.settings["data"]["input_shape"])
+    layers, shape = planned_graph(plan.settings)
     changing = plan.weights | plan.local
     learned = [value.size for name, value in changing.items() if name not in plan.statistics]
     return ModelFacts(

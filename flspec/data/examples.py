@@ -22,7 +22,7 @@ from flspec.errors import InputError, choose
 from flspec.protocol.plan import ClientTask
 from flspec.transforms import Transform
 
-__all__ = ["Data", "Examples", "Split", "digest_of", "step_stream"]
+__all__ = ["Data", "Examples", "Split", "digest_of", "is_missing", "step_stream"]
 
 Indices = NDArray[np.integer[Any]]
 
@@ -221,6 +221,13 @@ class Data:
             },
         }
         return described | {key: value for key, value in more.items() if value}
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a column says nothing: an empty text, or NaN."""
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    return np.asarray(values == "") if values.dtype.kind == "U" else np.zeros(len(values), np.bool_)
 
 
 def step_stream(task: ClientTask, number: int) -> Stream:

@@ -27,6 +27,7 @@ __all__ = [
     "initial_tensors",
     "parameters_of",
     "parse_layers",
+    "planned_graph",
     "trace",
 ]
 
@@ -59,6 +60,11 @@ def chain(layers: Iterable[Layer], start: str = INPUT) -> tuple[Layer, ...]:
 def parse_layers(documents: Sequence[dict[str, Any]]) -> tuple[Layer, ...]:
     """The layers that a plan describes."""
     return _layers.validate_json(TypeAdapter(list[dict[str, Any]]).dump_json(list(documents)))
+
+
+def planned_graph(settings: Mapping[str, Any]) -> tuple[tuple[Layer, ...], Shape]:
+    """The layers that a plan of these settings has, and the shape of one example that goes into them."""
+    return parse_layers(settings["layers"]), tuple(settings["data"]["input_shape"])
 
 
 def trace(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Shape]:
