@@ -7,10 +7,10 @@ export OMP_NUM_THREADS = 1
 # One process of tests a core, four at most; those of an engine stay together, so that it starts once.
 PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 
-.PHONY: help setup demo tff test style check conformance golden schema bench clean
+.PHONY: help setup demo tff test style check check-newest check-lowest conformance golden schema bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/ready ## make .venv: flspec, its Flower extra and the tools
 
@@ -40,6 +40,12 @@ style: setup ## ruff, and mypy --strict on flspec/
 
 check: style ## style, and the tests that take seconds
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/properties tests/test_architecture.py
+
+check-newest: setup ## the fast tests, a run and a certificate with the newest of every dependency
+	$(BIN)/python tests/packaging/bounds.py newest
+
+check-lowest: setup ## the same with the lowest that pyproject.toml allows
+	$(BIN)/python tests/packaging/bounds.py lowest
 
 conformance: setup tff ## every backend against the local one and against numpy
 	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest $(PARALLEL) tests/conformance

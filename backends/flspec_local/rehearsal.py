@@ -11,9 +11,8 @@ from itertools import cycle, islice
 import numpy as np
 import torch
 
-from flspec.analysis.memory_estimate import examples_at_once
 from flspec.data.store import open_data
-from flspec.execution.parts import layers_of
+from flspec.execution.parts import graph_of
 from flspec.execution.rounds import initial_state, timed
 from flspec.execution.server_step import finish_round
 from flspec.layers import count_multiply_adds
@@ -21,6 +20,7 @@ from flspec.protocol.backend import Rehearsal
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
 from flspec_torch.scoring import TorchScorer
+from flspec_torch.scoring_batches import examples_at_once
 from flspec_torch.training import Trainer
 
 _BUDGET = 0.4  # seconds of training to measure
@@ -30,7 +30,7 @@ _MOST_ADDED = 2**24  # parameters of updates to aggregate: some tenths of a seco
 
 def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
     """Measured with as many clients at a time as a run would train; None where one example alone takes too long."""
-    work = count_multiply_adds(layers_of(plan), plan.settings.data.input_shape)
+    work = count_multiply_adds(*graph_of(plan))
     if work > _MOST_WORK:
         return None
     num_examples = _MOST_WORK // max(1, work)
@@ -103,7 +103,7 @@ def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
 def _evaluate(plan: Plan, num_examples: int) -> float:
     """Seconds of an evaluation, scaled from a batch a core or less, and by how many rounds have one."""
     test = open_data(plan.settings.data).test
-    at_once = examples_at_once(layers_of(plan), plan.settings.data.input_shape)
+    at_once = examples_at_once(*graph_of(plan))
     num = min(len(test), num_examples, at_once * (os.cpu_count() or 1))
     scorer, part = TorchScorer(plan), test.part(slice(num))
     lap = timed()

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flspec.analysis.memory_estimate import examples_at_once
 from flspec.execution.parts import layers_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.scoring import Inputs
 from flspec.protocol.state import Weights
 from flspec_torch.model import build_forward, to_tensors
+from flspec_torch.scoring_batches import examples_at_once
 
 
 class TorchScorer:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flspec.analysis.memory_estimate import examples_at_once
 from flspec.client_algorithms import ClientAlgorithm, LocalWork
 from flspec.client_optimizers import ClientOptimizer
 from flspec.data.examples import Data, step_stream
@@ -32,6 +31,7 @@ from flspec_torch.losses import build_loss
 from flspec_torch.model import Forward, build_forward, to_tensors
 from flspec_torch.objectives import StepLoss, build_step_loss
 from flspec_torch.optimizers import Stepper, build_stepper
+from flspec_torch.scoring_batches import examples_at_once
 from flspec_torch.step import StepInputs, StepParts
 
 __all__ = ["Stopped", "Trainer"]

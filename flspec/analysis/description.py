@@ -16,7 +16,7 @@ from flspec.core.components import Document, parse_component
 from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import InputError
-from flspec.execution.parts import bytes_per_client, layers_of
+from flspec.execution.parts import bytes_per_client, graph_of
 from flspec.layers import count_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
@@ -238,7 +238,7 @@ def _rates(plan: Plan) -> Iterator[str]:
 
 
 def _model(plan: Plan) -> ModelFacts:
-    layers, shape = layers_of(plan), plan.settings.data.input_shape
+    layers, shape = graph_of(plan)
     changing = plan.weights | plan.local
     learned = [value.size for name, value in changing.items() if name not in plan.statistics]
     return ModelFacts(

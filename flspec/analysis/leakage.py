@@ -18,10 +18,9 @@ from pydantic import ValidationError
 
 from flspec.compiler.client_data import owners_of
 from flspec.core.components import Document, parse_component
-from flspec.data.examples import Data
+from flspec.data.examples import Data, is_missing
 from flspec.errors import InputError
 from flspec.partitioners import Partitioner
-from flspec.partitioners.groups import is_missing
 from flspec.protocol.plan import Plan
 
 __all__ = ["Leakage", "Overlap", "find_leakage", "same_content"]

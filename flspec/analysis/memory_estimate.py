@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 
 import numpy as np
 
-from flspec.execution.parts import aggregator_of, client_algorithm_of, client_optimizer_of, layers_of
-from flspec.layers import INPUT, Flatten, Layer, Shape, trace
+from flspec.execution.parts import aggregator_of, client_algorithm_of, client_optimizer_of, graph_of
+from flspec.layers import count_values_at_once, count_values_made
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import REFERENCE, find_backend
 
-__all__ = ["estimate_memory", "examples_at_once", "kept_bytes"]
+__all__ = ["estimate_memory", "kept_bytes"]
 
-_MOST_SCORED = 500  # examples that the scorer passes through the model together,
-_MOST_VALUES = 2**25  # unless what layers make of them is more than so many float32 values at once
 _MIB = 2**20
 _PROCESS = 290 * _MIB  # bytes of Python with torch, numpy, SciPy and pydantic before anything is held: measured
 _COPIES_KEPT = 5  # of what clients keep: before and after a round, in a file's bytes, and what is checked of it
@@ -40,11 +38,6 @@ def estimate_memory(plan: Plan, workers: int = 0) -> int:
         + _scoring_bytes(plan, cores)
     )
     return -(-held // _MIB) * _MIB
-
-
-def examples_at_once(layers: Sequence[Layer], input_shape: Shape) -> int:
-    """How many examples the scorer passes through a model together: bounds its memory, changes nothing else."""
-    return max(1, min(_MOST_SCORED, _MOST_VALUES // _values_at_once(layers, input_shape)))
 
 
 def _data_bytes(plan: Plan) -> int:
@@ -85,39 +78,15 @@ def _model_bytes(plan: Plan) -> int:
 def _training_bytes(plan: Plan) -> int:
     """One client: weights, gradients, what its optimizer remembers, a batch's activations and their gradients."""
     largest_batch = int(np.diff(plan.arrays["batch_ends"], prepend=0).max())
-    return 2 * _model_bytes(plan) + _slots_bytes(plan) + 2 * largest_batch * _activation_bytes(plan)
+    activations = _FLOAT32 * count_values_made(*graph_of(plan))
+    return 2 * _model_bytes(plan) + _slots_bytes(plan) + 2 * largest_batch * activations
 
 
 def _scoring_bytes(plan: Plan, cores: int) -> int:
     """The threads that score, each with what the layers make of its examples until nothing needs it any more."""
-    layers, shape = _graph(plan)
-    at_once, num_test = examples_at_once(layers, shape), plan.settings.data.num_test
+    at_once, num_test = find_backend(REFERENCE).scored_at_once(plan), plan.settings.data.num_test
     threads = min(cores, -(-num_test // at_once))
-    return threads * min(at_once, num_test) * _FLOAT32 * _values_at_once(layers, shape)
-
-
-def _activation_bytes(plan: Plan) -> int:
-    """One example and what each layer makes of it; a flattened tensor is the same memory."""
-    layers, shape = _graph(plan)
-    shapes = trace(layers, shape)
-    made = [INPUT, *(layer.name for layer in layers if not isinstance(layer, Flatten))]
-    return _FLOAT32 * sum(math.prod(shapes[name]) for name in made)
-
-
-def _values_at_once(layers: Sequence[Layer], input_shape: Shape) -> int:
-    """The most values of one example that are needed at once: what a layer takes, makes, and what later ones take."""
-    shapes = trace(layers, input_shape)
-    last_use = {source: layer.name for layer in layers for source in layer.inputs}
-    alive, most = {INPUT}, 0
-    for layer in layers:
-        alive.add(layer.name)
-        most = max(most, sum(math.prod(shapes[name]) for name in alive))
-        alive -= {source for source in layer.inputs if last_use[source] == layer.name}
-    return most
-
-
-def _graph(plan: Plan) -> tuple[tuple[Layer, ...], Shape]:
-    return layers_of(plan), plan.settings.data.input_shape
+    return threads * min(at_once, num_test) * _FLOAT32 * count_values_at_once(*graph_of(plan))
 
 
 def _largest_cohort(plan: Plan) -> int:

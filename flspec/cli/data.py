@@ -10,6 +10,7 @@ import typer
 
 from flspec.cli.authoring import kinds_of
 from flspec.cli.output import console, print_json, use_json
+from flspec.core.text import and_more, join_some
 
 if TYPE_CHECKING:
     from flspec.analysis.inventory import Inventory
@@ -53,7 +54,7 @@ def make(
     if as_json:
         print_json({"kind": kind, "folder": str(folder), "files": files})
     else:
-        console.print(f"written to {folder}: {_some(files)}", markup=False)
+        console.print(f"written to {folder}: {join_some(files, 8)}", markup=False)
 
 
 @data_app.command()
@@ -130,11 +131,6 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _some(files: list[str]) -> str:
-    more = f" and {len(files) - 8:,} more" if len(files) > 8 else ""
-    return ", ".join(files[:8]) + more
-
-
 def _print_inventory(found: Inventory) -> None:
     from rich.markup import escape
 
@@ -153,8 +149,8 @@ def _print_inventory(found: Inventory) -> None:
     for row in [*rows, *histogram[:_MOST_LABELS]]:
         table.add_row(*map(escape, row))
     console.print(table)
-    if len(histogram) > _MOST_LABELS:
-        console.print(f"and {len(histogram) - _MOST_LABELS:,} more labels; --json has all", markup=False)
+    if unlisted := and_more(len(histogram) - _MOST_LABELS, "labels"):
+        console.print(f"{unlisted}; --json has all", markup=False)
     several = ", of which an example may have several" if found.multi_label else ""
     facts = {
         "shape": f"{list(found.shape)}, stored as {found.stored_as}",

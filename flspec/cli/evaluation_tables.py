@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flspec.cli.tables import plain_table, short_number
+from flspec.core.text import and_more
 from flspec.errors import printable
 from flspec.runs.missing_values import undefined_in_words
 
@@ -92,7 +93,7 @@ def _tables(title: str, evaluation: Evaluation, undefined: Mapping[str, Mapping[
 def _told(evaluation: Evaluation, undefined: Mapping[str, Mapping[str, str]]) -> str | None:
     if not (told := undefined_in_words(evaluation, undefined)):
         return None
-    return escape(printable("; ".join(told[:3]))) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
+    return escape(printable("; ".join(filter(None, (*told[:3], and_more(len(told) - 3))))))
 
 
 def _rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from flspec.analysis.description import Description, TimeEstimate
 from flspec.analysis.leakage import Leakage, Overlap
 from flspec.cli.tables import plain_table
 from flspec.comparison.experiments import Change, Difference, RunDifference
+from flspec.core.text import and_more
 from flspec.errors import printable, shorten
 from flspec.spec.provenance import Provenance
 from flspec.spec.study import Study, short_names
@@ -129,8 +130,7 @@ def cells_table(study: Study, most_rows: int = 40) -> Table:
         table.add_column(name, overflow="fold", justify="left" if name else "right")
     for number, cell in enumerate(study.cells[:most_rows], start=1):
         table.add_row(f"{number:,}", *(_cell_value(cell.values, name) for name in names))
-    if len(study.cells) > most_rows:
-        table.caption = f"and {len(study.cells) - most_rows:,} more"
+    table.caption = and_more(len(study.cells) - most_rows) or None
     return table
 
 

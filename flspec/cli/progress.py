@@ -52,6 +52,11 @@ def decoding_progress(console: Console) -> Iterator[None]:
         with reporting(update):
             yield
     finally:
+        _stop(bar)
+
+
+def _stop(bar: Progress) -> None:
+    if not bar.disable:  # rich before 14.3 would end a line that it never began
         bar.stop()
 
 
@@ -76,7 +81,7 @@ class _Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        _stop(self._progress)
 
 
 class RunProgress(_Bars):

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 from flspec.cli.tables import plain_table
+from flspec.core.text import and_more
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import printable, shorten
 from flspec.execution.remote import Limits
@@ -167,8 +168,8 @@ def _print(result: Sweep, folder: Path) -> None:
         if cell.status != "completed":
             why.setdefault(f"{cell.status}: {cell.error}", []).append(cell.label)
     for reason, labels in why.items():
-        others = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
-        console.print(printable(f"{', '.join(labels[:3])}{others} {reason}"), markup=False, soft_wrap=True)
+        some = filter(None, (", ".join(labels[:3]), and_more(len(labels) - 3)))
+        console.print(printable(f"{' '.join(some)} {reason}"), markup=False, soft_wrap=True)
     reused = sum(cell.reused for cell in result.cells)
     taken_over = f"{reused} of {len(result.cells)} cells were done before; " if reused else ""
     console.print(f"{taken_over}written to {folder}", markup=False)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
+from flspec.core.text import and_more
 from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners import ClientIndices, Partitioner
@@ -83,10 +84,10 @@ def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequen
     of = f"{num} examples"
     if partitioner.holdout_by is not None:
         of += f" of {num_groups} value{'s' * (num_groups != 1)} of {partitioner.holdout_by}"
-    others = f", and {len(failed) - 1:,} more clients likewise" if len(failed) > 1 else ""
+    others = and_more(len(failed) - 1, "clients likewise")
     raise InputError(
         f"partition.holdout is {share:g}, but client {client} has {of}, of which that is {share * num:.2g} examples: "
-        f"it would hold out none, or leave none{others}; raise holdout, or give each client more"
+        f"it would hold out none, or leave none{others and ', ' + others}; raise holdout, or give each client more"
     )
 
 

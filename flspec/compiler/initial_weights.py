@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flspec.core.locations import locate_file
 from flspec.core.randomness import Stream
+from flspec.core.text import join_some
 from flspec.errors import InputError, printable, shorten
 from flspec.layers import Tensor, initial_tensors
 from flspec.models import Model
@@ -108,13 +109,8 @@ def _hold_against(wanted: Mapping[str, Tensor], found: Arrays) -> None:
         if name in found and found[name].shape != tensor.shape
     ]
     troubles = {"lacks ": missing, "holds what the model does not: ": extra, "": misshaped}
-    if told := "; ".join(f"{what}{_some(names)}" for what, names in troubles.items() if names):
+    if told := "; ".join(f"{what}{join_some(names, _MOST_NAMED)}" for what, names in troubles.items() if names):
         raise ValueError(f"{told}; name weights of this very model{_why(missing, extra)}")
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _why(missing: list[str], extra: list[str]) -> str:

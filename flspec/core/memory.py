@@ -12,6 +12,9 @@ import psutil
 __all__ = ["MemoryMeter"]
 
 
+_SECONDS = 0.5  # between samples
+
+
 class MemoryMeter:
     """Samples, while it is entered, the memory of a process and its descendants, and keeps the peak.
 
@@ -19,10 +22,9 @@ class MemoryMeter:
     divided among those that share them where the system says so (PSS on Linux).
     """
 
-    def __init__(self, find: Callable[[], int | None] = os.getpid, interval: float = 0.5) -> None:
+    def __init__(self, find: Callable[[], int | None] = os.getpid) -> None:
         self.peak_bytes = 0
         self._find = find
-        self._interval = interval  # seconds between samples
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="memory", daemon=True)
 
@@ -42,7 +44,7 @@ class MemoryMeter:
             self.peak_bytes = max(self.peak_bytes, sum(map(_bytes, self._processes())))
             if is_last:
                 return
-            is_last = self._stop.wait(self._interval)  # and once more then, for what is over in a moment
+            is_last = self._stop.wait(_SECONDS)  # and once more then, for what is over in a moment
 
     def _processes(self) -> list[psutil.Process]:
         if (found := self._find()) is None:

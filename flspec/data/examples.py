@@ -23,7 +23,7 @@ from flspec.protocol.plan import ClientTask
 from flspec.protocol.settings import DataSettings
 from flspec.transforms import Transform
 
-__all__ = ["Data", "Examples", "Split", "digest_of", "step_stream"]
+__all__ = ["Data", "Examples", "Split", "digest_of", "is_missing", "step_stream"]
 
 Indices = NDArray[np.integer[Any]]
 
@@ -218,6 +218,13 @@ class Data:
                 if split.transforms
             },
         )
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a column says nothing: an empty text, or NaN."""
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    return np.asarray(values == "") if values.dtype.kind == "U" else np.zeros(len(values), np.bool_)
 
 
 def step_stream(task: ClientTask, number: int) -> Stream:

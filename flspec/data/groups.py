@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from flspec.core.components import Document
-from flspec.data.examples import Data, Split
+from flspec.data.examples import Data, Split, is_missing
 from flspec.errors import InputError
 
 __all__ = ["ExampleGroup", "NamedGroup", "check_groups", "parse_groups"]
@@ -79,7 +79,7 @@ class ExampleGroup(Document):
     def masks(self, values: NDArray[Any]) -> dict[str, Mask]:
         """Which examples are of each group, by its name; `values` is the column. Groups of none are left out."""
         bins = values if self.edges is None else np.digitize(numbers := _numbers(values), self.edges)
-        missing = _is_missing(values if self.edges is None else numbers)
+        missing = is_missing(values if self.edges is None else numbers)
         masks = {self._name(one): np.asarray((bins == one) & ~missing) for one in np.unique(bins[~missing])}
         return masks | ({self.missing: missing} if missing.any() else {})
 
@@ -120,12 +120,6 @@ def _names(groups: Sequence[ExampleGroup], data: Data, split: Split) -> list[str
     if twice := [name for name, num in names.items() if num > 1]:
         raise InputError(f"evaluation.groups: two would be named {twice[0]!r}; remove one")
     return list(names)
-
-
-def _is_missing(values: NDArray[Any]) -> Mask:
-    if values.dtype.kind == "f":
-        return np.asarray(np.isnan(values))
-    return np.asarray(values == "") if values.dtype.kind == "U" else np.zeros(len(values), np.bool_)
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flspec.errors import InputError, printable, shorten
+from flspec.core.text import join_some
+from flspec.errors import InputError, shorten
 
-__all__ = ["Row", "find", "join_some", "plain_name", "read_rows", "read_text"]
+__all__ = ["Row", "find", "plain_name", "read_rows", "read_text"]
 
 _MOST_BYTES = 2**30
 _PLAIN = re.compile(r"[^/\\\0]{1,255}")
@@ -28,12 +29,6 @@ class Row:
 
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
-
-
-def join_some(names: Sequence[str], most: int = 3) -> str:
-    """The first of `names`, and how many more there are."""
-    shown = ", ".join(shorten(printable(name)) for name in names[:most])
-    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def find(places: Sequence[Path], names: Sequence[str], what: str) -> Path:

@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.cache import cache_folder, workplace
+from flspec.core.text import join_some
 from flspec.data.examples import Data, Split
-from flspec.data.image_metadata import join_some
 from flspec.data.images import Decoding, Source, UnreadableImage, archives, decode, read_as, silence_decoder
 from flspec.data.store import filling, open_data, stored
 from flspec.errors import InputError, printable

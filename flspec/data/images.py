@@ -16,7 +16,6 @@ what was decoded by one version is not taken for another's.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import warnings
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Decoding",
-    "ImageBytes",
     "ImageFile",
     "Source",
     "UnreadableImage",
@@ -107,20 +105,6 @@ class ImageFile:
     @property
     def _path(self) -> str:
         return f"{self.folder}/{self.name}"  # os.path.join takes as long as finding the file
-
-
-@dataclass(frozen=True, slots=True)
-class ImageBytes:
-    """A picture inside something else, as a cell of a table."""
-
-    name: str
-    content: bytes
-
-    def stamp(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
-
-    def read(self) -> bytes:
-        return self.content
 
 
 def decode(content: bytes, decoding: Decoding) -> NDArray[np.uint8]:

@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import Field
 
 from flspec.core.randomness import Stream
+from flspec.core.text import join_some
 from flspec.data.examples import Data
-from flspec.data.image_metadata import find, join_some, plain_name, read_text
+from flspec.data.image_metadata import find, plain_name, read_text
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile
 from flspec.data.synthetic.twins import TwinSize

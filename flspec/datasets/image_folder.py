@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 
 from flspec.core.locations import Location, locate_file
 from flspec.core.randomness import Stream
+from flspec.core.text import join_some
 from flspec.data.examples import Data
-from flspec.data.image_metadata import Row, join_some, read_rows
+from flspec.data.image_metadata import Row, read_rows
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile, archives
 from flspec.data.synthetic.twins import TwinSize

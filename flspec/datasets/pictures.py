@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flspec.core.locations import Location
-from flspec.data.image_metadata import join_some
+from flspec.core.text import join_some
 from flspec.data.images import Decoding, archives
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.errors import InputError

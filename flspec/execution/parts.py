@@ -10,7 +10,7 @@ from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Component, parse_component
-from flspec.layers import Layer, parse_layers
+from flspec.layers import Layer, Shape, parse_layers
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
 from flspec.postprocessors import Postprocessor
@@ -22,6 +22,7 @@ __all__ = [
     "bytes_per_client",
     "client_algorithm_of",
     "client_optimizer_of",
+    "graph_of",
     "layers_of",
     "objective_of",
     "postprocessors_of",
@@ -33,6 +34,11 @@ C = TypeVar("C", bound=Component)
 def layers_of(plan: Plan) -> tuple[Layer, ...]:
     """The model's graph."""
     return parse_layers(plan.settings.layers)
+
+
+def graph_of(plan: Plan) -> tuple[tuple[Layer, ...], Shape]:
+    """The model's graph, and the shape of one example that it is given."""
+    return layers_of(plan), plan.settings.data.input_shape
 
 
 def client_optimizer_of(plan: Plan) -> ClientOptimizer:

@@ -6,6 +6,7 @@ width], `output.weight` [out, in]), and a flatten runs over [channels, height, w
 layer; those without a translation are refused by it, by name.
 """
 
+from flspec.layers.activations import count_values_at_once, count_values_made
 from flspec.layers.base import INPUT, BaseLayer, Initializer, Placement, Shape, Tensor
 from flspec.layers.graph import (
     Layer,
@@ -46,6 +47,8 @@ __all__ = [
     "chain",
     "count_multiply_adds",
     "count_parameters",
+    "count_values_at_once",
+    "count_values_made",
     "draw_masks",
     "initial_tensors",
     "parameters_of",

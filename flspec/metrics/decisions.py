@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.metrics.base import metric
-from flspec.metrics.scores import Counts, Measure, Scores, Undefined
+from flspec.metrics.scores import Counts, Measure, Scores, Undefined, ratio
 
 
 @metric(
@@ -144,20 +144,16 @@ def _pooled(counts: Counts) -> Counts:
 
 
 def _each_precision(counts: Counts) -> NDArray[np.float64]:
-    return _ratio(counts.true_positives, counts.true_positives + counts.false_positives)
+    return ratio(counts.true_positives, counts.true_positives + counts.false_positives)
 
 
 def _each_recall(counts: Counts) -> NDArray[np.float64]:
-    return _ratio(counts.true_positives, counts.true_positives + counts.false_negatives)
+    return ratio(counts.true_positives, counts.true_positives + counts.false_negatives)
 
 
 def _each_f1(counts: Counts) -> NDArray[np.float64]:
     right = 2 * counts.true_positives
-    return _ratio(right, right + counts.false_positives + counts.false_negatives)
-
-
-def _ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(over, under, out=np.zeros(len(over)), where=under > 0)
+    return ratio(right, right + counts.false_positives + counts.false_negatives)
 
 
 _EACH = {"precision": _each_precision, "recall": _each_recall, "f1": _each_f1}

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.metrics.base import metric
-from flspec.metrics.scores import Measure, Scores, Undefined
+from flspec.metrics.scores import Measure, Scores, Undefined, ratio
 
 # (values of the examples that are of a class, and of the others, each ascending) -> value
 _Sorted = Callable[[NDArray[Any], NDArray[Any]], float]
@@ -91,7 +91,7 @@ def binned_average_precision(is_macro: bool) -> Measure:
         if not is_macro:
             true, false = true.sum(axis=0, keepdims=True), false.sum(axis=0, keepdims=True)
         above, wrong = (np.cumsum(counts[:, ::-1], axis=1)[:, ::-1] for counts in (true, false))
-        precision, recall = _ratio(above, above + wrong), _ratio(above, np.broadcast_to(above[:, :1], above.shape))
+        precision, recall = ratio(above, above + wrong), ratio(above, np.broadcast_to(above[:, :1], above.shape))
         return float(-(np.diff(recall, axis=1) * precision[:, :-1]).sum(axis=1).mean())
 
     return value
@@ -121,10 +121,6 @@ def _average_precision(positive: NDArray[Any], negative: NDArray[Any]) -> float:
 
 def _noun(scores: Scores) -> str:
     return "labels" if scores.is_multi_label else "classes"
-
-
-def _ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(over, under, out=np.zeros(over.shape), where=under > 0)
 
 
 _SORTED: dict[str, _Sorted] = {"roc_auc": _roc_auc, "average_precision": _average_precision}

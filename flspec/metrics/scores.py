@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flspec.losses import Loss
 
-__all__ = ["THRESHOLDS", "Counts", "Measure", "Scores", "Undefined"]
+__all__ = ["THRESHOLDS", "Counts", "Measure", "Scores", "Undefined", "ratio"]
 
 THRESHOLDS = 200  # of the binned average precision
 
@@ -31,6 +31,11 @@ class Counts:
     false_positives: NDArray[np.int64]
     false_negatives: NDArray[np.int64]
     true_negatives: NDArray[np.int64]
+
+
+def ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.float64]:
+    """One count by another, of arrays of one shape; 0 where both are 0."""
+    return np.divide(over, under, out=np.zeros(over.shape), where=under > 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flspec.core.randomness import Stream
-from flspec.data.examples import Examples
+from flspec.data.examples import Examples, is_missing
 from flspec.errors import InputError
 from flspec.partitioners.base import ClientIndices, Counted
 from flspec.partitioners.dealing import apportion, cut
-from flspec.partitioners.groups import is_missing
 
 
 class Continuous(Counted):

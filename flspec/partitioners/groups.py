@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flspec.data.examples import Examples
 from flspec.errors import InputError
 
-__all__ = ["ValueGroups", "group_by", "group_column", "is_missing", "least_of"]
+__all__ = ["ValueGroups", "group_by", "group_column", "least_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ def group_by(values: NDArray[Any]) -> ValueGroups:
     return ValueGroups(of, values[first[order]], np.bincount(of, minlength=len(order)))
 
 
-def group_column(examples: Examples, named: str | None, field: str = "partition.column") -> str:
+def group_column(examples: Examples, named: str | None) -> str:
     """The column that a spec names, or that which says to whom an example belongs by nature.
 
     Raises InputError if there is none.
@@ -46,9 +46,10 @@ def group_column(examples: Examples, named: str | None, field: str = "partition.
     if name is None:
         columns = ", ".join(sorted(examples.columns)) or "it has none"
         raise InputError(
-            f"{field}: this dataset does not say to whom an example belongs; name one of its columns ({columns})"
+            f"partition.column: this dataset does not say to whom an example belongs; "
+            f"name one of its columns ({columns})"
         )
-    examples.column(name, field)
+    examples.column(name, "partition.column")
     return name
 
 
@@ -57,10 +58,3 @@ def least_of(codes: NDArray[np.int64], of: NDArray[np.int64], num_groups: int) -
     least = np.full(num_groups, codes.max(initial=-1) + 1, np.int64)
     np.minimum.at(least, of, codes)
     return least
-
-
-def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where a column says nothing."""
-    if values.dtype.kind == "f":
-        return np.asarray(np.isnan(values))
-    return np.asarray(values == "") if values.dtype.kind in "US" else np.zeros(len(values), np.bool_)

@@ -107,6 +107,10 @@ class Backend(ABC):
         """
         return None
 
+    def scored_at_once(self, plan: Plan) -> int:
+        """How many examples its scorer passes through the model together, as the estimate of memory needs to know."""
+        raise NotImplementedError(f"{self.name} scores no models")
+
 
 def kept_state(folder: Path, round_number: int) -> Path:
     """Where a run in `folder` keeps its state after a round."""

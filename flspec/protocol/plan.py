@@ -241,7 +241,8 @@ class Plan:
         """Write the plan into `folder`, `plan.json` last."""
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "arrays.npz.partial").open("wb") as file:
-            np.savez(file, allow_pickle=False, **dict(self.arrays))
+            # Numbers alone, so nothing is pickled; numpy before 2.1 would take an option for one more array.
+            np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]
         (folder / "arrays.npz.partial").replace(folder / "arrays.npz")
         document = {"format": FORMAT, "digest": self.digest, "settings": self.document, "spec": self.spec}
         (folder / "plan.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -301,7 +301,7 @@ def _mend(folder: Path, plan: Plan, source: str, selection: str) -> None:
     result = folder / "result.json"
     with locked_folder(folder):
         try:
-            if result.exists() and _is_damaged(folder, plan, selection):
+            if result.exists() and _is_damaged(folder, selection):
                 result.replace(folder / "result.json.damaged")
             if _is_unreadable(folder / "plan"):
                 plan.save(folder / "plan")
@@ -313,7 +313,7 @@ def _mend(folder: Path, plan: Plan, source: str, selection: str) -> None:
             raise InputError(f"{folder} cannot be written: {error}") from None
 
 
-def _is_damaged(folder: Path, plan: Plan, selection: str) -> bool:
+def _is_damaged(folder: Path, selection: str) -> bool:
     """Whether the result that is there says more than is so; raises InputError if it is somebody else's."""
     try:
         found = load_result(folder)

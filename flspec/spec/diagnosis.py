@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from flspec.core.components import Component, family_members
+from flspec.core.text import and_more
 from flspec.errors import Problem, choose
 from flspec.spec.overlays import Draft
 from flspec.spec.renamed import renamed_value
@@ -34,8 +35,8 @@ def diagnose(draft: Draft, error: ValidationError, model: type[BaseModel], at: K
         and not (details["type"] == "missing" and (details["loc"] in misspelt or ("extends",) in misspelt))
     ]
     problems = [_explain(draft, details, value, model, at) for details in told]
-    if len(found) > _MOST_PROBLEMS:
-        problems.append(Problem(f"and {len(found) - _MOST_PROBLEMS:,} more problems", file=draft.file))
+    if untold := and_more(len(found) - _MOST_PROBLEMS, "problems"):
+        problems.append(Problem(untold, file=draft.file))
     return problems
 
 

@@ -109,7 +109,7 @@ class Draft:
         return replace(self, value={name: value for name, value in self.value.items() if name != key})
 
 
-def compose(path: Path, settings: Sequence[Override] = ()) -> Draft:
+def compose(path: Path) -> Draft:
     """The draft of a spec file; raises InputError if it cannot be read, SpecError naming the file and the place."""
     documents = list(_chain(path))
     draft = Draft({}, {}, {}, documents[0].file)
@@ -120,7 +120,7 @@ def compose(path: Path, settings: Sequence[Override] = ()) -> Draft:
         original="\n".join((*documents[0].lines, "")) if len(documents) == 1 else None,
         heading=" extends ".join(document.file for document in documents),
     )
-    return apply_overrides(_apart_from_small(draft), settings)
+    return _apart_from_small(draft)
 
 
 def files_of(path: Path) -> list[Path]:

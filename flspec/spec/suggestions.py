@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from flspec.core.components import Component, family_members
+from flspec.core.text import join_some
 from flspec.errors import shorten
 from flspec.spec.matrix import Matrix
 from flspec.spec.renamed import renamed_key
@@ -139,7 +140,7 @@ def _kinds(kinds: Sequence[str]) -> str:
     if len(kinds) == 1:
         return f"kind {kinds[0]}"
     if len(kinds) > _MOST_KINDS:
-        return f"kinds {', '.join(kinds[:_MOST_KINDS])} and {len(kinds) - _MOST_KINDS} more"
+        return f"kinds {join_some(kinds, _MOST_KINDS)}"
     return f"kinds {', '.join(kinds[:-1])} and {kinds[-1]}"
 
 

@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flspec.analysis import memory_estimate
 from flspec.analysis.description import describe_plan, partition_counts
 from flspec.analysis.memory_estimate import estimate_memory
 from flspec.compiler.compile import compile
 from flspec.errors import InputError
-from flspec.layers import Add, Conv, GlobalAveragePool, chain
 from flspec.protocol.backend import Backend, Job, Rehearsal
 from flspec.protocol.registry import find_backend
 
@@ -120,21 +118,6 @@ def test_without_its_data_a_plan_is_described_but_for_its_skew(small, monkeypatc
 
 
 # ------------------------------------------------------------------------------------------------------------ memory
-
-
-def test_fewer_examples_are_scored_at_once_where_layers_make_much_of_them():
-    narrow, wide = (chain([Conv(name="c", channels=n, kernel_size=1), GlobalAveragePool(name="p")]) for n in (1, 1000))
-    assert memory_estimate.examples_at_once(narrow, (1, 8, 8)) == 500
-    assert memory_estimate.examples_at_once(wide, (1, 100, 100)) == 2**25 // (1001 * 100 * 100)
-    assert memory_estimate.examples_at_once(wide, (1, 1000, 1000)) == 1
-
-
-def test_of_two_branches_the_longer_holds_what_the_shorter_waits_with():
-    def conv(name, source, channels):
-        return Conv(name=name, inputs=(source,), channels=channels, kernel_size=1)
-
-    layers = (conv("a", "input", 7), conv("b", "a", 100), conv("c", "b", 7), Add(name="d", inputs=("c", "a")))
-    assert memory_estimate._values_at_once(layers, (1, 1, 1)) == 7 + 100 + 7
 
 
 def test_memory_grows_by_an_update_a_client(make_plan):

@@ -18,7 +18,7 @@ from flspec.data import examples as data_module
 from flspec.data import image_store
 from flspec.data.examples import digest_of
 from flspec.data.image_store import Listing, Pictures, open_images, reporting
-from flspec.data.images import Decoding, ImageBytes, ImageFile
+from flspec.data.images import Decoding, ImageFile
 from flspec.data.store import open_data, store_data, stored
 from flspec.errors import InputError
 from tests.unit.image_cases import SMALL, encoded, make_listing, noise, seen, write_pictures
@@ -100,15 +100,6 @@ def test_several_labels_become_ones_in_a_row_each(folder):
     data = open_images(Listing(folder, splits, SMALL, 3, ("a", "b", "c")))
     assert data.train.labels.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     assert (data.is_multi_label, data.label_names, data.test.labels.dtype) == (True, ("a", "b", "c"), np.uint8)
-
-
-def test_pictures_may_be_bytes_of_something_else(folder):
-    splits = {
-        name: Pictures([ImageBytes(f"row {number}", encoded(noise(number)))], np.array([0]))
-        for number, name in enumerate(("train", "test"))
-    }
-    data = open_images(Listing(folder, splits, SMALL, 2))
-    assert np.array_equal(data.test.features[0], seen(encoded(noise(1)), 4, 4))
 
 
 def test_compile_neither_hashes_nor_copies_again(folder, monkeypatch):

@@ -202,7 +202,7 @@ def test_every_wrong_setting_is_told(folder: Path) -> None:
 
 def test_every_value_says_who_wrote_it_and_what_it_replaced(folder: Path) -> None:
     path = write(folder, "extends: base.yaml\nclient:\n  optimizer: {learning_rate: 0.2}\n  epochs: 3\n")
-    draft = compose(path, parse_overrides(["client.optimizer.learning_rate=0.05"]))
+    draft = apply_overrides(compose(path), parse_overrides(["client.optimizer.learning_rate=0.05"]))
     told = {one.path: one for one in provenance(load_spec(path, ["client.optimizer.learning_rate=0.05"]), draft)}
     rate = told["client.optimizer.learning_rate"]
     assert (rate.value, rate.origin) == (0.05, "--set")
@@ -221,7 +221,8 @@ def test_what_a_changed_kind_drops_is_not_told_as_replaced(folder: Path) -> None
     told = {
         one.path: one
         for one in provenance(
-            load_spec(folder / "base.yaml", settings), compose(folder / "base.yaml", parse_overrides(settings))
+            load_spec(folder / "base.yaml", settings),
+            apply_overrides(compose(folder / "base.yaml"), parse_overrides(settings)),
         )
     }
     assert told["partition.clients"].replaced == ()
@@ -230,7 +231,7 @@ def test_what_a_changed_kind_drops_is_not_told_as_replaced(folder: Path) -> None
 
 def test_the_text_of_a_composed_spec_stands_for_itself(folder: Path) -> None:
     path = write(folder, "extends: base.yaml\nname: no\nseed: 3\n")
-    draft = compose(path, parse_overrides(["name='1e-3'"]))
+    draft = apply_overrides(compose(path), parse_overrides(["name='1e-3'"]))
     (folder / "alone").mkdir()
     assert load_spec(write(folder / "alone", draft.text)).name == "1e-3"
     assert load_spec(folder / "alone" / "spec.yaml").seed == 3
