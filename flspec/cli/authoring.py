@@ -13,7 +13,8 @@ import typer
 from flspec.cli.output import console, print_json, use_json
 
 if TYPE_CHECKING:
-    from flspec.spec.catalogue import Family, Kind, SpecKey
+    from flspec.spec.catalogue import Kind, SpecKey
+    from flspec.spec.sections import Section
 
 __all__ = ["kinds_of", "list_kinds", "print_rows", "schema"]
 
@@ -21,32 +22,34 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", call
 
 
 def _sections(incomplete: str) -> list[tuple[str, str]]:
-    """The families that a shell may complete to."""
+    """The sections that a shell may complete to."""
     from flspec.errors import FlspecError
 
     try:
-        from flspec.spec.catalogue import families
+        from flspec.spec.sections import sections
 
-        found = families().values()
+        found = sections().values()
     except FlspecError:  # a broken package is told of by commands, not in the middle of somebody's typing
         return []
-    return [(family.section, family.summary) for family in found if family.section.startswith(incomplete)]
+    return [(one.section, one.summary) for one in found if one.section.startswith(incomplete)]
 
 
 def _kinds(section: str, incomplete: str) -> list[tuple[str, str]]:
     from flspec.errors import FlspecError
 
     try:
-        from flspec.spec.catalogue import find_family
+        from flspec.spec.sections import find_section
 
-        kinds = find_family(section).kinds.values()
+        found = find_section(section)
     except FlspecError:
         return []
-    return [(kind.kind, kind.summary) for kind in kinds if kind.kind.startswith(incomplete)]
+    told = [(kind.kind, kind.summary) for kind in found.kinds.values()]
+    told += [(key.name, key.description) for key in found.keys]
+    return [one for one in told if one[0].startswith(incomplete)]
 
 
-def _kinds_of_family(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    return _kinds(ctx.params.get("family") or "", incomplete)
+def _kinds_of_section(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return _kinds(ctx.params.get("section") or "", incomplete)
 
 
 def kinds_of(section: str) -> Callable[[str], list[tuple[str, str]]]:
@@ -60,66 +63,112 @@ def kinds_of(section: str) -> Callable[[str], list[tuple[str, str]]]:
 
 
 def list_kinds(
-    family: Annotated[
+    section: Annotated[
         str | None,
-        typer.Argument(metavar="FAMILY", help="A section, e.g. partition.", autocompletion=_sections),
+        typer.Argument(metavar="SECTION", help="A section, e.g. partition.", autocompletion=_sections),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="One of its kinds.", autocompletion=_kinds_of_family),
+        typer.Argument(metavar="KIND", help="One of its kinds, or keys.", autocompletion=_kinds_of_section),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what a spec can say: its families, their kinds, a kind's parameters."""
-    from flspec.spec.catalogue import families, find_family, find_kind
+    """Tell what a spec can say: its sections, their kinds or keys, a kind's parameters."""
+    from flspec.spec.sections import find_section, sections
 
-    if family is None:
-        found = list(families().values())
+    if section is None:
+        found = list(sections().values())
         if as_json:
-            print_json([_without_parameters(one) for one in found])
+            print_json([_in_brief(one) for one in found])
         else:
-            _print_families(found)
+            _print_sections(found)
         return
-    chosen = find_family(family)
-    if kind is not None:
-        one = find_kind(chosen, kind)
-        print_json(dataclasses.asdict(one)) if as_json else _print_kind(chosen, one)
+    chosen = find_section(section)
+    if kind is None:
+        print_json(dataclasses.asdict(chosen)) if as_json else _print_section(chosen)
+        return
+    one = _find(chosen, kind)
+    if as_json:
+        print_json(dataclasses.asdict(one))
     else:
-        print_json(dataclasses.asdict(chosen)) if as_json else _print_family(chosen)
+        _print_part(chosen, one)
 
 
-def _without_parameters(family: Family) -> dict[str, Any]:
-    return dataclasses.asdict(family) | {"kinds": list(family.kinds)}
+def _find(section: Section, name: str) -> Kind | SpecKey:
+    """The kind or key of that name; raises InputError with what was meant."""
+    from flspec.errors import InputError, choose
+
+    parts: dict[str, Kind | SpecKey] = {**section.kinds, **{key.name: key for key in section.keys}}
+    if not parts:
+        raise InputError(f"{section.section}: is {section.type}, of which there are no kinds; leave {name} out")
+    if name not in parts:
+        raise InputError(f"{section.section}: {choose(name, list(parts))}")
+    return parts[name]
 
 
-def _print_families(found: list[Family]) -> None:
-    print_rows(("section", "kinds", "what it is"), [(one.section, " ".join(one.kinds), one.summary) for one in found])
+def _in_brief(section: Section) -> dict[str, Any]:
+    keys = [key.name for key in section.keys]
+    return dataclasses.asdict(section) | {"kinds": list(section.kinds), "keys": keys}
+
+
+def _print_sections(found: list[Section]) -> None:
+    rows = [(one.section, _choice(one), one.summary) for one in found]
+    print_rows(("section", "kinds, or keys", "what it is"), rows)
     console.print("flspec list SECTION tells more of each kind, flspec list SECTION KIND all of it.", markup=False)
 
 
-def _print_family(family: Family) -> None:
-    console.print(f"{family.section}: {family.summary}", markup=False)
+def _choice(section: Section) -> str:
+    """What one can write there, in short."""
+    names = [*section.kinds, *(f"{key.name}:" for key in section.keys)]
+    return " ".join(names) or ", ".join(filter(None, (section.type, section.range)))
+
+
+def _print_section(section: Section) -> None:
+    console.print(f"{section.section}: {section.summary}", markup=False)
+    if section.keys:
+        _print_keys(section.keys, "key")
+    elif any(kind.parameters for kind in section.kinds.values()):
+        _print_kinds(section)
+    elif section.kinds:
+        kinds = section.kinds.values()
+        print_rows(("name", "what it is"), [(kind.kind, f"{kind.summary}{_from(kind)}") for kind in kinds])
+    else:
+        console.print(_choice(section), markup=False)
+
+
+def _print_kinds(section: Section) -> None:
     rows = [
         (kind.kind, f"{kind.summary}{_from(kind)}", ", ".join(_in_short(parameter) for parameter in kind.parameters))
-        for kind in family.kinds.values()
+        for kind in section.kinds.values()
     ]
     print_rows(("kind", "what it is", "parameters"), rows)
 
 
-def _print_kind(family: Family, kind: Kind) -> None:
-    paragraphs = re.sub(r"(?<!\n)\n(?!\n)", " ", kind.description)
-    console.print(f"{family.section}: {{kind: {kind.kind}}}{_from(kind)}\n\n{paragraphs}", markup=False)
+def _print_part(section: Section, part: Kind | SpecKey) -> None:
+    from flspec.spec.catalogue import Kind
+
+    if not isinstance(part, Kind):
+        console.print(f"{section.section}: {section.summary}", markup=False)
+        _print_keys((part,), "key")
+        return
+    paragraphs = re.sub(r"(?<!\n)\n(?!\n)", " ", part.description)
+    written = f"{{kind: {part.kind}}}" if section.type.startswith(("kind: ", "list of kind: ")) else part.kind
+    console.print(f"{section.section}: {written}{_from(part)}\n\n{paragraphs}", markup=False)
+    if part.parameters:
+        _print_keys(part.parameters)
+
+
+def _print_keys(keys: Sequence[SpecKey], heading: str = "parameter") -> None:
     rows = [
         (
-            parameter.name,
-            "required" if parameter.required else _value(parameter.default),
-            ", ".join(filter(None, (parameter.type, parameter.range))),
-            parameter.description,
+            key.name,
+            "required" if key.required else _value(key.default),
+            ", ".join(filter(None, (key.type, key.range))),
+            key.description,
         )
-        for parameter in kind.parameters
+        for key in keys
     ]
-    if rows:
-        print_rows(("parameter", "default", "range", "meaning"), rows)
+    print_rows((heading, "default", "range", "meaning"), rows)
 
 
 def print_rows(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

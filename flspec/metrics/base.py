@@ -9,6 +9,7 @@ in the entry point group `flspec.metrics`:
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -47,6 +48,17 @@ class Metric:
         if not math.isfinite(value):
             raise InputError(self._blamed(f"gives {value}; it should raise Undefined with the reason"))
         return value
+
+    @property
+    def summary(self) -> str:
+        """What it is, in one line, and which values are good."""
+        good = {"higher": "higher is better", "lower": "lower is better", "neither": "neither high nor low is better"}
+        return f"{self.description}; {good[self.better]}"
+
+    @property
+    def docs(self) -> str:
+        """All that is said of it."""
+        return "\n\n".join(filter(None, (self.summary, inspect.getdoc(self.of))))
 
     @property
     def package(self) -> str:

@@ -17,9 +17,14 @@ class _OneOfMetrics:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         known = flspec.metrics.METRICS
-        own = [name for name, metric in known.items() if metric.is_own]
-        descriptions = {name: metric.description for name, metric in known.items()}
-        return core_schema.literal_schema(list(known), metadata={"own": own, "descriptions": descriptions})
+        metadata = {
+            "family": "metrics",
+            "own": [name for name, metric in known.items() if metric.is_own],
+            "markdownEnumDescriptions": [metric.summary for metric in known.values()],
+            "packages": {name: metric.package for name, metric in known.items()},
+            "docs": {name: metric.docs for name, metric in known.items()},
+        }
+        return core_schema.literal_schema(list(known), metadata=metadata)
 
 
 MetricName = Annotated[str, _OneOfMetrics()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
@@ -26,12 +27,16 @@ __all__ = [
     "Kind",
     "SpecKey",
     "families",
+    "family_folder",
     "find_family",
     "find_kind",
     "first_line",
     "is_family",
+    "kind_of",
     "parameters",
+    "plain_schema",
     "section_below",
+    "spec_key",
 ]
 
 
@@ -96,10 +101,23 @@ def find_kind(family: Family, kind: str) -> Kind:
 
 def parameters(cls: type[BaseModel]) -> tuple[SpecKey, ...]:
     """The keys of a section, `kind` apart, those that are required first."""
+    keys = [spec_key(cls, name) for name in cls.model_fields if name != "kind"]
+    return tuple(sorted(keys, key=lambda key: not key.required))
+
+
+def spec_key(cls: type[BaseModel], name: str) -> SpecKey:
+    """One key of a section."""
+    schema = plain_schema(cls)
+    return _parameter(name, schema["properties"][name], name in schema.get("required", ()))
+
+
+@cache
+def plain_schema(cls: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a section, in which components are told by their kinds alone."""
     schema = cls.model_json_schema(schema_generator=_Plain)
-    required = schema.get("required", ())
-    names = sorted((name for name in cls.model_fields if name != "kind"), key=lambda name: name not in required)
-    return tuple(_parameter(name, schema["properties"][name], name in required) for name in names)
+    if "$ref" in schema:  # of a section that may hold one like itself
+        return dict(schema["$defs"][schema["$ref"].rpartition("/")[2]])
+    return schema
 
 
 def is_family(cls: type[BaseModel]) -> TypeGuard[type[Component]]:
@@ -129,21 +147,23 @@ def _collect(cls: type[BaseModel], path: tuple[str, ...], found: dict[str, Famil
             continue
         if not is_family(child):
             _collect(child, (*path, name), found)
-        elif (family := _folder(child)) in found:
+        elif (family := family_folder(child)) in found:
             found[family] = replace(found[family], also=(*found[family].also, section))
         else:
             members = family_members(child)
-            kinds = {kind: _kind(kind, member) for kind, member in members.items()}
+            kinds = {kind: kind_of(kind, member) for kind, member in members.items()}
             found[family] = Family(family, section, (), section_below(cls, name) is None, first_line(child), kinds)
             for member in members.values():
                 _collect(member, (*path, name), found)
 
 
-def _folder(base: type[BaseModel]) -> str:
+def family_folder(base: type[BaseModel]) -> str:
+    """The name of a family: its folder's."""
     return base.__module__.removesuffix(".base").rpartition(".")[2]
 
 
-def _kind(kind: str, member: type[Component]) -> Kind:
+def kind_of(kind: str, member: type[Component]) -> Kind:
+    """What there is to tell of a member."""
     return Kind(kind, first_line(member), parameters(member), inspect.cleandoc(member.__doc__ or ""), _package(member))
 
 
@@ -159,6 +179,10 @@ class _Plain(GenerateJsonSchema):
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         return {"type": "component", "enum": list(schema["choices"])}
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        """Of names that are a family, all that is known of them."""
+        return super().literal_schema(schema) | schema.get("metadata", {})
 
 
 def _parameter(name: str, schema: Mapping[str, Any], required: bool) -> SpecKey:

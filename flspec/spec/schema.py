@@ -12,29 +12,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from flspec.core.components import comes_with_flspec, family_members
 from flspec.errors import InputError
 from flspec.spec.catalogue import first_line
-from flspec.spec.matrix import Matrix
-from flspec.spec.spec import Spec
+from flspec.spec.document import NOT_IN_SMALL, SMALL, Experiment
 
 __all__ = ["spec_schema", "write_schema"]
-
-
-class Experiment(Spec):
-    """A federated-learning experiment, or with a matrix many of them."""
-
-    extends: Annotated[
-        str | None,
-        Field(description="a file beside or below this one; what is said here goes over it", examples=["base.yaml"]),
-    ] = None
-    matrix: Annotated[Matrix | None, Field(description="many experiments: each combination of values")] = None
 
 
 def spec_schema(installed: bool = True) -> dict[str, Any]:
@@ -78,10 +66,10 @@ def _generate(generator: type[GenerateJsonSchema], prefix: str) -> dict[str, Any
 def _with_small(definitions: dict[str, Any]) -> dict[str, Any]:
     """The documents, of which an experiment may have a section `small`: what is otherwise with --small."""
     partial = definitions["partial_Experiment"]
-    said = {name: value for name, value in partial["properties"].items() if name not in ("flspec", "extends")}
+    said = {name: value for name, value in partial["properties"].items() if name not in NOT_IN_SMALL}
     small = partial | {"description": "What is otherwise with --small.", "properties": said, "title": "Small"}
     section = {
-        "description": "what is otherwise with --small, as a file that extends this one would say it",
+        "description": SMALL,
         "anyOf": [{"$ref": "#/definitions/partial_Small"}, {"type": "null"}],
     }
     with_section = {
@@ -118,12 +106,9 @@ class _Whole(GenerateJsonSchema):
         metadata = schema.get("metadata", {})
         if "own" not in metadata:
             return super().literal_schema(schema)
-        names = schema["expected"] if self.installed else metadata["own"]
-        return {
-            "type": "string",
-            "enum": names,
-            "markdownEnumDescriptions": [metadata["descriptions"][name] for name in names],
-        }
+        told = dict(zip(schema["expected"], metadata["markdownEnumDescriptions"], strict=True))
+        names = [name for name in told if self.installed or name in metadata["own"]]
+        return {"type": "string", "enum": names, "markdownEnumDescriptions": [told[name] for name in names]}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Without a default of null, which means "not given" and which editors would write out."""

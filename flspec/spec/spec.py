@@ -166,7 +166,14 @@ class Spec(Document):
         Literal["federated", "centralized", "local_only"],
         Field(
             description="clients learn together; or one client holds what all of them do; or each learns alone and "
-            "sends nothing. The last two read neither cohort nor aggregator, client.algorithm nor postprocessors"
+            "sends nothing. The last two read neither cohort nor aggregator, client.algorithm nor postprocessors",
+            json_schema_extra={
+                "markdownEnumDescriptions": [
+                    "clients learn together",
+                    "one client holds what all of them do; what makes a round federated is not read",
+                    "each client learns alone and sends nothing; what makes a round federated is not read",
+                ]
+            },
         ),
     ] = "federated"
     rounds: Annotated[int, Field(ge=1, le=1_000_000, description="rounds of training", examples=[10])]

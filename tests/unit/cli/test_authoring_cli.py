@@ -15,9 +15,11 @@ import pytest
 
 from flspec.cli.app import app
 from flspec.cli.output import console
+from flspec.metrics import METRICS
 from flspec.spec.catalogue import families, find_family
 from flspec.spec.loading import load_spec, parse_spec
 from flspec.spec.schema import spec_schema
+from flspec.spec.sections import sections
 from tests.command_line import flspec, flspec_apart
 
 HEAVY = {"torch", "sklearn", "scipy", "flwr", "ray", "tensorflow"}
@@ -158,7 +160,10 @@ def test_new_writes_what_is_asked_for_and_says_what_it_wrote(told, tmp_path, mon
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "partion"], "family: unknown 'partion'; did you mean 'partition'?"),
+        (["list", "partion"], "section: unknown 'partion'; did you mean 'partition'?"),
+        (["list", "metrics", "acuracy"], "evaluation.metrics: unknown 'acuracy'; did you mean 'accuracy'?"),
+        (["list", "client", "batchsize"], "client: unknown 'batchsize'; did you mean 'batch_size'?"),
+        (["list", "rounds", "3"], "rounds: is integer, of which there are no kinds; leave 3 out"),
         (["list", "partition", "dirchlet"], "partition: unknown 'dirchlet'; did you mean 'dirichlet'?"),
         (["schema", "--out", "taken.yaml"], "taken.yaml exists and is no JSON Schema"),
         (["new", "taken.yaml"], "taken.yaml exists; name another file"),
@@ -232,11 +237,14 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("flspec list ", [family.section for family in families().values()]),
-        ("flspec list p", ["partition"]),
+        ("flspec list ", list(sections())),
+        ("flspec list p", ["partition", "partition.among"]),
         ("flspec list aggregator fedad", ["fedadagrad", "fedadam"]),
         ("flspec list partitioners ", list(find_family("partitioners").kinds)),
         ("flspec list nonsense ", []),
+        ("flspec list mode ", ["federated", "centralized", "local_only"]),
+        ("flspec list metrics b", ["balanced_accuracy", *(name for name in METRICS if name.startswith("bi")), "brier"]),
+        ("flspec list matrix ", ["axes", "seeds", "exclude", "include"]),
         ("flspec new --dataset ", list(find_family("datasets").kinds)),
         ("flspec new --model c", ["cifar_cnn", "cnn"]),
         ("flspec new --from q", ["quickstart"]),

@@ -160,6 +160,12 @@ def test_the_schema_that_is_printed_knows_it_and_the_one_that_is_shipped_does_no
     assert len(shipped["markdownEnumDescriptions"]) == len(METRICS)
 
 
+def test_it_is_listed_with_its_package(tmp_path):
+    shown = flspec(install(tmp_path), "list", "metrics", "misses").stdout
+    assert shown.startswith("evaluation.metrics: misses (from my_metrics)\n\nexamples whose class is not predicted, in")
+    assert "lower is better" in " ".join(shown.split())
+
+
 def test_one_that_fails_in_a_run_ends_it_with_a_line(tmp_path):
     install(
         tmp_path, MISSES.replace("return float(", "return 1 / 0 + float("), SPEC.replace(", best: {metric: misses}", "")
