@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -66,3 +67,16 @@ def test_backend(
     with closing(engine.execute(plan, Job(tmp_path / "run", workers=workers))) as events:
         assert isinstance(next(events), RunStarted)
         measure(benchmark, plan, events)
+
+
+@pytest.mark.holds_times
+def test_a_rehearsal_is_about_what_a_run_takes(plan: Plan, engines: Engines, tmp_path: Path) -> None:
+    """Factor 5: what is caught is a wrong scale, not a busy machine."""
+    backend = engines("local")
+    list(backend.execute(plan, Job(tmp_path / "first")))  # imports torch and reads the data
+    began = time.perf_counter()
+    list(backend.execute(plan, Job(tmp_path / "second")))
+    taken = (time.perf_counter() - began) / plan.num_rounds
+    rehearsal = backend.rehearse(plan)
+    assert rehearsal
+    assert 1 / 5 < rehearsal.seconds_a_round / taken < 5

@@ -1,13 +1,15 @@
-"""Processes that a test started, found by what it put into their environment."""
+"""Processes that a test started, found by what it put into their environment, and waiting for what they do."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
 
-__all__ = ["marked"]
+__all__ = ["marked", "wait_until"]
 
 
 def marked(variable: str, mark: str) -> list[psutil.Process]:
@@ -19,3 +21,11 @@ def marked(variable: str, mark: str) -> list[psutil.Process]:
             if is_ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def wait_until(happened: Callable[[], object], otherwise: Callable[[], str] = lambda: "waited too long") -> None:
+    """Return as soon as it has happened; fails, in the words of `otherwise`, after two minutes."""
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, otherwise()
+        time.sleep(0.05)

@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from flspec.comparison.certification import BackendVerdict, Certificate, Phase, certify
 from flspec.errors import InputError
+from flspec.execution.environments import environment_python
 from flspec.execution.remote import open_backend
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import Backend, kept_state
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import find_backend
+from flspec.protocol.requirements import module_names
 from flspec.protocol.state import ServerState, load_state
 from flspec.runs.result import Result, RoundRecord, load_result
 
@@ -89,6 +93,20 @@ def _home(backend: str) -> str:
     return backend.replace(":", "-")
 
 
-def absent(name: str, reason: str) -> None:
+def require(name: str) -> None:
+    """Skip the test, or fail it where FLSPEC_REQUIRE names the backend, if it cannot be started here."""
+    backend = find_backend(name)
+    try:
+        if backend.environment:
+            environment_python(backend.environment)
+    except InputError as error:
+        absent(name, str(error))
+    if missing := backend.missing():
+        absent(name, f"{module_names(missing)} cannot be imported")
+
+
+def absent(name: str, reason: str) -> NoReturn:
     required = name.partition(":")[0] in os.environ.get("FLSPEC_REQUIRE", "").split(",")
-    (pytest.fail if required else pytest.skip)(f"{name} is not available: {reason}")
+    if required:
+        pytest.fail(f"{name} is not available: {reason}")
+    pytest.skip(f"{name} is not available: {reason}")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from flspec.runs.result import load_result
-from tests.conformance.harness import Engines
+from tests.conformance.harness import require
+from tests.processes import wait_until
 
 MARK = "FLSPEC_TEST_MARK"
 SPEC = """
@@ -30,6 +32,7 @@ model: {kind: mlp, hidden: [16]}
 client: {steps: 300, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}
 evaluation: {every: 10}
 """
+pytestmark = pytest.mark.xdist_group("killed")  # engines of its own: it kills them
 every_engine = pytest.mark.parametrize("backend", ["flower", "tff"])
 
 
@@ -40,7 +43,7 @@ class Launched:
         self.folder, self.mark = folder / "run", secrets.token_hex(8)
         (folder / "spec.yaml").write_text(SPEC)
         self.tokens: set[str] = set()  # of the workers that were seen
-        self.segments = shared_memory()
+        self.segments: set[Path] = set()  # shared memory that they were seen to use
         command = ["run", str(folder / "spec.yaml"), "--backend", backend, "--out", str(self.folder)]
         with (folder / "output").open("wb") as output:
             self.process = subprocess.Popen(
@@ -58,14 +61,14 @@ class Launched:
 
     def wait_for_rounds(self) -> None:
         """Until two rounds are recorded: what is told of the third comes after that."""
-        wait_until(lambda: self._events().count("round_finished") >= 3, 120, lambda: f"no rounds: {self._output()}")
+        wait_until(lambda: self._events().count("round_finished") >= 3, lambda: f"no rounds: {self._output()}")
 
     def leftovers(self) -> list[str]:
         """Temporary folders and shared memory of it that are still there."""
         folders = [
             Path(parent, f"flspec-{token}") for parent in ("/tmp", tempfile.gettempdir()) for token in self.tokens
         ]
-        return [str(folder) for folder in folders if folder.exists()] + sorted(shared_memory() - self.segments)
+        return [str(path) for path in (*folders, *sorted(self.segments)) if path.exists()]
 
     def _output(self) -> str:
         return (self.folder.parent / "output").read_text(errors="replace")[-2000:]
@@ -80,26 +83,30 @@ class Launched:
             if environment.get(MARK) != self.mark or process.status() == psutil.STATUS_ZOMBIE:
                 return False
             self.tokens |= {environment["FLSPEC_RUN"]} if "FLSPEC_RUN" in environment else set()
+            self.segments |= shared_memory(process)
             return True
-        except psutil.Error:
+        except (psutil.Error, OSError):  # it has ended meanwhile
             return False
 
 
-def shared_memory() -> set[str]:
-    return {str(path) for path in Path("/dev/shm").glob("*")}
+def shared_memory(process: psutil.Process) -> set[Path]:
+    """The files of /dev/shm that a process has open or mapped; what is unlinked already goes with it."""
+    opened = [file.path for file in process.open_files()]
+    mapped = re.findall(r"/dev/shm/.+", Path(f"/proc/{process.pid}/maps").read_text())
+    return {
+        Path(path) for path in (*opened, *mapped) if path.startswith("/dev/shm/") and not path.endswith("(deleted)")
+    }
 
 
-def wait_until(true: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(otherwise())
-        time.sleep(0.1)
+def test_shared_memory_is_seen_in_the_process_that_has_it() -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        assert Path(file.name) in shared_memory(psutil.Process())
+    assert Path(file.name) not in shared_memory(psutil.Process())
 
 
 @pytest.fixture
-def launched(backend: str, engines: Engines, tmp_path: Path) -> Iterator[Launched]:
-    engines(backend)  # skips, or fails, where it is missing
+def launched(backend: str, tmp_path: Path) -> Iterator[Launched]:
+    require(backend)
     run = Launched(tmp_path, backend)
     yield run
     for process in run.processes():
@@ -107,8 +114,8 @@ def launched(backend: str, engines: Engines, tmp_path: Path) -> Iterator[Launche
 
 
 def assert_nothing_left(run: Launched) -> None:
-    wait_until(lambda: not run.processes(), 10, lambda: f"still there: {run.processes()}")
-    wait_until(lambda: not run.leftovers(), 10, lambda: f"left behind: {run.leftovers()}")
+    wait_until(lambda: not run.processes(), lambda: f"still there: {run.processes()}")
+    wait_until(lambda: not run.leftovers(), lambda: f"left behind: {run.leftovers()}")
 
 
 @every_engine
@@ -120,6 +127,15 @@ def test_killed_in_its_rounds(launched: Launched) -> None:
     assert_nothing_left(launched)
 
 
+@every_engine
+def test_killed_while_its_engine_starts(launched: Launched) -> None:
+    wait_until(lambda: len(launched.processes()) >= 3, lambda: "no worker")
+    launched.process.kill()
+    launched.process.wait()
+    assert_nothing_left(launched)
+
+
+@pytest.mark.release("kills at a random moment: another each time, so it is worth repeating, and proves little once")
 @every_engine
 def test_killed_at_a_random_moment(launched: Launched) -> None:
     moment = random.SystemRandom().uniform(0.5, 15.0)
@@ -145,7 +161,7 @@ def test_terminated(launched: Launched) -> None:
 def assert_interrupted(run: Launched, number: signal.Signals, status: int) -> None:
     run.wait_for_rounds()
     run.process.send_signal(number)
-    assert run.process.wait(30) == status
+    assert run.process.wait(120) == status
     result = load_result(run.folder)
     assert result.status == "interrupted"
     assert len(result.rounds) >= 2

@@ -7,7 +7,6 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from flspec.errors import InputError
 from flspec.runs.result import load_result
 from flspec.runs.runner import run
 from flspec.spec.study import load_study
-from tests.processes import marked
+from tests.processes import marked, wait_until
 
 MARK = "FLSPEC_TEST_MARK"
 SPEC = """
@@ -68,23 +67,15 @@ def completed(folder: Path) -> list[Path]:
     return found
 
 
-def wait_until(true: object, seconds: float) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-
-
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spec.yaml").write_text(SPEC)
     killed = launch(tmp_path, mark)
-    wait_until(lambda: len(completed(tmp_path)) >= 8, 120)
+    wait_until(lambda: len(completed(tmp_path)) >= 8)
     assert len(marked(MARK, mark)) >= 3  # flspec, a warden, a worker
     killed.kill()
     killed.communicate()
-    wait_until(lambda: not marked(MARK, mark), 10)
+    wait_until(lambda: not marked(MARK, mark))
 
     done = completed(tmp_path)
     assert 8 <= len(done) < 18
@@ -100,7 +91,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path, mark: str, monkeypa
     assert {cell["status"] for cell in cells} == {"completed"}
     assert {cell["folder"] for cell in cells if cell["reused"]} == {folder.name for folder in done}
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files} == before
-    wait_until(lambda: not marked(MARK, mark), 10)
+    wait_until(lambda: not marked(MARK, mark))
 
     folders = {cell["label"]: tmp_path / "out" / cell["folder"] for cell in cells}
     study = load_study("spec.yaml")

@@ -1,15 +1,15 @@
 """Where Flower Datasets has the same partitioner, both must split alike: to the example, or in distribution.
 
-It cannot be installed beside flspec's pinned versions (it needs an older fsspec), so this runs in an environment of its
-own, and elsewhere is skipped or, under FLSPEC_REQUIRE=flwr-datasets, fails:
-
-    pip install flwr-datasets==0.6.1 pytest hypothesis . && pytest tests/properties/test_partitions_flower.py
+It cannot be installed beside flspec's pinned versions (it needs an older fsspec), so a process in an environment of its
+own answers what it makes of the same examples; `make flwr-datasets` makes that.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,36 +20,60 @@ from flspec.core.components import parse_component
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.partitioners import Partitioner
+from tests.conformance.harness import absent
+from tests.flower_datasets.environment import find_python
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), [120, 150, 180, 200, 250]))
 USERS = np.array([f"user {i * i % 37:02d}" for i in range(900)])
 AGES = np.linspace(0.0, 1.0, 900) ** 2
 KNOWN = Examples(LABELS, 5, {"user": USERS, "age": AGES}, "user")
+COLUMNS = {"label": LABELS.tolist(), "user": USERS.tolist(), "age": AGES.tolist(), "index": list(range(900))}
+ANSWERS = Path(__file__).parents[1] / "flower_datasets" / "answers.py"
 SEEDS = range(40)
 DIFFERENT = 1e-3  # a p-value; all seeds are fixed, so what passes once passes always
 
 
-@pytest.fixture(autouse=True)
-def _flower_datasets(missing):
-    if importlib.util.find_spec("flwr_datasets") is None:
-        missing("flwr-datasets", "Flower Datasets is not installed here; see the top of this file")
+pytestmark = [
+    pytest.mark.release("needs an environment of its own, and hundreds of partitions by Flower"),
+    pytest.mark.xdist_group("flwr-datasets"),
+]
+
+
+@pytest.fixture(scope="session")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Puts a question to Flower Datasets; see tests/flower_datasets/answers.py."""
+    if (python := find_python()) is None:
+        absent("flwr-datasets", "its environment is not installed; make flwr-datasets")
+    columns = tmp_path_factory.mktemp("flower") / "columns.json"
+    columns.write_text(json.dumps(COLUMNS))
+    with subprocess.Popen(
+        [python, ANSWERS, columns], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as flower:
+        assert flower.stdin
+        assert flower.stdout
+
+        def put(question: dict[str, Any]) -> dict[str, Any]:
+            print(json.dumps(question), file=flower.stdin, flush=True)
+            return json.loads(flower.stdout.readline())
+
+        yield put
+
+
+@pytest.fixture
+def theirs(ask: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[..., list[np.ndarray]]:
+    """What each of Flower's clients holds, by index; raises ValueError with Flower's own words."""
+
+    def split(name: str, **parameters: Any) -> list[np.ndarray]:
+        answer = ask({"name": name, "parameters": parameters})
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return [np.array(indices, np.int64) for indices in answer["partitions"]]
+
+    return split
 
 
 def ours(seed: int = 0, **document: Any) -> list[np.ndarray]:
     return parse_component(Partitioner, document).split(KNOWN, Stream(seed, "partition"))
-
-
-def theirs(name: str, **parameters: Any) -> list[np.ndarray]:
-    """What each of Flower's partitions holds, by index."""
-    import datasets
-    import flwr_datasets.partitioner
-
-    partitioner = getattr(flwr_datasets.partitioner, name)(**parameters)
-    columns = {"label": LABELS, "user": USERS, "age": AGES, "index": np.arange(900)}
-    partitioner.dataset = datasets.Dataset.from_dict(columns)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return [np.array(partitioner.load_partition(client)["index"]) for client in range(partitioner.num_partitions)]
 
 
 def sets(held: list[np.ndarray]) -> list[list[int]]:
@@ -96,18 +120,18 @@ def p_value(one: list[np.ndarray], other: list[np.ndarray]) -> float:
 
 @pytest.mark.parametrize("growth", ["linear", "square", "exponential"])
 @pytest.mark.parametrize("clients", [1, 3, 7])
-def test_sizes_grow_as_flower_s(growth, clients):
+def test_sizes_grow_as_flower_s(growth, clients, theirs):
     held = ours(kind="size_ladder", growth=growth, clients=clients, shuffle=False)
     assert sets(held) == sets(theirs(f"{growth.capitalize()}Partitioner", num_partitions=clients))
 
 
-def test_sizes_are_flower_s():
+def test_sizes_are_flower_s(theirs):
     assert sets(ours(kind="sizes", sizes=[100, 50, 300], shuffle=False)) == sets(
         theirs("SizePartitioner", partition_sizes=[100, 50, 300])
     )
 
 
-def test_natural_clients_are_flower_s_but_in_the_order_in_which_they_appear():
+def test_natural_clients_are_flower_s_but_in_the_order_in_which_they_appear(theirs):
     held, flower_s = sets(ours(kind="natural")), sets(theirs("NaturalIdPartitioner", partition_by="user"))
     assert sorted(held) == sorted(flower_s)
     assert held == sorted(held)  # by the first example of each
@@ -118,7 +142,7 @@ def test_natural_clients_are_flower_s_but_in_the_order_in_which_they_appear():
     [("smaller", "allow-smaller"), ("larger", "allow-bigger"), ("drop", "drop-reminder")],
 )
 @pytest.mark.parametrize("in_order", [False, True])
-def test_groups_of_natural_clients_are_flower_s(remainder, mode, in_order):
+def test_groups_of_natural_clients_are_flower_s(remainder, mode, in_order, theirs):
     held = ours(kind="grouped_natural", ids_per_client=4, remainder=remainder, order="sorted" if in_order else "first")
     flower_s = theirs(
         "GroupedNaturalIdPartitioner", partition_by="user", group_size=4, mode=mode, sort_unique_ids=in_order
@@ -126,12 +150,12 @@ def test_groups_of_natural_clients_are_flower_s(remainder, mode, in_order):
     assert sets(held) == sets(flower_s)
 
 
-def test_a_strict_order_by_a_covariate_is_flower_s():
+def test_a_strict_order_by_a_covariate_is_flower_s(theirs):
     held = ours(kind="continuous", column="age", strictness=1.0, clients=7)
     assert sets(held) == sets(theirs("ContinuousPartitioner", partition_by="age", strictness=1.0, num_partitions=7))
 
 
-def test_deterministic_pathological_clients_hold_as_many_of_each_label_as_flower_s():
+def test_deterministic_pathological_clients_hold_as_many_of_each_label_as_flower_s(theirs):
     held = ours(kind="pathological", clients=7, classes_per_client=2, assignment="deterministic")
     flower_s = theirs(
         "PathologicalPartitioner", num_partitions=7, partition_by="label", num_classes_per_partition=2,
@@ -141,14 +165,14 @@ def test_deterministic_pathological_clients_hold_as_many_of_each_label_as_flower
 
 
 @pytest.mark.parametrize("rescale", [True, False])
-def test_a_given_distribution_is_flower_s_but_for_what_rounding_leaves(rescale):
+def test_a_given_distribution_is_flower_s_but_for_what_rounding_leaves(rescale, theirs):
     table = np.arange(1, 21).reshape(5, 4)
     held = ours(
         kind="distribution", clients=10, weights=table.tolist(), classes_per_client=2, min_per_class=3, rescale=rescale
     )
     flower_s = theirs(
-        "DistributionPartitioner", distribution_array=table, num_partitions=10, num_unique_labels_per_partition=2,
-        partition_by="label", preassigned_num_samples_per_label=3, rescale=rescale,
+        "DistributionPartitioner", distribution_array=table.tolist(), num_partitions=10, partition_by="label",
+        num_unique_labels_per_partition=2, preassigned_num_samples_per_label=3, rescale=rescale,
     )  # fmt: skip
     # Flower gives all that rounding leaves of a label, less than one for each of its 4 clients, to one of them.
     assert np.abs(counts(held) - counts(flower_s)).max() <= (3 if rescale else 0)
@@ -167,7 +191,7 @@ def test_a_given_distribution_is_flower_s_but_for_what_rounding_leaves(rescale):
         ({"shards_per_client": 3}, {"num_shards_per_partition": 3}),
     ],
 )
-def test_shards_make_clients_as_large_and_as_mixed_as_flower_s(mine, flower_s):
+def test_shards_make_clients_as_large_and_as_mixed_as_flower_s(mine, flower_s, theirs):
     held = [ours(seed, kind="shards", clients=6, **mine) for seed in SEEDS]
     their = [
         theirs("ShardPartitioner", num_partitions=6, partition_by="label", seed=seed, **flower_s) for seed in SEEDS
@@ -251,14 +275,14 @@ ALIKE: list[Any] = [
 @pytest.mark.parametrize(
     ("measure", "mine", "wrong", "flower_s"), ALIKE, ids=lambda value: getattr(value, "__name__", str(value)[:40])
 )
-def test_clients_are_distributed_as_flower_s(measure, mine, wrong, flower_s):
+def test_clients_are_distributed_as_flower_s(measure, mine, wrong, flower_s, theirs):
     name, parameters = flower_s
     their = [measure(theirs(name, **{"partition_by": "label", "seed": seed} | parameters)) for seed in SEEDS]
     assert p_value([measure(ours(seed, **mine)) for seed in SEEDS], their) > DIFFERENT
     assert p_value([measure(ours(seed, **mine | wrong)) for seed in SEEDS], their) < DIFFERENT
 
 
-def test_a_client_whose_classes_have_run_out_makes_flower_fail_and_not_us():
+def test_a_client_whose_classes_have_run_out_makes_flower_fail_and_not_us(theirs):
     """flower#4377: all of a client's prior is on classes of which nothing is left, and the rest of it is 0 / 0."""
     alike = {"alpha": 0.001}
     with pytest.raises(ValueError, match="NaN"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,12 @@ import pytest
 from flspec.core.randomness import Stream
 from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets.base import Dataset
+from flspec.execution.remote import Limits
 from flspec.protocol.backend import Job
-from flspec.protocol.events import Event
-from flspec.protocol.plan import Plan
 from flspec.spec.spec import Spec
 from flspec.spec.study import Cell, Study
-from flspec_local import LocalBackend
 from tests.unit.image_damage import SOUND
-
-
-class InProcess(LocalBackend):
-    """Saves the tests a second a worker process."""
-
-    process = None
-    jobs: list[Job] = []  # noqa: RUF012
-
-    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        self.jobs.append(job)
-        return super().execute(plan, job)
-
-    def __enter__(self) -> InProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+from tests.unit.in_process import InProcess
 
 
 @pytest.fixture
@@ -44,7 +27,12 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """Sweeps run in this process; these jobs."""
     monkeypatch.setattr(InProcess, "jobs", [])
     module = importlib.import_module("flspec.runs.sweep")  # not the function, should the package offer it by this name
-    monkeypatch.setattr(module, "open_apart", lambda *_: InProcess())
+
+    def open_here(selection: str, limits: Limits, log: Path, stop: threading.Event) -> InProcess:
+        monkeypatch.setattr(InProcess, "stop", stop)
+        return InProcess()
+
+    monkeypatch.setattr(module, "open_apart", open_here)
     return InProcess.jobs
 
 

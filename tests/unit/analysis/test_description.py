@@ -16,7 +16,7 @@ from flspec.analysis.description import describe_plan, partition_counts
 from flspec.analysis.memory_estimate import estimate_memory
 from flspec.compiler.compile import compile
 from flspec.errors import InputError
-from flspec.protocol.backend import Backend, Job, Rehearsal
+from flspec.protocol.backend import Backend, Rehearsal
 from flspec.protocol.registry import find_backend
 
 SGD = {"kind": "sgd", "learning_rate": 0.1}
@@ -190,19 +190,6 @@ def test_a_step_too_large_to_try_is_tried_on_fewer_examples(make_plan, monkeypat
     assert {len(batch) for task in tried for batch in task.batches} == {2}
     monkeypatch.setattr(rehearsal, "_MOST_WORK", 50)
     assert rehearsal.rehearse(plan, workers=1) is None
-
-
-def test_a_rehearsal_is_about_what_a_run_takes(tmp_path):
-    """Factor 5: what is caught is a wrong scale, not a busy machine."""
-    plan = compile(QUICKSTART)
-    backend = find_backend("local")
-    list(backend.execute(plan, Job(tmp_path / "first")))  # imports torch and reads the data
-    from flspec.execution.rounds import timed
-
-    lap = timed()
-    list(backend.execute(plan, Job(tmp_path / "second", keep="planned")))
-    taken = lap() / plan.num_rounds
-    assert 1 / 5 < backend.rehearse(plan).seconds_a_round / taken < 5
 
 
 def test_a_backend_that_cannot_be_loaded_is_said_so(small, monkeypatch):

@@ -8,9 +8,9 @@ import pty
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flspec.cli.app import app
@@ -21,6 +21,7 @@ from flspec.spec.loading import load_spec, parse_spec
 from flspec.spec.schema import spec_schema
 from flspec.spec.sections import sections
 from tests.command_line import flspec, flspec_apart
+from tests.processes import wait_until
 
 HEAVY = {"torch", "sklearn", "scipy", "flwr", "ray", "tensorflow"}
 CRUMBS = """
@@ -197,7 +198,7 @@ def on_a_terminal(folder, *arguments, typed):
         while chunk := os.read(descriptor, 4096):
             shown += chunk
             if answers and shown[answered:].endswith(b"]: "):  # "dataset [digits]: ", and it waits
-                time.sleep(0.3)  # between the prompt and the read after it, Python would notice no Ctrl-C
+                wait_until(lambda: psutil.Process(process).status() == psutil.STATUS_SLEEPING)  # until it reads
                 os.write(descriptor, answers.pop(0))
                 answered = len(shown)
     except OSError:  # the other end is closed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -129,6 +128,7 @@ def test_what_cannot_be_held_out_is_refused_with_the_numbers(hands, more, messag
         hold(hands, **more)
 
 
+@pytest.mark.timeout(120)  # about a second; with each client searched for in all, hours
 def test_ten_thousand_clients_hold_out_in_seconds():
     known = Examples(np.zeros(10**6, np.int64), 1, {"patient": np.arange(10**6) // 7})
     hands = np.arange(10**6).reshape(10_000, 100)
@@ -137,9 +137,7 @@ def test_ten_thousand_clients_hold_out_in_seconds():
         def split(self, examples: Examples, stream: Stream) -> ClientIndices:
             return list(hands)
 
-    began = time.perf_counter()
     client_indices, holdout = assign_examples(Given(hands=(), holdout=0.2, holdout_by="patient"), known, Stream(0))
-    assert time.perf_counter() - began < 20  # about 1 on a fast core
     assert abs(sum(map(len, holdout)) / 10**6 - 0.2) < 0.02
     assert sum(map(len, client_indices)) + sum(map(len, holdout)) == 10**6
 

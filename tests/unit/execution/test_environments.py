@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from flspec.execution.environments import (
     remove_environment,
 )
 from flspec.protocol.requirements import Environment
+from tests.processes import wait_until
 
 VERSION = sys.version_info[:2]
 TOY = Environment(
@@ -118,6 +118,7 @@ def contents(folder: Path) -> list[str]:
 # Making
 
 
+@pytest.mark.release("pip itself, and all that it compiles; the other tests put a script in its place")
 def test_pip_installs_the_pins_and_everything_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
@@ -174,23 +175,27 @@ def test_an_interrupted_installation_ends_pip_and_starts_over(
 def test_after_a_kill_the_next_waits_for_the_orphans_and_starts_over(
     pip_that: Callable[[str], None], tmp_path: Path, toy: Environment
 ) -> None:
-    note = tmp_path / "note"
+    note, waited = tmp_path / "note", tmp_path / "waited"
     pip_that(
         "import pathlib, sys, time\n"
         f"pathlib.Path({str(note)!r}).touch()\n"
-        "time.sleep(2)\n"
+        f"while not pathlib.Path({str(waited)!r}).exists(): time.sleep(0.02)\n"
         "pathlib.Path(sys.prefix, 'half').touch()\n"  # an orphan that still works on the folder
     )
     process = multiprocessing.get_context("fork").Process(target=install_environment, args=("toy",))
     process.start()
-    while not note.exists():
-        time.sleep(0.02)
+    wait_until(note.exists)
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
     assert not is_installed(toy)
     pip_that(INSTALLS)
     told: list[str] = []
-    folder = install_environment("toy", told.append)
+
+    def tell(line: str) -> None:
+        told.append(line)
+        waited.touch()  # what is told first is that it waits
+
+    folder = install_environment("toy", tell)
     assert told[0].startswith("waiting for another process")
     assert is_installed(toy)
     assert "half" not in contents(folder)
@@ -198,13 +203,23 @@ def test_after_a_kill_the_next_waits_for_the_orphans_and_starts_over(
 
 def test_of_two_at_once_one_installs_and_the_other_waits(pip_that: Callable[[str], None], tmp_path: Path) -> None:
     note = tmp_path / "note"
-    pip_that(f"{INSTALLS}\nimport time; open({str(note)!r}, 'a').write('x'); time.sleep(0.5)")
+    waited = tmp_path / "waited"
+    pip_that(
+        f"{INSTALLS}\nimport time; open({str(note)!r}, 'a').write('x')\n"
+        f"while not pathlib.Path({str(waited)!r}).exists(): time.sleep(0.02)\n"
+    )
     told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if line.startswith("waiting"):
+            waited.touch()
+
     gate = threading.Barrier(2)
 
     def install(number: int) -> Path:
         gate.wait()
-        return install_environment("toy", told.append)
+        return install_environment("toy", tell)
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(install, range(2))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from flspec.protocol.events import RunFinished, RunStarted, parse_event
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend
 from tests.plan_settings import settings_with
+from tests.processes import wait_until
 
 FAKES = Path(__file__).parents[2] / "fakes"
 MARK = "FLSPEC_TEST"  # everything that a test starts has it in its environment or its arguments
@@ -58,15 +59,6 @@ def marked(mark: str) -> list[psutil.Process]:
             if is_marked and process.pid != os.getpid():
                 found.append(process)
     return found
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def leftovers(mark: str, started: RunStarted) -> list[object]:
@@ -213,10 +205,10 @@ def test_a_frozen_process_is_told_from_a_slow_one(tmp_path: Path, ailment: str) 
 
 
 def test_time_spent_by_the_reader_of_events_is_not_silence(tmp_path: Path) -> None:
-    with open_backend("fake", Limits(silence=0.5)) as backend:
+    with open_backend("fake", Limits(silence=3)) as backend:
         events = backend.execute(PLAN, Job(tmp_path))
         next(events)
-        time.sleep(1.5)
+        time.sleep(4)  # the reader's own time, whatever the machine does
         assert list(events)[-1] == RunFinished()
 
 
@@ -255,13 +247,15 @@ def test_nothing_is_left_when_the_events_are_closed(tmp_path: Path, mark: str) -
         assert leftovers(mark, first) == []
 
 
-def test_nothing_is_left_when_the_backend_is_closed_in_the_middle_of_a_job(tmp_path: Path, mark: str) -> None:
+@pytest.mark.timeout(240)
+def test_nothing_is_left_when_the_backend_is_closed_in_the_middle_of_a_job(
+    tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flspec.execution.remote._GRACE_SECONDS", 600)  # which only an idle worker is given
     with open_backend("fake:daemon_then_hangs") as backend:
         events = backend.execute(PLAN, Job(tmp_path))
         first, _, _ = next(events), next(events), next(events)
-        began = time.monotonic()
     assert leftovers(mark, first) == []
-    assert time.monotonic() - began < 3
     with pytest.raises(BackendError, match="its process ended"):
         next(events)
 
@@ -292,17 +286,16 @@ def test_a_daemon_that_dropped_its_environment_is_found(tmp_path: Path, mark: st
     assert leftovers(mark, first) == []
 
 
+@pytest.mark.timeout(240)  # it sleeps for longer
 def test_a_process_forked_from_flspec_does_not_keep_the_worker_alive(tmp_path: Path, mark: str) -> None:
     with open_backend("fake:daemon_then_hangs") as backend:
         events = backend.execute(PLAN, Job(tmp_path))
         first, _, _ = next(events), next(events), next(events)
         sleeper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
         sleeper.start()
-        began = time.monotonic()
         events.close()
         sleeper.kill()
         sleeper.join()
-        assert time.monotonic() - began < 3
         assert leftovers(mark, first) == []
 
 
@@ -338,7 +331,7 @@ def test_a_worker_ends_with_its_warden_whatever_it_is_doing(tmp_path: Path) -> N
         first, _ = next(events), next(events)
         worker = psutil.Process(int(first.versions["pid"]))
         worker.parent().kill()
-        worker.wait(timeout=3)
+        worker.wait(timeout=120)
 
 
 def test_the_warden_does_not_heed_signals_meant_for_flspec(tmp_path: Path) -> None:
@@ -372,8 +365,8 @@ def test_nothing_is_left_when_flspec_is_killed(tmp_path: Path, mark: str, number
         started, _, _ = (parse_event(flspec.stdout.readline()) for _ in range(3))
         assert len(leftovers(mark, started)) == 6  # flspec, warden, worker, daemon, folder, segment
         os.killpg(flspec.pid, number)  # as a terminal does
-        flspec.wait(timeout=3)
-        assert wait_until(lambda: not leftovers(mark, started))
+        flspec.wait(timeout=120)
+        wait_until(lambda: not leftovers(mark, started))
     assert flspec.returncode == -number
 
 
@@ -382,9 +375,9 @@ def test_nothing_is_left_when_only_a_process_forked_from_flspec_lives(tmp_path: 
         started, _, _ = (parse_event(flspec.stdout.readline()) for _ in range(3))
         (forked,) = set(psutil.Process(flspec.pid).children()) - {psutil.Process(int(started.versions["pid"])).parent()}
         flspec.kill()
-        assert wait_until(lambda: leftovers(mark, started) == [forked])
+        wait_until(lambda: leftovers(mark, started) == [forked])
         forked.kill()
-        forked.wait(timeout=3)
+        forked.wait(timeout=120)
 
 
 def test_a_flspec_that_was_stopped_finds_its_worker_well(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -131,12 +130,10 @@ def test_what_cannot_be_extended_is_named_where_it_is_asked_for(folder: Path) ->
 
 
 def test_a_very_long_chain_is_refused(folder: Path) -> None:
-    for number in range(10_000):
+    for number in range(17):
         (folder / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n")
-    started = time.perf_counter()
-    (told,) = problems(folder / "0.yaml")
+    (told,) = problems(folder / "0.yaml")  # none of the files after these is there to be read
     assert "a chain of more than 16 files" in told
-    assert time.perf_counter() - started < 2
 
 
 def test_a_text_cannot_extend_a_file() -> None:
