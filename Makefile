@@ -4,8 +4,8 @@ BIN := .venv/bin
 # Backends that must take part in the tests: absence fails instead of skipping.
 REQUIRE ?= local,flower,tff
 export OMP_NUM_THREADS = 1
-# One process of tests a core, four at most; those of an engine stay together, so that it starts once.
-PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadgroup
+# One process of tests a core, four at most; conftest.py says which tests stay together.
+PARALLEL := --numprocesses=logical --maxprocesses=4
 
 .PHONY: help setup demo tff test style check check-newest check-lowest conformance golden schema bench clean
 

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from flspec.core.cache import cache_folder
 from tests.conformance.harness import Engines
 
-# Where tests run in several processes, those of an engine stay in one, by the backend that they ask for.
-GROUPS = {"tff": "engines", "flower:inprocess": "engines", "flower": "ray", "flower:ray": "ray"}
+# Tests that ask engines which are started once, for pytest-xdist: with several processes of tests, all are in one.
+ASK_ENGINES = re.compile(
+    r"conformance/test_(agreement|numpy|flower|long_rounds)\.py"
+    r"|conformance/test_specs\.py::test_a_shipped_spec_is_"
+    r"|benchmarks/test_rounds\.py"
+)
 
 # Python compiles a module once; the hundreds of processes that the tests start would otherwise do it each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what asks for an engine into the engine's group, unless it says another."""
-    for item in items:
-        call = getattr(item, "callspec", None)
-        group = GROUPS.get(str(call.params.get("backend"))) if call else None
-        if group and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)  # there without pytest-xdist, too
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal files of tests to the processes, since fixtures are shared in a file, and engines across files.
+
+    Not `--dist=loadgroup`, because pytest-xdist 3.8 loses its groups with pytest 9.2 and says nothing.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFileAndEngine(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "engines" if ASK_ENGINES.search(nodeid) else nodeid.partition("::")[0]
+
+    return ByFileAndEngine(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

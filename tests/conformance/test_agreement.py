@@ -11,8 +11,6 @@ from tests.conformance.plans import NAMES, RECIPES, ZOO
 
 Get = Callable[[str, str], Certified]
 
-pytestmark = pytest.mark.xdist_group("engines")  # one process asks all engines
-
 every_plan = pytest.mark.parametrize("name", [*NAMES, *RECIPES, *ZOO])
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -16,7 +16,6 @@ from tests.conformance.plans import compile_named
 Get = Callable[[str, str], Certified]
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize("name", ["mlp-momentum-fedavg", "cnn-sgd-fedadam"])
 def test_flower_on_ray_is_bit_identical_to_local(certified: Get, name: str) -> None:
     case = certified(name, "flower")
@@ -40,7 +39,6 @@ def test_two_runs_have_the_same_bits_whatever_the_number_of_workers(
     assert len({result.weights.sha256 for result in results if result.weights}) == 1
 
 
-@pytest.mark.xdist_group("engines")
 def test_a_client_that_fails_ends_the_run_with_its_reason(engines: Engines, tmp_path: Path) -> None:
     plan = compile_named("softmax-sgd-fedavg", rounds=3)
     store = cache_folder() / "data" / plan.settings.data.digest

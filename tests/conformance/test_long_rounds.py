@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from flspec.comparison.agreement import nudge
 from flspec.comparison.certification import certify
 from flspec.compiler.compile import compile
@@ -31,7 +29,6 @@ client: {steps: 600, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05,
     )
 
 
-@pytest.mark.xdist_group("engines")
 def test_tff_is_equivalent_over_long_rounds(engines: Engines, tmp_path: Path) -> None:
     open_engines = {"local": engines("local"), "tff": engines("tff")}
     verdict = certify(long_plan(), ["local", "tff"], tmp_path / "c", engines=open_engines).backends["tff"]

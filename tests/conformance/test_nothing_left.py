@@ -32,7 +32,6 @@ model: {kind: mlp, hidden: [16]}
 client: {steps: 300, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}
 evaluation: {every: 10}
 """
-pytestmark = pytest.mark.xdist_group("killed")  # engines of its own: it kills them
 every_engine = pytest.mark.parametrize("backend", ["flower", "tff"])
 
 

@@ -21,8 +21,6 @@ from tests.oracle import execute_dense
 ROUNDING = 1e-6
 Get = Callable[[str, str], Certified]
 
-pytestmark = pytest.mark.xdist_group("engines")  # one process asks all engines
-
 
 def largest_difference(plan: Plan, states: list[ServerState]) -> float:
     by_hand = execute_dense(plan, starts=states[:-1])

@@ -119,10 +119,13 @@ def certified_briefly(
 
 
 # The experiments of ISIC differ by who holds which pictures, which no engine sees: one of them will do.
-SEEN_BY_ENGINES = [(name, cell) for name, cell, *_ in LEARNED if not name.startswith("isic_melanoma_exp")]
+SEEN_BY_ENGINES = [
+    pytest.param(name, cell, marks=[A_LONG_RECIPE] if name == "flair/federated_scratch" else [])
+    for name, cell, *_ in LEARNED
+    if not name.startswith("isic_melanoma_exp")
+]
 
 
-@pytest.mark.xdist_group("engines")
 @pytest.mark.parametrize(("name", "cell"), SEEN_BY_ENGINES)
 def test_a_shipped_spec_is_the_same_to_the_bit_on_flower(
     name: str, cell: str | None, engines: Engines, certified_briefly: Callable[[str, str | None], Certified]
@@ -135,7 +138,6 @@ def test_a_shipped_spec_is_the_same_to_the_bit_on_flower(
     assert ours.final == theirs.final
 
 
-@pytest.mark.xdist_group("engines")
 @pytest.mark.parametrize(("name", "cell"), SEEN_BY_ENGINES)
 def test_a_shipped_spec_is_equivalent_on_tff_or_refused_for_its_field(
     name: str, cell: str | None, engines: Engines, certified_briefly: Callable[[str, str | None], Certified]

@@ -13,8 +13,6 @@ from flspec_local import LocalBackend
 from tests.conformance.plans import compile_named
 from tests.conformance.wrong import ALWAYS_WRONG, WRONG_WITH_ADAM, WRONG_WITH_RECIPES, WRONG_WITH_TRANSFORMS
 
-pytestmark = pytest.mark.xdist_group("wrong backends")  # one process has the certificates
-
 CASES = [
     *(("mlp-momentum-fedavg", wrong) for wrong in ALWAYS_WRONG),
     *(("cnn-sgd-fedadam", wrong) for wrong in (*ALWAYS_WRONG, *WRONG_WITH_ADAM)),

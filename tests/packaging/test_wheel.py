@@ -19,8 +19,6 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "flspec", "backends", "specs")
 
-pytestmark = pytest.mark.xdist_group("wheel")
-
 
 def run(*arguments: str | Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a program in `folder`, with no path by which it could find the repository."""

@@ -33,10 +33,7 @@ SEEDS = range(40)
 DIFFERENT = 1e-3  # a p-value; all seeds are fixed, so what passes once passes always
 
 
-pytestmark = [
-    pytest.mark.release("needs an environment of its own, and hundreds of partitions by Flower"),
-    pytest.mark.xdist_group("flwr-datasets"),
-]
+pytestmark = pytest.mark.release("needs an environment of its own, and hundreds of partitions by Flower")
 
 
 @pytest.fixture(scope="session")
