@@ -31,6 +31,7 @@ from flspec.execution.environments import (
 )
 from flspec.protocol.requirements import Environment
 from tests.processes import wait_until
+from tests.unit.execution.installing import Told, script
 
 VERSION = sys.version_info[:2]
 TOY = Environment(
@@ -104,13 +105,6 @@ def pip_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     return lambda code: monkeypatch.setattr(environments, "_PIP_INSTALL", ("-I", "-u", "-c", code))
 
 
-def script(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return path
-
-
 def contents(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -175,13 +169,9 @@ def test_an_interrupted_installation_ends_pip_and_starts_over(
 def test_after_a_kill_the_next_waits_for_the_orphans_and_starts_over(
     pip_that: Callable[[str], None], tmp_path: Path, toy: Environment
 ) -> None:
-    note, waited = tmp_path / "note", tmp_path / "waited"
-    pip_that(
-        "import pathlib, sys, time\n"
-        f"pathlib.Path({str(note)!r}).touch()\n"
-        f"while not pathlib.Path({str(waited)!r}).exists(): time.sleep(0.02)\n"
-        "pathlib.Path(sys.prefix, 'half').touch()\n"  # an orphan that still works on the folder
-    )
+    told, note = Told(tmp_path / "waited"), tmp_path / "note"
+    orphan = "pathlib.Path(sys.prefix, 'half').touch()"  # it still works on the folder
+    pip_that(f"import pathlib, sys, time; pathlib.Path({str(note)!r}).touch()\n{told.awaited}\n{orphan}")
     process = multiprocessing.get_context("fork").Process(target=install_environment, args=("toy",))
     process.start()
     wait_until(note.exists)
@@ -189,37 +179,20 @@ def test_after_a_kill_the_next_waits_for_the_orphans_and_starts_over(
     process.join()
     assert not is_installed(toy)
     pip_that(INSTALLS)
-    told: list[str] = []
-
-    def tell(line: str) -> None:
-        told.append(line)
-        waited.touch()  # what is told first is that it waits
-
-    folder = install_environment("toy", tell)
+    folder = install_environment("toy", told.append)
     assert told[0].startswith("waiting for another process")
     assert is_installed(toy)
     assert "half" not in contents(folder)
 
 
 def test_of_two_at_once_one_installs_and_the_other_waits(pip_that: Callable[[str], None], tmp_path: Path) -> None:
-    note = tmp_path / "note"
-    waited = tmp_path / "waited"
-    pip_that(
-        f"{INSTALLS}\nimport time; open({str(note)!r}, 'a').write('x')\n"
-        f"while not pathlib.Path({str(waited)!r}).exists(): time.sleep(0.02)\n"
-    )
-    told: list[str] = []
-
-    def tell(line: str) -> None:
-        told.append(line)
-        if line.startswith("waiting"):
-            waited.touch()
-
+    told, note = Told(tmp_path / "waited"), tmp_path / "note"
+    pip_that(f"{INSTALLS}\nimport time; open({str(note)!r}, 'a').write('x')\n{told.awaited}")
     gate = threading.Barrier(2)
 
     def install(number: int) -> Path:
         gate.wait()
-        return install_environment("toy", tell)
+        return install_environment("toy", told.append)
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(install, range(2))
