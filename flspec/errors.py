@@ -1,6 +1,6 @@
-"""What can go wrong, by who can mend it.
+"""Errors, in classes by who can correct them.
 
-The command line prints each as one line and exits with its `exit_code`; a program catches the class.
+The command line prints each error as one line and exits with its `exit_code`. A program catches the class.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ __all__ = [
 
 
 class FlspecError(Exception):
-    """Base of every error flspec raises on purpose; its text says what to do."""
+    """Base of every error that flspec raises on purpose. Its text says what to do."""
 
     exit_code = 1
 
 
 class InputError(FlspecError):
-    """What was asked for is wrong: nothing has been run and nothing written."""
+    """An error in what the user asked for. Nothing has been run and nothing written."""
 
     exit_code = 2
 
 
 def printable(text: str) -> str:
-    """`text` in one line and without what could command a terminal: control characters, changes of direction."""
+    """Escape the characters that could control a terminal: line breaks, control characters, changes of direction."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shorten(text: str, most: int = 100) -> str:
-    """`text`, or its beginning if it is long enough to hide the message it stands in."""
+    """Cut `text` to `most` characters, so that a long value does not hide the message around it."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def choose(given: Any, choices: Iterable[str]) -> str:
-    """Why `given` is none of `choices`, and which of them may have been meant."""
+    """Return a message that `given` is none of `choices`, with the one that was probably meant."""
     known = list(choices)
     close = difflib.get_close_matches(str(given)[:100], known, n=1)
     meant = f"did you mean {close[0]!r}? " if close and close[0] != str(given) else ""
@@ -59,14 +59,14 @@ def choose(given: Any, choices: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a spec: where it stands and the way out."""
+    """One thing wrong with a spec: what, where, and the way out."""
 
     message: str  # what is wrong and what was expected
-    path: str = ""  # dotted, as `client.optimizer.learning_rate`; empty for the whole document
+    path: str = ""  # dotted, such as `client.optimizer.learning_rate`; empty for the whole document
     file: str = ""
     line: int | None = None  # from 1
     column: int | None = None  # from 1
-    source: str = ""  # that line, as it stands in the file
+    source: str = ""  # the text of that line
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part not in ("", None))
@@ -77,7 +77,7 @@ class Problem:
 
 
 class SpecError(InputError):
-    """A spec cannot be used; carries every problem found, in the order they stand in the file."""
+    """An error in a spec. It has every problem found, in their order in the file."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -85,19 +85,19 @@ class SpecError(InputError):
 
 
 class RunError(FlspecError):
-    """The experiment started and could not be finished."""
+    """Failure of an experiment that had started."""
 
 
 class BackendError(RunError):
-    """An engine failed, hung or died; the text names its log."""
+    """Failure, hang or crash of an engine. The text names its log."""
 
 
 class TrackerWarning(RuntimeWarning):
-    """A tracker failed, and its run goes on without it."""
+    """Warning that a tracker failed. The run goes on without it."""
 
 
 class PlanViolation(BackendError):
-    """A backend says itself that it did something else than was planned."""
+    """A backend's own report that it did something other than what was planned."""
 
     def __init__(self, round_number: int, message: str) -> None:
         self.round = round_number

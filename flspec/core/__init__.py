@@ -1,1 +1,1 @@
-"""What every other room stands on: components, random streams, memory, files and where they are."""
+"""Foundations of every other room: components, random streams, memory measurement, files and their locations."""

@@ -1,4 +1,4 @@
-"""The cache: what flspec can make again, each part of it in a folder that is there whole or not at all."""
+"""The cache of what flspec can make again. Each of its folders is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PARTIAL, _LOCK = ".partial-", ".lock"
 
 
 def cache_folder() -> Path:
-    """Where flspec keeps what it can make again: `$FLSPEC_CACHE`, else `flspec` in the user's cache folder."""
+    """Return the cache's folder: `$FLSPEC_CACHE`, else `flspec` in the user's cache folder."""
     if chosen := os.environ.get("FLSPEC_CACHE"):
         return Path(chosen).absolute()
     try:
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def partial_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `folder` if all goes well and is removed if not.
+    """Yield a folder to fill. It is renamed to `folder` if all goes well, and removed if not.
 
     Raises InputError if the cache cannot be written to.
     """
@@ -40,13 +40,15 @@ def partial_folder(folder: Path) -> Iterator[Path]:
         try:
             partial.rename(folder)
         except OSError:
-            if not folder.is_dir():  # someone else put the same there first
+            if not folder.is_dir():  # another process has made the same folder first
                 raise
 
 
 @contextmanager
 def workplace(parent: Path) -> Iterator[Path]:
-    """A folder in `parent` that is gone afterwards; if its process is killed, the next to work there removes it.
+    """Yield a temporary folder in `parent`, which is removed at the end.
+
+    If this process is killed, the next process to work in `parent` removes it.
 
     Raises InputError if the cache cannot be written to.
     """
@@ -54,7 +56,8 @@ def workplace(parent: Path) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
         folder = parent / f"{_PARTIAL}{secrets.token_hex(8)}"
-        # Locked before it is there, so that nobody takes it for abandoned; who looks at it may have the lock a moment.
+        # The lock is taken before the folder exists, so no process can take the folder for abandoned. Another process
+        # that checks for abandoned folders may hold the lock for a moment, so this one waits for it.
         with locked(folder.with_name(folder.name + _LOCK), waiting=lambda: None):
             try:
                 folder.mkdir(0o700)
@@ -69,8 +72,8 @@ def workplace(parent: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove what killed processes left half made: folders whose lock nobody holds."""
+    """Remove the unfinished folders of killed processes: those whose lock no process holds."""
     names = {path.name.removesuffix(_LOCK) for path in parent.glob(f"{_PARTIAL}*")}
     for name in names:
-        with suppress(OSError), locked(parent / (name + _LOCK)):  # held, or gone meanwhile
+        with suppress(OSError), locked(parent / (name + _LOCK)):  # OSError: it is locked, or has just been removed
             shutil.rmtree(parent / name, ignore_errors=True)

@@ -1,9 +1,9 @@
 """Components: the interchangeable parts that a spec names by `kind`.
 
-A component is a frozen pydantic class whose fields are its parameters (the YAML keys) and whose methods are its
-behaviour. The folder it lives in is its registry: dropping `partitioners/stripes.py` beside its siblings makes
-`kind: stripes` valid, typed, in the JSON Schema and in "did you mean". Installed packages add their own through
-an entry point in the group `flspec.<folder>`, for example
+A component is a frozen pydantic class. Its fields are its parameters (the YAML keys); its methods are its behaviour.
+The folder it lives in is its registry: adding the file `partitioners/stripes.py` makes `kind: stripes` valid and typed,
+and puts it into the JSON Schema and into "did you mean". Installed packages add components through an entry point in
+the group `flspec.<folder>`, for example
 
     [project.entry-points."flspec.partitioners"]
     stripes = "my_package:Stripes"
@@ -49,41 +49,41 @@ __all__ = [
 
 
 class Document(BaseModel):
-    """Base of everything that is written down: immutable, and an unknown key is an error, not a shrug."""
+    """Base of everything that is stored as JSON or YAML: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Component(Document):
-    """Base of everything a spec can name by `kind`; equal parameters mean equal components."""
+    """Base of everything a spec can name by `kind`. Components with equal parameters are equal."""
 
 
 class OmitDefaults(Document):
-    """A document that does not tell the fields of `omitted` at the value at which they add nothing.
+    """A document that leaves a field out of its JSON while the field has the value that `omitted` gives for it.
 
-    So a field that came later leaves what is written, and the digest of it, as they were for whoever does not use it.
+    A field added later therefore changes neither the JSON nor the digest of a document that does not use it.
     """
 
     omitted: ClassVar[dict[str, Any]] = {}
 
     @model_serializer(mode="wrap")
-    def _tell(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        told: dict[str, Any] = handler(self)
-        return {key: value for key, value in told.items() if key not in self.omitted or value != self.omitted[key]}
+    def _without_omitted(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        full: dict[str, Any] = handler(self)
+        return {key: value for key, value in full.items() if key not in self.omitted or value != self.omitted[key]}
 
 
 class OneOfOthers:
-    """Validates a family's base class as the union of its concrete members, told apart by `kind`.
+    """Annotation that validates a family's base class as the union of its concrete members, distinguished by `kind`.
 
-    A member that holds one of its own family leaves itself out by its kind, so that it cannot hold itself for ever.
+    A member with a field of its own family excludes its own kind (`but`), so it cannot be nested in itself.
     """
 
     def __init__(self, *but: str) -> None:
         self._but = but
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        # Not pydantic's own Union, which is no union for a family of one: its `kind` could then be left out, and
-        # specs without it would break as soon as a second member is installed.
+        # Pydantic's own Union of one member is that member, so `kind` could be left out while a family has one member.
+        # Specs without `kind` would then break as soon as a second member is installed.
         members = {kind: member for kind, member in family_members(source).items() if kind not in self._but}
         choices = {kind: handler.generate_schema(member) for kind, member in members.items()}
         return core_schema.tagged_union_schema(choices, discriminator="kind", metadata={"family": source})
@@ -95,9 +95,10 @@ OneOf = Annotated[C, OneOfOthers()]
 
 
 def load_family(package: str, path: Iterable[str]) -> list[tuple[str, Any]]:
-    """Define every part of a family: the modules of its folder, then what installed packages offer.
+    """Import every part of a family: the modules of its folder, then what installed packages offer.
 
-    Returns what they offer, with the name of the entry point.
+    Returns the parts of installed packages, each with the name of its entry point. Raises InputError if one of them
+    cannot be imported.
     """
     offered = []
     for module in pkgutil.iter_modules(path):
@@ -109,15 +110,15 @@ def load_family(package: str, path: Iterable[str]) -> list[tuple[str, Any]]:
             offered_by = entry_point.dist.name if entry_point.dist else "an installed package"
             raise InputError(
                 f"{package}: kind {entry_point.name!r}, offered by {offered_by}, cannot be imported: {error!r}; "
-                f"mend or uninstall {offered_by}"
+                f"repair or uninstall {offered_by}"
             ) from error
     return offered
 
 
 def family_members(base: type[C]) -> dict[str, type[C]]:
-    """The concrete components of a family by kind, in alphabetical order.
+    """Return the concrete components of a family by kind, in alphabetical order.
 
-    Raises InputError if two classes claim one kind, since which of them ran could then not be told.
+    Raises InputError if two classes have the same kind: nobody could know which of them ran.
     """
     members: dict[str, type[C]] = {}
     for cls in _descendants(base):
@@ -132,14 +133,14 @@ def family_members(base: type[C]) -> dict[str, type[C]]:
 
 
 def parse_component(base: type[C], document: Mapping[str, Any]) -> C:
-    """The component that a plan's `document` describes, for a process that has only the plan."""
+    """Return the component that `document`, a part of a plan, describes. No spec is needed."""
     adapter: TypeAdapter[C] = TypeAdapter(Annotated[base, OneOfOthers()])  # type: ignore[arg-type]
-    # Through JSON, because strict validation of Python objects would refuse a list where a tuple is due.
+    # Through JSON, because strict validation of Python objects refuses a list for a field that is a tuple.
     return adapter.validate_json(json.dumps(document))
 
 
 def source_digests(parts: Mapping[str, Part]) -> dict[str, str]:
-    """SHA-256 of the module that defines each part which does not come with flspec, by the name it is given."""
+    """Return, by name, the SHA-256 of the source module of each part that does not come with flspec."""
     return {
         name: hashlib.sha256(Path(inspect.getfile(_definition(part))).read_bytes()).hexdigest()
         for name, part in parts.items()
@@ -148,15 +149,15 @@ def source_digests(parts: Mapping[str, Part]) -> dict[str, str]:
 
 
 def comes_with_flspec(part: Part) -> bool:
-    """Whether every copy of this version of flspec has this part."""
+    """Return whether this part belongs to flspec itself, so every copy of this version has it."""
     return _definition(part).__module__.partition(".")[0] == "flspec"
 
 
 def _definition(part: Part) -> Callable[..., Any]:
-    """The class of a component, or a function itself."""
+    """Return the class of a component; of a function, the function without its decorators."""
     return type(part) if isinstance(part, Component) else inspect.unwrap(part)
 
 
 def _descendants(cls: type[C]) -> list[type[C]]:
     every = [c for sub in cls.__subclasses__() for c in (sub, *_descendants(sub))]
-    return list(dict.fromkeys(every))  # one that is reached on two ways is still one
+    return list(dict.fromkeys(every))  # a class with two bases is reached twice

@@ -1,4 +1,4 @@
-"""Files and folders on their way to being there: whole or not at all, one writer at a time, nothing overwritten."""
+"""Safe reading and writing of files and folders: complete or absent, one writer at a time, nothing overwritten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _POLL_SECONDS = 0.05
 
 
 def read_regular(path: Path) -> bytes:
-    """The content of a file; raises InputError for what is none, such as a pipe that could keep us waiting."""
+    """Return the content of a regular file.
+
+    Raises InputError for anything else, such as a pipe, which could block for ever.
+    """
     try:
         if not path.exists():
             raise InputError(f"{path} does not exist")
@@ -29,7 +32,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put a file in place whole: a crash at any moment leaves the old one or the new one."""
+    """Write a file so that a crash at any moment leaves either the whole old file or the whole new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -39,7 +42,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    if hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+    if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)  # the rename itself must survive a power cut
@@ -52,11 +55,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def locked(file: Path, waiting: Callable[[], None] | None = None) -> Iterator[int]:
-    """Hold the lock that `file` stands for, as the descriptor that carries it; the file is gone afterwards.
+    """Hold the lock on `file` and yield the locked file descriptor. The file is removed at the end.
 
-    However this process ends, the system takes the lock back, once every process that inherited the descriptor has
-    ended too. Where another holds it, `waiting` is called and the lock waited for; without `waiting`, BlockingIOError
-    is raised.
+    The operating system releases the lock when this process, and every process that inherited the descriptor, has
+    ended, however they end. If another process holds the lock, `waiting` is called once and the lock is waited for;
+    without `waiting`, BlockingIOError is raised.
     """
     descriptor = _take(file)
     if descriptor is None:
@@ -68,16 +71,16 @@ def locked(file: Path, waiting: Callable[[], None] | None = None) -> Iterator[in
     try:
         yield descriptor
     finally:
-        with suppress(OSError):  # the folder has gone, or the system (Windows) keeps what is open
+        with suppress(OSError):  # the folder has been removed, or the system (Windows) cannot remove an open file
             file.unlink()
         os.close(descriptor)
 
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other processes of flspec out of a folder.
+    """Keep other flspec processes out of a folder.
 
-    Raises InputError if one is in there, or if `folder` is none that can be written to.
+    Raises InputError if another one is using it, or if `folder` is not a writable folder.
     """
     with ExitStack() as stack:
         try:
@@ -91,8 +94,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def _take(file: Path) -> int | None:
-    """The descriptor of a lock that is now ours, or None if another has it."""
-    from filelock import lock_descriptor  # here, since the environment of an engine need not have it
+    """Take the lock and return its file descriptor, or None if another process holds it."""
+    from filelock import lock_descriptor  # imported here, because an engine's environment may lack filelock
 
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
@@ -106,7 +109,7 @@ def _take(file: Path) -> int | None:
         os.close(descriptor)
         if not is_ours:
             return None
-        # Whoever held the lock removed the file after it was opened here: what is locked now is nobody's.
+        # The previous holder removed the file after it was opened here, so this lock is on a removed file: try again.
 
 
 def _is_at(file: Path, descriptor: int) -> bool:
@@ -120,12 +123,12 @@ def _is_at(file: Path, descriptor: int) -> bool:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but the lock of whoever is working there."""
+    """Return whether a folder holds nothing, apart from the lock of `locked_folder`."""
     return all(path.name == _LOCK for path in folder.iterdir())
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """A folder below `parent` that does not exist yet; it is not made."""
+    """Return an unused folder name below `parent`, without creating it: `NAME-1`, `NAME-2` and so on."""
     number = 1
     while (folder := parent / f"{name.replace(':', '-')}-{number}").exists():
         number += 1
@@ -133,7 +136,7 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Raise InputError if `folder` could not be made, or holds something; before work that would be lost."""
+    """Raise InputError if `folder` cannot be created or is not empty. Call it before work that would be lost."""
     shown = shorten(str(folder), 200)
     try:
         if folder.is_dir():

@@ -1,7 +1,7 @@
-"""Where files are that a spec names, which may differ from one machine to the next.
+"""Locations of the files that a spec names, which may differ between machines.
 
-`${env:NAME}` stands for a variable of the environment. It is replaced when the files are read and nowhere else: specs,
-plans and results keep the name, never what the variable held.
+`${env:NAME}` stands for an environment variable. It is replaced only when the files are read: specs, plans and results
+store the name, never the value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flspec.errors import InputError, shorten
 
 __all__ = ["Location", "locate", "locate_file", "redact"]
 
-_replaced: dict[str, str] = {}  # what this process has read from variables: the value, and how the spec has it
+_replaced: dict[str, str] = {}  # each value that this process has read, and its `${env:NAME}` in the spec
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -33,7 +33,7 @@ Location = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_
 
 
 def locate(location: str, root: Path, field: str) -> Path:
-    """The path that `location`, the value of `field`, means below `root`; an absolute one means itself.
+    """Return the path of `location`, the value of `field`: below `root`, unless it is absolute.
 
     Raises InputError if it names a variable that is not set.
     """
@@ -49,14 +49,17 @@ def locate(location: str, root: Path, field: str) -> Path:
 
 
 def redact(text: str) -> str:
-    """`text` with each value of a variable as the spec has it, for what is stored."""
+    """Put each variable's name back in the place of its value, in text that will be stored."""
     for value, name in sorted(_replaced.items(), key=lambda item: -len(item[0])):
         text = text.replace(value, name)
     return text
 
 
 def locate_file(location: str, root: Path, field: str) -> Path:
-    """The file that `location` means; raises InputError if there is none: a pipe could keep us reading for ever."""
+    """Return the path of the regular file at `location`, as `locate` does.
+
+    Raises InputError for anything else, such as a pipe, which could block for ever.
+    """
     path = locate(location, root, field)
     if not path.is_file():
         raise InputError(f"{field}: {shorten(str(path), 300)} is no file; name one below the data root, or absolute")

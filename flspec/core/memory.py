@@ -1,4 +1,4 @@
-"""How much memory a run takes: of a process and everything it started, whatever the backend."""
+"""Memory of a run: of one process and all its descendants, whatever the backend."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SECONDS = 0.5  # between samples
 
 
 class MemoryMeter:
-    """Samples, while it is entered, the memory of a process and its descendants, and keeps the peak.
+    """Context manager that samples the memory of a process and its descendants, and records the peak.
 
-    `find` gives the process's id, or None as long as there is none; by default it is this process. Shared pages are
-    divided among those that share them where the system says so (PSS on Linux).
+    `find` returns the process's id, or None while there is no process; by default it is this process. Where the system
+    reports it (PSS on Linux), a shared page counts in equal parts for the processes that share it.
     """
 
     def __init__(self, find: Callable[[], int | None] = os.getpid) -> None:
@@ -44,21 +44,21 @@ class MemoryMeter:
             self.peak_bytes = max(self.peak_bytes, sum(map(_bytes, self._processes())))
             if is_last:
                 return
-            is_last = self._stop.wait(_SECONDS)  # and once more then, for what is over in a moment
+            is_last = self._stop.wait(_SECONDS)  # one last sample after the stop, for a run shorter than the interval
 
     def _processes(self) -> list[psutil.Process]:
-        if (found := self._find()) is None:
+        if (pid := self._find()) is None:
             return []
         try:
-            root = psutil.Process(found)
+            root = psutil.Process(pid)
             return [root, *root.children(recursive=True)]
-        except psutil.Error:  # it has ended
+        except psutil.Error:  # the process has ended
             return []
 
 
 def _bytes(process: psutil.Process) -> int:
     try:
         memory = process.memory_full_info()
-    except psutil.Error:  # it has ended, or is not ours
+    except psutil.Error:  # the process has ended, or belongs to another user
         return 0
     return int(getattr(memory, "pss", 0) or memory.rss)

@@ -1,11 +1,11 @@
 """Named streams of random numbers that do not depend on call order, platform or numpy's version.
 
 A stream is a Philox counter generator (Salmon et al., SC 2011) keyed by the SHA-256 of the experiment's seed and
-the stream's name. Each use has its own name, so adding a use never shifts another, and rounds are part of the
-name, so a longer run extends a shorter one. Only raw 64-bit words are taken from numpy, whose bit generators are
-guaranteed stable; `numpy.random.Generator`'s methods are not. Everything below is one word a draw, without
-rejection; normal and Dirichlet values are inverse distribution functions of SciPy, whose last bits may differ between
-its versions, so whoever uses them rounds.
+the stream's name. Each use has its own name, so adding a use never shifts another. Rounds are part of the name, so a
+longer run extends a shorter one. Only raw 64-bit words are taken from numpy: it guarantees that its bit generators
+stay the same between versions, but not the methods of `numpy.random.Generator`. Each draw takes one word, without
+rejection. Normal and Dirichlet values are SciPy's inverse distribution functions of uniform ones. Their last bits may
+differ between SciPy's versions, so callers round them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Stream"]
 
 
 class Stream:
-    """An endless sequence of 64-bit words named by `(seed, *name)`; equal names give equal sequences."""
+    """An endless sequence of random 64-bit words. Equal `(seed, *name)` give equal sequences."""
 
     def __init__(self, seed: int, *name: str | int) -> None:
         self.seed, self.name = seed, name
@@ -28,36 +28,39 @@ class Stream:
         self._bits = np.random.Philox(key=int.from_bytes(key[:16], "little"))
 
     def child(self, *name: str | int) -> Stream:
-        """The stream of a part of this stream's purpose; does not advance this one."""
+        """Return the stream named by this one's name and `name`. This stream does not advance."""
         return Stream(self.seed, *self.name, *name)
 
     def words(self, count: int) -> NDArray[np.uint64]:
-        """`count` uniformly distributed 64-bit words."""
+        """Draw `count` uniformly distributed 64-bit words."""
         return np.asarray(self._bits.random_raw(count), dtype=np.uint64)
 
     def uniform(self, count: int) -> NDArray[np.float64]:
-        """`count` multiples of 2^-53 in the open interval (0, 1): each is a cell's middle, so never 0 or 1."""
+        """Draw `count` multiples of 2^-53 in the open interval (0, 1).
+
+        Each is the middle of one of 2^52 equal cells, so it is never 0 or 1.
+        """
         return ((self.words(count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
     def normal(self, count: int) -> NDArray[np.float64]:
-        """`count` standard normal values, by inversion."""
+        """Draw `count` standard normal values, by inversion."""
         from scipy.special import ndtri
 
         return np.asarray(ndtri(self.uniform(count)))
 
     def permutation(self, count: int) -> NDArray[np.int64]:
-        """The numbers 0..count-1 in random order: the order of `count` random words."""
+        """Draw a random order of the numbers 0..count-1: the order that sorts `count` random words."""
         return np.argsort(self.words(count), kind="stable")
 
     def choice(self, population: int, size: int) -> NDArray[np.int64]:
-        """`size` different numbers from 0..population-1, ascending; every such set is equally likely."""
+        """Draw `size` different numbers from 0..population-1, ascending. Every such set is equally likely."""
         return np.sort(self.permutation(population)[:size])
 
     def dirichlet(self, alpha: float, count: int) -> NDArray[np.float64]:
-        """`count` shares that sum to 1, from the symmetric Dirichlet distribution of concentration `alpha`.
+        """Draw `count` shares that sum to 1, from the symmetric Dirichlet distribution of concentration `alpha`.
 
-        Independent Gamma(alpha) values by inversion, normalised. Below alpha of about 0.002 all of them can
-        round to zero (or be undefined); the whole share then goes to the largest underlying draw, which is the limit.
+        They are independent Gamma(alpha) values by inversion, normalised. Below an alpha of about 0.002 all of these
+        can round to zero or be undefined. The largest uniform draw then gets the whole share, which is the limit.
         """
         from scipy.special import gammaincinv
 

@@ -200,7 +200,7 @@ def test_an_installed_kind_that_is_taken_is_refused_by_both_names(install):
 def test_an_installed_package_that_cannot_be_imported_is_named(install):
     error = compile_with(install("import nothing_of_this_name")).stderr
     assert "InputError: flspec.partitioners: kind 'crumbs', offered by my-crumbs, cannot be imported" in error
-    assert "mend or uninstall my-crumbs" in error
+    assert "repair or uninstall my-crumbs" in error
 
 
 def test_the_code_of_a_part_that_does_not_come_with_flspec_is_told_by_its_source(tmp_path, monkeypatch):
