@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +86,8 @@ def write_celeba(folder: Path, size: TwinSize, stream: Stream) -> None:
     for number, person in enumerate(holders.tolist()):
         mine, whose = stream.child("picture", number), stream.child("person", person)
         shown = _attributes(ATTRIBUTES, whose, mine)
-        _save(
-            folder / "img_align_celeba" / _file(number), paint_face(shown, whose, mine, 109, 89), 0.12, mine, enlarged=2
-        )
+        face = paint_face(shown, whose, mine, 109, 89)
+        _save(folder / "img_align_celeba" / _file(number), face, 0.12, mine, enlarged=2)
         rows.append(" ".join([_file(number), *(f"{1 if name in shown else -1:2}" for name in ATTRIBUTES)]))
     header = f"{len(holders)}\n{' '.join(ATTRIBUTES)} \n"
     _write(folder / "list_attr_celeba.txt", header + "".join(f"{row}\n" for row in rows))
@@ -112,21 +111,15 @@ def write_isic(folder: Path, size: TwinSize, stream: Stream) -> None:
         mine, whose = stream.child("picture", number), stream.child("patient", patient)
         target = int(patient % 10 == 1 or mine.child("target").uniform(1)[0] < 0.2)
         name = f"ISIC_{1_000_000 + 37 * number:07}"
-        _save(
-            folder / "train" / "train" / f"{name}.jpg",
-            paint_mole(bool(target), whose, mine, 128),
-            0.1,
-            mine,
-            enlarged=2,
-        )
+        mole = paint_mole(bool(target), whose, mine, 128)
+        _save(folder / "train" / "train" / f"{name}.jpg", mole, 0.1, mine, enlarged=2)
         sex, age, site = whose.child("about").uniform(3)
         about = ["male" if sex < 0.5 else "female", f"{5 * int(4 + 13 * age)}.0", _SITES[int(site * len(_SITES))]]
         is_known = patient % 10 != 0
         rows.append(
             [name, f"IP_{7_000_000 + patient}" if is_known else "", *(about if is_known else ["", "", ""]), target]
         )
-    with (folder / "train_concat.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    _write_table(folder / "train_concat.csv", [header, *rows])
 
 
 def write_image_folder(folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -148,8 +141,7 @@ def write_image_folder(folder: Path, size: TwinSize, stream: Stream) -> None:
         height, width = (int(72 + 56 * share) for share in mine.child("size").uniform(2))
         _save(place, paint_shape(label, height, width, mine), 0.15, mine)
         rows.append([place.relative_to(folder).as_posix(), f"client-{client:03}"])
-    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([["file", "client"], *rows])
+    _write_table(folder / "metadata.csv", [["file", "client"], *rows])
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
@@ -221,6 +213,11 @@ def _save(path: Path, picture: Painted, noise: float, stream: Stream, enlarged: 
     image = Image.fromarray(finished(picture, noise, stream))
     size = (image.width * enlarged, image.height * enlarged)
     image.resize(size, Image.Resampling.BILINEAR).save(path, "JPEG", quality=90)
+
+
+def _write_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _write(path: Path, text: str) -> None:
