@@ -143,6 +143,29 @@ def test_an_import_from_a_room_above_is_found():
     assert upward_imports("cli", "from flspec.report import write_report\nfrom flspec.cli.app import app") == set()
 
 
+# What a backend has no business with: it is given a plan, and yields events.
+CLOSED_TO_BACKENDS = {"spec", "compiler", "analysis", "runs", "comparison", "report", "cli"}
+
+
+def closed_rooms_entered(source: str) -> set[str]:
+    """The rooms that a backend's source imports from although they are closed to backends."""
+    modules = {module for module in imports(source) if module.startswith("flspec.")}
+    return {module.split(".")[1] for module in modules if module.split(".")[1] in CLOSED_TO_BACKENDS} - (
+        {"analysis"} if all("memory_estimate" in m for m in modules if m.startswith("flspec.analysis")) else set()
+    )
+
+
+@pytest.mark.parametrize("path", sources("backends"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_backend_enters_few_rooms(path):
+    assert closed_rooms_entered(path.read_text()) == set()
+
+
+def test_a_backend_in_a_closed_room_is_found():
+    assert closed_rooms_entered("from flspec.runs.runner import run\nimport flspec.protocol.plan") == {"runs"}
+    assert closed_rooms_entered("from flspec.analysis.memory_estimate import kept_bytes") == set()
+    assert closed_rooms_entered("from flspec.analysis.skew import gini") == {"analysis"}
+
+
 def test_every_room_stands_in_the_table_once():
     written = " ".join(ROOMS).split()
     assert sorted(written) == sorted({room_of(path) for path in sources("flspec")} - {"__init__", "__main__"})
