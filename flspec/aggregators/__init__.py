@@ -1,4 +1,4 @@
-"""How a cohort's updates become the next global model: a rule that combines them, and a server optimizer."""
+"""Aggregators: how a cohort's updates become the next global model, by a combining rule and a server optimizer."""
 
 from flspec.aggregators.base import Aggregator, MeanAggregator
 from flspec.core.components import load_family

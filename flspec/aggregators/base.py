@@ -1,4 +1,4 @@
-"""The two questions an aggregator answers: how are updates combined, and what does the server do with the result?"""
+"""The interface of an aggregator: how updates are combined, and how the server applies the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Aggregator", "MeanAggregator"]
 
 
 class Aggregator(Component, OmitDefaults, ABC):
-    """A familiar name for a combining rule together with a server optimizer."""
+    """A combining rule together with a server optimizer, under the name that papers give the pair."""
 
     omitted: ClassVar[dict[str, Any]] = {"schedule": None}
 
@@ -37,27 +37,27 @@ class Aggregator(Component, OmitDefaults, ABC):
     def _is_known_before_training(cls, schedule: Schedule | None) -> Schedule | None:
         if schedule is not None and not schedule.is_planned:
             raise ValueError(
-                "it follows what a client measures, and the server measures nothing; use it as "
+                "it depends on what a client measures, and the server measures nothing; use it as "
                 "client.optimizer.schedule, or another one here"
             )
         return schedule
 
     @abstractmethod
     def combine(self, updates: Sequence[ClientUpdate]) -> Delta:
-        """One update out of many; they are finite, in client order, and at least one."""
+        """Combine the client updates, which are finite, in client order and at least one, into one update."""
 
     @property
     @abstractmethod
     def server_optimizer(self) -> ServerOptimizer:
-        """What applies the combined update to the weights."""
+        """The rule that applies the combined update to the weights."""
 
     def client_weight(self, num_examples: int) -> int:
-        """The planned share of a client that may train on `num_examples` in a round."""
+        """Return the planned weight of a client that may train on `num_examples` in a round."""
         return num_examples if self.weighting == "examples" else 1
 
 
 class MeanAggregator(Aggregator, ABC):
-    """Combines by the weighted mean of the client updates (McMahan et al., AISTATS 2017, Algorithm 1)."""
+    """The weighted mean of the client updates (McMahan et al., AISTATS 2017, Algorithm 1)."""
 
     def combine(self, updates: Sequence[ClientUpdate]) -> Delta:
         return weighted_mean(updates)

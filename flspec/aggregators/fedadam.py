@@ -11,8 +11,8 @@ from flspec.server_optimizers.adam import Adam, AdamParameters
 class FedAdam(AdamParameters, MeanAggregator):
     """The mean of the updates, then the server optimizer `adam`.
 
-    By default with bias correction and v from 0, as Kingma and Ba; `bias_correction: false` is FedAdam of Reddi et al.
-    2021, who start v at epsilon^2 or above; `epsilon_hat: true` is Keras's Adam.
+    By default it has bias correction and v starts at 0, as in Kingma and Ba. `bias_correction: false` is FedAdam of
+    Reddi et al. 2021, who start v at epsilon^2 or above. `epsilon_hat: true` is Keras's Adam.
     """
 
     omitted: ClassVar[dict[str, Any]] = MeanAggregator.omitted | {"epsilon_hat": False}

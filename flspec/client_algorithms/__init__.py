@@ -1,4 +1,4 @@
-"""Ways of local training: how a client corrects its gradients, what it remembers for that, and what it sends."""
+"""Client algorithms: how a client corrects its gradients, what it stores for that, and what it sends."""
 
 from flspec.client_algorithms.base import ClientAlgorithm, ClientOutcome, LocalWork
 from flspec.core.components import load_family

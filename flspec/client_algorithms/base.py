@@ -1,7 +1,7 @@
-"""What a client algorithm is: a correction of each gradient, what it remembers, and what it sends.
+"""The interface of a client algorithm: a correction of each gradient, named records, and what is sent.
 
-An algorithm is defined once, for every engine. What happens at each step is written with arithmetic operators alone, so
-it computes on numpy arrays and on any framework's tensors; what happens once a round is written in numpy.
+An algorithm is defined once for every engine. The part of each step uses arithmetic operators alone, so it computes on
+numpy arrays and on any framework's tensors. The part of each round is written in numpy.
 """
 
 from __future__ import annotations
@@ -25,63 +25,63 @@ Tensors = Mapping[str, NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True, eq=False)
 class LocalWork:
-    """What one client has done in a round; arrays are float32."""
+    """The input and result of one client's training in a round; arrays are float32."""
 
     start: Weights  # all tensors that the server sent
     after: Weights  # the same, after the client's last step
     server: Records  # `server_slots`, as the server sent them
-    own: Records  # `client_slots`, as the client remembered them
+    own: Records  # `client_slots`, as the client stored them
     num_steps: int
     learning_rate: float  # of the round, schedules by rounds included
 
 
 @dataclass(frozen=True, eq=False)
 class ClientOutcome:
-    """What comes of a client's work; sent and stored as float32."""
+    """The records after a client's work; sent and stored as float32."""
 
     delta: Tensors  # of the same tensors as `LocalWork.start`
-    own: Mapping[str, Tensors] = field(default_factory=dict)  # what it remembers until its next round: `client_slots`
-    sent: Mapping[str, Tensors] = field(default_factory=dict)  # what it sends beside the delta: `sends`
+    own: Mapping[str, Tensors] = field(default_factory=dict)  # stored until the client's next round: `client_slots`
+    sent: Mapping[str, Tensors] = field(default_factory=dict)  # sent beside the delta: `sends`
 
 
 class ClientAlgorithm(Component, ABC):
     """A way of local training; by default, plain steps of the client's optimizer.
 
-    `server_slots` and `client_slots` are records of one float32 tensor for each learned weight of the server. Engines
-    create them, send the server's with the weights, keep the clients', and compare both in certificates.
+    `server_slots` and `client_slots` are named records: one float32 tensor for each learned weight of the server.
+    Engines create them, send the server's with the weights, store the clients', and compare both in certificates.
     """
 
-    server_slots: ClassVar[Mapping[str, float]] = {}  # what the server carries, and the value that it starts with
-    client_slots: ClassVar[Mapping[str, float]] = {}  # what each client carries, likewise
+    server_slots: ClassVar[Mapping[str, float]] = {}  # the server's records, and the value that each starts with
+    client_slots: ClassVar[Mapping[str, float]] = {}  # each client's records, likewise
     sends: ClassVar[tuple[str, ...]] = ()  # the records of `ClientOutcome.sent`, each as large as the weights
 
     def correct(self, gradient: Any, weight: Any, start: Any, server: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
-        """The gradient of one tensor that the optimizer is given, before `client.clip`.
+        """Return the gradient of one tensor as the optimizer is to take it, before `client.clip`.
 
-        `start` is the weight as the server sent it, `server` and `own` the entries of the slots for this tensor.
+        `start` is the weight as the server sent it. `server` and `own` are the slots' entries for this tensor.
         """
         return gradient
 
     def finish(self, work: LocalWork) -> ClientOutcome:
-        """What a client sends and remembers after its last step."""
+        """Return what a client sends and stores after its last step."""
         return ClientOutcome({name: work.after[name] - start for name, start in work.start.items()})
 
     def combine(
         self, mean: Delta, server: Records, sent: Sequence[Records], num_clients: int
     ) -> tuple[Delta, Mapping[str, Tensors]]:
-        """The update that the server optimizer is given, and what the server carries from now on.
+        """Return the update for the server optimizer, and the server's records from now on.
 
-        `mean` is the aggregator's, float64; `sent` is of the clients that count, in client order, of `num_clients` that
-        there are in all.
+        `mean` is the aggregator's, float64. `sent` are the records of the clients that count, in client order; there
+        are `num_clients` clients in all.
         """
         return mean, server
 
     def initial_server(self, weights: Weights) -> Records:
-        """What the server carries before the first round."""
+        """Return the server's records before the first round."""
         return _slots(self.server_slots, weights)
 
     def initial_client(self, weights: Weights) -> Records:
-        """What a client carries before its first round."""
+        """Return a client's records before its first round."""
         return _slots(self.client_slots, weights)
 
 

@@ -1,4 +1,4 @@
-"""How a client descends on its own examples."""
+"""Client optimizers: how a client descends on its own examples."""
 
 from flspec.client_optimizers.base import ClientOptimizer
 from flspec.core.components import load_family

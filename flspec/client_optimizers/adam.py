@@ -11,7 +11,7 @@ from flspec.client_optimizers.base import ClientOptimizer
 
 
 class MomentRule(ClientOptimizer, ABC):
-    """What Adam and AdamW share: their parameters, two moments of each weight's gradient, and that steps count."""
+    """The common part of Adam and AdamW: their parameters, two moments of each weight's gradient, a count of steps."""
 
     omitted: ClassVar[dict[str, Any]] = ClientOptimizer.omitted | {"epsilon_hat": False}
     counts_steps: ClassVar[bool] = True

@@ -10,13 +10,13 @@ from flspec.client_optimizers.adam import MomentRule
 
 
 class AdamW(MomentRule):
-    """Adam whose weight decay does not pass through its moments.
+    """Adam with a weight decay that bypasses its moments.
 
-    w <- (1 - learning_rate * weight_decay) w before each step of `adam`, g being the batch's mean gradient alone.
-    Torch's definition: the decay is scaled by the learning rate, and by its schedule.
+    w <- (1 - learning_rate * weight_decay) w before each step of `adam`, where g is the batch's mean gradient alone.
+    This is torch's definition: the decay is scaled by the learning rate, and by its schedule.
     """
 
     kind: Literal["adamw"] = "adamw"
     weight_decay: Annotated[
-        float, Field(ge=0, le=1e6, description="share of every weight taken off in a step, times the learning rate")
+        float, Field(ge=0, le=1e6, description="share of every weight that a step removes, times the learning rate")
     ] = 0.01

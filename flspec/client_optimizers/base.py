@@ -1,4 +1,4 @@
-"""What a client optimizer is: a description that each engine turns into its own."""
+"""The interface of a client optimizer: a description that each engine turns into its own optimizer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["ClientOptimizer"]
 class ClientOptimizer(Component, OmitDefaults, ABC):
     """The rule of a client's steps.
 
-    Its class states the rule; engines implement it and refuse, by `kind`, those they do not know.
+    Its class states the rule. Engines implement it, and refuse by `kind` those that they do not know.
     """
 
     omitted: ClassVar[dict[str, Any]] = {"state": None, "schedule": None}
-    counts_steps: ClassVar[bool] = False  # whether a step depends on how many there were before it
+    counts_steps: ClassVar[bool] = False  # whether a step depends on the number of steps before it
 
     state: Annotated[
         Literal["reset", "kept"] | None,
@@ -32,4 +32,4 @@ class ClientOptimizer(Component, OmitDefaults, ABC):
 
     @abstractmethod
     def initial_slots(self) -> dict[str, float]:
-        """What is remembered for each weight, by name, and the value every entry of it starts with; {} if nothing."""
+        """Return the optimizer's slots by name, each with the value that its entries start with; {} if it has none."""

@@ -10,11 +10,11 @@ from flspec.client_optimizers.base import ClientOptimizer
 
 
 class Sgd(ClientOptimizer):
-    """Stochastic gradient descent, with momentum and weight decay where asked for.
+    """Stochastic gradient descent, with momentum and weight decay if asked for.
 
-    w <- w - learning_rate * d, where g is the batch's mean gradient plus weight_decay * w, and
-    d = g without momentum; v <- momentum * v + g and d = v with it (v starts at 0, no dampening);
-    d = g + momentum * v with nesterov. Torch's definition; weight decay is coupled (an L2 penalty).
+    w <- w - learning_rate * d, where g is the batch's mean gradient plus weight_decay * w. Without momentum d = g. With
+    momentum v <- momentum * v + g and d = v, where v starts at 0 without dampening. With nesterov d = g + momentum * v.
+    This is torch's definition; weight decay is coupled (an L2 penalty).
     """
 
     kind: Literal["sgd"] = "sgd"

@@ -1,7 +1,7 @@
-"""How good a model's scores are: metrics by name, of examples that have one class each or any number of labels.
+"""Metrics of a model's scores, by name, for examples with one class each or with any number of labels.
 
-Where a metric is not defined, as the area under a curve of examples that are all of one class, it raises `Undefined`
-with the reason, and is told as unknown for that reason, never as zero or NaN.
+A metric may be undefined, such as the area under a curve when all examples are of one class. It then raises `Undefined`
+with the reason. The result records the reason, never zero or NaN.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ __all__ = [
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of that name; raises InputError where none is installed, as a plan from elsewhere may ask for it."""
+    """Return the metric of that name; raises InputError if none is installed, as a plan from another machine may name
+    one.
+    """
     if name not in METRICS:
         raise InputError(f"evaluation.metrics: {choose(name, METRICS)}, or install the package that brings it")
     return METRICS[name]
 
 
 def measure(scores: Scores, names: Iterable[str]) -> tuple[dict[str, float], dict[str, str]]:
-    """The value of each metric that has one, and why the others have none."""
+    """Return the value of each metric that is defined, and the reason for each that is not."""
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for name in names:
@@ -51,4 +53,4 @@ def measure(scores: Scores, names: Iterable[str]) -> tuple[dict[str, float], dic
     return values, reasons
 
 
-METRICS = registered_metrics(load_family(__name__, __path__))  # last: what is loaded may use what stands above
+METRICS = registered_metrics(load_family(__name__, __path__))  # last: the modules it loads may import the names above

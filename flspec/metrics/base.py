@@ -1,7 +1,7 @@
-"""What a metric is: a function of `Scores` under a name, that says whether high or low is good.
+"""The definition of a metric: a named function of `Scores` that states whether high or low values are good.
 
-The folder is the registry, as for components: `metric` registers what it decorates. An installed package offers its own
-in the entry point group `flspec.metrics`:
+The folder is the registry, as for components: `metric` registers the function that it decorates. An installed package
+offers its own in the entry point group `flspec.metrics`:
 
     [project.entry-points."flspec.metrics"]
     youden = "my_package:youden"
@@ -29,7 +29,7 @@ _registered: list[Metric] = []
 
 @dataclass(frozen=True)
 class Metric:
-    """A function of `Scores`, and what is known of its values."""
+    """A function of `Scores`, and facts about its values."""
 
     name: str  # as a spec has it
     better: Better  # "neither": only how much it differs between groups or clients says anything
@@ -37,12 +37,12 @@ class Metric:
     of: Callable[[Scores], float]
 
     def __call__(self, scores: Scores) -> float:
-        """The value; raises Undefined where there is none, InputError where the function fails."""
+        """Return the value; raises Undefined if there is none, InputError if the function fails."""
         try:
             value = float(self.of(scores))
         except Undefined:
             raise
-        except Exception as error:  # whatever somebody's function does
+        except Exception as error:  # a function from another package may raise anything
             why = " ".join(f"raises {type(error).__name__}: {error}".split())[:300]
             raise InputError(self._blamed(why)) from error
         if not math.isfinite(value):
@@ -62,7 +62,7 @@ class Metric:
 
     @property
     def package(self) -> str:
-        """The one that brought it."""
+        """The package that brought it."""
         return str(self.of.__module__).partition(".")[0]
 
     @property
@@ -71,7 +71,7 @@ class Metric:
         return comes_with_flspec(self.of)
 
     def _blamed(self, why: str) -> str:
-        return f"evaluation.metrics: {self.name} (from {self.package}) {why}; mend it, or remove it from the spec"
+        return f"evaluation.metrics: {self.name} (from {self.package}) {why}; fix it, or remove it from the spec"
 
 
 def metric(
@@ -79,13 +79,13 @@ def metric(
 ) -> Callable[[Callable[[Scores], float]], Metric]:
     """Register a function of `Scores` as the metric of its own name, or of `name`.
 
-    Where it has no value, it raises `Undefined` with the reason.
+    The function raises `Undefined` with the reason where it has no value.
     """
 
     def register(of: Callable[[Scores], float]) -> Metric:
         made = Metric(name or of.__name__, better, description, of)
         if not re.fullmatch("[a-z][a-z0-9_]*", made.name):
-            raise InputError(f"metric {made.name!r}: a name has small letters, digits and _, first a letter; rename it")
+            raise InputError(f"metric {made.name!r}: use small letters, digits and _, starting with a letter")
         if better not in ("higher", "lower", "neither"):
             raise InputError(f"metric {made.name!r}: better is {better!r}; choose higher, lower or neither")
         if not description or "\n" in description:
@@ -97,9 +97,9 @@ def metric(
 
 
 def registered_metrics(offered: Iterable[tuple[str, Any]]) -> dict[str, Metric]:
-    """Every metric by name, in alphabetical order; `offered` is what packages have in their entry points.
+    """Return every metric by name, in alphabetical order; `offered` are the entry points of packages.
 
-    Raises InputError where one of these is no metric, or where two metrics claim one name.
+    Raises InputError if an entry point is no metric, or if two metrics have one name.
     """
     for entry, found in offered:
         if not isinstance(found, Metric):

@@ -1,4 +1,4 @@
-"""What is taken for what: a table, not a number, so it stands beside the metrics in a result."""
+"""Confusion tables. A table is no number, so it stands beside the metrics in a result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_LABELS = 2_000
 
 
 class Confusion(Document):
-    """Of one class an example, `matrix`; of several labels, `labels`."""
+    """A confusion table: `matrix` if an example has one class, `labels` if it may have several."""
 
     matrix: tuple[tuple[int, ...], ...] | None = None  # [class, predicted class]: examples
     labels: tuple[tuple[int, int, int, int], ...] | None = None  # [label]: true neg., false pos., false neg., true pos.
@@ -22,9 +22,10 @@ class Confusion(Document):
 
 
 def confusion_of(scores: Scores, names: tuple[str, ...] = ()) -> Confusion | None:
-    """The table of some examples; None where there are none, more than 100 classes or 2,000 labels, or no scores.
+    """Return the table of some examples, or None if there are no examples, more than 100 classes or 2,000 labels, or
+    scores that are not finite.
 
-    `names` are those of the classes or labels, if they have any.
+    `names` are the names of the classes or labels, if they have any.
     """
     if not len(scores) or not scores.are_finite:
         return None

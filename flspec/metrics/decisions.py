@@ -1,7 +1,7 @@
-"""Metrics of what is predicted: the class of the largest output, or each label that is likelier than not.
+"""Metrics of decisions: the class of the largest output, or each label with a probability above one half.
 
-Of two classes, class 1 is what is looked for. Averages are `macro`, each class or label counting the same, or `micro`,
-each decision counting the same; in both 0/0 is 0, as FLAIR's metrics have it.
+With two classes, class 1 is the positive one. A `macro` average counts each class or label the same, a `micro` average
+counts each decision the same. In both, 0/0 is 0, as in FLAIR's metrics.
 """
 
 from __future__ import annotations
@@ -15,27 +15,23 @@ from flspec.metrics.base import metric
 from flspec.metrics.scores import Counts, Measure, Scores, Undefined, ratio
 
 
-@metric(
-    better="higher", description="share of the examples whose class is predicted, or of the labels that are told right"
-)
+@metric(better="higher", description="share of the examples whose class is predicted, or of the labels predicted right")
 def accuracy(scores: Scores) -> float:
-    """Share of the examples whose class is predicted; of several labels, share of the labels that are told right."""
+    """Return the share of examples whose class is predicted, or of the labels that are predicted right."""
     if not scores.is_multi_label:
         return float((scores.predicted == scores.labels).mean())
     counts = scores.counts
     return float((counts.true_positives + counts.true_negatives).mean() / len(scores))
 
 
-@metric(
-    better="higher", description="share of the examples of which everything is told right: all labels, or the class"
-)
+@metric(better="higher", description="share of the examples predicted right as a whole: all labels, or the class")
 def exact_match(scores: Scores) -> float:
-    """Share of the examples of which everything is told right: all labels, or the class."""
+    """Return the share of examples predicted right as a whole: all labels, or the class."""
     return scores.mean(lambda part: (part.taken == part.targets).all(axis=1))
 
 
 def top(k: int) -> Measure:
-    """Share of the examples whose class has one of the k largest outputs; ties count against it."""
+    """Return a metric: the share of examples whose class has one of the k largest outputs; ties count against it."""
 
     def share(scores: Scores) -> float:
         scores.of_one_class()
@@ -47,11 +43,9 @@ def top(k: int) -> Measure:
     return share
 
 
-@metric(
-    better="higher", description="mean over the classes that occur of the share of their examples that are recognised"
-)
+@metric(better="higher", description="recall of each class that occurs, averaged over these classes")
 def balanced_accuracy(scores: Scores) -> float:
-    """Mean over the classes that occur of the share of their examples that are recognised."""
+    """Return the recall of each class that occurs, averaged over these classes."""
     from sklearn.metrics import recall_score
 
     scores.of_one_class()
@@ -59,81 +53,85 @@ def balanced_accuracy(scores: Scores) -> float:
     return float(recall_score(scores.labels, scores.predicted, labels=occurring, average="macro", zero_division=0))
 
 
-@metric(better="higher", description="share of the examples taken for class 1 of two that are")
+@metric(better="higher", description="share of the examples predicted as class 1 of two that are of it")
 def precision(scores: Scores) -> float:
-    """Share of the examples taken for class 1 that are: TP / (TP + FP)."""
+    """Return the share of the examples predicted as class 1 that are of it: TP / (TP + FP)."""
     counts = _of_class_1(scores)
-    return _share(counts.true_positives, counts.false_positives, "no example is taken for class 1")
+    return _share(counts.true_positives, counts.false_positives, "no example is predicted as class 1")
 
 
-@metric(better="higher", description="share of the examples of class 1 of two that are taken for it; sensitivity")
+@metric(better="higher", description="share of the examples of class 1 of two that are predicted as it; sensitivity")
 def recall(scores: Scores) -> float:
-    """Share of the examples of class 1 that are taken for it: TP / (TP + FN). Sensitivity, the true positive rate."""
+    """Return the share of the examples of class 1 that are predicted as it: TP / (TP + FN).
+
+    It is also called sensitivity, or the true positive rate.
+    """
     counts = _of_class_1(scores)
     return _share(counts.true_positives, counts.false_negatives, "no example is of class 1")
 
 
-@metric(better="higher", description="share of the examples of class 0 of two that are taken for it")
+@metric(better="higher", description="share of the examples of class 0 of two that are predicted as it")
 def specificity(scores: Scores) -> float:
-    """Share of the examples of class 0 that are taken for it: TN / (TN + FP)."""
+    """Return the share of the examples of class 0 that are predicted as it: TN / (TN + FP)."""
     counts = _of_class_1(scores)
     return _share(counts.true_negatives, counts.false_positives, "no example is of class 0")
 
 
-@metric(better="lower", description="share of the examples of class 0 of two that are taken for class 1")
+@metric(better="lower", description="share of the examples of class 0 of two that are predicted as class 1")
 def false_positive_rate(scores: Scores) -> float:
-    """Share of the examples of class 0 that are taken for class 1: FP / (TN + FP)."""
+    """Return the share of the examples of class 0 that are predicted as class 1: FP / (TN + FP)."""
     counts = _of_class_1(scores)
     return _share(counts.false_positives, counts.true_negatives, "no example is of class 0")
 
 
 @metric(
     better="neither",
-    description="share of the examples that are taken for class 1 of two; between groups, demographic parity",
+    description="share of the examples that are predicted as class 1 of two; between groups, demographic parity",
 )
 def positive_rate(scores: Scores) -> float:
-    """Share of all examples that are taken for class 1: (TP + FP) / n."""
+    """Return the share of all examples that are predicted as class 1: (TP + FP) / n."""
     counts = _of_class_1(scores)
     return float((counts.true_positives + counts.false_positives) / len(scores))
 
 
 @metric(better="higher", description="harmonic mean of precision and recall of class 1 of two")
 def f1(scores: Scores) -> float:
-    """2 TP / (2 TP + FP + FN) of class 1."""
+    """Return 2 TP / (2 TP + FP + FN) of class 1."""
     counts = _of_class_1(scores)
     wrong = counts.false_positives + counts.false_negatives
-    return _share(2 * counts.true_positives, wrong, "no example is of class 1 or taken for it")
+    return _share(2 * counts.true_positives, wrong, "no example is of class 1 or predicted as it")
 
 
 def macro(name: str) -> Measure:
-    """Mean over all classes, or all labels, of the `name` of each; 0 where it is 0/0."""
+    """Return a metric: the mean of `name` over all classes, or all labels; 0 where it is 0/0."""
     return lambda scores: float(_EACH[name](scores.counts).mean())
 
 
 def micro(name: str) -> Measure:
-    """The `name` of the decisions on all classes, or all labels, pooled; 0 where it is 0/0."""
+    """Return a metric: `name` of the decisions on all classes, or all labels, pooled; 0 where it is 0/0."""
     return lambda scores: float(_EACH[name](_pooled(scores.counts))[0])
 
 
 @metric(better="higher", description="harmonic mean of macro precision and macro recall: FLAIR's macro F1")
 def harmonic_f1(scores: Scores) -> float:
-    """Harmonic mean of macro precision and macro recall, 0 if both are: what FLAIR's benchmark calls macro F1.
+    """Return the harmonic mean of macro precision and macro recall, 0 if both are 0. FLAIR's benchmark calls it macro
+    F1.
 
-    The mean over the labels of their F1, `macro_f1`, is another number.
+    `macro_f1`, the mean of F1 over the labels, is a different number.
     """
     both = [macro("precision")(scores), macro("recall")(scores)]
     return 2 * both[0] * both[1] / sum(both) if any(both) else 0.0
 
 
 def _of_class_1(scores: Scores) -> Counts:
-    """The counts of class 1 of two, a number each."""
+    """Return the counts of class 1 of two classes, as one number each."""
     scores.of_two_classes()
     counts = scores.counts
     return Counts(*(values[1] for values in vars(counts).values()))
 
 
 def _share(part: Any, rest: Any, why: str) -> float:
-    """part / (part + rest), or Undefined with the reason where that is 0/0."""
+    """Return part / (part + rest); raises Undefined with the reason if that is 0/0."""
     if not part + rest:
         raise Undefined(why)
     return float(part / (part + rest))

@@ -1,4 +1,4 @@
-"""How a spec names a metric: by any name that is registered."""
+"""The type of a metric's name in a spec: any name that is registered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["MetricName"]
 
 
 class _OneOfMetrics:
-    """Validates the name of a metric as one of the literal names there are."""
+    """A validator that accepts the names of the registered metrics."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         known = flspec.metrics.METRICS

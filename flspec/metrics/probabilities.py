@@ -1,4 +1,4 @@
-"""Metrics of how sure a model is: its loss, and whether its probabilities are those that come true."""
+"""Metrics of probabilities: the loss, and how well the probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from flspec.metrics.scores import Scores
 _BINS = 15  # of confidence, for the calibration error: Guo et al., ICML 2017
 
 
-@metric(better="lower", description="what training minimises, label weights left out")
+@metric(better="lower", description="the loss that training minimises, without label weights")
 def loss(scores: Scores) -> float:
-    """What training minimises (`flspec.losses`), label weights left out, in float64."""
+    """Return the loss that training minimises (`flspec.losses`), without label weights, in float64."""
     return scores.mean(_losses)
 
 
-@metric(better="lower", description="mean squared distance of probabilities from what came true")
+@metric(better="lower", description="mean squared distance between probabilities and outcomes")
 def brier(scores: Scores) -> float:
-    """Mean squared distance of probabilities p from what came true (Brier 1950), from 0 to 1.
+    """Return the mean squared distance between probabilities p and outcomes (Brier 1950), from 0 to 1.
 
-    Of two classes (p_1 - y)^2; of more sum_k (p_k - [y = k])^2, which goes to 2; of labels (p_j - y_j)^2, their mean.
+    With two classes it is (p_1 - y)^2. With more classes it is sum_k (p_k - [y = k])^2, which is at most 2. With labels
+    it is the mean of (p_j - y_j)^2.
     """
     return scores.mean(_squares)
 
 
-@metric(better="lower", description="mean distance of confidence and accuracy, over 15 bins of confidence")
+@metric(better="lower", description="mean distance between confidence and accuracy, over 15 bins of confidence")
 def calibration_error(scores: Scores) -> float:
-    """Mean distance of confidence and accuracy over 15 bins of confidence, by size (Guo et al., ICML 2017, Eq. 3).
+    """Return the mean distance between confidence and accuracy over 15 bins, weighted by their sizes (Guo et al., ICML
+    2017, Eq. 3).
 
-    Of an example that may have several labels, each label is a decision of its own between two.
+    If an example may have several labels, each label is a decision of its own between two outcomes.
     """
     gaps, num = np.zeros(_BINS), 0
     for part in scores.parts():
@@ -64,7 +66,7 @@ def _squares(scores: Scores) -> NDArray[Any]:
 
 
 def _decisions(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How sure each decision is, and 1 where it is right."""
+    """Return the confidence of each decision, and 1 where it is right, else 0."""
     if not scores.is_multi_label:
         return scores.probabilities.max(axis=1), (scores.predicted == scores.labels).astype(np.float64)
     confidence = np.maximum(scores.probabilities, 1.0 - scores.probabilities)

@@ -1,8 +1,8 @@
-"""Metrics of order: whether examples of a class, or with a label, are put above the others.
+"""Metrics of ranking: whether examples of a class, or with a label, are ranked above the others.
 
-Those of two classes are scikit-learn's. Those of many labels are computed from sorted values on all cores, since
-scikit-learn, which orders one column after the other, takes 14 s for each metric of FLAIR's 1,628 labels of 44,000
-pictures, where this takes 2.
+With two classes they are scikit-learn's. With many labels they are computed from sorted values on all cores. For
+FLAIR's 1,628 labels of 44,000 pictures that takes 2 s a metric. scikit-learn, which sorts one column after the other,
+takes 14 s.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Sorted = Callable[[NDArray[Any], NDArray[Any]], float]
     description="area under the ROC curve: of class 1 of two, or the mean over classes against the rest",
 )
 def roc_auc(scores: Scores) -> float:
-    """Area under the ROC curve: of two classes that of class 1, of more the mean over classes against the rest."""
+    """Return the area under the ROC curve: of class 1 with two classes, else the mean over classes against the rest."""
     from sklearn.metrics import roc_auc_score
 
     scores.of_one_class()
@@ -41,7 +41,7 @@ def roc_auc(scores: Scores) -> float:
 
 @metric(better="higher", description="area under the precision-recall curve, by steps, of class 1 of two")
 def average_precision(scores: Scores) -> float:
-    """Of two classes: sum over thresholds of (R_t - R_t-1) P_t, of the precision and recall of class 1."""
+    """Return, with two classes, the sum over thresholds of (R_t - R_t-1) P_t, the precision and recall of class 1."""
     from sklearn.metrics import average_precision_score
 
     scores.of_both_classes()
@@ -49,15 +49,17 @@ def average_precision(scores: Scores) -> float:
 
 
 def macro_ranking(name: str) -> Measure:
-    """Mean over the classes, or labels, that have it: for `average_precision` those that some example has, for
-    `roc_auc` those that some have and some have not.
+    """Return a metric: the mean of `name` over the classes, or labels, for which it is defined.
+
+    `average_precision` is defined if an example has the class or label; `roc_auc` if some examples have it and some do
+    not.
     """
 
     def value(scores: Scores) -> float:
         def of(label: int) -> float | None:
             return _measured(name, scores.ranks[:, label], scores.targets[:, label])
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # sorting, which is what takes time, lets others run
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # sorting takes most of the time, and releases the GIL
             found = [value for value in pool.map(of, range(scores.num_classes)) if value is not None]
         if not found:
             raise Undefined(f"none of {scores.num_classes:,} {_noun(scores)} has {_NEEDS[name]}")
@@ -67,7 +69,9 @@ def macro_ranking(name: str) -> Measure:
 
 
 def micro_ranking(name: str) -> Measure:
-    """That of all classes, or labels, pooled: every pair of an example and a class counts as an example."""
+    """Return a metric: `name` of all classes, or labels, pooled. Every pair of an example and a class counts as an
+    example.
+    """
 
     def value(scores: Scores) -> float:
         found = _measured(name, scores.ranks.ravel(), scores.targets.ravel())
@@ -79,11 +83,11 @@ def micro_ranking(name: str) -> Measure:
 
 
 def binned_average_precision(is_macro: bool) -> Measure:
-    """Average precision by the rule of FLAIR's benchmark: over 200 thresholds, by Keras's AUC and its confusion counts.
+    """Return FLAIR's average precision: over 200 thresholds, by Keras's AUC and its confusion counts.
 
-    The thresholds t_i are i / 199 for i = 1, …, 198, one below zero and one above one; what is above t_i is taken for
-    positive. With precision P_i and recall R_i, both 0 where they are 0/0, the value is -sum_i (R_i+1 - R_i) P_i. Macro
-    is the mean over all labels, those that no example has counting 0; micro is that of all pooled.
+    The thresholds t_i are i / 199 for i = 1, …, 198, one below zero and one above one. A probability above t_i counts
+    as positive. With precision P_i and recall R_i, both 0 where they are 0/0, the value is -sum_i (R_i+1 - R_i) P_i.
+    Macro is the mean over all labels; a label that no example has counts 0. Micro is the value of all labels pooled.
     """
 
     def value(scores: Scores) -> float:
@@ -98,7 +102,7 @@ def binned_average_precision(is_macro: bool) -> Measure:
 
 
 def _measured(name: str, ranks: NDArray[Any], targets: NDArray[np.bool_]) -> float | None:
-    """The metric of one class; None where it has none."""
+    """Return the metric of one class, or None if it is undefined."""
     positive, negative = np.sort(ranks[targets]), np.sort(ranks[~targets])
     if not len(positive) or (name == "roc_auc" and not len(negative)):
         return None
@@ -106,13 +110,13 @@ def _measured(name: str, ranks: NDArray[Any], targets: NDArray[np.bool_]) -> flo
 
 
 def _roc_auc(positive: NDArray[Any], negative: NDArray[Any]) -> float:
-    """Share of the pairs in which the positive example is above the negative one, half where they are level."""
+    """Return the share of pairs in which the positive example ranks above the negative one; a tie counts half."""
     below, up_to = (np.searchsorted(negative, positive, side) for side in ("left", "right"))
     return float((below.sum() + up_to.sum()) / (2.0 * len(positive) * len(negative)))
 
 
 def _average_precision(positive: NDArray[Any], negative: NDArray[Any]) -> float:
-    """Sum over the positive examples' values, as thresholds, of the recall that each adds times the precision there."""
+    """Return the sum, over the positive examples' values as thresholds, of added recall times the precision there."""
     thresholds, added = np.unique(positive, return_counts=True)
     true = len(positive) - np.searchsorted(positive, thresholds)  # at or above it
     false = len(negative) - np.searchsorted(negative, thresholds)

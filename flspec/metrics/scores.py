@@ -1,4 +1,4 @@
-"""What a model says of examples, and what they are: all that a metric is given."""
+"""A model's outputs beside the true labels: all that a metric is given."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["THRESHOLDS", "Counts", "Measure", "Scores", "Undefined", "ratio"]
 
 THRESHOLDS = 200  # of the binned average precision
 
-_MOST_VALUES = 2**18  # of outputs that are worked on at once: 2 MiB in float64, which stay in a processor's cache
+_MOST_VALUES = 2**18  # outputs processed at once: 2 MiB in float64, which fit into a processor's cache
 
 
 class Undefined(ValueError):
-    """A metric has no value for these examples; the text says why."""
+    """An error that says why a metric has no value for these examples."""
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Decisions by what they are, of each class or label by itself: int64 [num_classes] each."""
+    """Confusion counts of each class or label on its own: int64 [num_classes] each."""
 
     true_positives: NDArray[np.int64]
     false_positives: NDArray[np.int64]
@@ -34,7 +34,7 @@ class Counts:
 
 
 def ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.float64]:
-    """One count by another, of arrays of one shape; 0 where both are 0."""
+    """Divide one array of counts by another of the same shape; 0 where both are 0."""
     return np.divide(over, under, out=np.zeros(over.shape), where=under > 0)
 
 
@@ -42,9 +42,9 @@ def ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.float
 class Scores:
     """A model's outputs for examples that have one class each, or any number of labels.
 
-    One output for examples of two classes is the logit of class 1, and is taken for the two outputs [0, z], which have
-    the same probabilities. What outputs are follows from the loss that the model learned by: of `cross_entropy` logits
-    of a softmax, of `binary_cross_entropy` logits of a sigmoid each, of `mean_squared_error` guesses at ones and zeros.
+    A single output for two classes is the logit z of class 1. It is treated as the two outputs [0, z], which have the
+    same probabilities. The loss used in training decides what outputs are: with `cross_entropy`, logits of a softmax;
+    with `binary_cross_entropy`, logits of a sigmoid each; with `mean_squared_error`, estimates of zeros and ones.
     """
 
     outputs: NDArray[np.floating[Any]]  # [num_examples, num_outputs]
@@ -60,7 +60,7 @@ class Scores:
 
     @property
     def num_classes(self) -> int:
-        """How many classes or labels there are."""
+        """The number of classes or labels."""
         return int(self.outputs.shape[1])
 
     @property
@@ -70,7 +70,7 @@ class Scores:
 
     @property
     def are_logits(self) -> bool:
-        """Whether outputs stand for probabilities."""
+        """Whether outputs determine probabilities."""
         return self.loss != "mean_squared_error"
 
     @cached_property
@@ -79,11 +79,11 @@ class Scores:
         return bool(np.isfinite(self.outputs).all())
 
     def part(self, rows: NDArray[Any] | slice) -> Scores:
-        """Those of some of the examples."""
+        """Return the scores of some of the examples."""
         return replace(self, outputs=self.outputs[rows], labels=self.labels[rows])
 
     def parts(self) -> Iterator[Scores]:
-        """All of them, a few at a time, because those of many labels take gigabytes in float64."""
+        """Yield all scores, a few examples at a time, because many labels take gigabytes in float64."""
         rows = max(1, _MOST_VALUES // max(1, self.num_classes))
         if len(self) <= rows:
             yield self
@@ -91,7 +91,7 @@ class Scores:
         yield from (self.part(slice(start, start + rows)) for start in range(0, len(self), rows))
 
     def mean(self, of: Callable[[Scores], NDArray[Any]]) -> float:
-        """Mean over the examples of what `of` gives for each of some of them."""
+        """Return the mean over the examples of a value that `of` gives for each example of a part."""
         return float(sum(of(part).sum() for part in self.parts()) / len(self))
 
     @cached_property
@@ -103,7 +103,7 @@ class Scores:
 
     @cached_property
     def log_probabilities(self) -> NDArray[np.float64]:
-        """log softmax of the outputs; of examples of one class each."""
+        """The log softmax of the outputs, for examples of one class each."""
         outputs = self.outputs.astype(np.float64)
         shifted = outputs - outputs.max(axis=1, keepdims=True)
         log_probabilities: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -111,21 +111,21 @@ class Scores:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        """[num_examples, num_classes]: of each class, which sum to one, or of each label."""
+        """[num_examples, num_classes]: of each class, summing to one, or of each label on its own."""
         if not self.are_logits:
             raise Undefined("outputs that learned by mean_squared_error are no probabilities")
         if not self.is_multi_label:
             return np.exp(self.log_probabilities)
-        with np.errstate(over="ignore"):  # of e^-z, whose share is then 0, as it should be
+        with np.errstate(over="ignore"):  # where e^-z overflows, the probability is 0, as it should be
             probabilities: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-self.outputs.astype(np.float64)))
         return probabilities
 
     @cached_property
     def ranks(self) -> NDArray[np.floating[Any]]:
-        """[num_examples, num_classes]: grows with how much an example is taken to be of a class, or to have a label.
+        """[num_examples, num_classes]: grows with the probability that an example is of a class, or has a label.
 
-        Outputs rather than probabilities, where they have the same order: rounding makes no ties of outputs. Of two
-        classes it is by how much one's output is above the other's, which is what `predicted` goes by.
+        Outputs are used instead of probabilities where both have the same order, because rounding makes no ties of
+        outputs. With two classes it is the difference of the two outputs, which `predicted` uses too.
         """
         if self.is_multi_label:
             return self.outputs
@@ -136,19 +136,19 @@ class Scores:
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
-        """The class of the largest output, the first if several are; of examples of one class each."""
+        """The class of the largest output, the first if several are equal; for examples of one class each."""
         return np.asarray(self.outputs.argmax(axis=1), np.int64)
 
     @property
     def taken(self) -> NDArray[np.bool_]:
-        """[num_examples, num_classes]: whether it is predicted, a label where its probability is above one half."""
+        """[num_examples, num_classes]: whether a class is predicted, or a label's probability is above one half."""
         if self.is_multi_label:
             return np.asarray(self.outputs > (0.0 if self.are_logits else 0.5))
         return np.asarray(self.predicted[:, None] == np.arange(self.num_classes))
 
     @cached_property
     def counts(self) -> Counts:
-        """What became of each class or label."""
+        """The confusion counts of each class or label."""
         taken, true, right = (np.zeros(self.num_classes, np.int64) for _ in range(3))
         for part in self.parts():
             found = part.taken
@@ -159,9 +159,9 @@ class Scores:
 
     @cached_property
     def histograms(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """[num_classes, 200] each: the examples that are of a class, and those that are not, by its probability.
+        """[num_classes, 200] each: examples that are of a class, and those that are not, by its probability.
 
-        Column i is of probabilities above i / 199 and at most (i + 1) / 199; column 0 of zero, too.
+        Column i counts probabilities above i / 199 and at most (i + 1) / 199. Column 0 counts zeros, too.
         """
         num = self.num_classes * THRESHOLDS
         every, true = np.zeros(num, np.int64), np.zeros(num, np.int64)
@@ -174,16 +174,16 @@ class Scores:
         return true.reshape(shape), (every - true).reshape(shape)
 
     def of_one_class(self) -> None:
-        """Raise Undefined unless an example has one class."""
+        """Raise Undefined unless each example has one class."""
         if self.is_multi_label:
-            raise Undefined("it is of one class an example, which may have several labels")
+            raise Undefined("it needs one class an example, but an example may have several labels")
 
     def of_two_classes(self) -> None:
-        """Raise Undefined unless an example has one of two classes."""
+        """Raise Undefined unless each example has one of two classes."""
         if self.is_multi_label:
-            raise Undefined("it is of two classes, and an example may have several labels; name macro_ or micro_")
+            raise Undefined("it needs two classes, but an example may have several labels; name macro_ or micro_")
         if self.num_classes != 2:
-            raise Undefined(f"it is of two classes, and there are {self.num_classes}")
+            raise Undefined(f"it needs two classes, but there are {self.num_classes}")
 
     def of_both_classes(self) -> None:
         """Raise Undefined unless there are examples of each of two classes."""

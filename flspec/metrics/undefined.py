@@ -1,4 +1,4 @@
-"""Why metrics have no value, as far as labels alone decide it, before there is a model."""
+"""Reasons why a metric is undefined that follow from the labels alone, before there is a model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["every_label", "why_never_defined"]
 
 
 def why_never_defined(metric: str, labels: NDArray[Any], num_classes: int, loss: Loss) -> str | None:
-    """Why a metric has no value of examples with these labels, whatever a model says of them; None if it may have one.
+    """Return why a metric is undefined for these labels whatever a model predicts, or None if it may be defined.
 
     `labels` are as in `Scores`.
     """
     outputs = np.zeros((len(labels), num_outputs(loss, num_classes, labels.ndim == 2)), np.float32)
-    outputs[:, -1] = 1.0  # of all predictions only that nothing is of class 1 of two leaves a metric without a value
+    outputs[:, -1] = 1.0  # predicting class 1 nowhere would leave a metric undefined
     return measure(Scores(outputs, labels, loss), [metric])[1].get(metric)
 
 
 def every_label(num_classes: int, is_multi_label: bool) -> NDArray[Any]:
-    """Labels that lack nothing: an example of each class, or one with each label alone and one with none."""
+    """Return labels that lack nothing: an example of each class, or one with each label alone and one with none."""
     return np.eye(num_classes + 1, num_classes, dtype=np.uint8) if is_multi_label else np.arange(num_classes)

@@ -1,4 +1,4 @@
-"""What a client minimises in a step."""
+"""Objectives: what a client minimises in a step."""
 
 from flspec.core.components import load_family
 from flspec.objectives.base import Objective

@@ -1,4 +1,4 @@
-"""What an objective is: the loss of one step, and what is measured of it."""
+"""The interface of an objective: the loss of one step, and the metrics of that step."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ __all__ = ["Objective"]
 
 
 class Objective(Component, ABC):
-    """What a client minimises in each step.
+    """A loss that a client minimises in each step.
 
-    Engines that train with torch have a translation of each objective that comes with flspec; one from elsewhere brings
-    its own, `torch`. An engine without a translation refuses the plan by the objective's kind.
+    Engines that train with torch have a translation of each objective that comes with flspec. An objective from another
+    package brings its own translation, `torch`. An engine without a translation refuses the plan by the objective's
+    kind.
     """
 
     def torch(self, step: Any) -> tuple[Any, Mapping[str, float]]:
-        """The loss of a step, a tensor of no dimensions, and sums over the batch's examples by name.
+        """Return the loss of a step, a tensor of no dimensions, and sums over the batch's examples by name.
 
         `step` is a `flspec_torch.step.StepInputs`: `inputs`, `labels`, `stream`, and the functions `forward(inputs)`,
         `loss(outputs)` and `num_correct(outputs)`. The round's metrics are the sums over all steps, divided by the
-        examples; every step gives the same names.
+        examples. Every step gives the same names.
         """
         raise NotImplementedError(f"{type(self).__name__} has no torch translation")

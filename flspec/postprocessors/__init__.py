@@ -1,4 +1,4 @@
-"""Operations on client updates: on each of them, and on what they are combined into."""
+"""Postprocessors: operations on each client update, and on the combined update."""
 
 from flspec.core.components import load_family
 from flspec.postprocessors.base import Combined, Postprocessor

@@ -1,4 +1,4 @@
-"""What a postprocessor is: an operation on each client's update, one on the combined update, and what both remember."""
+"""The interface of a postprocessor: an operation on each client's update, one on the combined update, and a record."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ __all__ = ["Combined", "Postprocessor"]
 
 @dataclass(frozen=True, eq=False)
 class Combined:
-    """The updates of a cohort, combined."""
+    """The combined update of a cohort."""
 
     delta: Delta  # float64; the aggregator's mean
-    num_updates: int  # that count
-    total_weight: float  # of them; the mean times this is their weighted sum
-    record: Weights = field(default_factory=dict)  # what the postprocessor remembered before this round
+    num_updates: int  # the updates that count
+    total_weight: float  # of these updates; the mean times this is their weighted sum
+    record: Weights = field(default_factory=dict)  # the postprocessor's record before this round
 
 
 class Postprocessor(Component, ABC):
-    """An operation on updates. Several take place in the order in which they are listed.
+    """An operation on updates. Several are applied in the order in which they are listed.
 
-    It works on all tensors that clients send, statistics included, in float64, with the server, for every engine alike.
+    It works in float64 on all tensors that clients send, statistics included. It runs with the server, for every engine
+    alike.
     """
 
     is_random: ClassVar[bool] = False  # whether it draws; the plan then holds a seed for each round
 
     def initial_record(self) -> Weights:
-        """What it remembers before the first round: float32 tensors by name."""
+        """Return its record before the first round: float32 tensors by name."""
         return {}
 
     def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:
-        """One client's update as it is combined; `stream` belongs to that client and round alone."""
+        """Return one client's update as it is to be combined; `stream` belongs to that client and round alone."""
         return delta
 
     def on_combined(self, combined: Combined, stream: Stream) -> tuple[Delta, Weights]:
-        """The combined update as the server optimizer is given it, and what is remembered from now on."""
+        """Return the combined update for the server optimizer, and the record from now on."""
         return combined.delta, combined.record

@@ -15,9 +15,10 @@ from flspec.protocol.updates import Delta
 
 
 class ClipUpdate(Postprocessor):
-    """Delta * min(1, norm / ||Delta||), the norm being Euclidean, of all tensors together, in float64.
+    """Delta * min(1, norm / ||Delta||), with the Euclidean norm of all tensors together, in float64.
 
-    Alone it bounds what one client can do to the mean. It is no privacy: nothing is drawn, and shares are as they were.
+    Alone it bounds the effect of one client on the mean. It gives no privacy: no noise is drawn, and the clients'
+    shares stay the same.
     """
 
     kind: Literal["clip_update"] = "clip_update"

@@ -1,4 +1,4 @@
-"""How the clients of a round, its cohort, are chosen."""
+"""Samplers: how the cohort, the clients of a round, is chosen."""
 
 from flspec.core.components import load_family
 from flspec.samplers.base import Sampler

@@ -1,4 +1,4 @@
-"""The one question a sampler answers: who takes part in a round?"""
+"""The interface of a sampler: which clients take part in a round."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Sampler(Component, ABC):
 
     @abstractmethod
     def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
-        """The clients of one round, ascending; `stream` belongs to that round alone."""
+        """Return the clients of one round, ascending; `stream` belongs to that round alone."""
 
     def why_invalid(self, num_clients: int) -> str | None:
-        """Why no cohort can be drawn from `num_clients` clients, or None."""
+        """Return why no cohort can be drawn from `num_clients` clients, or None."""
         return None

@@ -13,7 +13,7 @@ from flspec.samplers.base import Sampler
 
 
 class Uniform(Sampler):
-    """A fixed number of different clients, every such set equally likely, drawn anew each round."""
+    """A fixed number of different clients, drawn anew each round; every such set is equally likely."""
 
     kind: Literal["uniform"] = "uniform"
     size: Annotated[PositiveInt, Field(description="clients a round", examples=[2])]

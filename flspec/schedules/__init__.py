@@ -1,4 +1,4 @@
-"""How a learning rate changes over an experiment, on the client or on the server."""
+"""Schedules: how a learning rate changes over an experiment, on the client or on the server."""
 
 from flspec.core.components import load_family
 from flspec.schedules.base import Schedule

@@ -11,10 +11,10 @@ from flspec.schedules.base import Schedule, rise
 
 
 class Cosine(Schedule):
-    """The learning rate follows half a cosine down to a share of itself, if asked after a linear warm-up.
+    """The learning rate follows half a cosine down to a share of itself, after a linear warm-up if asked for.
 
-    final + (1 - final) (1 + cos(pi (t - warmup) / (T - warmup))) / 2, t of T rounds being done, and t / warmup while
-    t < warmup. Without warm-up this is torch's `CosineAnnealingLR` with T_max = T.
+    final + (1 - final) (1 + cos(pi (t - warmup) / (T - warmup))) / 2, where t of T rounds are done, and t / warmup
+    while t < warmup. Without warm-up this is torch's `CosineAnnealingLR` with T_max = T.
     """
 
     kind: Literal["cosine"] = "cosine"

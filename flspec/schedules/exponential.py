@@ -12,7 +12,7 @@ from flspec.schedules.base import Schedule
 class Exponential(Schedule):
     """The learning rate is multiplied by `decay` after every round.
 
-    decay^t, t rounds being done: torch's `ExponentialLR`.
+    decay^t, where t rounds are done: torch's `ExponentialLR`.
     """
 
     kind: Literal["exponential"] = "exponential"

@@ -1,4 +1,4 @@
-"""A learning rate that falls where a client no longer improves."""
+"""A learning rate that falls when a client no longer improves."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Plateau", "PlateauTracker"]
 class Plateau(Schedule):
     """A client's learning rate is multiplied by `decay` when more than `patience` passes did not improve a metric.
 
-    The metric is measured after each pass of a client over its examples, on the examples that it holds out. A value is
-    an improvement if it is below best (1 - threshold), or above best (1 + threshold) where higher is better; it is then
-    the best, and the count of passes without improvement starts again, as it does after each fall. This is torch's
-    `ReduceLROnPlateau` in relative mode, without cooldown and with no least rate or change. What is remembered starts
-    afresh each round, or goes on, as the optimizer's state does.
+    The metric is measured after each pass of a client over its examples, on its holdout. A value is an improvement if
+    it is below best (1 - threshold), or above best (1 + threshold) where higher is better. It is then the best value,
+    and the count of passes without improvement starts again. The count also starts again after each fall. This is
+    torch's `ReduceLROnPlateau` in relative mode, without cooldown, minimum rate or minimum change. The best value and
+    the counts start afresh each round or are carried on, as the optimizer's state is.
     """
 
     is_planned: ClassVar[bool] = False
@@ -30,26 +30,24 @@ class Plateau(Schedule):
     kind: Literal["plateau"] = "plateau"
     metric: Annotated[
         Literal["loss", "accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"],
-        Field(description="what should improve, of the client's held-out examples"),
+        Field(description="what should improve, on the client's holdout"),
     ] = "loss"
     decay: Annotated[float, Field(gt=0, lt=1, description="what each fall multiplies the learning rate by")] = 0.1
-    patience: Annotated[int, Field(ge=0, le=1_000_000, description="passes without improvement that are let go by")] = (
-        10
-    )
+    patience: Annotated[int, Field(ge=0, le=1_000_000, description="passes without improvement that are allowed")] = 10
     threshold: Annotated[
         float, Field(ge=0, lt=1, description="least improvement that counts, as a share of the best value")
     ] = 1e-4
 
     def factor(self, number: int, total: int) -> float:
-        """One: what is known before training."""
+        """Return 1, the only factor that is known before training."""
         return 1.0
 
 
 class PlateauTracker:
-    """One client's plateau: told of each value, it says what the learning rate is multiplied by from then on.
+    """One client's plateau: it takes each value of the metric, and gives the factor of the learning rate from then on.
 
-    What it remembers is three numbers that float32 holds exactly, so that a client which keeps them goes on as one that
-    was never interrupted: the best value, the passes since (-1 before there is a value), and the falls so far.
+    Its state is three numbers that float32 holds exactly, so a client that carries them on behaves as if it had never
+    been interrupted: the best value, the passes since then (-1 before there is a value), and the number of falls.
     """
 
     def __init__(self, plateau: Plateau, carried: NDArray[Any] | None = None) -> None:
@@ -59,27 +57,27 @@ class PlateauTracker:
 
     @property
     def metric(self) -> str:
-        """What it is told the values of."""
+        """The metric whose values it takes."""
         return self._plateau.metric
 
     @property
     def factor(self) -> float:
-        """What the learning rate is multiplied by."""
+        """The factor of the learning rate."""
         return self._plateau.decay**self._falls
 
     def after_pass(self, value: float | None) -> float:
-        """The factor after a pass whose metric is `value`.
+        """Return the factor after a pass whose metric is `value`.
 
-        A value that is not defined (None), or no finite float32, changes nothing.
+        A value that is undefined (None) or no finite float32 changes nothing.
         """
         with np.errstate(over="ignore"):
-            kept = np.float32(math.nan if value is None else value)
-        if np.isfinite(kept):
-            self._count(float(kept))
+            rounded = np.float32(math.nan if value is None else value)
+        if np.isfinite(rounded):
+            self._count(float(rounded))
         return self.factor
 
     def carry(self) -> NDArray[np.float32]:
-        """What is remembered, float32 [3]: what `carried` takes."""
+        """Return the state, float32 [3], as `carried` takes it."""
         return np.array([self._best, self._passes, self._falls], np.float32)
 
     def _count(self, value: float) -> None:

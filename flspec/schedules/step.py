@@ -12,7 +12,7 @@ from flspec.schedules.base import Schedule
 class Step(Schedule):
     """The learning rate is multiplied by `decay` after every so many rounds.
 
-    decay^floor(t / every), t rounds being done: torch's `StepLR`.
+    decay^floor(t / every), where t rounds are done: torch's `StepLR`.
     """
 
     kind: Literal["step"] = "step"

@@ -12,10 +12,10 @@ from flspec.schedules.base import Schedule, rise
 class Warmup(Schedule):
     """A linear warm-up, then a linear decay towards a share of the learning rate.
 
-    start + (1 - start) t / rounds while t < rounds, then 1 - (1 - final) (t - rounds) / (T - rounds), t of T rounds
-    being done. The first round so has the rate `start`, which may be none; `final` would be reached after the last.
-    This is the server's schedule in pfl's FLAIR benchmark (`get_polynomial_decay_schedule_with_warmup` of power 1):
-    rounds 30, and final 0.2 for its rates of 0.1 and, at the end of 5,000 rounds, 0.02.
+    start + (1 - start) t / rounds while t < rounds, then 1 - (1 - final) (t - rounds) / (T - rounds), where t of T
+    rounds are done. So the first round has the factor `start`, which may be 0, and `final` would be reached after the
+    last round. This is the server's schedule in pfl's FLAIR benchmark (`get_polynomial_decay_schedule_with_warmup` of
+    power 1): rounds 30, and final 0.2 for its rates of 0.1 and, at the end of 5,000 rounds, 0.02.
     """
 
     kind: Literal["warmup"] = "warmup"

@@ -1,4 +1,4 @@
-"""How the server turns the clients' combined update into new weights."""
+"""Server optimizers: how the server turns the combined update into new weights."""
 
 from flspec.core.components import load_family
 from flspec.server_optimizers.base import ServerOptimizer

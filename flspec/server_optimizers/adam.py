@@ -54,7 +54,7 @@ class MomentOptimizer(AdamParameters, ServerOptimizer, ABC):
 
     @abstractmethod
     def next_second(self, second: Array, square: Array) -> Array:
-        """The second moment after an update whose square is `square`."""
+        """Return the second moment after an update whose square is `square`."""
 
     def initial_slots(self) -> dict[str, float]:
         return {"first_moment": 0.0, "second_moment": self.initial_accumulator}

@@ -1,7 +1,7 @@
-"""The one question a server optimizer answers: given the combined update, what are the next weights?
+"""The interface of a server optimizer: from the combined update to the next weights.
 
-Reddi et al., Adaptive Federated Optimization, ICLR 2021, https://arxiv.org/abs/2003.00295: the combined client
-update, Delta, is treated as the negative of a gradient.
+Reddi et al., Adaptive Federated Optimization, ICLR 2021, https://arxiv.org/abs/2003.00295: the combined client update,
+Delta, is treated as the negative of a gradient.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Array = NDArray[np.float64]
 
 
 class ServerOptimizer(Component, ABC):
-    """A rule for the server's step; computes in float64 and keeps float32."""
+    """A rule for the server's step, computed in float64 and stored in float32."""
 
     @abstractmethod
     def initial_slots(self) -> dict[str, float]:
-        """What is remembered for each weight, by name, and the value every entry of it starts with."""
+        """Return the optimizer's slots by name, each with the value that all its entries start with."""
 
     @abstractmethod
     def step(self, number: int, delta: Array, slots: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """What update `number` (from 1) adds to one weight tensor, and the tensor's slots after it."""
+        """Return what update `number` (from 1) adds to one weight tensor, and the tensor's slots after it."""
 
     def initialize(self, weights: Weights) -> OptimizerState:
-        """The state before the first update."""
+        """Return the state before the first update."""
         slots = {
             slot: {name: np.full_like(weight, start) for name, weight in weights.items()}
             for slot, start in self.initial_slots().items()
@@ -43,12 +43,12 @@ class ServerOptimizer(Component, ABC):
     def apply(
         self, state: OptimizerState, weights: Weights, delta: Delta, rate: float = 1.0
     ) -> tuple[OptimizerState, dict[str, NDArray[np.float32]]]:
-        """The optimizer's state and the weights after one more update; `rate` multiplies its learning rate."""
+        """Return the optimizer's state and the weights after one more update; `rate` multiplies its learning rate."""
         next_weights: dict[str, NDArray[np.float32]] = {}
         next_slots: dict[str, dict[str, NDArray[np.float32]]] = {slot: {} for slot in state.slots}
         for name, weight in weights.items():
             before = {slot: values[name].astype(np.float64) for slot, values in state.slots.items()}
-            with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused with its round
+            with np.errstate(over="ignore"):  # an overflow becomes infinite, and its round is then refused
                 change, after = self.step(state.step + 1, delta[name], before)
                 next_weights[name] = (weight + rate * change).astype(np.float32)
                 next_slots_of_name = {slot: value.astype(np.float32) for slot, value in after.items()}

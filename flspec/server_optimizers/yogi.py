@@ -14,7 +14,7 @@ from flspec.server_optimizers.base import Array
 class YogiParameters(AdamParameters):
     """Parameters of the server's Yogi, shared with `fedyogi`.
 
-    Without bias correction; v starts at 1e-6, the square of the default epsilon.
+    There is no bias correction by default, and v starts at 1e-6, the square of the default epsilon.
     """
 
     initial_accumulator: Annotated[

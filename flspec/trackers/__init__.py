@@ -1,6 +1,6 @@
-"""Consumers of a run's records that are chosen for a run: `flspec run SPEC --tracker csv`.
+"""Trackers: consumers of a run's records that are chosen for a run, as `flspec run SPEC --tracker csv`.
 
-The folder is the registry. An installed package offers its own under its name, and is imported when that is asked for:
+The folder is the registry. An installed package offers its own under its name; it is imported when a run asks for it:
 
     [project.entry-points."flspec.trackers"]
     board = "my_package:Board"
@@ -19,11 +19,11 @@ from flspec.trackers.base import Tracker
 
 __all__ = ["Chosen", "Tracker", "find_tracker", "find_trackers", "tracker_names"]
 
-Chosen = type[Tracker] | Tracker  # a class, of which each run makes its own, or one that is made
+Chosen = type[Tracker] | Tracker  # a class, which each run instantiates, or an instance
 
 
 def find_trackers(chosen: str | Chosen | Sequence[str | Chosen]) -> list[Chosen]:
-    """Those that are chosen, by name or as they are; raises InputError where a name is not known or chosen twice."""
+    """Return the chosen trackers; raises InputError if a name is unknown or chosen twice."""
     several = [chosen] if isinstance(chosen, str | type | Tracker) else list(chosen)
     found = [find_tracker(one) if isinstance(one, str) else one for one in several]
     names = [tracker.name for tracker in found]
@@ -33,12 +33,12 @@ def find_trackers(chosen: str | Chosen | Sequence[str | Chosen]) -> list[Chosen]
 
 
 def tracker_names() -> list[str]:
-    """The names of those that can be chosen."""
+    """Return the names that can be chosen."""
     return sorted({*_own(), *(entry.name for entry in _offered())})
 
 
 def find_tracker(name: str) -> type[Tracker]:
-    """The tracker of that name; raises InputError with the known ones, or with what is wrong with it."""
+    """Return the tracker of that name; raises InputError with the known names, or with what is wrong with it."""
     if name not in tracker_names():
         raise InputError(f"tracker: {choose(name, tracker_names())}")
     offered = [entry for entry in _offered() if entry.name == name]
@@ -49,7 +49,7 @@ def find_tracker(name: str) -> type[Tracker]:
 
 
 def _own() -> dict[str, type[Tracker]]:
-    """Those of this folder."""
+    """Return the trackers of this folder."""
     found: dict[str, type[Tracker]] = {}
     for module in pkgutil.iter_modules(__path__):
         members = inspect.getmembers(importlib.import_module(f"{__name__}.{module.name}"), inspect.isclass)
@@ -68,7 +68,7 @@ def _package(entry: EntryPoint) -> str:
 def _load(entry: EntryPoint) -> type[Tracker]:
     try:
         found = entry.load()
-    except Exception as error:  # whatever an installed package does when it is imported
+    except Exception as error:  # importing an installed package may raise anything
         raise InputError(
             f"tracker: {entry.name!r}, offered by {_package(entry)}, cannot be imported: {error!r}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a tracker is: a consumer of a run's records, beside those that every run has."""
+"""The interface of a tracker: a consumer of a run's records, beside the built-in ones."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["Tracker"]
 
 
 class Tracker(ABC):
-    """Follows one run and keeps or sends what it is told, in that order: `start`, `round` for each round, `finish`.
+    """A follower of one run, called in this order: `start`, `round` for each round, `finish`.
 
-    A run that is resumed tells the rounds before it again, after `start`. So a tracker that begins its file afresh in
-    `start` ends with the file of an uninterrupted run. It changes nothing of what is computed: the plan's arrays are
-    read-only. Where one of its methods raises, that is told, this tracker is told no more, and the run goes on.
+    A resumed run reports the earlier rounds again, after `start`. So a tracker that begins its file afresh in `start`
+    ends with the file of an uninterrupted run. A tracker cannot change the results: the plan's arrays are read-only. If
+    one of its methods raises, a warning says so, the tracker is called no more, and the run goes on.
     """
 
     name: ClassVar[str]  # what `--tracker` is given
 
     def start(self, plan: Plan, folder: Path) -> None:  # noqa: B027  # nothing to do is usual
-        """The run of a plan begins, or goes on, in its folder."""
+        """Begin to follow the run of a plan, new or resumed, in its folder."""
 
     @abstractmethod
     def round(self, record: RoundRecord) -> None:
-        """A round is complete."""
+        """Take the record of a completed round."""
 
     def finish(self, result: Result) -> None:  # noqa: B027
-        """The run has ended, however it did; its result is written."""
+        """Take the result of the run, which has ended in any way; it is written already."""

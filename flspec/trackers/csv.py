@@ -1,4 +1,4 @@
-"""A table of all that was measured, for spreadsheets and data frames."""
+"""A table of all measured values, for spreadsheets and data frames."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Csv"]
 
 
 class Csv(Tracker):
-    """Writes `rounds.csv` into the run's folder: a row a value, as round, split, metric, value.
+    """Writes `rounds.csv` into the run's folder: one value a row, as round, split, metric, value.
 
-    `split` is `train` for what is measured during training, else the set of examples as in `result.json`. What has no
+    `split` is `train` for what is measured during training, else the set of examples as in `result.json`. An undefined
     value has no row. Numbers are written with all their digits.
     """
 

@@ -102,10 +102,10 @@ def test_what_is_not_defined_says_why():
     assert reason("average_precision", *one_class) == "all 2 examples are of class 1"
     assert reason("specificity", *one_class) == "no example is of class 0"
     assert reason("recall", [[1.0, 0.0]], [0]) == "no example is of class 1"
-    assert reason("precision", [[1.0, 0.0]], [1]) == "no example is taken for class 1"
-    assert reason("f1", [[1.0, 0.0]], [0]) == "no example is of class 1 or taken for it"
+    assert reason("precision", [[1.0, 0.0]], [1]) == "no example is predicted as class 1"
+    assert reason("f1", [[1.0, 0.0]], [0]) == "no example is of class 1 or predicted as it"
     assert reason("roc_auc", [[0.0, 0.0, 0.0]], [2]) == "no example is of class 0"
-    assert reason("recall", [[0.0, 0.0, 0.0]], [2]) == "it is of two classes, and there are 3"
+    assert reason("recall", [[0.0, 0.0, 0.0]], [2]) == "it needs two classes, but there are 3"
     assert reason("top_5_accuracy", [[0.0, 0.0]], [1]) == "there are only 2 classes"
     assert reason("loss", [[np.nan, 0.0]], [1]) == "the model's scores are not finite"
 

@@ -205,8 +205,8 @@ def test_metrics_of_one_class_an_example_say_that_there_may_be_several_labels() 
         *("balanced_accuracy", "top_3_accuracy", "top_5_accuracy", "precision", "recall", "specificity", "f1"),
         *("false_positive_rate", "positive_rate", "roc_auc", "average_precision"),
     }
-    assert reasons["recall"] == "it is of two classes, and an example may have several labels; name macro_ or micro_"
-    assert reasons["top_3_accuracy"] == "it is of one class an example, which may have several labels"
+    assert reasons["recall"] == "it needs two classes, but an example may have several labels; name macro_ or micro_"
+    assert reasons["top_3_accuracy"] == "it needs one class an example, but an example may have several labels"
 
 
 def test_an_average_over_nothing_says_so() -> None:

@@ -29,7 +29,7 @@ def made(of, better="higher", description="something", name=None) -> Metric:
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"name": "Größe"}, "metric 'Größe': a name has small letters, digits and _, first a letter; rename it"),
+        ({"name": "Größe"}, "metric 'Größe': use small letters, digits and _, starting with a letter"),
         ({"better": "up"}, "metric 'hits': better is 'up'; choose higher, lower or neither"),
         ({"description": ""}, "metric 'hits': its description is ''; give one line"),
         ({"description": "a\nb"}, r"metric 'hits': its description is 'a\\nb'; give one line"),
@@ -64,7 +64,7 @@ def test_an_entry_point_that_is_no_metric_is_refused():
 @pytest.mark.parametrize(
     ("of", "message"),
     [
-        (lambda scores: 1 / 0, r"hits \(from test_registry\) raises ZeroDivisionError: division by zero; mend it"),
+        (lambda scores: 1 / 0, r"hits \(from test_registry\) raises ZeroDivisionError: division by zero; fix it"),
         (lambda scores: None, r"hits .* raises TypeError: .*NoneType"),
         (lambda scores: float("nan"), r"hits .* gives nan; it should raise Undefined with the reason"),
     ],
@@ -173,7 +173,7 @@ def test_one_that_fails_in_a_run_ends_it_with_a_line(tmp_path):
     line = only_line(flspec(tmp_path, "run", "spec.yaml", "--out", "run"), 1)
     assert line == (
         "flspec: evaluation.metrics: misses (from my_metrics) raises ZeroDivisionError: division by zero; "
-        "mend it, or remove it from the spec"
+        "fix it, or remove it from the spec"
     )
     assert load_result(tmp_path / "run").status == "failed"
 

@@ -332,7 +332,7 @@ def test_a_best_that_is_not_measured_is_refused(root, best, told):
 @pytest.mark.parametrize(
     ("sections", "metric", "why"),
     [
-        ({}, "precision", "it is of two classes, and there are 3"),
+        ({}, "precision", "it needs two classes, but there are 3"),
         ({}, "top_3_accuracy", "there are only 3 classes"),
         ({"client": {"loss": "mean_squared_error"}}, "brier", "outputs that learned by mean_squared_error are no"),
     ],
@@ -351,7 +351,7 @@ def test_a_best_by_what_never_has_a_value_is_refused(make_plan, sections, metric
 
 
 def test_a_best_by_what_some_models_have_a_value_of_is_none_of_our_business(root):
-    """Precision has one as soon as an example is taken for class 1."""
+    """Precision has one as soon as an example is predicted as class 1."""
     for metric in ("precision", "f1", "macro_roc_auc", "binned_macro_average_precision"):
         text = SPEC.replace("positive_rate]", f"{metric}]").replace("groups: [sex]", f"best: {{metric: {metric}}}")
         assert compile(parse_spec(text), root).settings.evaluation.best.metric == metric

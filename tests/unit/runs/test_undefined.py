@@ -27,7 +27,7 @@ def test_what_never_has_a_value_has_none_whatever_the_outputs(scores: Scores) ->
 
 def test_what_one_model_has_no_value_of_another_may_have() -> None:
     nobody_is_positive = Scores(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
-    assert measure(nobody_is_positive, ["precision"])[1] == {"precision": "no example is taken for class 1"}
+    assert measure(nobody_is_positive, ["precision"])[1] == {"precision": "no example is predicted as class 1"}
     for loss in ("cross_entropy", "binary_cross_entropy", "mean_squared_error"):
         assert reason("precision", [0, 1], loss) is None
         assert reason("f1", [0, 0], loss) is None
