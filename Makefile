@@ -7,7 +7,10 @@ export OMP_NUM_THREADS = 1
 # One process of tests a core, four at most; conftest.py says which tests stay together.
 PARALLEL := --numprocesses=logical --maxprocesses=4
 
-.PHONY: help setup demo tff test style check check-newest check-lowest conformance golden schema bench clean
+# More for pytest, e.g. make test ARGS='-k flower'
+ARGS ?=
+
+.PHONY: help setup demo tff flwr-datasets test test-all style check check-newest check-lowest conformance golden schema bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,16 +33,22 @@ demo: setup ## run specs/quickstart.yaml on the local backend and print its tabl
 tff: setup ## make TensorFlow Federated's own environment
 	$(BIN)/flspec backends install tff
 
-test: setup tff ## everything, Flower and TFF included
-	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest $(PARALLEL)
+flwr-datasets: setup ## make the environment of Flower Datasets, which test-all compares with
+	$(BIN)/python -m tests.flower_datasets.environment
 
-style: setup ## ruff, and mypy --strict on flspec/
+test: setup tff ## every test but those of a release, Flower and TFF included
+	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest $(PARALLEL) -m "not release" $(ARGS)
+
+test-all: setup tff flwr-datasets ## every test, those of a release included
+	FLSPEC_REQUIRE=$(REQUIRE),flwr-datasets $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+style: setup ## ruff, and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 check: style ## style, and the tests that take seconds
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/properties tests/test_architecture.py
+	$(BIN)/python -m pytest $(PARALLEL) -m "not release" tests/unit tests/properties tests/test_architecture.py $(ARGS)
 
 check-newest: setup ## the fast tests, a run and a certificate with the newest of every dependency
 	$(BIN)/python tests/packaging/bounds.py newest
@@ -48,17 +57,17 @@ check-lowest: setup ## the same with the lowest that pyproject.toml allows
 	$(BIN)/python tests/packaging/bounds.py lowest
 
 conformance: setup tff ## every backend against the local one and against numpy
-	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest $(PARALLEL) tests/conformance
+	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest $(PARALLEL) -m "not release" tests/conformance $(ARGS)
 
 golden: setup ## rewrite the numbers that must not move; say why in the commit
-	FLSPEC_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/golden
+	FLSPEC_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/golden $(ARGS)
 
 schema: setup ## rewrite specs/schema.json
 	$(BIN)/python -c "from flspec.spec.schema import write_schema; write_schema('specs/schema.json', installed=False)"
 
 bench: setup tff ## measure, store in .benchmarks/ and compare with the last time, by ratio
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-storage=.benchmarks --benchmark-autosave --benchmark-compare \
-	    --benchmark-columns=median,iqr,rounds --benchmark-group-by=group --benchmark-sort=name
+	    --benchmark-columns=median,iqr,rounds --benchmark-group-by=group --benchmark-sort=name $(ARGS)
 
 clean: ## remove the environment and what tools left
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
