@@ -14,6 +14,7 @@ import pytest
 from tests.command_line import flspec
 
 ROOT = Path(__file__).parents[1]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGES = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md")
 RELEASE = pytest.mark.release("runs what a page shows or a make target whole, for minutes")
 TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
@@ -85,8 +86,16 @@ def test_every_command_that_a_page_shows_is_run_somewhere() -> None:
 
 
 def test_every_target_that_a_page_names_is_there() -> None:
-    named = {target for command in everything_shown() if command.startswith("make ") for target in command.split()[1:2]}
+    named = {command.split()[1] for command in everything_shown() if command.startswith("make ")}
     assert named <= set(TARGETS)
+
+
+def test_every_reason_to_wait_for_a_release_is_in_the_table() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    reasons = set(re.findall(r"pytest\.mark\.release\(\s*\"([^\"]+)\"\s*\)", sources))
+    table = set(re.findall(r"^\| [^|]+ \| ([^|]+) \|$", CONTRIBUTING, re.MULTILINE))
+    assert len(reasons) >= 5
+    assert reasons <= table
 
 
 def test_a_test_that_is_said_to_run_a_command_is_there() -> None:
