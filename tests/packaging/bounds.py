@@ -25,7 +25,7 @@ from flspec.core.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]
 RESOLUTIONS = {"newest": "highest", "lowest": "lowest-direct"}
-TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema")
+TOOLS = ("pytest", "hypothesis", "jsonschema")  # and the plugins of pytest, of the extra `dev`
 TESTS = [f"tests/unit/{name}" for name in ("spec", "core", "protocol", "compiler", "cli/test_cli.py")]
 TESTS += ["tests/unit/cli/test_bad_inputs.py", "tests/unit/cli/test_shipped_cli.py"]
 CERTIFICATE = ("--backends", "local,flower,flower:inprocess", "--set", "rounds=2")
@@ -57,7 +57,7 @@ def environment(which: str, extra: str) -> Path:
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", torch)
     install = (str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--python", str(python))
     run(*install, "--resolution", RESOLUTIONS[which], torch, "--editable", f".[{extra}]")
-    run(*install, *TOOLS)
+    run(*install, *(tool for tool in project["optional-dependencies"]["dev"] if tool.startswith(TOOLS)))
     print(f"{which}: {', '.join(versions(python, direct_dependencies(project, extra)))}", flush=True)
     return python
 
