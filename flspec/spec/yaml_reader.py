@@ -102,7 +102,16 @@ class _Reader:
         return value
 
     def _document(self, text: str) -> Any:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            return self._read(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except yaml.MarkedYAMLError as error:
+            if "nesting depth" not in (error.problem or ""):
+                raise
+        # PyYAML's fast loader reads ahead to a limit of its own from 6.0.4 on; the other comes to ours, at its place.
+        self.problems.clear()
+        return self._read(text, yaml.SafeLoader)
+
+    def _read(self, text: str, loader: Any) -> Any:
         events: Iterator[Any] = yaml.parse(text, Loader=loader)
         value, documents = None, 0
         for event in events:
