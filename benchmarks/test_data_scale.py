@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def seconds(act: Callable[[], object]) -> float:
 
 def growth(act: Callable[[int], object]) -> float:
     """How many times longer ten times the rows take."""
-    few, many = (seconds(lambda rows=rows: act(rows)) for rows in SIZES)
+    few, many = (seconds(partial(act, rows)) for rows in SIZES)
     return many / few
 
 
@@ -124,7 +125,7 @@ def growth(act: Callable[[int], object]) -> float:
     ("name", "act"),
     [
         ("load", load),
-        *((kind, lambda rows, kind=kind: split(kind, rows)) for kind in PARTITIONERS),
+        *((kind, partial(split, kind)) for kind in PARTITIONERS),
         ("compile", compiled),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

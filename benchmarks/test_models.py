@@ -27,7 +27,7 @@ def _mobilenet_head(models: ModuleType) -> nn.Module:
     model: nn.Module = models.mobilenet_v2(num_classes=LABELS)
     model.requires_grad_(False)
     model.eval()
-    model.classifier.requires_grad_(True).train()
+    model.get_submodule("classifier").requires_grad_(True).train()
     return model
 
 

@@ -18,6 +18,7 @@ from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
 from flspec.spec.loading import parse_spec
 from flspec.spec.spec import Spec
+from tests.plan_settings import settings_with
 
 SPEC = """
 flspec: 1
@@ -57,14 +58,14 @@ def test_plan_load(benchmark: BenchmarkFixture, plan: Plan, tmp_path: Path) -> N
 def updates() -> list[ClientUpdate]:
     rng = np.random.default_rng(0)
     deltas = [rng.normal(size=SHAPE).astype(np.float32) for _ in range(CLIENTS)]
-    return [ClientUpdate(number, {"w": delta}, 10 + number, 1, 0.0, 0) for number, delta in enumerate(deltas)]
+    return [ClientUpdate(number, {"w": delta}, 10 + number, 1, {}) for number, delta in enumerate(deltas)]
 
 
 @pytest.mark.parametrize("aggregator", [FedAvg(), FedAdam(learning_rate=0.1)], ids=["fedavg", "fedadam"])
 def test_aggregation(benchmark: BenchmarkFixture, updates: list[ClientUpdate], aggregator: Aggregator) -> None:
     benchmark.group = f"aggregate {CLIENTS} updates of {SHAPE[0] * SHAPE[1]:,} parameters"
     plan = Plan.build(
-        settings={"aggregator": aggregator.model_dump(mode="json"), "statistics": []},
+        settings=settings_with(aggregator=aggregator.model_dump(mode="json")),
         weights={"w": np.zeros(SHAPE, np.float32)},
         clients=[np.arange(1)],
         rounds=[[ClientTask(0, 1, (np.arange(1),))]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -16,13 +17,15 @@ from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec_torch.training import Trainer
 
+Record = ArrayRecord | MetricRecord | ConfigRecord
+
 app = ClientApp()
 
 
 @app.query()
 def prepare(message: Message, context: Context) -> Message:
     """Load what training needs and say which plan was found, so that round 1 times training and nothing else."""
-    trainer = _trainer(str(message.content["task"]["plan"]))
+    trainer = _trainer(str(message.content.config_records["task"]["plan"]))
     _ = trainer.data, trainer.forward
     return Message(RecordDict({"plan": ConfigRecord({"digest": trainer.plan.digest})}), reply_to=message)
 
@@ -31,9 +34,10 @@ def prepare(message: Message, context: Context) -> Message:
 def train(message: Message, context: Context) -> Message:
     """Train on one planned task, from the weights in the message."""
     torch.set_num_threads(1)
-    task = message.content["task"]
+    task: Any = message.content["task"]
     trainer = _trainer(str(task["plan"]))
-    weights = dict(zip(trainer.plan.weights, message.content["weights"].to_numpy_ndarrays(), strict=True))
+    arrays = message.content.array_records["weights"].to_numpy_ndarrays()
+    weights = dict(zip(trainer.plan.weights, arrays, strict=True))
     planned = trainer.plan.cohort(int(task["round"]))[int(task["position"])]
     update = trainer.train(
         planned, weights, _read_records(message.content, "client_state"), _read_records(message.content, "server")
@@ -47,15 +51,13 @@ def task_message(plan: Plan, state: ServerState, client: int, plan_folder: Path,
     The client's own state travels beside the weights, in a record of its own, because a simulated node does
     not outlive its run and a run must be resumed and followed. In the field it would lie on the client's own disk.
     """
-    content = RecordDict(
-        {
-            "weights": ArrayRecord(list(state.weights.values())),
-            "task": ConfigRecord({"plan": str(plan_folder), "round": state.round + 1, "position": position}),
-        }
-        | _write_records("client_state", state.clients.get(client, {}))
-        | _write_records("server", sent_with_weights(plan, state))
-    )
-    return Message(content, dst_node_id=node, message_type="train")
+    content: dict[str, Record] = {
+        "weights": ArrayRecord(list(state.weights.values())),
+        "task": ConfigRecord({"plan": str(plan_folder), "round": state.round + 1, "position": position}),
+        **_write_records("client_state", state.clients.get(client, {})),
+        **_write_records("server", sent_with_weights(plan, state)),
+    }
+    return Message(RecordDict(content), dst_node_id=node, message_type="train")
 
 
 def prepare_message(plan_folder: Path, node: int) -> Message:
@@ -66,14 +68,15 @@ def prepare_message(plan_folder: Path, node: int) -> Message:
 
 def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
     """What a client answered."""
-    metrics = reply.content["update"]
-    delta = dict(zip(plan.weights, reply.content["delta"].to_numpy_ndarrays(), strict=True))
+    metrics: Any = reply.content["update"]
+    sums: Any = reply.content["sums"]
+    delta = dict(zip(plan.weights, reply.content.array_records["delta"].to_numpy_ndarrays(), strict=True))
     return ClientUpdate(
         client=int(metrics["client"]),
         delta=delta,
         weight=float(metrics["weight"]),
         num_trained=int(metrics["num_trained"]),
-        sums={name: float(value) for name, value in reply.content["sums"].items()},
+        sums={name: float(value) for name, value in sums.items()},
         client_state=_read_records(reply.content, "client_state"),
         sent=_read_records(reply.content, "sent"),
     )
@@ -81,18 +84,17 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
 
 def _encode(update: ClientUpdate) -> RecordDict:
     counts = {"client": update.client, "weight": update.weight, "num_trained": update.num_trained}
-    return RecordDict(
-        {
-            "delta": ArrayRecord(list(update.delta.values())),
-            "update": MetricRecord(counts),
-            "sums": MetricRecord(dict(update.sums)),
-        }
-        | _write_records("client_state", update.client_state)
-        | _write_records("sent", update.sent)
-    )
+    content: dict[str, Record] = {
+        "delta": ArrayRecord(list(update.delta.values())),
+        "update": MetricRecord({**counts}),
+        "sums": MetricRecord({**update.sums}),
+        **_write_records("client_state", update.client_state),
+        **_write_records("sent", update.sent),
+    }
+    return RecordDict(content)
 
 
-def _write_records(key: str, records: Records) -> dict[str, ArrayRecord | ConfigRecord]:
+def _write_records(key: str, records: Records) -> dict[str, Record]:
     """flspec's records as those of a message; none if there are none."""
     if not (tensors := flatten(records)):
         return {}
@@ -102,8 +104,8 @@ def _write_records(key: str, records: Records) -> dict[str, ArrayRecord | Config
 def _read_records(content: RecordDict, key: str) -> Records:
     if key not in content:
         return {}
-    names = content[f"{key}_names"]["names"]
-    return unflatten(dict(zip(names, content[key].to_numpy_ndarrays(), strict=True)))
+    names: Any = content.config_records[f"{key}_names"]["names"]
+    return unflatten(dict(zip(names, content.array_records[key].to_numpy_ndarrays(), strict=True)))
 
 
 @lru_cache(maxsize=2)

@@ -65,7 +65,7 @@ def prepare_clients(grid: Grid, nodes: list[int], plan: Plan, job: Job) -> None:
     for reply in grid.send_and_receive([prepare_message(job.folder / "plan", node) for node in nodes]):
         if reply.has_error():
             raise BackendError(f"flower: a ClientApp could not start: {reply.error.reason}")
-        if (found := reply.content["plan"]["digest"]) != plan.digest:
+        if (found := str(reply.content.config_records["plan"]["digest"])) != plan.digest:
             raise BackendError(f"flower: a ClientApp read plan {found[:12]} instead of {plan.digest[:12]}")
 
 

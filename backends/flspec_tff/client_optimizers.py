@@ -10,13 +10,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from flspec.client_optimizers import ClientOptimizer
-from flspec.client_optimizers.adam import Adam, MomentRule
+from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
 from flspec.protocol.settings import ClipSettings
@@ -24,7 +24,7 @@ from flspec.protocol.settings import ClipSettings
 __all__ = ["build_client_optimizer"]
 
 Tensors = Sequence[tf.Tensor]  # float32, one a weight, as TensorFlow holds them
-Rate = tf.Tensor | float  # the learning rate of a round
+Rate: TypeAlias = tf.Tensor | float  # the learning rate of a round
 State = OrderedDict[str, Any]
 
 
@@ -63,7 +63,8 @@ class _Clipped(tff.learning.optimizers.Optimizer):
             squares = [tf.add_n(squares)] * len(squares)
         scales = [tf.minimum(tf.constant(1.0, tf.float64), self._norm / tf.sqrt(square)) for square in squares]
         bounded = tuple(g * tf.cast(scale, tf.float32) for g, scale in zip(gradients, scales, strict=True))
-        return self._inner.next(state, weights, bounded)
+        after: tuple[Any, Tensors] = self._inner.next(state, weights, bounded)
+        return after
 
 
 class _Stepwise(tff.learning.optimizers.Optimizer):
@@ -111,7 +112,7 @@ class _Descent(_Stepwise):
 class _Moments(_Stepwise):
     """`flspec.client_optimizers.adam` and `adamw`."""
 
-    rule: MomentRule
+    rule: Adam | AdamW
 
     def step(self, number: tf.Tensor, weight: tf.Tensor, gradient: tf.Tensor, *slots: tf.Tensor) -> Tensors:
         rule, (first, second) = self.rule, slots

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +19,7 @@ from tensorflow_federated.python.learning.templates import model_delta_client_wo
 
 __all__ = ["build_federated_averaging"]
 
-Optimizer = tff.learning.optimizers.Optimizer
+Optimizer: TypeAlias = tff.learning.optimizers.Optimizer
 
 
 def build_federated_averaging(

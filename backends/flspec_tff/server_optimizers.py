@@ -101,8 +101,8 @@ class _ServerStep(tff.learning.optimizers.Optimizer):
         self, rate: tf.Tensor, number: tf.Tensor, weight: tf.Tensor, delta: tf.Tensor, slots: Slots
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         precise = {slot: tf.cast(value, tf.float64) for slot, value in slots.items()}
-        formula = _adagrad if isinstance(self._rule, Adagrad) else _moments
-        change, after = formula(self._rule, number, tf.cast(delta, tf.float64), precise)
+        rule, given = self._rule, (number, tf.cast(delta, tf.float64), precise)
+        change, after = _adagrad(rule, *given) if isinstance(rule, Adagrad) else _moments(rule, *given)
         stepped = tf.cast(weight, tf.float64) + rate * change
         return tf.cast(stepped, weight.dtype), {slot: tf.cast(value, weight.dtype) for slot, value in after.items()}
 

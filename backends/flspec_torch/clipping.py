@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ __all__ = ["clip"]
 _PIECE = 2**16  # values widened to float64 at a time: half a megabyte, which stays in a processor's cache
 
 
-def clip(gradients: Sequence[Tensor], norm: float, by: Literal["global", "tensor"]) -> list[Tensor]:
+def clip(gradients: Sequence[Tensor], norm: float, by: str) -> list[Tensor]:
     """g * min(1, norm / ||g||_2), the norm being of all tensors together or of each by itself.
 
     What holds a value that is not finite keeps one, for the server to see. (torch's `clip_grad_norm_` adds 1e-6 to the

@@ -106,7 +106,7 @@ def _batch_norm(layer: BatchNorm) -> _Apply:
 
     def apply(tensors: Tensors, inputs: Sequence[Tensor], masks: Masks | None) -> Tensor:
         from_batch = masks is not None and layer.statistics != "frozen" and not layer.frozen
-        held = (tensors[name] for name in names)
-        return F.batch_norm(inputs[0], *held, from_batch, layer.momentum, layer.epsilon)
+        mean, variance, weight, bias = (tensors[name] for name in names)
+        return F.batch_norm(inputs[0], mean, variance, weight, bias, from_batch, layer.momentum, layer.epsilon)
 
     return apply

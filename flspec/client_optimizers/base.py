@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ class ClientOptimizer(Component, OmitDefaults, ABC):
     """
 
     omitted: ClassVar[dict[str, Any]] = {"state": None, "schedule": None}
+    if TYPE_CHECKING:
+        learning_rate: float  # every rule has one, with a description of its own
     counts_steps: ClassVar[bool] = False  # whether a step depends on the number of steps before it
 
     state: Annotated[

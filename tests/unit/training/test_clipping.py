@@ -31,7 +31,7 @@ def test_a_long_gradient_is_shortened_to_the_norm_and_keeps_its_direction():
     assert abs(float(got[0]) - theirs) > 1e-7
 
 
-@pytest.mark.parametrize("by", ["global", "variable"])
+@pytest.mark.parametrize("by", ["global", "tensor"])
 def test_a_short_gradient_is_left_bit_for_bit(by):
     given = tensors([0.3, -0.4], [[0.1]])
     assert all(map(torch.equal, clip(given, 1.0, by), given))
@@ -39,19 +39,19 @@ def test_a_short_gradient_is_left_bit_for_bit(by):
 
 def test_together_one_long_tensor_shortens_all_and_alone_only_itself():
     given = tensors([30.0, 40.0], [0.3, 0.4])
-    together, alone = clip(given, 5.0, "global"), clip(given, 5.0, "variable")
+    together, alone = clip(given, 5.0, "global"), clip(given, 5.0, "tensor")
     scale = 5.0 / math.sqrt(2500.25)
     np.testing.assert_allclose(flat(together), scale * flat(given), rtol=1e-6)
     np.testing.assert_allclose(flat(alone), [3.0, 4.0, 0.3, 0.4], rtol=1e-6)
     assert np.abs(flat(together) - flat(alone)).max() > 0.1
 
 
-@pytest.mark.parametrize("by", ["global", "variable"])
+@pytest.mark.parametrize("by", ["global", "tensor"])
 def test_no_gradient_at_all_stays_none(by):
     assert not flat(clip(tensors([0.0, 0.0], [0.0]), 1e-9, by)).any()
 
 
-@pytest.mark.parametrize("by", ["global", "variable"])
+@pytest.mark.parametrize("by", ["global", "tensor"])
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_value_that_is_not_finite_is_not_hidden(by, value):
     first, second = clip(tensors([value, 1.0], [10.0]), 1.0, by)
@@ -67,7 +67,7 @@ def test_a_finite_gradient_whose_square_is_no_float32_is_clipped_all_the_same():
 def test_the_norm_of_millions_of_values_is_exact_to_float32():
     values = torch.from_numpy(RNG.normal(size=3_000_001).astype(np.float32))
     exact = math.sqrt(float((values.double() ** 2).sum()))
-    (got,) = clip([values], 1.0, "variable")
+    (got,) = clip([values], 1.0, "tensor")
     assert float(values[0] / got[0]) == pytest.approx(exact, rel=3e-7)
     careless = float(torch.linalg.vector_norm(values))
     assert abs(careless / exact - 1) > 1e-5
