@@ -76,7 +76,7 @@ OPTIMIZERS: dict[str, tuple[ClientOptimizer, dict[str, Any] | None]] = {
     "keras adam": (Adam(**MOMENTS, epsilon_hat=True), None),
     "keras adamw": (AdamW(**MOMENTS, epsilon_hat=True, weight_decay=0.1), None),
     "clipped": (Sgd(learning_rate=0.1), {"norm": 1.5, "by": "global"}),
-    "clipped each": (Sgd(learning_rate=0.1), {"norm": 1.5, "by": "variable"}),
+    "clipped each": (Sgd(learning_rate=0.1), {"norm": 1.5, "by": "tensor"}),
     "hardly clipped": (Adam(**MOMENTS), {"norm": 1e6, "by": "global"}),
 }
 KERAS = {"keras adam": "Adam", "keras adamw": "AdamW"}  # what Keras calls them
