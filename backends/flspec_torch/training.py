@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,7 +111,7 @@ class Trainer:
         plateau = self._plateau(client_state)
         stepper = build_stepper(self.optimizer, learned, task.rate * (plateau.factor if plateau else 1.0), client_state)
         correct = self._correction(learned, weights, server, client_state)
-        sums: Counter[str] = Counter()
+        sums: dict[str, float] = {}
         for number in range(len(task.batches)):
             if self.stop and self.stop.is_set():
                 raise Stopped
@@ -121,7 +120,8 @@ class Trainer:
             if bound := self.plan.settings.clip:
                 gradients = clip(gradients, bound.norm, bound.by)
             stepper(gradients)
-            sums.update(measured)
+            for name, value in measured.items():
+                sums[name] = sums.get(name, 0.0) + value
             if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
                 stepper.rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
