@@ -40,7 +40,7 @@ ROOMS = (
     "report",
     "cli",
 )
-MOST_AT_THE_ROOT = {"__init__.py", "__main__.py", "errors.py", "losses.py"}
+MOST_AT_THE_ROOT = {"__init__.py", "__main__.py", "errors.py"}
 HEAVY = ("torch", "sklearn", "scipy", "flwr", "ray", "tensorflow", "tensorflow_federated")
 
 

@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from flspec.losses import Loss
+from flspec.losses.binary_cross_entropy import BinaryCrossEntropy
+from flspec.losses.cross_entropy import CrossEntropy
+from flspec.losses.huber import Huber
+from flspec.losses.mean_squared_error import MeanSquaredError
 
 __all__ = ["BatchLoss", "build_loss", "count_correct"]
 
@@ -18,24 +22,31 @@ def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
     """A loss, in which labels count as `label_weights` say; alike if there are none."""
     weights = tuple(label_weights) or None
     match loss:
-        case "cross_entropy":
+        case CrossEntropy():
             return lambda outputs, labels: _cross_entropy(outputs, labels, weights)
-        case "binary_cross_entropy":
+        case BinaryCrossEntropy():
             return lambda outputs, labels: _binary_cross_entropy(outputs, _targets(outputs, labels), weights)
-        case "mean_squared_error":
+        case MeanSquaredError():
             return lambda outputs, labels: tf.reduce_mean(tf.square(outputs - _targets(outputs, labels)))
+        case Huber(delta=delta):
+            return lambda outputs, labels: _huber(outputs - _targets(outputs, labels), delta)
     raise ValueError(f"no TensorFlow translation for loss {loss!r}")
 
 
-def count_correct(loss: str, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def count_correct(loss: Loss, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """How many examples of a batch are right, float64; of several labels, the share of each example's that are."""
-    if labels.shape.rank == 1 and loss != "binary_cross_entropy":
+    if labels.shape.rank == 1 and outputs.shape[1] > 1:
         # Of equal outputs top_k, unlike argmax, is documented to take the first.
         right = tf.equal(tf.math.top_k(outputs, k=1).indices[:, 0], labels)
         return tf.reduce_sum(tf.cast(right, tf.float64))
-    boundary = 0.5 if loss == "mean_squared_error" else 0.0
+    boundary = 0.0 if loss.are_logits else 0.5
     right = tf.equal(outputs > boundary, _targets(outputs, labels) > 0.5)
     return tf.reduce_sum(tf.cast(right, tf.float64)) / outputs.shape[1]
+
+
+def _huber(distance: tf.Tensor, delta: float) -> tf.Tensor:
+    size = tf.abs(distance)
+    return tf.reduce_mean(tf.where(size <= delta, tf.square(size) / 2, delta * (size - delta / 2)))
 
 
 def _cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, weights: tuple[float, ...] | None) -> tf.Tensor:
@@ -50,7 +61,7 @@ def _binary_cross_entropy(outputs: tf.Tensor, targets: tf.Tensor, weights: tuple
 
 
 def _targets(outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """`flspec.losses.targets`: the labels as float32 of the outputs' shape."""
+    """`Loss.targets`: the labels as float32 of the outputs' shape."""
     if labels.shape.rank == 2:
         return tf.cast(labels, tf.float32)
     if outputs.shape[1] == 1:

@@ -9,8 +9,9 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from flspec.execution.parts import layers_of
+from flspec.execution.parts import layers_of, loss_of
 from flspec.layers import Dropout
+from flspec.losses import Loss
 from flspec.protocol.plan import Plan
 from flspec_tff.clients import Inputs, Target
 from flspec_tff.layers import build_forward
@@ -33,7 +34,7 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
     """
     layers = layers_of(plan)
     forward = build_forward(layers, plan.settings.data.input_shape)
-    objective = build_loss(plan.settings.loss, plan.settings.label_weights)
+    objective = build_loss(loss_of(plan), plan.settings.label_weights)
     constants = {name: to_tensorflow(tensor) for name, tensor in plan.constants.items()}
     drops = [layer.name for layer in layers if isinstance(layer, Dropout)]
 
@@ -58,12 +59,12 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
         initial_weights=(all_to_tensorflow(plan.weights), ()),
         predict_on_batch_fn=predict,
         loss_fn=loss,
-        metrics_fns=_metrics(plan.settings.loss, cohort_size),
+        metrics_fns=_metrics(loss_of(plan), cohort_size),
         input_spec=spec,
     )
 
 
-def _metrics(loss: str, cohort_size: int) -> tuple[Callable[..., Metrics], ...]:
+def _metrics(loss: Loss, cohort_size: int) -> tuple[Callable[..., Metrics], ...]:
     """Sums over the examples of a client that TFF then adds up over clients, each batch before its step.
 
     `num_trained` has an entry for each place in the cohort. TFF leaves a client whose update is not finite out of the

@@ -10,6 +10,7 @@ import numpy as np
 from flspec.aggregators import Aggregator, MeanAggregator
 from flspec.core.components import comes_with_flspec, family_members, parse_component
 from flspec.layers import Dropout, parse_layers, trace
+from flspec.losses import LossDocument
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument, PlanSettings
 from flspec.server_optimizers.adagrad import Adagrad
@@ -34,7 +35,7 @@ _LAYERS = (  # translated in layers.py
     "multiply",
     "dropout",
 )
-_LOSSES = ("cross_entropy", "binary_cross_entropy", "mean_squared_error")  # translated in losses.py
+_LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
 _CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw")  # translated in client_optimizers.py
 _SERVER_OPTIMIZERS = (Sgd, Adam, Yogi, Adagrad)  # exactly these: a subclass may step otherwise
 _NOTHING_KEPT = "TFF's clients carry nothing from round to round"
@@ -50,7 +51,7 @@ def _unsupported_settings(settings: PlanSettings) -> list[str]:
     kinds = dict.fromkeys(layer["kind"] for layer in settings.layers)
     return [
         *_unknown("model: layer kind", kinds, _LAYERS),
-        *_unknown("client.loss:", [settings.loss], _LOSSES),
+        *_unknown("client.loss:", [_kind_of_loss(settings.loss)], _LOSSES),
         *_unknown("client.optimizer:", [settings.client_optimizer["kind"]], _CLIENT_OPTIMIZERS),
         *_kept_by_clients(settings),
         *_unsupported_aggregator(settings.aggregator),
@@ -73,6 +74,10 @@ def _kept_by_clients(settings: PlanSettings) -> Iterator[str]:
             f"client.optimizer.schedule: {schedule['kind']} follows what a client measures between its passes, but "
             "TFF's clients only train; choose a schedule by rounds"
         )
+
+
+def _kind_of_loss(document: LossDocument) -> str:
+    return document if isinstance(document, str) else str(document["kind"])
 
 
 def _too_large(plan: Plan) -> list[str]:

@@ -6,13 +6,14 @@ This module imports no torch: it is asked what torch can do here before anything
 from __future__ import annotations
 
 from flspec.core.components import family_members
+from flspec.losses import Loss, LossDocument
 from flspec.objectives import Objective
 from flspec.protocol.plan import Plan
 
 __all__ = ["unsupported_training"]
 
 _OPTIMIZERS = ("sgd", "adam", "adamw")  # client optimizers that have a translation in optimizers.py
-_LOSSES = ("cross_entropy", "binary_cross_entropy", "mean_squared_error")
+_LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
 
 
 def unsupported_training(plan: Plan) -> list[str]:
@@ -27,9 +28,16 @@ def unsupported_training(plan: Plan) -> list[str]:
         )
     if objective := plan.settings.objective:
         problems += _unsupported_objective(str(objective["kind"]))
-    if (loss := plan.settings.loss) not in _LOSSES:
-        problems.append(f"client.loss: {loss} has no torch translation; known: {', '.join(_LOSSES)}")
-    return problems
+    return [*problems, *_unsupported_loss(plan.settings.loss)]
+
+
+def _unsupported_loss(document: LossDocument) -> list[str]:
+    """Why torch does not minimise a loss that does not come with flspec."""
+    kind = document if isinstance(document, str) else str(document["kind"])
+    cls = family_members(Loss).get(kind)
+    if kind in _LOSSES or (cls is not None and cls.torch is not Loss.torch):
+        return []
+    return [f"client.loss: {kind} has no torch translation; known: {', '.join(_LOSSES)}"]
 
 
 def _unsupported_objective(kind: str) -> list[str]:

@@ -11,7 +11,11 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flspec.losses import Loss, targets
+from flspec.losses import Loss
+from flspec.losses.binary_cross_entropy import BinaryCrossEntropy
+from flspec.losses.cross_entropy import CrossEntropy
+from flspec.losses.huber import Huber
+from flspec.losses.mean_squared_error import MeanSquaredError
 
 __all__ = ["BatchLoss", "build_loss", "count_correct", "to_targets"]
 
@@ -21,28 +25,32 @@ BatchLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs [batch, outputs], tar
 def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
     """A loss, in which labels count as `label_weights` say; alike if there are none."""
     weights = torch.tensor(label_weights, dtype=torch.float32) if label_weights else None
+    if type(loss).torch is not Loss.torch:  # its own translation
+        return loss.torch
     match loss:
-        case "cross_entropy" if weights is None:
+        case CrossEntropy() if weights is None:
             return F.cross_entropy
-        case "cross_entropy":
+        case CrossEntropy():
             return lambda outputs, labels: F.cross_entropy(outputs, labels, weights, reduction="sum") / len(labels)
-        case "binary_cross_entropy":
+        case BinaryCrossEntropy():
             return lambda outputs, held: F.binary_cross_entropy_with_logits(outputs, held, pos_weight=weights)
-        case "mean_squared_error":
+        case MeanSquaredError():
             return F.mse_loss
+        case Huber(delta=delta):
+            return lambda outputs, held: F.huber_loss(outputs, held, delta=delta)
     raise ValueError(f"no torch translation for loss {loss!r}")
 
 
 def to_targets(loss: Loss, labels: NDArray[Any], outputs: int) -> Tensor:
-    """`flspec.losses.targets` as a tensor."""
-    return torch.from_numpy(np.ascontiguousarray(targets(loss, labels, outputs)))
+    """The targets of a loss as a tensor."""
+    return torch.from_numpy(np.ascontiguousarray(loss.targets(labels, outputs)))
 
 
 def count_correct(loss: Loss, outputs: Tensor, held: Tensor, is_multi_label: bool) -> float:
     """How many examples of a batch are right; of several labels, the share of each example's that are."""
-    if loss == "cross_entropy":
+    if held.ndim == 1:  # classes
         return float((outputs.argmax(1) == held).sum())
-    if loss == "mean_squared_error" and not is_multi_label:
+    if outputs.shape[1] > 1 and not is_multi_label:
         return float((outputs.argmax(1) == held.argmax(1)).sum())
-    boundary = 0.5 if loss == "mean_squared_error" else 0.0
+    boundary = 0.0 if loss.are_logits else 0.5
     return float(((outputs > boundary) == (held > 0.5)).sum()) / outputs.shape[1]

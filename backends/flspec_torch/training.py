@@ -16,7 +16,7 @@ from flspec.client_algorithms import ClientAlgorithm, LocalWork
 from flspec.client_optimizers import ClientOptimizer
 from flspec.data.examples import Data, step_stream
 from flspec.data.store import open_data
-from flspec.execution.parts import client_algorithm_of, client_optimizer_of, layers_of, objective_of
+from flspec.execution.parts import client_algorithm_of, client_optimizer_of, layers_of, loss_of, objective_of
 from flspec.execution.server_step import sent_with_weights
 from flspec.layers import Layer, trace
 from flspec.metrics import Scores, measure
@@ -66,7 +66,7 @@ class Trainer:
 
     @cached_property
     def parts(self) -> StepParts:
-        loss, shape = self.plan.settings.loss, self.plan.settings.data.input_shape
+        loss, shape = loss_of(self.plan), self.plan.settings.data.input_shape
         return StepParts(
             layers=self.layers,
             forward=self.forward,

@@ -23,7 +23,6 @@ from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters_of, trace
-from flspec.losses import num_outputs, why_invalid
 from flspec.metrics import find_metric
 from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
@@ -105,6 +104,7 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
     objective = spec.client.objective
     acting: dict[str, Part] = {
+        "client.loss": spec.client.loss,
         "client.optimizer": spec.client.optimizer,
         **({"client.optimizer.schedule": schedule} if schedule and not schedule.is_planned else {}),
         **({"client.algorithm": algorithm} if algorithm else {}),
@@ -117,7 +117,7 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
     return PlanSettings(
         data=examples.describe(),
         layers=tuple(layer.model_dump(mode="json") for layer in layers),
-        loss=spec.client.loss,
+        loss=spec.client.loss.model_dump(mode="json"),
         client_optimizer=_optimizer(spec),
         aggregator=spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
         evaluation=planned_evaluation(spec.evaluation, examples),
@@ -238,9 +238,12 @@ def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.in
 def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
     """The model's graph, held to what any model promises."""
     work, num_classes, is_multi_label = spec.client, examples.num_classes, examples.is_multi_label
-    if found := why_invalid(work.loss, work.label_weights, num_classes, is_multi_label):
-        raise SpecError([Problem(found[1], f"client.{found[0]}")])
-    outputs = num_outputs(work.loss, num_classes, is_multi_label)
+    if why := work.loss.why_invalid(num_classes, is_multi_label):
+        raise SpecError([Problem(why, "client.loss")])
+    outputs = work.loss.num_outputs(num_classes, is_multi_label)
+    if work.label_weights is not None and len(work.label_weights) != outputs:
+        message = f"has {len(work.label_weights)} weights, but there should be {outputs}, one a {work.loss.weighs}"
+        raise SpecError([Problem(message, "client.label_weights")])
     shape = examples.input_shape
     try:
         layers = spec.model.layers(shape, outputs)

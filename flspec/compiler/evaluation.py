@@ -32,7 +32,7 @@ def check_evaluation(spec: Spec, data: Data) -> None:
 def why_undefined(metric: str, spec: Spec, data: Data) -> str | None:
     """Why a metric has no value of any examples with such labels, whatever a model says; None if it may have one."""
     labels = every_label(data.num_classes, data.is_multi_label)
-    return why_never_defined(metric, labels, data.num_classes, spec.client.loss)
+    return why_never_defined(metric, labels, data.num_classes, spec.client.loss.model_dump(mode="json"))
 
 
 def planned_evaluation(evaluation: Evaluation, data: Data) -> EvaluationSettings:

@@ -11,6 +11,7 @@ from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Component, parse_component
 from flspec.layers import Layer, Shape, parse_layers
+from flspec.losses import Loss, parse_loss
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
 from flspec.postprocessors import Postprocessor
@@ -24,6 +25,7 @@ __all__ = [
     "client_optimizer_of",
     "graph_of",
     "layers_of",
+    "loss_of",
     "objective_of",
     "postprocessors_of",
 ]
@@ -50,6 +52,11 @@ def client_algorithm_of(plan: Plan) -> ClientAlgorithm:
     """What a client does otherwise than plain steps; plain steps where the plan says nothing."""
     document = plan.settings.client_algorithm
     return _part(ClientAlgorithm, document) if document else ClientAlgorithm()
+
+
+def loss_of(plan: Plan) -> Loss:
+    """What the outputs of an example cost."""
+    return parse_loss(plan.settings.loss)
 
 
 def objective_of(plan: Plan) -> Objective:

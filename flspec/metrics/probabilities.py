@@ -16,7 +16,7 @@ _BINS = 15  # of confidence, for the calibration error: Guo et al., ICML 2017
 @metric(better="lower", description="the loss that training minimises, without label weights")
 def loss(scores: Scores) -> float:
     """Return the loss that training minimises (`flspec.losses`), without label weights, in float64."""
-    return scores.mean(_losses)
+    return scores.mean(lambda part: part.rule.value(part))
 
 
 @metric(better="lower", description="mean squared distance between probabilities and outcomes")
@@ -43,18 +43,6 @@ def calibration_error(scores: Scores) -> float:
         gaps += np.bincount(bins, weights=confidence - right, minlength=_BINS)
         num += len(right)
     return float(np.abs(gaps).sum() / num)
-
-
-def _losses(scores: Scores) -> NDArray[Any]:
-    """[num_examples]"""
-    if not scores.are_logits:
-        return np.asarray(np.square(scores.outputs.astype(np.float64) - scores.targets).mean(axis=1))
-    if not scores.is_multi_label:
-        return -scores.log_probabilities[np.arange(len(scores)), scores.labels]
-    outputs = scores.outputs.astype(np.float64)
-    # -log s(z) is log(1 + e^-z), and -log(1 - s(z)) is z more; e^-|z| cannot overflow.
-    costs = np.maximum(outputs, 0.0) - outputs * scores.targets + np.log1p(np.exp(-np.abs(outputs)))
-    return np.asarray(costs.mean(axis=1))
 
 
 def _squares(scores: Scores) -> NDArray[Any]:

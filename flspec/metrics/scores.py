@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.losses import Loss
+from flspec.losses import Loss, LossDocument, parse_loss
 
 __all__ = ["THRESHOLDS", "Counts", "Measure", "Scores", "Undefined", "ratio"]
 
@@ -49,7 +49,7 @@ class Scores:
 
     outputs: NDArray[np.floating[Any]]  # [num_examples, num_outputs]
     labels: NDArray[np.int64] | NDArray[np.uint8]  # int64 [num_examples], or ones and zeros uint8 [num_examples, *]
-    loss: Loss = "cross_entropy"
+    loss: LossDocument = "cross_entropy"  # as a plan has it
 
     def __post_init__(self) -> None:
         if self.labels.ndim == 1 and self.outputs.shape[1] == 1:
@@ -71,7 +71,12 @@ class Scores:
     @property
     def are_logits(self) -> bool:
         """Whether outputs determine probabilities."""
-        return self.loss != "mean_squared_error"
+        return self.rule.are_logits
+
+    @cached_property
+    def rule(self) -> Loss:
+        """The loss that the model learned by."""
+        return parse_loss(self.loss)
 
     @cached_property
     def are_finite(self) -> bool:
@@ -113,7 +118,7 @@ class Scores:
     def probabilities(self) -> NDArray[np.float64]:
         """[num_examples, num_classes]: of each class, summing to one, or of each label on its own."""
         if not self.are_logits:
-            raise Undefined("outputs that learned by mean_squared_error are no probabilities")
+            raise Undefined(f"outputs that learned by {self.rule.kind} are no probabilities")  # type: ignore[attr-defined]
         if not self.is_multi_label:
             return np.exp(self.log_probabilities)
         with np.errstate(over="ignore"):  # where e^-z overflows, the probability is 0, as it should be

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.losses import Loss, num_outputs
+from flspec.losses import LossDocument, parse_loss
 from flspec.metrics import measure
 from flspec.metrics.scores import Scores
 
 __all__ = ["every_label", "why_never_defined"]
 
 
-def why_never_defined(metric: str, labels: NDArray[Any], num_classes: int, loss: Loss) -> str | None:
+def why_never_defined(metric: str, labels: NDArray[Any], num_classes: int, loss: LossDocument) -> str | None:
     """Return why a metric is undefined for these labels whatever a model predicts, or None if it may be defined.
 
     `labels` are as in `Scores`.
     """
-    outputs = np.zeros((len(labels), num_outputs(loss, num_classes, labels.ndim == 2)), np.float32)
+    outputs = np.zeros((len(labels), parse_loss(loss).num_outputs(num_classes, labels.ndim == 2)), np.float32)
     outputs[:, -1] = 1.0  # predicting class 1 nowhere would leave a metric undefined
     return measure(Scores(outputs, labels, loss), [metric])[1].get(metric)
 

@@ -83,7 +83,7 @@ class PlanSettings:
 
     data: DataSettings
     layers: tuple[ComponentDocument, ...]
-    loss: Any  # its name
+    loss: Any  # its name, or a component document if it has parameters
     client_optimizer: ComponentDocument
     aggregator: ComponentDocument
     evaluation: EvaluationSettings

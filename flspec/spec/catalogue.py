@@ -7,7 +7,7 @@ folder or comes with an installed package is a member.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from types import UnionType
@@ -209,7 +209,7 @@ _NAMES = {  # one, and many
 
 def _type(schema: Mapping[str, Any], many: bool = False) -> str:
     if "anyOf" in schema:
-        return " or ".join(_type(option, many) for option in schema["anyOf"])
+        return " or ".join(_type(option, many) for option in _without_names(schema["anyOf"]))
     if "const" in schema or "enum" in schema:
         values = ", ".join(map(str, schema.get("enum", [schema.get("const")])))
         return f"kind: {values}" if schema.get("type") == "component" else f"one of {values}"
@@ -219,6 +219,14 @@ def _type(schema: Mapping[str, Any], many: bool = False) -> str:
         return f"list of {_type(schema.get('items', {}), many=True)}"
     name = "object" if "$ref" in schema else schema.get("type", "")
     return _NAMES.get(name, ("any value", "any values"))[many]
+
+
+def _without_names(options: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The options, but for names of components that stand for the components themselves."""
+    kinds = {kind for option in options if option.get("type") == "component" for kind in option["enum"]}
+    return [
+        one for one in options if one.get("type") == "component" or not kinds or not kinds >= {*one.get("enum", "?")}
+    ]
 
 
 def _range(schema: Mapping[str, Any]) -> str:

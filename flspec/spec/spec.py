@@ -16,7 +16,8 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Document, OneOf
 from flspec.data.groups import NamedGroup
 from flspec.datasets import Dataset
-from flspec.losses import Loss
+from flspec.losses import LossOrName
+from flspec.losses.cross_entropy import CrossEntropy
 from flspec.metrics import find_metric
 from flspec.metrics.names import MetricName
 from flspec.models import Model
@@ -73,12 +74,8 @@ class ClientWork(Document):
         ),
     ] = None
     loss: Annotated[
-        Loss,
-        Field(
-            description="mean over the batch: of the softmax of the outputs; of each output's sigmoid (several labels "
-            "an example, or two classes from one output); or of the squared distance to one-hot labels"
-        ),
-    ] = "cross_entropy"
+        LossOrName, Field(description="mean over the batch of what each example's outputs cost; a name, or a mapping")
+    ] = CrossEntropy()
     label_weights: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None,
         Field(
@@ -260,10 +257,9 @@ def _measured_schedule(client: ClientWork, partition: Partitioner) -> Iterator[C
 
 
 def _weights_of_labels(client: ClientWork) -> Iterator[Contradiction]:
-    if client.label_weights is not None and client.loss == "mean_squared_error":
-        yield Contradiction(
-            ("client", "label_weights"), ("client", "loss"), "mean_squared_error has no label weights; remove them"
-        )
+    if client.label_weights is not None and client.loss.weighs is None:
+        message = f"{client.loss.kind} has no label weights; remove them"  # type: ignore[attr-defined]
+        yield Contradiction(("client", "label_weights"), ("client", "loss"), message)
 
 
 def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:

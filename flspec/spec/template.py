@@ -85,7 +85,10 @@ def _keys(
     for parameter in known:
         section, given = section_below(cls, parameter.name), asked.get(parameter.name, {})
         is_said = parameter.name in asked or parameter.name in example
-        if section and isinstance(given, Mapping) and (is_said or parameter.required or parameter.default is not None):
+        has_default = parameter.default is not None and not isinstance(
+            parameter.default, str
+        )  # a name is said in a key
+        if section and isinstance(given, Mapping) and (is_said or parameter.required or has_default):
             yield from _section(section, parameter, given, _example(parameter, example), path)
         else:
             yield from _key(

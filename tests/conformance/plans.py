@@ -45,6 +45,8 @@ CLIENTS = {
     "clipped_each": "{epochs: 1, batch_size: 16, clip: {norm: 0.2, by: tensor},"
     " optimizer: {kind: sgd, learning_rate: 0.1}}",
     "squared": "{epochs: 1, batch_size: 16, loss: mean_squared_error, optimizer: {kind: sgd, learning_rate: 0.1}}",
+    "bounded": "{epochs: 1, batch_size: 16, loss: {kind: huber, delta: 0.3},"
+    " optimizer: {kind: sgd, learning_rate: 0.1}}",
     "weighted": "{epochs: 1, batch_size: 16, label_weights: [1, 1, 1, 4, 1, 1, 0.5, 1, 1, 1],"
     " optimizer: {kind: sgd, learning_rate: 0.1}}",
     "one_output": "{epochs: 1, batch_size: 16, loss: binary_cross_entropy, label_weights: [2.5],"
@@ -110,7 +112,10 @@ RECIPES = (
     *(f"{graph}-sgd-fedavg" for graph in GRAPHS),
     "residual-adam-fedadam_warm",
     "tanh-keras_adam-keras_fedadam",
-    *(f"tanh-{client}-fedavg" for client in ("adamw", "decay", "clipped", "clipped_each", "squared", "weighted")),
+    *(
+        f"tanh-{client}-fedavg"
+        for client in ("adamw", "decay", "clipped", "clipped_each", "squared", "bounded", "weighted")
+    ),
     "tanh-stepped-fedavg_warm",
     "tanh-one_output-fedavg-halves",
     "tanh-many_outputs-fedavg-multi_label",

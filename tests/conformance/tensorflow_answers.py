@@ -20,6 +20,8 @@ import tensorflow as tf
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import parse_component
 from flspec.layers import parse_layers
+from flspec.losses import parse_loss
+from flspec.protocol.settings import ClipSettings
 from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.layers import build_forward
 from flspec_tff.layout import all_from_tensorflow, channels_last, from_tensorflow, to_tensorflow
@@ -52,15 +54,16 @@ def answer_loss(settings: Mapping[str, Any], arrays: Arrays) -> dict[str, np.nda
     labels = tf.constant(labels if labels.ndim == 2 else labels.astype(np.int32))
     with tf.GradientTape() as tape:
         tape.watch(outputs)
-        loss = build_loss(settings["loss"], settings.get("label_weights", ()))(outputs, labels)
-    correct = count_correct(settings["loss"], outputs, labels)
+        loss = build_loss(parse_loss(settings["loss"]), settings.get("label_weights", ()))(outputs, labels)
+    correct = count_correct(parse_loss(settings["loss"]), outputs, labels)
     return {"loss": loss.numpy(), "gradient": tape.gradient(loss, outputs).numpy(), "correct": correct.numpy()}
 
 
 def answer_optimizer(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
     """The weights after as many steps as there are rows in the `gradients` of each."""
     rule = parse_component(ClientOptimizer, question["optimizer"])
-    optimizer = build_client_optimizer(rule, rule.learning_rate * question["rate"], question["clip"])
+    clip = ClipSettings(**question["clip"]) if question["clip"] else None
+    optimizer = build_client_optimizer(rule, rule.learning_rate * question["rate"], clip)
     weights, gradients = _below("weights/", arrays), _below("gradients/", arrays)
     current = tuple(tf.constant(to_tensorflow(weight)) for weight in weights.values())
     state = optimizer.initialize(tuple(tf.TensorSpec(weight.shape, weight.dtype) for weight in current))

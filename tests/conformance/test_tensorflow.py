@@ -62,6 +62,8 @@ LOSSES: dict[str, tuple[dict[str, Any], NDArray[Any], NDArray[Any]]] = {
     ),
     "squares of classes": ({"loss": "mean_squared_error"}, OUTPUTS[4], CLASSES),
     "squares of several": ({"loss": "mean_squared_error"}, OUTPUTS[4], SEVERAL),
+    "bounded classes": ({"loss": {"kind": "huber", "delta": 0.5}}, OUTPUTS[4], CLASSES),
+    "bounded of several": ({"loss": {"kind": "huber", "delta": 0.5}}, OUTPUTS[4], SEVERAL),
 }
 MOMENTS = {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-2}
 OPTIMIZERS: dict[str, tuple[ClientOptimizer, dict[str, Any] | None]] = {
@@ -302,7 +304,12 @@ def loss_by_hand(
         gradient = (absent * (1 - t) * s - held * t * (1 - s)) / z.size
         correct = ((z > 0) == (t > 0)).mean(axis=1).sum()
     else:
-        value, gradient = ((z - t) ** 2).mean(), 2 * (z - t) / z.size
+        if loss == "mean_squared_error":
+            value, gradient = ((z - t) ** 2).mean(), 2 * (z - t) / z.size
+        else:
+            far, delta = np.abs(z - t), loss["delta"]
+            value = np.where(far <= delta, far**2 / 2, delta * (far - delta / 2)).mean()
+            gradient = np.clip(z - t, -delta, delta) / z.size
         correct = ((z > 0.5) == (t > 0)).mean(axis=1).sum() if labels.ndim == 2 else argmax_is_right
     return {"loss": np.array(value), "gradient": gradient, "correct": np.array(correct)}
 

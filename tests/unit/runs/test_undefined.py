@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from flspec.losses import Loss
+from flspec.losses import LossDocument
 from flspec.metrics import METRICS, Scores, measure
 from flspec.metrics.undefined import every_label, why_never_defined
 from flspec.runs.missing_values import undefined_in_words
 from tests.unit.metrics.score_cases import any_scores
 
 
-def reason(metric: str, labels: list, loss: Loss = "cross_entropy", num_classes: int = 2) -> str | None:
+def reason(metric: str, labels: list, loss: LossDocument = "cross_entropy", num_classes: int = 2) -> str | None:
     kind = np.uint8 if np.ndim(labels) == 2 else np.int64
     return why_never_defined(metric, np.array(labels, kind), num_classes, loss)
 
@@ -49,7 +49,7 @@ OF_ONE = ("balanced_accuracy", "roc_auc")
 @pytest.mark.parametrize("is_multi_label", [False, True])
 @pytest.mark.parametrize("num_classes", [2, 3, 7])
 def test_of_labels_of_every_kind_only_what_suits_none_never_has_a_value(num_classes: int, is_multi_label: bool) -> None:
-    loss: Loss = "binary_cross_entropy" if is_multi_label else "cross_entropy"
+    loss: LossDocument = "binary_cross_entropy" if is_multi_label else "cross_entropy"
     labels = every_label(num_classes, is_multi_label)
     never = {metric for metric in METRICS if why_never_defined(metric, labels, num_classes, loss)}
     of_two = {*OF_TWO} if is_multi_label or num_classes != 2 else set()

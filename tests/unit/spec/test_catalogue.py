@@ -69,6 +69,7 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "models": "model",
         "objectives": "client.objective",
         "client_algorithms": "client.algorithm",
+        "losses": "client.loss",
         "client_optimizers": "client.optimizer",
         "schedules": "client.optimizer.schedule",
         "samplers": "cohort",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flspec.errors import InputError, SpecError
+from flspec.losses.cross_entropy import CrossEntropy
 from flspec.spec.loading import load_spec, parse_spec
 from flspec.spec.study import load_study
 
@@ -303,7 +304,7 @@ def test_sections_have_the_defaults_of_plain_federated_averaging():
         "".join(line for line in TEXT.splitlines(True) if line.split(":")[0] not in ("cohort", "aggregator"))
     )
     assert (spec.cohort.kind, spec.aggregator.kind, spec.aggregator.learning_rate) == ("all", "fedavg", 1.0)
-    assert (spec.client.shuffle, spec.client.loss) == (True, "cross_entropy")
+    assert (spec.client.shuffle, spec.client.loss) == (True, CrossEntropy())
 
 
 def test_a_spec_survives_being_written_out_in_full():

@@ -81,7 +81,7 @@ def test_a_plateau_is_refused(make_plan):
     [
         ({"local": ["n.weight", "n.running_mean"]}, "model.batch_norm: local statistics stay with each client, but"),
         ({"statistics": ["n.running_mean"]}, "model.batch_norm: averaged statistics are not learned, and TFF"),
-        ({"loss": "hinge"}, "client.loss: hinge has no TFF translation; known: cross_entropy, binary_cross_entropy"),
+        ({"loss": "hinge"}, "client.loss: hinge has no TFF translation; known: binary_cross_entropy, cross_entropy"),
         ({"client_optimizer": {"kind": "lion"}}, "client.optimizer: lion has no TFF translation; known: sgd, adam"),
         ({"layers": [{"kind": "attention"}]}, "model: layer kind attention has no TFF translation; known: flatten"),
     ],

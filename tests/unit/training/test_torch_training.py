@@ -272,7 +272,7 @@ def test_training_stops_at_the_next_batch_when_asked(make_plan):
         (
             {"loss": "hinge"},
             "client.loss: hinge has no torch translation; "
-            "known: cross_entropy, binary_cross_entropy, mean_squared_error",
+            "known: binary_cross_entropy, cross_entropy, huber, mean_squared_error",
         ),
     ],
     ids=["optimizer", "loss"],

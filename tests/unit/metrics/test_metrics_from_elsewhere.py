@@ -64,7 +64,10 @@ def test_an_entry_point_that_is_no_metric_is_refused():
 @pytest.mark.parametrize(
     ("of", "message"),
     [
-        (lambda scores: 1 / 0, r"hits \(from test_registry\) raises ZeroDivisionError: division by zero; fix it"),
+        (
+            lambda scores: 1 / 0,
+            r"hits \(from test_metrics_from_elsewhere\) raises ZeroDivisionError: division by zero; fix it",
+        ),
         (lambda scores: None, r"hits .* raises TypeError: .*NoneType"),
         (lambda scores: float("nan"), r"hits .* gives nan; it should raise Undefined with the reason"),
     ],

@@ -1,0 +1,67 @@
+"""What a client minimises, each the mean over a batch of what an example's outputs cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from flspec.core.components import OneOfOthers, comes_with_flspec, family_members, load_family, parse_component
+from flspec.losses.base import Loss, ScoredExamples
+
+load_family(__name__, __path__)
+
+__all__ = ["Loss", "LossDocument", "LossOrName", "ScoredExamples", "parse_loss"]
+
+LossDocument = str | Mapping[str, Any]  # as plans and specs have it: a name alone, or a mapping with parameters
+
+
+def parse_loss(document: LossDocument) -> Loss:
+    """The loss that a plan names."""
+    return _parsed(json.dumps({"kind": document} if isinstance(document, str) else dict(document), sort_keys=True))
+
+
+@lru_cache(maxsize=256)
+def _parsed(document: str) -> Loss:
+    return parse_component(Loss, json.loads(document))
+
+
+class _OrItsName:
+    """Validates a loss as one of its family, or by its name alone where it needs no parameters."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        self._mapping = OneOfOthers().__get_pydantic_core_schema__(source, handler)
+        return core_schema.no_info_before_validator_function(_by_name, self._mapping)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        members = {kind: member for kind, member in family_members(Loss).items() if not _required(member)}
+        metadata = {
+            "own": [kind for kind, member in members.items() if comes_with_flspec(member)],
+            "markdownEnumDescriptions": [(member.__doc__ or "").partition("\n")[0] for member in members.values()],
+        }
+        names = core_schema.literal_schema(list(members), metadata=metadata)
+        return {"anyOf": [handler(names), handler(self._mapping)]}
+
+
+LossOrName = Annotated[Loss, _OrItsName()]
+
+
+def _by_name(given: Any) -> Any:
+    """A mapping in place of a name."""
+    if not isinstance(given, str):
+        return given
+    members = family_members(Loss)
+    if given not in members:
+        quoted = [f"'{kind}'" for kind in members]
+        raise PydanticKnownError("literal_error", {"expected": " or ".join([", ".join(quoted[:-1]), quoted[-1]])})
+    if needed := _required(members[given]):
+        raise ValueError(f"{given} needs {', '.join(needed)}; write {{kind: {given}, {needed[0]}: …}}")
+    return {"kind": given}
+
+
+def _required(member: type[Loss]) -> list[str]:
+    return [name for name, field in member.model_fields.items() if field.is_required()]
