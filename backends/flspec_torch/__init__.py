@@ -28,15 +28,18 @@ def unsupported_training(plan: Plan) -> list[str]:
         )
     if objective := plan.settings.objective:
         problems += _unsupported_objective(str(objective["kind"]))
-    return [*problems, *_unsupported_loss(plan.settings.loss)]
+    return [*problems, *_unsupported_loss(plan.settings.loss, is_weighted=bool(plan.settings.label_weights))]
 
 
-def _unsupported_loss(document: LossDocument) -> list[str]:
+def _unsupported_loss(document: LossDocument, is_weighted: bool) -> list[str]:
     """Why torch does not minimise a loss that does not come with flspec."""
     kind = document if isinstance(document, str) else str(document["kind"])
     cls = family_members(Loss).get(kind)
-    if kind in _LOSSES or (cls is not None and cls.torch is not Loss.torch):
+    if kind in _LOSSES:
         return []
+    if cls is not None and cls.torch is not Loss.torch:
+        why = f"client.label_weights: torch weighs those of flspec's own losses, and {kind} is none; remove them"
+        return [why] if is_weighted else []
     return [f"client.loss: {kind} has no torch translation; known: {', '.join(_LOSSES)}"]
 
 

@@ -116,6 +116,17 @@ def test_who_has_no_translation_refuses_it_by_name(tmp_path):
     ]
 
 
+def test_label_weights_that_its_translation_does_not_take_are_refused(tmp_path):
+    weighed = MARGIN.replace("    are_logits", '    weighs: ClassVar[str] = "class"\n    are_logits')
+    install(tmp_path, weighed)
+    spec = (tmp_path / "spec.yaml").read_text()
+    (tmp_path / "spec.yaml").write_text(spec.replace("loss: {", "label_weights: [1, 2, 1], loss: {"))
+    told = run_python(tmp_path, "-c", REFUSALS).stdout.splitlines()
+    assert told[0] == (
+        "local client.label_weights: torch weighs those of flspec's own losses, and margin is none; remove them"
+    )
+
+
 def test_it_is_listed_validated_and_in_the_schema_as_flspecs_own(tmp_path):
     install(tmp_path)
     assert "(from my_margin)" in flspec(tmp_path, "list", "losses", "margin").stdout
