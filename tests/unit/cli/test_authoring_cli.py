@@ -239,7 +239,7 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
     ("words", "offered"),
     [
         ("flspec list ", list(sections())),
-        ("flspec list p", ["partition", "partition.among"]),
+        ("flspec list p", ["partition", "partition.among", "postprocessors"]),
         ("flspec list aggregator fedad", ["fedadagrad", "fedadam"]),
         ("flspec list partitioners ", list(find_family("partitioners").kinds)),
         ("flspec list nonsense ", []),
