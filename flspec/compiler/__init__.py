@@ -1,1 +1,1 @@
-"""From a spec to a plan: every random draw is made here, once."""
+"""Compilation of a spec into a plan. Every random draw is made here, once."""

@@ -1,4 +1,4 @@
-"""What each client holds: any partitioner held to what it promises, and what a client keeps to be evaluated on."""
+"""Each client's examples and holdout, with a check of what every partitioner promises."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Integers = NDArray[np.int64]
 
 
 def assign_examples(partitioner: Partitioner, examples: Examples, root: Stream) -> tuple[ClientIndices, ClientIndices]:
-    """What each client trains on, and what it is evaluated on, which is nothing unless `holdout` is set.
+    """Return each client's training examples and each client's holdout; the latter is empty unless `holdout` is set.
 
-    Raises InputError when the examples cannot be split so.
+    Raises InputError if the examples cannot be split in this way.
     """
     if partitioner.holdout_by is not None and not partitioner.holdout:
         raise InputError(
-            f"partition.holdout_by is {partitioner.holdout_by}, but holdout is 0, so nothing is held out; "
-            "give holdout, or remove it"
+            f"partition.holdout_by is {partitioner.holdout_by}, but holdout is 0, so no example is in a holdout; "
+            "set holdout, or remove holdout_by"
         )
     client_indices = partitioner.split(examples, root.child("partition"))
     _check(partitioner, client_indices, examples)
     if not partitioner.holdout:
         return client_indices, []
-    # The stream's name is older than the key's: what is drawn, and so every digest, depends on it.
-    return _held_apart(partitioner, client_indices, examples, root.child("held_out"))
+    # The stream keeps the key's old name, because the draws, and so every digest, depend on it.
+    return _split_holdout(partitioner, client_indices, examples, root.child("held_out"))
 
 
 def owners_of(client_indices: Sequence[NDArray[np.integer]], num_examples: int) -> Integers:
-    """[num_examples]: the client that holds each example, -1 where nobody does."""
+    """Return the client that has each example, [num_examples]; -1 if none has it."""
     owners = np.full(num_examples, -1, np.int64)
     owners[np.concatenate([*client_indices, np.empty(0, np.int64)])] = np.repeat(
         np.arange(len(client_indices)), [len(held) for held in client_indices]
@@ -45,26 +45,27 @@ def owners_of(client_indices: Sequence[NDArray[np.integer]], num_examples: int) 
     return owners
 
 
-def _held_apart(
+def _split_holdout(
     partitioner: Partitioner, client_indices: ClientIndices, examples: Examples, stream: Stream
 ) -> tuple[ClientIndices, ClientIndices]:
-    """Each client's examples in two, in the order held: to train on, and held out."""
+    """Split each client's examples, in their order, into training examples and holdout."""
     groups = [np.arange(len(held)) for held in client_indices]  # each example by itself
     if partitioner.holdout_by is not None:
         column = examples.column(partitioner.holdout_by, "partition.holdout_by")
         codes = np.unique(column, return_inverse=True)[1].astype(np.int64)
         groups = [codes[held] for held in client_indices]
-    is_out = [_is_held_out(partitioner.holdout, own, stream.child(client)) for client, own in enumerate(groups)]
+    is_out = [_is_in_holdout(partitioner.holdout, own, stream.child(client)) for client, own in enumerate(groups)]
     if failed := [client for client, out in enumerate(is_out) if out is None]:
         _refuse(partitioner, groups, failed)
     pairs = [(held, out) for held, out in zip(client_indices, is_out, strict=True) if out is not None]
     return [held[~out] for held, out in pairs], [held[out] for held, out in pairs]
 
 
-def _is_held_out(share: float, groups: Integers, stream: Stream) -> NDArray[np.bool_] | None:
-    """Which of a client's examples are held out, given the group of each: whole groups, drawn at random.
+def _is_in_holdout(share: float, groups: Integers, stream: Stream) -> NDArray[np.bool_] | None:
+    """Draw which of a client's examples are in its holdout, given the group of each. Groups stay whole.
 
-    So many groups that their part of the examples comes nearest to the share, but not all; None if that is none.
+    The number of groups makes the holdout's size come nearest to the share, and leaves at least one group for
+    training. None if that would leave no group for the holdout.
     """
     _, own, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = stream.permutation(len(sizes))
@@ -86,19 +87,19 @@ def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequen
         of += f" of {num_groups} value{'s' * (num_groups != 1)} of {partitioner.holdout_by}"
     others = and_more(len(failed) - 1, "clients likewise")
     raise InputError(
-        f"partition.holdout is {share:g}, but client {client} has {of}, of which that is {share * num:.2g} examples: "
-        f"it would hold out none, or leave none{others and ', ' + others}; raise holdout, or give each client more"
+        f"partition.holdout is {share:g}, but client {client} has {of}, a holdout of {share * num:.2g} examples: "
+        f"that leaves it or the training set empty{others and ', ' + others}; raise holdout, or give each client more"
     )
 
 
 def _check(partitioner: Partitioner, client_indices: Sequence[Integers], examples: Examples) -> None:
-    """Hold any partitioner, whoever wrote it, to what it promises."""
+    """Raise InputError if a partitioner breaks what every partitioner promises."""
     if broken := _broken(partitioner, client_indices, examples):
         raise InputError(f"partition: {type(partitioner).__name__} {broken}; this is a defect of the partitioner")
 
 
 def _broken(partitioner: Partitioner, client_indices: Sequence[Integers], examples: Examples) -> str | None:
-    """What a partitioner did that it must not do."""
+    """Return how a partitioner broke its promise, or None."""
     if not client_indices:
         return "made no clients"
     if partitioner.num_clients is not None and len(client_indices) != partitioner.num_clients:
@@ -107,19 +108,19 @@ def _broken(partitioner: Partitioner, client_indices: Sequence[Integers], exampl
         return f"left client {next(c for c, held in enumerate(client_indices) if not len(held))} without examples"
     held = np.concatenate(client_indices)
     if held.min() < 0 or held.max() >= len(examples):
-        return f"gave out example {held.max() if held.min() >= 0 else held.min()} of {len(examples)}"
+        return f"assigned example {held.max() if held.min() >= 0 else held.min()} of {len(examples)}"
     if np.bincount(held).max() > 1:
-        return "gave one example to two clients, or to one twice"
+        return "gave one example to two clients, or twice to one client"
     return _torn(partitioner.whole(examples), client_indices, examples)
 
 
 def _torn(column: str | None, client_indices: Sequence[Integers], examples: Examples) -> str | None:
-    """What a partitioner tore apart of that which it promised to keep whole."""
+    """Return which value of `column` a partitioner split between clients, though it promised not to; else None."""
     if column is None:
         return None
     owners = owners_of(client_indices, len(examples))
     values, codes = np.unique(examples.columns[column], return_inverse=True)
-    # Nobody's examples do not count: a client may hold a part of a group, if no other holds the rest.
+    # Unassigned examples do not count: one client may have a part of a group, if no other client has the rest.
     last = np.full(len(values), -1, np.int64)
     last[codes[owners >= 0]] = owners[owners >= 0]
     torn = (owners >= 0) & (owners != last[codes])

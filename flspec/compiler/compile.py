@@ -1,4 +1,4 @@
-"""From a Spec to a Plan: every random draw of an experiment is made here, once."""
+"""Compilation of a Spec into a Plan. Every random draw of an experiment is made here, once."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from flspec.spec.spec import ClientWork, Spec, contradictions
 
 __all__ = ["compile", "data_root"]
 
-_MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan: some gigabytes while it is compiled
+_MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan; compiling that many takes some gigabytes of memory
 _MOST_PARAMETERS = 2**31  # 8 GiB
-_MOST_KEPT = 2**30  # bytes that all clients together keep to themselves; a run holds them some five times
+_MOST_KEPT = 2**30  # bytes of client state of all clients together; a run holds about five copies
 _PLACEMENTS: tuple[Placement, ...] = ("server", "plan", "client")
 
 
 def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
-    """Decide everything that `spec`, or the spec in the file of that name, leaves open.
+    """Compile a spec, or the spec in a file, into a plan: make every decision that it leaves open.
 
-    `data` is the folder below which data sets are found; see `data_root`. The examples are put into the store,
-    where every backend's process finds them. Raises InputError when the spec cannot be carried out.
+    `data` is the folder below which data sets are found, by default `data_root()`. The examples are put into the store,
+    where the processes of every backend find them. Raises InputError if the spec cannot be carried out.
     """
     written = spec if isinstance(spec, Spec) else load_spec(spec)
     if found := contradictions(dict(written)):
@@ -79,14 +79,14 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
 
 
 def data_root() -> Path:
-    """Where data sets are looked for: `$FLSPEC_DATA`, else `data` in the working folder."""
+    """Return the folder of data sets: `$FLSPEC_DATA`, else `data` in the working folder."""
     return Path(os.environ.get("FLSPEC_DATA") or "data")
 
 
 def _tasks(
     spec: Spec, client_indices: Sequence[ClientIndices], number: int, root: Stream, draws: bool
 ) -> list[ClientTask]:
-    """What each client of a round's cohort is asked to do; `draws`: whether its examples are transformed at random."""
+    """Return the task of each client in a round's cohort. `draws`: whether training itself draws random numbers."""
     return [
         ClientTask(
             client=int(client),
@@ -99,8 +99,8 @@ def _tasks(
 
 
 def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> PlanSettings:
-    """What of a spec is not drawn but acted on, as a plan says it."""
-    # What only decides leaves its decisions in the plan; what acts in a run leaves nothing but its code.
+    """Return the settings of the plan: the parts of a spec that a run acts on and that need no random draw."""
+    # A part that only decides leaves its decisions in the plan. Of a part that acts in a run the plan has the code.
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
     objective = spec.client.objective
     acting: dict[str, Part] = {
@@ -134,16 +134,16 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
 
 
 def _optimizer(spec: Spec) -> dict[str, Any]:
-    """The client optimizer as a plan says it: a schedule by rounds has become rates, one by what is measured acts."""
+    """Return the client optimizer's document. A schedule by rounds is left out: the plan has its rates."""
     optimizer = spec.client.optimizer
     planned = optimizer.schedule is None or optimizer.schedule.is_planned
-    told = optimizer.model_dump(mode="json", exclude={"state"} | ({"schedule"} if planned else set()))
+    document = optimizer.model_dump(mode="json", exclude={"state"} | ({"schedule"} if planned else set()))
     remembers = bool(optimizer.initial_slots()) or not planned
-    return told | ({"state": "kept"} if keeps_optimizer(spec) and remembers else {})
+    return document | ({"state": "kept"} if keeps_optimizer(spec) and remembers else {})
 
 
 def _rates(spec: Spec) -> dict[str, list[float]]:
-    """The factors of the learning rates in each round, of those that have a schedule."""
+    """Return the learning rate factors in each round of the client and the server, where a schedule changes them."""
     fields = {"client": "client.optimizer.schedule", "server": "aggregator.schedule"}
     schedules = {"client": spec.client.optimizer.schedule, "server": spec.aggregator.schedule}
     rates: dict[str, list[float]] = {}
@@ -162,7 +162,7 @@ def _rates(spec: Spec) -> dict[str, list[float]]:
 
 
 def _round_seeds(spec: Spec, root: Stream) -> list[int]:
-    """What the server draws from in each round; nothing where no postprocessor draws."""
+    """Return the seed of the server's draws in each round; empty if no postprocessor draws."""
     if not any(part.is_random for part in spec.postprocessors):
         return []
     numbers = range(1, spec.rounds + 1)
@@ -170,21 +170,21 @@ def _round_seeds(spec: Spec, root: Stream) -> list[int]:
 
 
 def _num_used(work: ClientWork, parts: ClientIndices) -> int:
-    """How many of a client's examples it may train on in a round."""
+    """Return how many of its examples a client trains on at most in a round."""
     return sum(min(len(part), work.max_examples or len(part)) for part in parts)
 
 
-def _chosen(work: ClientWork, held: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:
-    """At most `max_examples` of some examples: drawn if shuffled, else the first."""
-    if len(held) <= (most := work.max_examples or len(held)):
-        return held
-    return (held[stream.permutation(len(held))] if work.shuffle else held)[:most]
+def _chosen(work: ClientWork, examples: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:
+    """Return at most `max_examples` of the examples: a random choice with `shuffle`, else the first ones."""
+    if len(examples) <= (most := work.max_examples or len(examples)):
+        return examples
+    return (examples[stream.permutation(len(examples))] if work.shuffle else examples)[:most]
 
 
 def _batches(work: ClientWork, parts: ClientIndices, stream: Stream) -> Iterator[NDArray[np.int64]]:
-    """The examples of each step of one client in one round; a pass ends with what is left, however few.
+    """Yield the examples of each training step of one client in one round.
 
-    Unless batches run on from pass to pass: then the last of all may hold fewer.
+    The last batch of each epoch may be smaller. With `batch_across_epochs`, only the last batch of all may be.
     """
     chosen, pooled = stream.child("chosen"), len(parts) > 1
     used = np.concatenate([_chosen(work, part, chosen.child(n) if pooled else chosen) for n, part in enumerate(parts)])
@@ -198,7 +198,7 @@ def _batches(work: ClientWork, parts: ClientIndices, stream: Stream) -> Iterator
 
 
 def _run_on(orders: Iterator[NDArray[np.int64]], num: int | None) -> NDArray[np.int64]:
-    """One pass after the other; of passes without end the first `num` examples."""
+    """Return the epochs' examples one after the other, cut to the first `num`. With None there must be a last epoch."""
     passes: list[NDArray[np.int64]] = []
     while num is None or sum(map(len, passes)) < num:
         if (order := next(orders, None)) is None:
@@ -208,7 +208,7 @@ def _run_on(orders: Iterator[NDArray[np.int64]], num: int | None) -> NDArray[np.
 
 
 def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> range:
-    """The round numbers, unless their batches would not fit, as reckoned by the mean over clients."""
+    """Return the round numbers. Raises InputError if a plan cannot hold their batches, estimated by the mean client."""
     work = spec.client
     used = np.array([_num_used(work, parts) for parts in client_indices])
     steps = np.full(len(used), work.steps) if work.steps else (work.epochs or 1) * -(-used // work.batch_size)
@@ -225,7 +225,7 @@ def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> rang
 
 
 def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.int64]:
-    """The sampler's cohort, held to what any sampler promises."""
+    """Draw a cohort and check what every sampler promises: different clients in ascending order."""
     cohort = np.asarray(sampler.cohort(num_clients, stream))
     if not len(cohort) or cohort.min() < 0 or cohort.max() >= num_clients or (np.diff(cohort) <= 0).any():
         raise InputError(
@@ -236,7 +236,7 @@ def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.in
 
 
 def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
-    """The model's graph, held to what any model promises."""
+    """Return the model's layers, and check what every model promises: unique names and the right outputs."""
     work, num_classes, is_multi_label = spec.client, examples.num_classes, examples.is_multi_label
     if why := work.loss.why_invalid(num_classes, is_multi_label):
         raise SpecError([Problem(why, "client.loss")])
@@ -270,7 +270,7 @@ def _check_clients(
     examples: Data,
     rounds: Sequence[Sequence[ClientTask]],
 ) -> None:
-    """Raise InputError where what clients are asked to do cannot be done."""
+    """Raise InputError if clients cannot do their tasks."""
     tasks = [task for cohort in rounds for task in cohort]
     _check_plateau(spec, examples)
     shapes = trace(layers, examples.input_shape)
@@ -300,8 +300,8 @@ def _check_clients(
 
 
 def _check_plateau(spec: Spec, examples: Data) -> None:
-    """Raise SpecError where a schedule follows a metric that such labels never have, so that it would never act."""
+    """Raise SpecError if a schedule follows a metric that is undefined for such labels, so it would never act."""
     metric = getattr(spec.client.optimizer.schedule, "metric", None)
     if metric and (why := why_undefined(metric, spec, examples)):
-        message = f"{metric} never has a value here ({why}), so the learning rate would never fall; use loss"
+        message = f"{metric} is always undefined here ({why}), so the learning rate would never fall; use loss"
         raise SpecError([Problem(message, "client.optimizer.schedule.metric")])

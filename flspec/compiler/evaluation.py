@@ -1,4 +1,4 @@
-"""What a spec's evaluation comes to: held against the examples, and as a plan says it."""
+"""Evaluation settings: checked against the examples, and as the plan stores them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from flspec.spec.spec import Evaluation, Spec
 
 __all__ = ["OVER_CLIENTS", "check_evaluation", "planned_evaluation", "why_undefined"]
 
-OVER_CLIENTS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini")  # statistics of clients' own values
+OVER_CLIENTS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini")  # statistics over the clients' values
 
 
 def check_evaluation(spec: Spec, data: Data) -> None:
-    """Raise InputError where the examples cannot be evaluated as the spec says."""
-    told = check_groups(spec.evaluation.groups, data)
+    """Raise InputError if the examples cannot be evaluated as the spec asks."""
+    groups = check_groups(spec.evaluation.groups, data)
     if (best := spec.evaluation.best) is None:
         return
     if why := why_undefined(best.metric, spec, data):
-        message = f"{best.metric} never has a value here ({why}), so no round would be the best; use another, as loss"
+        message = f"{best.metric} is always undefined here ({why}), so no round would be the best; use another: loss"
         raise SpecError([Problem(message, "evaluation.best.metric")])
-    sets = [*told, *(f"{whole}/{name}" for whole, names in told.items() for name in names)]
+    sets = [*groups, *(f"{whole}/{name}" for whole, names in groups.items() for name in names)]
     if spec.partition.holdout:
         sets += ["holdout", *(f"clients/{name}" for name in OVER_CLIENTS)]
     if best.on is not None and best.on not in sets:
-        raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are what is measured on")
+        raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are the sets of examples measured")
 
 
 def why_undefined(metric: str, spec: Spec, data: Data) -> str | None:
-    """Why a metric has no value of any examples with such labels, whatever a model says; None if it may have one."""
+    """Return why a metric is undefined for such labels whatever a model predicts; None if it may be defined."""
     labels = every_label(data.num_classes, data.is_multi_label)
     return why_never_defined(metric, labels, data.num_classes, spec.client.loss.model_dump(mode="json"))
 
 
 def planned_evaluation(evaluation: Evaluation, data: Data) -> EvaluationSettings:
-    """The evaluation as a plan says it: in one order, since the order in which things are named changes nothing."""
+    """Return the plan's evaluation settings, sorted: the order of metrics and groups changes no experiment."""
     groups = sorted(evaluation.groups, key=lambda group: (group.column, group.edges or ()))
     best = evaluation.best
     return EvaluationSettings(

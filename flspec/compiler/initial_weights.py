@@ -1,7 +1,7 @@
-"""The tensors a model starts with: drawn, or by name from a file of weights.
+"""Initial tensors of a model: drawn at random, or read by name from a file of weights.
 
-`.safetensors` is read here; other types, by their suffix, by whoever offers a reader in the entry point group
-`flspec.weight_files`: a function from a path to arrays by name that raises ValueError with the reason why it cannot.
+`.safetensors` files are read here. Readers of other file types come from the entry point group `flspec.weight_files`,
+by suffix. A reader takes a path and returns arrays by name, or raises ValueError with the reason.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from flspec.models import Model
 __all__ = ["start_tensors"]
 
 _FIELD = "model.pretrained"
-_MOST_NAMED = 3  # tensors that an error tells of each kind of trouble
+_MOST_NAMED = 3  # tensors that an error names for each kind of mismatch
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def start_tensors(
     model: Model, parameters: Mapping[str, Tensor], root: Path, stream: Stream
 ) -> dict[str, NDArray[np.float32]]:
-    """Every tensor of `parameters` before any training, by name and in that order.
+    """Return the initial value of every tensor of `parameters`, by name and in their order.
 
-    Those of the model's head are drawn, unless `keep_head`; so are all others if there is no `pretrained`. Raises
-    InputError where the file cannot be read, or does not hold the rest of the model: all of it, and nothing else.
+    Without `pretrained` all tensors are drawn. With it, the head is drawn unless `keep_head` is set, and the rest is
+    read. Raises InputError if the file cannot be read, or does not hold exactly the tensors to read.
     """
     if model.pretrained is None:
         return initial_tensors(parameters, stream)
     wanted = {name: tensor for name, tensor in parameters.items() if not _is_replaced(model, name)}
     path = locate_file(model.pretrained, root, _FIELD)
     try:
-        found = {name: value for name, value in _read(path).items() if not _is_replaced(model, name)}
-        _hold_against(wanted, found)
-        taken = {name: _as_float32(name, found[name]) for name in wanted}
+        stored = {name: value for name, value in _read(path).items() if not _is_replaced(model, name)}
+        _check_match(wanted, stored)
+        taken = {name: _as_float32(name, stored[name]) for name in wanted}
     except (ValueError, OSError) as error:
         raise InputError(printable(f"{_FIELD}: {shorten(model.pretrained)}: {error}")) from None
     drawn = initial_tensors({name: tensor for name, tensor in parameters.items() if name not in wanted}, stream)
@@ -51,12 +51,12 @@ def start_tensors(
 
 
 def _is_replaced(model: Model, name: str) -> bool:
-    """Whether a tensor is of the layers that suit one task alone."""
+    """Return whether a tensor belongs to the head, which fits one task only and is drawn afresh."""
     return not model.keep_head and any(name.startswith(f"{layer}.") for layer in model.head_layers)
 
 
 def _read(path: Path) -> Arrays:
-    """A file's tensors, without the number of batches that torch counts and nothing here uses."""
+    """Return a file's tensors, without torch's counts of batches, which nothing here uses."""
     arrays = _plain_names(_reader(path.suffix)(path))
     return {name: value for name, value in arrays.items() if not name.endswith(".num_batches_tracked")}
 
@@ -73,7 +73,7 @@ def _reader(suffix: str) -> Callable[[Path], Arrays]:
 
 
 def _plain_names(arrays: Arrays) -> Arrays:
-    """Names without the `module.` that torch's DataParallel puts before each."""
+    """Remove the prefix `module.` that torch's DataParallel puts before each name."""
     wrapper = "module."
     if not all(name.startswith(wrapper) for name in arrays):
         return arrays
@@ -99,8 +99,8 @@ def _decode(name: str, dtype: str, shape: list[int], data: bytearray) -> NDArray
     return np.frombuffer(data, known[dtype]).reshape(shape)
 
 
-def _hold_against(wanted: Mapping[str, Tensor], found: Arrays) -> None:
-    """Raise ValueError unless the file holds the wanted tensors and no others."""
+def _check_match(wanted: Mapping[str, Tensor], found: Arrays) -> None:
+    """Raise ValueError unless the file has exactly the wanted tensors."""
     missing = [f"{name} {list(tensor.shape)}" for name, tensor in wanted.items() if name not in found]
     extra = [f"{shorten(name)} {list(value.shape)}" for name, value in found.items() if name not in wanted]
     misshaped = [
@@ -109,12 +109,12 @@ def _hold_against(wanted: Mapping[str, Tensor], found: Arrays) -> None:
         if name in found and found[name].shape != tensor.shape
     ]
     troubles = {"lacks ": missing, "holds what the model does not: ": extra, "": misshaped}
-    if told := "; ".join(f"{what}{join_some(names, _MOST_NAMED)}" for what, names in troubles.items() if names):
-        raise ValueError(f"{told}; name weights of this very model{_why(missing, extra)}")
+    if mismatch := "; ".join(f"{what}{join_some(names, _MOST_NAMED)}" for what, names in troubles.items() if names):
+        raise ValueError(f"{mismatch}; name weights of this very model{_why(missing, extra)}")
 
 
 def _why(missing: list[str], extra: list[str]) -> str:
-    """What most often lies behind tensors that do not match."""
+    """Return a hint at the most frequent cause of a mismatch."""
     statistics = ("running_mean ", "running_var ")
     if extra and all(any(part in name for part in statistics) for name in extra):
         return ", or give the model batch norm, of which these are the statistics"

@@ -1,10 +1,13 @@
-"""What the modes make of one spec: the same data, model and client work, learned together, pooled, or each alone.
+"""Modes of one spec: the same data, model and client work, learned together, pooled, or by each client alone.
 
-`federated` is what the spec says. `centralized` gives all that its clients hold to one client, the only one of every
-round, whose result the server takes, up to rounding: `client.steps` are then its steps, `client.max_examples` still
-caps each of the clients it stands for, and what each of them holds out is evaluated by itself. `local_only` leaves
-every tensor with each client, so the server learns nothing and nothing is sent. In these two a client's optimizer goes
-on from round to round unless told otherwise, as it does where nobody interrupts it.
+- `federated` is the spec as written.
+- `centralized` gives the examples of all clients to one client, which is the cohort of every round. The server takes
+  its result, up to rounding. `client.steps` are this client's steps. `client.max_examples` still caps the examples of
+  each pooled client, and the holdout of each pooled client is evaluated separately.
+- `local_only` leaves every tensor with each client, so the server learns nothing and nothing is sent.
+
+In the last two modes a client's optimizer state carries over from round to round by default, because nothing there
+interrupts the training.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ __all__ = ["as_carried_out", "keeps_optimizer", "placements", "pooled"]
 
 
 def as_carried_out(spec: Spec) -> Spec:
-    """The spec with what its mode puts in the place of what only clients that learn together have."""
+    """Return the spec, without the settings that only clients that learn together have, if its mode is another one."""
     if spec.mode == "federated":
         return spec
     client = spec.client.model_copy(update={"algorithm": None})
@@ -31,12 +34,12 @@ def as_carried_out(spec: Spec) -> Spec:
 
 
 def pooled(spec: Spec, client_indices: ClientIndices) -> list[ClientIndices]:
-    """What each client that trains has, in parts that were held apart: its own, or in client order those of all."""
-    return [client_indices] if spec.mode == "centralized" else [[held] for held in client_indices]
+    """Return the examples of each client that trains, in parts: one part, or if pooled one for each original client."""
+    return [client_indices] if spec.mode == "centralized" else [[examples] for examples in client_indices]
 
 
 def placements(spec: Spec, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A model's tensors, where they live: those of the server with each client, if the mode leaves them there."""
+    """Return a model's tensors with their placement: in `local_only` the server's tensors move to each client."""
     if spec.mode != "local_only":
         return dict(parameters)
     return {
@@ -46,5 +49,5 @@ def placements(spec: Spec, parameters: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def keeps_optimizer(spec: Spec) -> bool:
-    """Whether a client's optimizer goes on from round to round."""
+    """Return whether a client's optimizer state carries over from round to round."""
     return (spec.client.optimizer.state or ("reset" if spec.mode == "federated" else "kept")) == "kept"

@@ -1,1 +1,1 @@
-"""Carrying a plan out: rounds, the server's step, worker processes, and the environments they need."""
+"""Execution of a plan: rounds, the server's step, worker processes, and the environments they need."""

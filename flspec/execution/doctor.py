@@ -1,4 +1,4 @@
-"""Checking backends: is each there, does it run, and does it compute what the reference computes?"""
+"""Checks of backends: is each installed, does it run, and does it compute what the reference computes?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from flspec.spec.loading import parse_spec
 __all__ = ["Diagnosis", "availability", "examine"]
 
 _REINSTALL = "install the package that offers it again"
-_TOLERANCE = 1e-6  # of any weight after one round; engines that do the same differ by about 1e-8
+_TOLERANCE = 1e-6  # of any weight after one round; correct engines differ by about 1e-8
 
 _SMOKE_SPEC = """
 flspec: 1
@@ -45,25 +45,25 @@ client: {{epochs: 1, batch_size: 10, optimizer: {{kind: sgd, learning_rate: 0.1}
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `examine` found of one backend."""
+    """Finding of `examine` about one backend."""
 
     name: str
     status: Literal["ok", "missing", "broken"]
     versions: dict[str, str] = field(default_factory=dict)  # of the engine's packages and its Python
     seconds: float | None = None  # of the smoke run, start included; None if there was none
-    detail: str = ""  # what is wrong, in one line
-    remedy: str = ""  # how to mend it, in one line
+    detail: str = ""  # the problem, in one line
+    remedy: str = ""  # the way out, in one line
 
 
 def availability() -> dict[str, dict[str, Any]]:
-    """For each backend its `variants` and what is `missing` for it to run, or None; starts nothing."""
+    """Return for each backend its `variants`, and what is `missing` for it to run or None. Starts nothing."""
     return {name: _available(name) for name in installed_backends()}
 
 
 def examine(selection: str, deadline_seconds: float = 120.0) -> Diagnosis:
-    """Run a tiny experiment on a backend and compare its weights with `local`'s; leaves no files behind.
+    """Run a tiny experiment on a backend and compare its weights with those of `local`. Leaves no files behind.
 
-    The engine is ended if its start, or after that its round, takes longer than the deadline.
+    The engine is stopped if its start, or after that its round, takes longer than the deadline.
     Raises InputError if there is no such backend.
     """
     if found := _without_a_run(selection):
@@ -79,7 +79,7 @@ def examine(selection: str, deadline_seconds: float = 120.0) -> Diagnosis:
         return Diagnosis(selection, "broken", seconds=seconds, detail=_one_line(error), remedy=remedy)
 
 
-# What shows without a run
+# Checks that need no run
 
 
 def _available(name: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _available(name: str) -> dict[str, Any]:
 
 
 def _without_a_run(selection: str) -> Diagnosis | None:
-    """What is wrong if the backend, or something it needs, is not there."""
+    """Return the diagnosis if the backend or something that it needs is missing, else None."""
     try:
         backend = find_backend(selection)
     except InputError as error:
@@ -101,12 +101,12 @@ def _without_a_run(selection: str) -> Diagnosis | None:
         return Diagnosis(selection, "broken", detail=_one_line(error), remedy=_REINSTALL)
     try:
         return _missing(selection, backend)
-    except Exception as error:  # somebody's declarations, which are not what they should be
+    except Exception as error:  # the backend's declarations are not what they should be
         return Diagnosis(selection, "broken", detail=_one_line(error), remedy=_REINSTALL)
 
 
 def _missing(selection: str, backend: Backend) -> Diagnosis | None:
-    """What of that which the backend declares is not there."""
+    """Return the diagnosis if something that the backend declares is missing, else None."""
     if missing := backend.missing():
         detail = f"{module_names(missing)} not installed"
         return Diagnosis(selection, "missing", detail=detail, remedy=pip_command(missing))
@@ -124,15 +124,15 @@ def _missing(selection: str, backend: Backend) -> Diagnosis | None:
 
 
 def _smoke_run(selection: str, folder: Path, deadline: float) -> Diagnosis:
-    """The diagnosis of an engine that ran one round as `local` does; raises if it did not."""
-    # Data of its own, so that nobody else can be reading what is removed in the end.
+    """Run one round and return the diagnosis `ok`. Raises an error if it fails or differs from `local`."""
+    # The random seed makes the data unique, so no other process can be reading them when they are removed.
     plan = compile(parse_spec(_SMOKE_SPEC.format(seed=secrets.randbits(32))))
     stored = store_data(open_data(plan.settings.data))
     try:
         lap = timed()
         versions, weights = _execute(selection, plan, folder / "examined", deadline)
         if (seconds := lap()) > deadline:
-            raise RunError(f"it took {seconds:.0f} s, more than the {deadline:g} s it was given")
+            raise RunError(f"it took {seconds:.0f} s, more than its deadline of {deadline:g} s")
         if selection != REFERENCE:
             _compare(weights, _reference(plan, folder / "reference", deadline))
         return Diagnosis(selection, "ok", versions, seconds)
@@ -141,7 +141,7 @@ def _smoke_run(selection: str, folder: Path, deadline: float) -> Diagnosis:
 
 
 def _execute(selection: str, plan: Plan, folder: Path, deadline: float) -> tuple[dict[str, str], Weights]:
-    """The engine's versions and the weights it ends with."""
+    """Run the plan; return the engine's versions and its final weights."""
     folder.mkdir()
     versions: dict[str, str] = {}
     try:
@@ -167,14 +167,14 @@ def _compare(weights: Weights, expected: Weights) -> None:
     if list(weights) != list(expected):
         raise RunError(f"its weights are {', '.join(weights)}, those of {REFERENCE} are {', '.join(expected)}")
     distance = np.max([np.max(np.abs(value - expected[name])) for name, value in weights.items()])
-    if not distance <= _TOLERANCE:  # also where it is not a number
+    if not distance <= _TOLERANCE:  # also true for NaN
         raise RunError(
             f"after one round its weights differ from those of {REFERENCE} by {distance:.1e}, "
             f"more than the {_TOLERANCE:g} that rounding explains"
         )
 
 
-# What to say
+# Messages
 
 
 def _mend(selection: str) -> str:
@@ -185,7 +185,7 @@ def _mend(selection: str) -> str:
 
 
 def _without_log(message: str, log: Path) -> str:
-    """The message without the name of a log that will be gone when it is read."""
+    """Remove the path of the log from a message, because the log will be deleted before anybody reads it."""
     return message.replace(f"its log is {log}, whose end reads: ", "its log ends: ").replace(f"; its log is {log}", "")
 
 

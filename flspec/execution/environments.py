@@ -1,12 +1,12 @@
-"""The Python environments of backends that cannot share flspec's own: making, finding and removing them.
+"""Python environments of backends that cannot share flspec's own: creation, lookup and removal.
 
 CACHE/environments/
-    .tff-1a2b3c4d5e6f.lock     held while the environment is being made
-    tff-1a2b3c4d5e6f/          named by its pins: other pins make another environment
-        bin/  lib/             a virtual environment of exactly the pins
+    .tff-1a2b3c4d5e6f.lock     locked while the environment is being made
+    tff-1a2b3c4d5e6f/          named by a hash of its pins
+        bin/  lib/             a virtual environment of exactly these pins
         install.log
-        complete               written last; a folder without it is rubbish
-        flspec/0f1e2d3c4b5a/   one version of flspec on top, with the interpreter that a worker runs; see sources.py
+        complete               written last; a folder without it is incomplete and unused
+        flspec/0f1e2d3c4b5a/   one version of flspec, with the interpreter that a worker runs; see sources.py
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
-# Bytecode is compiled afterwards on all cores, which pip cannot.
+# Bytecode is compiled afterwards, on all cores; pip would use one.
 _PIP_INSTALL = ("-I", "-m", "pip", "install", "--no-deps", "--no-input", "--no-compile", "-r")
 
 
 def environment_folder(environment: Environment) -> Path:
-    """Where it is, or will be once installed."""
+    """Return the environment's folder, whether or not it is installed."""
     digest = hashlib.sha256("\n".join(_pins(environment)).encode()).hexdigest()
     return cache_folder() / "environments" / f"{environment.name}-{digest[:12]}"
 
 
 def is_installed(environment: Environment) -> bool:
-    """Whether it is there, whole."""
+    """Return whether the environment is completely installed."""
     folder = environment_folder(environment)
-    # The interpreter is a link that dangles once the Python it was made from is gone.
+    # The interpreter is a link, which is broken once the Python it was made from has been removed.
     return (folder / "complete").exists() and (folder / "bin" / "python").exists()
 
 
 def why_unavailable(environment: Environment) -> str | None:
-    """Why this machine cannot have it, or None."""
+    """Return why this machine cannot have the environment, or None if it can."""
     here = (platform.system(), platform.machine())
     if here == environment.machine:
         return None
@@ -69,7 +69,7 @@ def why_unavailable(environment: Environment) -> str | None:
 
 
 def find_environment(name: str) -> Environment:
-    """The environment of that name, or that the backend `name` declares; raises InputError with those there are."""
+    """Return the environment of that name, or of the backend `name`. Raises InputError, naming those there are."""
     declared: dict[str, Environment] = {}
     for backend in installed_backends():
         try:
@@ -77,7 +77,7 @@ def find_environment(name: str) -> Environment:
         except InputError:
             if backend == name:
                 raise
-            continue  # a package that cannot be imported is not in the way of the others
+            continue  # a package that cannot be imported does not affect the others
         if environment is not None:
             declared |= {environment.name: environment, backend: environment}
     if name not in declared:
@@ -87,7 +87,7 @@ def find_environment(name: str) -> Environment:
 
 
 def environment_python(environment: Environment) -> Path:
-    """The interpreter that has the backend's engine and the flspec of this process.
+    """Return an interpreter that has the backend's engine and this process's version of flspec.
 
     Raises InputError if the environment is not installed.
     """
@@ -103,11 +103,11 @@ def environment_python(environment: Environment) -> Path:
 
 
 def install_environment(name: str, progress: Progress | None = None) -> Path:
-    """Make the environment unless it is there; returns its folder.
+    """Install the environment if it is missing, and return its folder.
 
-    `progress` is given short lines to show. Several processes may call this at once: one works, the others wait.
-    Interrupted at any point it leaves nothing that counts as installed. Raises InputError if this machine cannot
-    have it, BackendError, naming the log, if a step fails.
+    `progress` is called with short lines to show. Several processes may call this at once: one works, the others wait.
+    An interrupted installation never counts as installed. Raises InputError if this machine cannot have the
+    environment, and BackendError, which names the log, if a step fails.
     """
     environment, report = find_environment(name), progress or (lambda line: None)
     _refuse_elsewhere(environment)
@@ -124,7 +124,7 @@ def install_environment(name: str, progress: Progress | None = None) -> Path:
 
 
 def remove_environment(name: str) -> list[Path]:
-    """Remove every environment of this name, also those of other pins; returns the folders that are gone."""
+    """Remove every environment of this name, also those with other pins. Returns the removed folders."""
     named = re.compile(re.escape(find_environment(name).name) + "-[0-9a-f]{12}")
     folders = [path for path in cache_folder().glob("environments/*") if named.fullmatch(path.name) and path.is_dir()]
     for folder in folders:
@@ -145,21 +145,21 @@ def _others(name: str) -> str:
 
 @contextmanager
 def _usable(environment: Environment) -> Iterator[None]:
-    """What the operating system refuses, a full disk for one, as an error that says what to do."""
+    """Turn an error of the operating system, such as a full disk, into a BackendError that says what to do."""
     try:
         yield
     except OSError as error:
         raise BackendError(
-            f"{environment.title} cannot be kept in {environment_folder(environment)}: {error.strerror or error}; "
-            "mend that or set FLSPEC_CACHE to another folder, and run again"
+            f"{environment.title} cannot be stored in {environment_folder(environment)}: {error.strerror or error}; "
+            "correct that or set FLSPEC_CACHE to another folder, and run again"
         ) from error
 
 
-# Finding what it is made from
+# Finding pins and an interpreter
 
 
 def _pins(environment: Environment) -> list[str]:
-    """The complete list of packages as `name==version`, shipped in the backend's package."""
+    """Read the complete list of packages, each `name==version`, from the backend's package."""
     file = package_folder(environment.package) / "requirements.txt"
     if not file.is_file():
         raise InputError(f"the pins of {environment.name} are missing in {file.parent}; install flspec again")
@@ -168,14 +168,14 @@ def _pins(environment: Environment) -> list[str]:
 
 
 def _find_python(environment: Environment) -> Path:
-    """An interpreter of the wanted version that can make virtual environments."""
+    """Find an interpreter of the required version that can create virtual environments."""
     wanted = environment.python
     version = ".".join(map(str, wanted))
     for candidate in _candidates(version):
         if _python_version(candidate) == wanted:
             return candidate
     raise InputError(
-        f"{environment.title} needs Python {version}, none found; install it (e.g. apt install python{version} "
+        f"{environment.title} needs Python {version}, not found; install it (e.g. apt install python{version} "
         f"python{version}-venv, pyenv install {version} or uv python install {version}) and run again"
     )
 
@@ -184,7 +184,7 @@ def _candidates(version: str) -> Iterator[Path]:
     yield Path(sys.executable)
     for folder in os.get_exec_path():
         yield Path(folder, f"python{version}")
-    home = Path(os.path.expanduser("~"))  # Path.home() raises where there is none
+    home = Path(os.path.expanduser("~"))  # Path.home() raises if there is no home folder
     pyenv = Path(os.environ.get("PYENV_ROOT") or home / ".pyenv")
     yield from sorted(pyenv.glob(f"versions/{version}*/bin/python"))
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
@@ -193,9 +193,9 @@ def _candidates(version: str) -> Iterator[Path]:
 
 
 def _python_version(python: Path) -> tuple[int, ...] | None:
-    """Its version, asked of itself; None if it does not run or cannot make virtual environments.
+    """Ask an interpreter for its version. None if it does not run or cannot create virtual environments.
 
-    A pyenv shim exists whether or not a Python stands behind it, and Debian's python3 comes without ensurepip.
+    The file's existence is not enough: a pyenv shim may have no Python behind it, and Debian's lacks ensurepip.
     """
     if not os.access(python, os.X_OK):
         return None
@@ -209,22 +209,22 @@ def _python_version(python: Path) -> tuple[int, ...] | None:
         return None
 
 
-# Making it
+# Installation
 
 
 def _locked(folder: Path, report: Progress) -> AbstractContextManager[int]:
-    """Hold the folder's lock, as the file descriptor that carries it; wait for it where another process has it."""
+    """Hold the folder's lock and yield its file descriptor. Waits while another process holds it."""
     lock = folder.with_name(f".{folder.name}.lock")
     return locked(lock, lambda: report(f"waiting for another process that is working on {folder}"))
 
 
 def _make(environment: Environment, base: Path, lock: int, report: Progress) -> None:
-    """The environment, from nothing; on any failure nothing but its log is left."""
+    """Create the environment from scratch. After a failure only its log is left."""
     folder, pins = environment_folder(environment), _pins(environment)
     folder.mkdir(exist_ok=True)
     _clear(folder)
     (folder / "install.log").unlink(missing_ok=True)
-    scratch = folder / "tmp"  # pip unpacks here, so what an interrupted one leaves goes with the folder
+    scratch = folder / "tmp"  # pip unpacks here, so leftovers of an interruption are removed with the folder
     scratch.mkdir()
     (scratch / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
     python = folder / "bin" / "python"
@@ -246,7 +246,7 @@ def _make(environment: Environment, base: Path, lock: int, report: Progress) -> 
 
 
 def _count(total: int, report: Progress) -> Progress:
-    """A reader of pip's output that reports each package it comes to."""
+    """Return a reader of pip's output that reports each package it names."""
     number = 0
 
     def read(line: str) -> None:
@@ -263,13 +263,13 @@ def _count(total: int, report: Progress) -> Progress:
 
 @dataclass(frozen=True)
 class _Log:
-    """Runs commands, and keeps what they say in a file."""
+    """A log file, and a runner of commands that writes their output to it."""
 
     path: Path
     lock: int
 
     def run(self, command: list[str | Path], read: Progress = lambda line: None, check: bool = True) -> None:
-        """Run to the end, handing each line of output to `read`; raises BackendError if the command fails."""
+        """Run a command, passing each line of its output to `read`. Raises BackendError if it fails."""
         environ = os.environ | {"TMPDIR": str(self.path.parent / "tmp"), "PIP_USER": "0"}
         with (
             self.path.open("a", encoding="utf-8") as log,
@@ -283,7 +283,7 @@ class _Log:
                 errors="replace",
                 env=environ,
                 start_new_session=True,
-                pass_fds=[self.lock],  # should this process be killed, the lock is held until its child is gone too
+                pass_fds=[self.lock],  # if this process is killed, the child still holds the lock
             ) as process,
         ):
             assert process.stdout is not None
@@ -308,7 +308,7 @@ class _Log:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what is in an environment, first that it is complete, and keep its log."""
+    """Remove everything in an environment except its log, beginning with the mark `complete`."""
     (folder / "complete").unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""The acting parts of a plan, for whoever carries it out."""
+"""Components that a plan describes, as objects for its execution."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ C = TypeVar("C", bound=Component)
 
 
 def layers_of(plan: Plan) -> tuple[Layer, ...]:
-    """The model's graph."""
+    """Return the layers of the model's graph."""
     return parse_layers(plan.settings.layers)
 
 
 def graph_of(plan: Plan) -> tuple[tuple[Layer, ...], Shape]:
-    """The model's graph, and the shape of one example that it is given."""
+    """Return the layers of the model's graph, and the shape of one input example."""
     return layers_of(plan), plan.settings.data.input_shape
 
 
 def client_optimizer_of(plan: Plan) -> ClientOptimizer:
-    """The rule of a client's steps."""
+    """Return the client optimizer."""
     return _part(ClientOptimizer, plan.settings.client_optimizer)
 
 
 def client_algorithm_of(plan: Plan) -> ClientAlgorithm:
-    """What a client does otherwise than plain steps; plain steps where the plan says nothing."""
+    """Return the client algorithm. By default it is plain steps of the client optimizer."""
     document = plan.settings.client_algorithm
     return _part(ClientAlgorithm, document) if document else ClientAlgorithm()
 
@@ -60,23 +60,23 @@ def loss_of(plan: Plan) -> Loss:
 
 
 def objective_of(plan: Plan) -> Objective:
-    """What a client minimises in a step."""
+    """Return the objective that a client minimises in a step. By default it is the loss."""
     document = plan.settings.objective
     return _part(Objective, document) if document else Supervised()
 
 
 def postprocessors_of(plan: Plan) -> tuple[Postprocessor, ...]:
-    """What is done to updates, in order."""
+    """Return the postprocessors of updates, in the order in which they are applied."""
     return tuple(_part(Postprocessor, document) for document in plan.settings.postprocessors)
 
 
 def aggregator_of(plan: Plan) -> Aggregator:
-    """What combines updates, and what applies them."""
+    """Return the aggregator, which combines updates, with its server optimizer, which applies them."""
     return _part(Aggregator, plan.settings.aggregator)
 
 
 def bytes_per_client(plan: Plan) -> tuple[int, int]:
-    """Bytes of tensors that one client is sent in a round, and those that it sends back."""
+    """Return the bytes of tensors sent to one client in a round, and the bytes that it sends back."""
     algorithm = client_algorithm_of(plan)
     weights = sum(weight.nbytes for weight in plan.weights.values())
     a_slot = sum(weight.nbytes for name, weight in plan.weights.items() if name not in plan.statistics)

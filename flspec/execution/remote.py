@@ -1,11 +1,11 @@
-"""Backends in a process of their own, in any Python environment, with nothing of them left behind.
+"""Backends that run in a process of their own, in any Python environment, and leave no process or file behind.
 
     this process            warden                           worker, in the backend's environment
     Remote.execute ── jobs ────────────────────────────────▶ python -m flspec.execution.worker NAME[:VARIANT]
-           events  ◀── JSON lines ──────────────────────────┘     what it prints ──▶ worker.log
-          lifeline ───────▶ kills whatever came of the worker
+           events  ◀── JSON lines ──────────────────────────┘     its output ──▶ worker.log
+          lifeline ───────▶ kills all descendants of the worker
 
-However this process ends, by `kill -9` too, its end of the lifeline closes, and the warden does its work.
+However this process ends, even by `kill -9`, its end of the lifeline closes, and the warden kills the worker.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ from flspec.protocol.registry import find_backend
 __all__ = ["Limits", "Remote", "open_apart", "open_backend"]
 
 _TICK_SECONDS = 0.2
-_GRACE_SECONDS = 5.0  # for an idle worker to end by itself
-_WARDEN_SECONDS = 15.0  # for the warden to end everything; it gives up by itself before that
+_GRACE_SECONDS = 5.0  # time for an idle worker to end by itself
+_WARDEN_SECONDS = 15.0  # time for the warden to end everything; it gives up by itself before that
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a backend in a process of its own may be silent, in seconds."""
+    """Time limits, in seconds, on the silence of a backend in a process of its own."""
 
     start: float = 300.0  # until the first event of a job
-    silence: float = 3600.0  # between events from then on: the longest round
-    heartbeat: float = 60.0  # without any sign of life: the process is frozen or stopped
+    silence: float = 3600.0  # between later events: the longest round
+    heartbeat: float = 60.0  # without a heartbeat: longer means that the process is frozen or stopped
 
 
 @contextmanager
 def open_backend(selection: str, limits: Limits = Limits()) -> Iterator[Backend]:
-    """The backend that `NAME` or `NAME:VARIANT` asks for, in a process of its own if it wants one.
+    """Yield the backend that `NAME` or `NAME:VARIANT` selects, in a process of its own if it needs one.
 
-    Nothing of it is left when the context ends. Raises InputError if there is no such backend or environment.
+    All its processes have ended when the context ends. Raises InputError if there is no such backend or environment.
     """
     backend = find_backend(selection)
     if not (backend.isolated or backend.environment):
@@ -68,7 +68,7 @@ def open_backend(selection: str, limits: Limits = Limits()) -> Iterator[Backend]
 
 
 def open_apart(selection: str, limits: Limits, log: Path, stop: threading.Event) -> Remote:
-    """The same, in a process of its own whether it wants one or not; see `Remote`."""
+    """Return the backend in a process of its own, even if it does not need one. See `Remote`."""
     backend = find_backend(selection)
     return Remote(backend, _python(backend), limits, log, stop)
 
@@ -82,11 +82,12 @@ def _python(backend: Backend) -> Path:
 
 
 class Remote(Backend):
-    """Runs `inner` in a worker process of the interpreter `python`, which must have flspec and `inner` installed.
+    """A backend that runs `inner` in a worker process of the interpreter `python`, which must have both installed.
 
-    `inner` itself is never executed here, so no engine is imported. The worker starts with the first job, writes
-    its log beside it unless told where, and serves the next jobs too, until `close`. A job that fails or is given
-    up ends the worker; the next job gets a new one. Override `stop`, in any thread, interrupts a job.
+    `inner` itself is never executed in this process, so no engine is imported here. The worker starts with the first
+    job and also serves the following jobs, until `close`. Its log is `log`, by default `worker.log` in the first job's
+    folder. A job that fails or is abandoned ends the worker, and the next job gets a new one. Setting `stop`, in any
+    thread, interrupts a job.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Remote(Backend):
         return self._inner.refusals(plan)
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        """Have the worker run the plan; raises what the backend raised, or BackendError naming the log."""
+        """Run the plan in the worker. Raises what the backend raised, or BackendError, which names the log."""
         _save_plan(plan, job.folder / "plan")
         worker = self._living_worker(self._log or job.folder / "worker.log")
         assert worker.is_idle, "one job at a time"
@@ -128,11 +129,11 @@ class Remote(Backend):
 
     @property
     def process(self) -> int | None:
-        """The process that everything of this backend hangs below, if it has been started."""
+        """Id of the process that is the ancestor of all of this backend's processes, if it has been started."""
         return self._worker.process if self._worker else None
 
     def close(self) -> None:
-        """End the worker; returns once nothing of it is left."""
+        """End the worker, and return once all its processes have ended."""
         if self._worker:
             self._worker.stop(_GRACE_SECONDS if self._worker.is_idle else 0.0)
 
@@ -149,7 +150,7 @@ class Remote(Backend):
             return self._worker
         self.close()
         selection = f"{self.name}:{self.variant}" if self.variant else self.name
-        # What PYTHONPATH names is meant for this interpreter; an environment of its own has all it needs.
+        # PYTHONPATH is meant for this interpreter. An environment of the backend's own has all it needs, hence -I.
         option = "-I" if self._inner.environment else "-P"
         command = [str(self._python), option, "-u", "-m", "flspec.execution.worker", selection]
         try:
@@ -159,12 +160,12 @@ class Remote(Backend):
         return self._worker
 
     def _events(self, worker: _Worker, plan: Plan) -> Generator[Event, None, None]:
-        """The events of one job, until its last."""
+        """Yield the events of one job, up to its last."""
         last: Event | None = None
         silence = _Silence()
         for line in worker.lines():
             if self._stop.is_set():
-                raise KeyboardInterrupt  # which Python raises in the main thread only
+                raise KeyboardInterrupt  # Python itself raises it in the main thread only
             silence.add(heard=bool(line))
             match self._understand(line, worker.log):
                 case {"failed": failed}:
@@ -181,12 +182,12 @@ class Remote(Backend):
         raise self._failure(f"its process ended ({worker.how_it_ended()}) {_place(last, plan)}", worker.log)
 
     def _understand(self, line: bytes, log: _Log) -> Event | dict[str, Any]:
-        """An event, or else what the worker says of itself; nothing in a moment of silence."""
+        """Parse a line: an event, or the worker's report about itself, which is empty for an empty line."""
         try:
             report: dict[str, Any] = dict(json.loads(line or b"{}"))
             return parse_event(line) if "event" in report else report
         except (ValueError, TypeError):
-            said = f"it said {line[:80]!r}, which means nothing to this version of flspec, under {self._python}"
+            said = f"it sent {line[:80]!r}, which this version of flspec cannot read, under {self._python}"
             raise self._failure(said, log) from None
 
     def _limit_passed(self, silence: _Silence, started: bool) -> str | None:
@@ -196,7 +197,7 @@ class Remote(Backend):
         return f"no event for {limit:g} s" if silence.since_event > limit else None
 
     def _raised(self, kind: str, message: str, log: _Log) -> FlspecError:
-        """The exception that the backend raised, as nearly as it can be had here."""
+        """Return the exception that the backend raised, or a BackendError if its class is not one of flspec's."""
         if kind == "InputError":
             return InputError(message)
         if kind in ERRORS:
@@ -212,12 +213,12 @@ class Remote(Backend):
 
 
 class _Worker:
-    """A worker process, by way of its warden."""
+    """A worker process, started and guarded by its warden."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self.is_idle = True
         self.log = _Log(log, log.stat().st_size if log.exists() else 0)
-        self._rest = b""  # of a line that has not come whole
+        self._rest = b""  # the beginning of a line whose end has not arrived
         self._token = secrets.token_hex(4)
         self._folder = _short_folder(f"flspec-{self._token}")
         reader, writer = os.pipe()
@@ -264,16 +265,16 @@ class _Worker:
     def send(self, job: bytes) -> None:
         self.is_idle = False
         assert self._process.stdin
-        with suppress(BrokenPipeError):  # it has ended, which `lines` will tell
+        with suppress(BrokenPipeError):  # the worker has ended; `lines` will report it
             self._process.stdin.write(job + b"\n")
 
     def lines(self) -> Iterator[bytes]:
-        """What the worker says, and an empty line for each moment in which it says nothing, until it has ended."""
+        """Yield the worker's lines, and an empty line after each moment without one, until the worker has ended."""
         assert self._process.stdout
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while True:
-                ended = self.has_ended  # asked first: nothing can come after what is then read
+                ended = self.has_ended  # checked before reading: a worker that has ended cannot write any more
                 if not selector.select(0 if ended else _TICK_SECONDS):
                     if ended:
                         return
@@ -285,7 +286,7 @@ class _Worker:
                     return
 
     def stop(self, grace: float = 0.0) -> None:
-        """Leave nothing of it; it has `grace` seconds to end by itself. Stopping twice does no harm."""
+        """End the worker and its descendants, after `grace` seconds to end by itself. May be called twice."""
         assert self._process.stdin
         assert self._process.stdout
         try:
@@ -294,7 +295,7 @@ class _Worker:
                 self._process.wait(grace)
         finally:
             with suppress(OSError, ValueError):
-                self._lifeline.write(b".")  # a process forked from this one may keep it open
+                self._lifeline.write(b".")  # a forked process may keep the pipe open, so closing is not enough
             self._lifeline.close()
             try:
                 self._process.wait(_WARDEN_SECONDS)
@@ -307,13 +308,13 @@ class _Worker:
 
 @dataclass(frozen=True)
 class _Log:
-    """The file that takes what a worker prints."""
+    """The file that a worker's output is written to."""
 
     path: Path
-    start: int  # bytes that were there before
+    start: int  # its size in bytes before this worker
 
     def end(self) -> str:
-        """The most telling of its last lines: what Python says was raised, or else the last."""
+        """Return the last line that names a Python exception, or else the last line."""
         with suppress(OSError), self.path.open("rb") as file:
             file.seek(max(self.start, file.seek(0, os.SEEK_END) - 2**13))
             text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", file.read().decode(errors="replace"))
@@ -324,14 +325,14 @@ class _Log:
 
 
 class _Silence:
-    """How long a worker has said nothing, counting only the time that this process spent listening to it."""
+    """Time without a line from a worker. It counts only the time that this process spent reading."""
 
     def __init__(self) -> None:
         self.since_event = self.since_line = 0.0  # seconds
         self._lap = timed()
 
     def add(self, heard: bool) -> None:
-        passed = min(self._lap(), 5 * _TICK_SECONDS)  # more has passed if this process was stopped itself
+        passed = min(self._lap(), 5 * _TICK_SECONDS)  # more time passes only if this process itself was stopped
         self.since_event += passed
         self.since_line = 0.0 if heard else self.since_line + passed
 
@@ -355,14 +356,14 @@ def _save_plan(plan: Plan, folder: Path) -> None:
 
 
 def _environment(python: Path, token: str, folder: str) -> dict[str, str]:
-    """What the warden and the worker see."""
+    """Return the environment variables of the warden and the worker."""
     search = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    threads = dict.fromkeys(_THREAD_COUNTS, "1")  # sums in a fixed order
+    threads = dict.fromkeys(_THREAD_COUNTS, "1")  # one thread each, so sums have a fixed order
     return os.environ | {"PATH": search, "TMPDIR": folder, warden.TOKEN: token} | threads
 
 
 def _short_folder(name: str) -> str:
-    """A path for temporary files, short because engines put sockets below it, whose paths end at 107 bytes."""
+    """Return a short path for temporary files: engines put sockets there, whose paths are 107 bytes at most."""
     parent = tempfile.gettempdir()
     if len(parent) > 20 and os.access("/tmp", os.W_OK):
         parent = "/tmp"

@@ -23,7 +23,7 @@ __all__ = ["RoundResult", "drive_rounds", "initial_state", "round_result", "time
 
 @dataclass(frozen=True, eq=False)
 class RoundResult:
-    """What a backend reports of one round to `drive_rounds`."""
+    """A backend's report of one round to `drive_rounds`."""
 
     state: ServerState
     cohort: tuple[int, ...]
@@ -36,9 +36,9 @@ class RoundResult:
 def drive_rounds(
     plan: Plan, job: Job, versions: Mapping[str, str], run_round: Callable[[int, ServerState], RoundResult]
 ) -> Generator[Event, None, None]:
-    """The loop of every backend: hand each round its starting state, keep what is planned, report.
+    """Run the rounds: give each its starting state, save the planned states, and yield the events.
 
-    `run_round(number, state)` trains round `number` from `state`.
+    `run_round(number, state)` executes round `number` from `state`. Raises RunError if weights are not finite.
     """
     state = load_state(job.start, plan.digest) if job.start else initial_state(plan)
     yield RunStarted(versions=dict(versions))
@@ -66,7 +66,7 @@ def drive_rounds(
 
 
 def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds: Mapping[str, float]) -> RoundResult:
-    """The report of a round that `finish_round` finished."""
+    """Build the report of a round from what `finish_round` returned."""
     return RoundResult(
         state=outcome.state,
         cohort=tuple(sorted(update.client for update in updates)),
@@ -78,7 +78,7 @@ def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds
 
 
 def initial_state(plan: Plan) -> ServerState:
-    """The server before the first round, and the state of each client that takes part."""
+    """Return the server state before the first round, with the client state of each client that takes part."""
     learned = {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
     algorithm = client_algorithm_of(plan)
     records = dict(algorithm.initial_server(learned))
@@ -92,7 +92,7 @@ def initial_state(plan: Plan) -> ServerState:
 
 
 def timed() -> Callable[[], float]:
-    """A stopwatch: each call gives the seconds since the last."""
+    """Start a stopwatch. Each call of it returns the seconds since the last call."""
     last = time.perf_counter()
 
     def lap() -> float:

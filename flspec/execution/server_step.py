@@ -1,4 +1,4 @@
-"""The server's half of a round, in numpy: one definition for every backend that has none of its own."""
+"""The server's half of a round, in numpy, for every backend whose engine does not do it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = ["RoundOutcome", "finish_round", "named_postprocessors", "sent_with_we
 
 @dataclass(frozen=True, eq=False)
 class RoundOutcome:
-    """A finished round as the server sees it."""
+    """The server's result of one round."""
 
     state: ServerState
-    train: dict[str, float]  # means over every example trained on by the clients that count, by the metric's name
+    train: dict[str, float]  # by metric: means over the examples of the clients whose update counts
     dropped: dict[int, str]  # clients whose update did not count, and why
 
 
 def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> RoundOutcome:
     """Turn a cohort's updates into the next server state.
 
-    An update holding a value that is not finite is left out, as is its share of the metrics and the client's new state.
-    If none is left the server keeps its weights and all that it remembers.
+    An update with a value that is not finite is dropped, with its part of the metrics and the client's new state. If no
+    update is left, the server's weights, optimizer state and records stay as they are.
     """
     finite = [update for update in sorted(updates, key=lambda u: u.client) if _is_finite(update)]
     counted = {update.client for update in finite}
@@ -49,7 +49,7 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
 
 
 def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
-    """What the server optimizer is given, and what the server carries from now on."""
+    """Return the delta for the server optimizer, and the server's new records."""
     post, stream = _Postprocessing(plan, state), Stream(plan.round_seed(state.round + 1), "postprocessors")
     updates = [post.on_each(update, stream.child("update", update.client)) for update in updates]
     mean = aggregator_of(plan).combine(updates)
@@ -60,12 +60,12 @@ def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) ->
 
 
 def sent_with_weights(plan: Plan, state: ServerState) -> Records:
-    """What the server sends to each client beside the weights: what the client algorithm has it carry."""
+    """Return the records that the server sends to each client beside the weights: those of the client algorithm."""
     return {slot: state.records[slot] for slot in client_algorithm_of(plan).server_slots}
 
 
 class _Postprocessing:
-    """A plan's postprocessors at work in one round."""
+    """A plan's postprocessors in one round."""
 
     def __init__(self, plan: Plan, state: ServerState) -> None:
         self._parts: dict[str, Postprocessor] = named_postprocessors(plan)
@@ -90,12 +90,12 @@ class _Postprocessing:
 
 
 def named_postprocessors(plan: Plan) -> dict[str, Postprocessor]:
-    """A plan's postprocessors in order, by the names of their records."""
+    """Return a plan's postprocessors in order, by the names of their records."""
     return {f"postprocessors/{number}": part for number, part in enumerate(postprocessors_of(plan))}
 
 
 def _step(plan: Plan, state: ServerState, delta: Delta) -> tuple[OptimizerState, dict[str, NDArray[np.float32]]]:
-    """The server optimizer's state and all weights after one more update; statistics take the mean as it is."""
+    """Apply the delta: return the new optimizer state and all weights. To statistics the delta is added directly."""
     learned = {name: weight for name, weight in state.weights.items() if name not in plan.statistics}
     optimizer, stepped = aggregator_of(plan).server_optimizer.apply(
         state.optimizer, learned, delta, plan.server_rate(state.round + 1)
@@ -107,7 +107,7 @@ def _step(plan: Plan, state: ServerState, delta: Delta) -> tuple[OptimizerState,
 
 
 def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:
-    """Those that are finite: a loss can overflow where the update does not."""
+    """Return the mean of each metric, without those that are not finite: a loss can overflow in a finite update."""
     num_trained, sums = sum(update.num_trained for update in updates), Counter[str]()
     for update in updates:
         sums.update(update.sums)

@@ -1,8 +1,8 @@
-"""The running flspec in another Python environment.
+"""Copies of the running flspec for other Python environments.
 
-Each version of the sources gets a small virtual environment of its own on top of the one it needs, named by their
-content and never changed. A worker thus runs the very sources of the process that started it, whichever versions
-of flspec other processes use with the same environment at the same time.
+Each version of the sources gets a small virtual environment, a layer, on top of the backend's environment. A layer is
+named by a hash of its files and never changes. A worker therefore runs exactly the sources of the process that started
+it, whatever versions of flspec other processes use with the same environment at the same time.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from flspec.protocol.registry import GROUP, installed_backends
 
 __all__ = ["package_folder", "python_with_flspec"]
 
-_DAYS_KEPT = 7.0  # since the sources were last asked for
+_DAYS_KEPT = 7.0  # since a layer was last used
 
 
 def python_with_flspec(environment: Path, backend_package: str) -> Path:
-    """An interpreter that imports this process's flspec and `backend_package`, and all else from `environment`."""
+    """Return an interpreter with this process's flspec and `backend_package`, and all else from `environment`."""
     files = _sources("flspec") | _sources(backend_package)
     files |= _metadata(backend_package, files)
     layer = environment / "flspec" / _digest(files)[:12]
@@ -40,7 +40,7 @@ def python_with_flspec(environment: Path, backend_package: str) -> Path:
 
 
 def package_folder(package: str) -> Path:
-    """Where an installed package is, without importing it; raises InputError if it is not there."""
+    """Return the folder of an installed package, without importing it. Raises InputError if it is missing."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise InputError(f"the package {package} is missing; install flspec again")
@@ -48,7 +48,7 @@ def package_folder(package: str) -> Path:
 
 
 def _sources(package: str) -> dict[str, bytes]:
-    """The files of a package, by their path in site-packages."""
+    """Read the files of a package, by their path in site-packages."""
     folder = package_folder(package)
     return {
         path.relative_to(folder.parent).as_posix(): path.read_bytes()
@@ -58,7 +58,7 @@ def _sources(package: str) -> dict[str, bytes]:
 
 
 def _metadata(backend_package: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What importlib.metadata needs to find flspec and the backends of this package, and no others."""
+    """Return the files by which importlib.metadata finds flspec and the backends of this package, and no others."""
     version = importlib.metadata.version("flspec")
     offered = [entry for entry in installed_backends().values() if entry.module.split(".")[0] == backend_package]
     info = f"flspec-{version}.dist-info"
@@ -78,7 +78,7 @@ def _digest(files: Mapping[str, bytes]) -> str:
 
 
 def _write_layer(environment: Path, layer: Path, files: Mapping[str, bytes]) -> None:
-    """Put a layer in place, whole or not at all."""
+    """Write a layer, completely or not at all."""
     layer.parent.mkdir(exist_ok=True)
     _remove_old(layer.parent)
     (below,) = environment.glob("lib/python*/site-packages")
@@ -100,6 +100,6 @@ def _write_layer(environment: Path, layer: Path, files: Mapping[str, bytes]) -> 
 def _remove_old(folder: Path) -> None:
     oldest = time.time() - _DAYS_KEPT * 86400
     for path in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process removes them too
+        with suppress(FileNotFoundError):  # another process has removed it
             if path.stat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)

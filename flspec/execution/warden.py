@@ -1,16 +1,16 @@
-"""The warden: a small process between flspec and a worker, which sees to it that nothing of the worker is left.
+"""The warden: a small process between flspec and a worker. It makes sure that no process or file of the worker is left.
 
     python -I -S warden.py LIFELINE PARENT TOKEN FOLDER COMMAND...    0< jobs  1> events  2>> log
 
-It runs COMMAND. As soon as that ends, or flspec (PARENT) ends, or something or nothing more can be read from the
-LIFELINE pipe, it kills every process that came of it, removes FOLDER (their TMPDIR) and the shared memory they left,
-and exits with the worker's status as a shell would.
+It runs COMMAND. It stops when COMMAND ends, when flspec (PARENT) ends, or when the LIFELINE pipe delivers a byte or is
+closed. It then kills every process that descends from COMMAND, removes FOLDER (their TMPDIR) and the shared memory that
+they left, and exits with the worker's status, encoded as a shell does.
 
 Engines start daemons in sessions of their own, so killing a process group is not enough. On Linux the warden is the
-subreaper, to whom every orphan below it comes, and whoever has TOKEN in its environment is found wherever it hangs.
-Elsewhere the worker's process group is all that can be had.
+subreaper, so every orphaned descendant becomes its child, and a process with TOKEN in its environment is found wherever
+it is. On other systems only the worker's process group can be killed.
 
-Runs as a script in a bare interpreter, so it imports the standard library only and starts in 20 ms.
+It runs as a script in a bare interpreter, so it imports only the standard library and starts in 20 ms.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from contextlib import suppress
 
 __all__ = ["EVENTS", "JOBS", "TOKEN", "kill_marked"]
 
-JOBS, EVENTS = 3, 4  # the worker's file descriptors; its 0 is empty, its 1 and 2 are the log
-TOKEN = "FLSPEC_RUN"  # environment variable that marks what belongs to one worker
+JOBS, EVENTS = 3, 4  # file descriptors of the worker; its 0 is empty, its 1 and 2 are the log
+TOKEN = "FLSPEC_RUN"  # environment variable that marks the processes of one worker
 
 _LINUX = sys.platform == "linux"
 _TICK_SECONDS = 0.5
-_KILL_SECONDS = 10.0  # what has not gone by then hangs in the kernel, and nobody can end it
+_KILL_SECONDS = 10.0  # a process still alive then hangs in the kernel and cannot be killed
 _LOG_BYTES, _LOG_KEPT_BYTES = 64 * 2**20, 2**20
 _SHM, _LOOKS = "/dev/shm", 3
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-# By name, since flspec imports this module everywhere, and runs it where there are such signals.
-_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")  # meant for flspec, whose end is heard on the lifeline
+# By name: flspec imports this module on every system, but not every system has these signals.
+_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")  # meant for flspec, whose end shows on the lifeline
 _RESTORED = (*_IGNORED, "SIGPIPE", "SIGXFSZ")  # Python ignores the last two
 
 
 def main(lifeline: int, parent: int, token: str, folder: str, command: list[str]) -> int:
-    """Guard one worker from its start until nothing of it is left; returns its status."""
+    """Guard one worker from its start until none of its processes is left. Returns its status."""
     for name in _IGNORED:
         signal.signal(signal.Signals[name], signal.SIG_IGN)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -66,7 +66,7 @@ def main(lifeline: int, parent: int, token: str, folder: str, command: list[str]
 
 
 def kill_marked(token: str, folder: str) -> None:
-    """Kill what carries the token and remove the folder: the rest to do for a warden that was killed itself."""
+    """Kill the processes that have the token and remove the folder, for a warden that was killed itself."""
     _kill_until_gone(lambda: _holders(token))
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -81,7 +81,7 @@ def _spawn(command: list[str]) -> int:
     try:
         os.setpgid(0, 0)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != warden:  # killed before the line above
+        if os.getppid() != warden:  # the warden was killed before the line above
             os._exit(1)
         os.dup2(0, JOBS)
         os.dup2(1, EVENTS)
@@ -97,29 +97,29 @@ def _spawn(command: list[str]) -> int:
 
 
 def _wake_up_on_child_exit() -> int:
-    """A file descriptor that can be read from when a child has ended."""
+    """Return a file descriptor that becomes readable when a child has ended."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)  # ignored signals do not wake anybody
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)  # a handler is needed: ignored signals write nothing
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     return reader
 
 
 def _is_wanted(lifeline: int, parent: int, ended: int) -> bool:
-    """Whether flspec still wants the worker, after waiting for news, for a moment at most."""
+    """Wait a moment for news, then return whether flspec still needs the worker."""
     poll = select.poll()  # select itself fails for descriptors above 1023
     for descriptor in (lifeline, ended):
         poll.register(descriptor, select.POLLIN)
     ready = [descriptor for descriptor, _ in poll.poll(_TICK_SECONDS * 1000)]
     if ended in ready:
         os.read(ended, 4096)
-    # A child that flspec forked may hold the other end of the lifeline, so its own end is looked for too.
+    # A child that flspec forked may keep the lifeline open, so the parent process is checked too.
     return lifeline not in ready and os.getppid() == parent
 
 
 def _reap(worker: int) -> int | None:
-    """Collect every child that ended, orphans too; the worker's wait status if it was among them."""
+    """Reap every child that has ended, orphans too. Returns the worker's wait status if it was among them."""
     found = None
     with suppress(ChildProcessError):
         while True:
@@ -154,7 +154,7 @@ def _remaining(token: str) -> set[int]:
 
 
 def _kill_until_gone(find: Callable[[], set[int]]) -> None:
-    """Kill what `find` finds until it finds nothing, since processes start others while they are being killed."""
+    """Kill what `find` returns until it returns nothing, because processes may start others meanwhile."""
     deadline = time.monotonic() + _KILL_SECONDS
     while found := find():
         for pid in found:
@@ -167,11 +167,11 @@ def _kill_until_gone(find: Callable[[], set[int]]) -> None:
 
 
 def _descendants() -> set[int]:
-    """Every process below this one."""
+    """Return every descendant of this process."""
     children: dict[int, list[int]] = {}
     for pid in _processes():
         with suppress(OSError, IndexError, ValueError):
-            # pid (name) state ppid ...; the name may hold anything, ')' too.
+            # pid (name) state ppid ...; the name may contain anything, even ')'.
             parent = int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1])
             children.setdefault(parent, []).append(pid)
     found: set[int] = set()
@@ -184,7 +184,7 @@ def _descendants() -> set[int]:
 
 
 def _holders(token: str) -> set[int]:
-    """Every other process that was started with this token."""
+    """Return every other process that has this token in its environment."""
     mark, found = f"{TOKEN}={token}".encode(), set()
     for pid in _processes():
         with suppress(OSError):
@@ -213,10 +213,9 @@ def _prctl(option: int, value: int) -> None:
 
 
 class _Segments:
-    """The shared memory that the worker's processes made: new files in /dev/shm which they have mapped.
+    """Shared memory of the worker's processes: new files in /dev/shm that they have mapped.
 
-    What somebody else makes meanwhile must stay, so a file that appeared and was gone from the memory of its maker
-    between two looks is left alone.
+    Files of other programs must stay. So a file is left alone if no process of the worker was ever seen to map it.
     """
 
     def __init__(self) -> None:
@@ -225,7 +224,7 @@ class _Segments:
         self._ours: set[tuple[str, int]] = set()
 
     def note(self) -> None:
-        """Look whose the files are that have appeared; a few times only, since looking is slow."""
+        """Check which new files the worker's processes have mapped. Each is checked a few times only, as it is slow."""
         self._looks = {segment: self._looks.get(segment, 0) for segment in self._list() - self._before}
         if not (new := [segment for segment, looks in self._looks.items() if looks < _LOOKS]):
             return
@@ -242,7 +241,7 @@ class _Segments:
 
     @staticmethod
     def _list() -> set[tuple[str, int]]:
-        """This user's files there, by name and inode."""
+        """Return this user's files in /dev/shm, by name and inode."""
         found = set()
         for name in os.listdir(_SHM) if os.path.isdir(_SHM) else ():
             with suppress(OSError):
@@ -259,7 +258,7 @@ class _Segments:
 
 
 def _trim_log() -> None:
-    """Keep a client that prints without end from filling the disk; flspec opened the log for appending."""
+    """Cut a log that has grown too long, so that endless output does not fill the disk; it is open for appending."""
     with suppress(OSError):
         size = os.fstat(2).st_size
         if size > _LOG_BYTES:

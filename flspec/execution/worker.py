@@ -1,10 +1,10 @@
-"""The far side of `flspec.execution.remote`: runs the jobs it is sent on one backend, and reports.
+"""The worker process behind `flspec.execution.remote`: runs the jobs that it receives on one backend, and reports.
 
     python -P -m flspec.execution.worker NAME[:VARIANT]    3< jobs  4> reports
 
-A job is a line of JSON, a `flspec.protocol.backend.Job` whose folder holds the plan. A report is a line of JSON: an
-event, `{"failed": {...}}`, or, every second for as long as this process can do anything at all, `{"heartbeat": n}`.
-What anybody prints goes elsewhere, into the log. The worker ends when no more jobs can come.
+A job is one line of JSON: a `flspec.protocol.backend.Job` whose folder has the plan. A report is one line of JSON: an
+event, `{"failed": {...}}`, or `{"heartbeat": n}` every second while this process is alive. Everything that is printed
+goes to the log instead. The worker ends when the pipe of jobs is closed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ job_lines = TypeAdapter(Job)
 
 
 class _Reports:
-    """Writes whole lines, from any thread."""
+    """A writer of whole lines that any thread may use."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -66,7 +66,7 @@ def _run(backend: Backend, job: Job, reports: _Reports) -> None:
     finished = None
     for event in backend.execute(Plan.load(job.folder / "plan"), job):
         if isinstance(event, RunFinished):
-            finished = event  # told once the backend has cleaned up, for that may fail too
+            finished = event  # sent after the backend has cleaned up, because that may fail too
         else:
             reports.send(dump_event(event))
     if finished is None:
@@ -80,7 +80,7 @@ def _beat(reports: _Reports, warden: int) -> None:
         reports.send(json.dumps({"heartbeat": number}))
         time.sleep(1.0)
         number += 1
-    os._exit(1)  # nobody guards this process any more
+    os._exit(1)  # the warden has gone
 
 
 def _describe(error: Exception) -> dict[str, str]:

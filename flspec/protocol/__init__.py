@@ -1,1 +1,1 @@
-"""What flspec and its engines say to each other: plans, states, updates, events, records, and the backend interface."""
+"""The interface between flspec and its engines: plans, states, updates, events, records and `Backend`."""

@@ -1,4 +1,4 @@
-"""The one interface that a backend implements."""
+"""`Backend`, the one interface that a backend implements."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from flspec.protocol.state import state_file
 
 __all__ = ["CHECKPOINTS", "Backend", "Job", "Rehearsal", "kept_state"]
 
-CHECKPOINTS = "checkpoints"  # folder, in a run's, of the states it keeps
+CHECKPOINTS = "checkpoints"  # subfolder of a run's folder, for the server states that it saves
 
 
 @dataclass(frozen=True)
 class Job:
-    """How one execution is carried out; nothing here may change what is computed."""
+    """Options of one execution. None of them may change what is computed."""
 
     folder: Path  # absolute; the only place the backend may write to
-    start: Path | None = None  # a kept state to go on from, instead of the plan's start
+    start: Path | None = None  # a saved state to continue from; None: the plan's initial state
     follow: Path | None = None  # lockstep: another run's folder; round r starts from its state after round r - 1
     keep: Literal["planned", "all"] = "planned"  # rounds whose state is written to the folder
     workers: int = 0  # clients trained at once; 0 leaves it to the backend
-    cores: int = 0  # that the backend may count on where others run beside it; 0: all
+    cores: int = 0  # CPU cores that the backend may use while others run beside it; 0: all
 
     @property
     def num_workers(self) -> int:
@@ -39,79 +39,79 @@ class Job:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """How long a plan's rounds take here, scaled up from a few steps."""
+    """The time that a plan's rounds take on this machine, extrapolated from a few steps."""
 
-    seconds_a_round: float  # on average: training, aggregation, and evaluation as often as it is planned
-    num_steps: int  # training steps that were measured
+    seconds_a_round: float  # mean of training, aggregation and evaluation, the last as often as planned
+    num_steps: int  # training steps measured
 
 
 class Backend(ABC):
-    """Executes plans on one engine. Construct it with a variant of itself, or none for the usual one."""
+    """An engine that executes plans. Construct it with one of its `variants`, or None for the default."""
 
     name: ClassVar[str]
-    variants: ClassVar[tuple[str, ...]] = ()  # e.g. ("ray", "inprocess"), asked for as `flower:inprocess`
-    isolated: ClassVar[bool] = False  # runs in a process of its own, as one with an environment does anyway
+    variants: ClassVar[tuple[str, ...]] = ()  # e.g. ("ray", "inprocess"), selected by `flower:inprocess`
+    isolated: ClassVar[bool] = False  # runs in a process of its own; a backend with an environment always does
     requirements: ClassVar[tuple[Requirement, ...]] = ()  # packages it needs in this Python
     environment: ClassVar[Environment | None] = None  # the Python environment it needs, if not this one
-    reads: ClassVar[frozenset[str]] = frozenset()  # of `plan.FEATURES`, to obey them or to refuse them itself
+    reads: ClassVar[frozenset[str]] = frozenset()  # those of `plan.FEATURES` that it carries out, or refuses itself
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
 
     @abstractmethod
     def unsupported(self, plan: Plan) -> list[str]:
-        """Name what the plan asks for that this backend cannot do, field first; empty means it can run.
+        """Return a message for each thing in the plan that this backend cannot do, field first; empty if it can run.
 
-        Neither trains, draws, nor imports the engine, so it can be asked before anything starts.
+        Must not train, draw or import the engine, because it is called before anything starts.
         """
 
     def refusals(self, plan: Plan) -> list[str]:
-        """All that stands in the way of a plan, field first: missing packages, features not read, or `unsupported`.
+        """Return every reason not to run a plan, field first: missing packages, features not read, or `unsupported`.
 
-        So a backend that was written before a feature existed refuses it, instead of passing it over.
+        A backend that was written before a feature existed therefore refuses it, and does not silently ignore it.
         """
         unread = dict.fromkeys(FEATURES[key] for key in plan.features if key not in self.reads)
         why = f"{self.name} does not read this; remove it, or choose another backend"
-        # `unsupported` may not understand a plan with a feature that is not read, so it is not asked of one.
+        # `unsupported` may misread a plan with a feature that the backend does not read, so it is not called then.
         return [*self._missing(), *([f"{field}: {why}" for field in unread] or self.unsupported(plan))]
 
     def missing(self) -> list[Requirement]:
-        """Those of `requirements` that are not installed, as far as this variant needs them; imports none of them."""
+        """Return those of `requirements` that this variant needs and that are not installed. Imports none of them."""
         needed = [one for one in self.requirements if self.variant not in one.not_for]
         return [one for one in needed if importlib.util.find_spec(one.module) is None]
 
     def _missing(self) -> list[str]:
-        """The packages that are missing, as a refusal."""
+        """Return the refusal for missing packages, if there are any."""
         if not (missing := self.missing()):
             return []
         return [f"backend: {self.name} needs {module_names(missing)}; install it with {pip_command(missing)}"]
 
     @abstractmethod
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        """Run the plan's rounds, yielding each event as soon as it is known.
+        """Run the plan's rounds and yield each event at once.
 
-        Closing the iterator stops the run and leaves nothing of it behind.
+        Closing the generator stops the run and leaves no process or temporary file behind.
         """
 
     def rehearse(self, plan: Plan) -> Rehearsal | None:
-        """Measure a second or less of the plan's training, keeping nothing of it; None if it cannot tell.
+        """Time at most a second of the plan's training and discard the result; None if the backend cannot.
 
-        Asked only of what `unsupported` lets through, whose data are in the store.
+        Called only for plans that `unsupported` accepts and whose data are in the store.
         """
         return None
 
     def scorer(self, plan: Plan) -> Scorer | None:
-        """What runs the plan's model forward, for evaluation; None where this backend only trains.
+        """Return the scorer that runs the plan's model forward for evaluation; None if this backend only trains.
 
-        flspec asks `flspec.protocol.registry.REFERENCE`, so that engines differ only by their training.
+        flspec uses the scorer of `flspec.protocol.registry.REFERENCE`, so engines differ only by their training.
         """
         return None
 
     def scored_at_once(self, plan: Plan) -> int:
-        """How many examples its scorer passes through the model together, as the estimate of memory needs to know."""
+        """Return how many examples its scorer runs through the model at once. The memory estimate needs it."""
         raise NotImplementedError(f"{self.name} scores no models")
 
 
 def kept_state(folder: Path, round_number: int) -> Path:
-    """Where a run in `folder` keeps its state after a round."""
+    """Return the file in which a run in `folder` saves the server state after a round."""
     return state_file(folder / CHECKPOINTS, round_number)

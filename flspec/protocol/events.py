@@ -1,4 +1,4 @@
-"""What a backend says while it runs: one frozen record each, one JSON line each."""
+"""Events that a backend reports while it runs. Each is a frozen document, written as one line of JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 class RunAttempted(Document):
-    """A run begins or goes on; flspec's own word, before any of a backend's."""
+    """A run begins or is resumed. Reported by flspec, before any event of the backend."""
 
     event: Literal["run_attempted"] = "run_attempted"
     backend: str  # as selected
@@ -30,41 +30,41 @@ class RunAttempted(Document):
 
 
 class RunStarted(Document):
-    """The engine is up; the first round follows."""
+    """The engine has started. The first round follows."""
 
     event: Literal["run_started"] = "run_started"
     versions: dict[str, str]  # of the engine's packages and its Python
 
 
 class RoundFinished(Document):
-    """One round of training is over and the server holds new weights.
+    """One round has ended and the server has new weights.
 
-    Everything here is what happened, not what was planned; whoever reads it compares the two.
+    Every field reports what happened, not what was planned. The reader of the event compares the two.
     """
 
     event: Literal["round_finished"] = "round_finished"
     round: int  # from 1
     cohort: tuple[int, ...]  # clients that trained, ascending
-    num_trained: int  # examples trained on by the clients that count, each time counted
-    train: dict[str, float]  # over those examples, each measured before the step it took part in
+    num_trained: int  # examples trained on by the clients whose update counts; an example counts once per use
+    train: dict[str, float]  # means over those examples, each measured before the step that uses it
     dropped: dict[int, str]  # clients whose update did not count, and why
-    seconds: dict[str, float]  # of the wall clock: train (clients, messages), and aggregate where it is told apart
-    state: str | None = None  # file of the server state after the round, if it is kept
+    seconds: dict[str, float]  # wall clock: train (clients, messages), and aggregate if it is measured separately
+    state: str | None = None  # file of the server state after the round, if it is saved
 
 
 class RoundEvaluated(Document):
-    """The weights after a round were measured; flspec's own word, not a backend's."""
+    """The weights after a round have been evaluated. Reported by flspec, not by a backend."""
 
     event: Literal["round_evaluated"] = "round_evaluated"
     round: int
     evaluation: dict[str, dict[str, float]]  # by set of examples, then by metric
-    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # why a metric of a set has no value
+    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # by set, then by metric: why it has no value
     confusion: dict[str, Confusion] = {}  # noqa: RUF012  # by set, of the last round and of each best so far
     seconds: float
 
 
 class RunFinished(Document):
-    """Always the last event of a run that reached its last round."""
+    """The last event of every run that reaches its last round."""
 
     event: Literal["run_finished"] = "run_finished"
 
@@ -74,10 +74,10 @@ _events: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="
 
 
 def dump_event(event: Event) -> str:
-    """The event as one line of JSON."""
+    """Return the event as one line of JSON."""
     return event.model_dump_json()
 
 
 def parse_event(line: str | bytes) -> Event:
-    """The event that `dump_event` wrote; raises pydantic's ValidationError for anything else."""
+    """Read an event that `dump_event` wrote. Raises pydantic's ValidationError for anything else."""
     return _events.validate_json(line)

@@ -1,7 +1,7 @@
-"""Named records: what the server and each client carry from round to round, or send beside the weights.
+"""Named records: the tensors that the server and each client carry between rounds, or send beside the weights.
 
-A record is tensors by name, such as one momentum for each weight; records have names of their own. Whoever writes or
-compares them does so by these names alone, so a new algorithm's records need no code but the algorithm's.
+A record is a set of named tensors, such as a momentum for each weight. Records have names too. Code that stores, sends
+or compares records needs these names alone, so a new algorithm's records need no code outside the algorithm.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Records = Mapping[str, Weights]  # record name -> its tensors; a slash groups re
 
 
 def flatten(records: Records) -> dict[str, NDArray[np.float32]]:
-    """Every tensor by `RECORD/NAME`, for files and messages; a tensor's own name has no slash."""
+    """Return every tensor by `RECORD/NAME`, for files and messages. A tensor's own name has no slash."""
     flat: dict[str, NDArray[np.float32]] = {}
     for record, tensors in records.items():
         for name, value in tensors.items():
@@ -29,7 +29,7 @@ def flatten(records: Records) -> dict[str, NDArray[np.float32]]:
 
 
 def in_float32(records: Mapping[str, Mapping[str, NDArray[np.floating[Any]]]]) -> dict[str, Weights]:
-    """The records as they are sent and stored, whatever they were computed in."""
+    """Return the records in float32, the type in which they are sent and stored."""
     return {
         record: {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         for record, tensors in records.items()
@@ -37,7 +37,7 @@ def in_float32(records: Mapping[str, Mapping[str, NDArray[np.floating[Any]]]]) -
 
 
 def unflatten(tensors: Weights) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """The records that `flatten` wrote."""
+    """Return the records that `flatten` flattened."""
     records: dict[str, dict[str, NDArray[np.float32]]] = {}
     for path, value in tensors.items():
         record, _, name = path.rpartition("/")

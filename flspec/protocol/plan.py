@@ -1,8 +1,8 @@
-"""A Plan: everything a backend needs to run one experiment, with nothing left to decide.
+"""The Plan: everything a backend needs to run one experiment, with nothing left to decide.
 
-A plan says what is computed, never how. Two backends given the same plan train the same clients on the same
-batches, in the same order, from the same weights. It is written as `plan.json` and `arrays.npz`, so a process in
-another Python environment reads it with `json` and `numpy` alone; this module imports nothing heavier.
+A plan says what is computed, never how. Two backends given the same plan train the same clients on the same batches,
+in the same order, from the same weights. It is stored as `plan.json` and `arrays.npz`, so a process in another Python
+environment can read it with `json` and `numpy` alone. This module imports nothing heavier.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 __all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
 
 FORMAT = 1  # raised whenever an old reader would misread a new plan
-# What not every plan has, mostly by its key in settings or arrays, and what in a spec asks for it. Whoever does not
-# read one of them would carry out another experiment without noticing; see `flspec.protocol.backend.Backend.reads`.
+# Features that only some plans have: mostly a key of the settings or arrays, and the spec field that asks for it.
+# A backend that ignores one of them carries out another experiment without noticing; see
+# `flspec.protocol.backend.Backend.reads`.
 FEATURES = {
     "clip": "client.clip",
     "label_weights": "client.label_weights",
@@ -37,7 +38,7 @@ FEATURES = {
     "state": "client.optimizer.state",
     "task_seeds": "model or dataset: dropout, or random transforms",
     "constants": "model: tensors that never change",
-    "statistics": "model: statistics that training keeps",
+    "statistics": "model: statistics that training updates",
     "local": "model: tensors that stay with each client",
     "client_algorithm": "client.algorithm",
     "objective": "client.objective",
@@ -53,30 +54,30 @@ class ClientTask:
     """One client's work in one round."""
 
     client: int
-    weight: int  # its share of the mean, before normalising
-    batches: tuple[NDArray[np.integer[Any]], ...]  # each [batch_size], of the training set, in order
-    seed: int = 0  # from which random transforms of its examples and dropout follow, where there are any
-    rate: float = 1.0  # what the optimizer's learning rate is multiplied by in this round
+    weight: int  # weight in the mean, before normalising
+    batches: tuple[NDArray[np.integer[Any]], ...]  # each [batch_size]: indices into the training set, in order
+    seed: int = 0  # of its random transforms and dropout; 0 if there are none
+    rate: float = 1.0  # factor of the optimizer's learning rate in this round
 
     @property
     def num_trained(self) -> int:
-        """Examples it trains on, counted each time."""
+        """Number of examples trained on; an example counts once per use."""
         return sum(map(len, self.batches))
 
     @property
     def num_examples(self) -> int:
-        """Examples it trains on, counted once."""
+        """Number of different examples trained on."""
         return len(np.unique(np.concatenate(self.batches)))
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==; compare digests
 class Plan:
-    """One experiment, decided.
+    """One experiment with every decision made.
 
-    `settings` are what was not drawn. `arrays` holds the tensors that the server starts with (`weights/NAME`), those
-    that never change (`constants/NAME`), those that each client starts with for itself (`local/NAME`), each client's
-    examples and every batch. Both are covered by the digest; `spec`, the resolved document it was compiled from, is for
-    the reader.
+    `settings` is what needs no random draw. `arrays` holds the server's initial weights (`weights/NAME`), the tensors
+    that never change (`constants/NAME`), the initial tensors that stay with each client (`local/NAME`), each client's
+    examples and every batch. The digest covers both. `spec`, the resolved document that was compiled, is for human
+    readers and not covered.
     """
 
     settings: PlanSettings
@@ -99,9 +100,9 @@ class Plan:
     ) -> Plan:
         """Pack what compile decided.
 
-        `holdout` is what each client is evaluated on, where that is planned, in a pooled plan each of those whose
-        examples the one client has; `rates` are the factors of the learning rates of `client` and `server` in each
-        round, where they change; `round_seeds` is what the server draws from, if it does.
+        `holdout` has each client's holdout examples, if the plan has holdouts. In a pooled plan it has one item for
+        each client whose examples were pooled. `rates` has the learning rate factors of `client` and `server` in each
+        round, if they change. `round_seeds` has the seeds of the server's random draws, if there are any.
         """
         tasks = [task for cohort in rounds for task in cohort]
         batches = [batch for task in tasks for batch in task.batches]
@@ -125,12 +126,12 @@ class Plan:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The settings as JSON."""
+        """The settings as plain JSON values."""
         return write_settings(self.settings)
 
     @property
     def features(self) -> list[str]:
-        """Those of `FEATURES` that this plan has."""
+        """Keys of `FEATURES` that this plan has."""
         has = {"loss": self.settings.loss != "cross_entropy"}
         has["state"] = self.settings.client_optimizer.get("state") == "kept"
         return [key for key in FEATURES if has.get(key, key in self.document or key in self.arrays)]
@@ -145,7 +146,7 @@ class Plan:
 
     @cached_property
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """What the server starts with and sends: float32 by tensor name."""
+        """Initial weights of the server, which it sends to clients: float32 by tensor name."""
         return {name: self.arrays[f"weights/{name}"] for name in self.settings.weights}
 
     @cached_property
@@ -155,12 +156,12 @@ class Plan:
 
     @cached_property
     def local(self) -> dict[str, NDArray[np.float32]]:
-        """The model's tensors that each client has for itself, as all of them start."""
+        """The model's tensors that stay with each client, at their initial values, the same for all clients."""
         return {name: self.arrays[f"local/{name}"] for name in self.settings.local}
 
     @cached_property
     def statistics(self) -> frozenset[str]:
-        """Of the tensors with the server or with clients, those that training keeps without learning them."""
+        """Names of `weights` and `local` tensors that training updates without gradients, such as running means."""
         return frozenset(self.settings.statistics)
 
     @cached_property
@@ -170,45 +171,45 @@ class Plan:
 
     @cached_property
     def holdout(self) -> list[Indices]:
-        """The training set's examples that each client is evaluated on instead; an empty list unless that is planned.
+        """Each client's holdout: training set indices that it is evaluated on, not trained on. Empty without holdouts.
 
-        In a pooled plan, where one client has what several held, there is an item for each of these.
+        In a pooled plan there is one item for each client whose examples were pooled.
         """
         if "held_out_ends" not in self.arrays:
             return []
         return np.split(self.arrays["held_out_examples"], self.arrays["held_out_ends"][:-1])
 
     def client_rate(self, round_number: int) -> float:
-        """What the client optimizer's learning rate is multiplied by in a round, from 1."""
+        """Return the factor of the client optimizer's learning rate in a round, counted from 1."""
         return self._rate("client", round_number)
 
     def server_rate(self, round_number: int) -> float:
-        """What the server optimizer's learning rate is multiplied by in a round, from 1."""
+        """Return the factor of the server optimizer's learning rate in a round, counted from 1."""
         return self._rate("server", round_number)
 
     def round_seed(self, round_number: int) -> int:
-        """From which the server's draws of a round follow, from 1; 0 where it draws nothing."""
+        """Return the seed of the server's draws in a round, counted from 1; 0 if it draws nothing."""
         return int(self.arrays["round_seeds"][round_number - 1]) if "round_seeds" in self.arrays else 0
 
     def client_examples(self, client: int) -> Indices:
-        """The training examples that a client holds."""
+        """Return the training set indices of a client's examples."""
         return _part(self.arrays["client_examples"], self.arrays["client_ends"], client)
 
     def holdout_examples(self, client: int) -> Indices:
-        """What a client is evaluated on; of one that has what several held, all that they hold out."""
+        """Return a client's holdout; for the one client of a pooled plan, the holdouts of all pooled clients."""
         if not self.holdout:
             return np.empty(0, np.int32)
         return np.concatenate(self.holdout) if self.num_clients == 1 else self.holdout[client]
 
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
-        """The tasks of a round, from 1, in client order."""
+        """Return the tasks of a round, counted from 1, in client order."""
         assert 1 <= round_number <= self.num_rounds, round_number
         start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
         rate = self.client_rate(round_number)
         return tuple(self._task(position, rate) for position in range(start, end))
 
     def keeps(self, round_number: int) -> bool:
-        """Whether the state after this round is kept and evaluated; the last always is."""
+        """Return whether the state after this round is saved and evaluated. The last one always is."""
         return round_number == self.num_rounds or round_number % self.settings.evaluation.every == 0
 
     def _rate(self, who: str, round_number: int) -> float:
@@ -229,7 +230,7 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the content; equal digests mean equal experiments."""
+        """SHA-256 of settings and arrays. Equal digests mean equal experiments."""
         sha = hashlib.sha256(json.dumps([FORMAT, self.document], sort_keys=True).encode())
         for name in sorted(self.arrays):
             array = self.arrays[name]
@@ -238,10 +239,10 @@ class Plan:
         return sha.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write the plan into `folder`, `plan.json` last."""
+        """Write the plan into `folder`, with `plan.json` last."""
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "arrays.npz.partial").open("wb") as file:
-            # Numbers alone, so nothing is pickled; numpy before 2.1 would take an option for one more array.
+            # All arrays are numeric, so nothing is pickled. numpy before 2.1 takes `allow_pickle` for another array.
             np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]
         (folder / "arrays.npz.partial").replace(folder / "arrays.npz")
         document = {"format": FORMAT, "digest": self.digest, "settings": self.document, "spec": self.spec}
@@ -273,7 +274,7 @@ class Plan:
 
 
 def _pack(parts: Sequence[NDArray[np.integer[Any]]]) -> tuple[Indices, NDArray[np.int64]]:
-    """Arrays of different lengths as one, and where each ends."""
+    """Return arrays of different lengths as one array, and the position at which each ends."""
     ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
     return np.concatenate(parts).astype(np.int32), ends
 

@@ -1,4 +1,4 @@
-"""Records of a run, as they are written down and told to who follows it: a round, and the result."""
+"""Records of a run, for its files and for trackers: rounds and the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class LabelEntropy(Document):
-    """Of the clients' labels, in nats; from 0 to `greatest`, that of labels in equal parts."""
+    """Entropy of each client's labels, in nats, over all clients: from 0 to `greatest`, that of equal parts."""
 
     min: float
     mean: float
@@ -32,18 +32,18 @@ class LabelEntropy(Document):
 
 
 class LabelDistance(Document):
-    """Of the clients' label distributions from the pooled one; from 0 to 2."""
+    """Distance of the clients' label distributions from the pooled one: from 0 to 2."""
 
     mean: float
     max: float
 
 
 class Skew(Document):
-    """How far a partition is from clients that are all alike; the means count each client the same."""
+    """Distance of a partition from one whose clients are all alike. In the means each client counts the same."""
 
     label_entropy: LabelEntropy
     emd: LabelDistance
-    size_gini: float  # from 0, all hold as many, towards 1, one holds all
+    size_gini: float  # from 0, where all clients have equally many examples, towards 1, where one has all
 
 
 class Failure(Document):
@@ -54,51 +54,51 @@ class Failure(Document):
 
 
 class RoundRecord(Document):
-    """One round. `train` is measured during local training, `evaluation` of the aggregated model after it."""
+    """One round. `train` is measured during local training, `evaluation` on the aggregated model after it."""
 
     round: int
     cohort: tuple[int, ...]
-    num_examples: int  # that the cohort trains on, each counted once
+    num_examples: int  # different examples that the cohort trains on
     train: dict[str, float]
     evaluation: dict[str, dict[str, float]] | None
-    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # why a metric of a set of examples has no value
+    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # by set of examples, then by metric: why it has no value
     epsilon: float | None = None
     bytes_down: int  # of weights sent to the cohort
     bytes_up: int  # of updates sent back
-    seconds: dict[str, float]  # train, aggregate (where the backend tells it apart), evaluate
+    seconds: dict[str, float]  # train, aggregate (if the backend measures it separately), evaluate
     failures: tuple[Failure, ...] = ()
 
 
 class BackendInfo(Document):
-    """Who ran it."""
+    """The backend that executed the run."""
 
     name: str  # as selected, e.g. "flower" or "flower:inprocess"
     versions: dict[str, str]
 
 
 class Seconds(Document):
-    """Of the wall clock: until the engine was up, and of everything."""
+    """Wall clock time: until the engine had started, and in total."""
 
     startup: float | None
     total: float
 
 
 class WeightsFile(Document):
-    """Where a model is, relative to the run's folder."""
+    """A file of weights, relative to the run's folder."""
 
     path: str
     sha256: str
 
 
 class FinalRecord(Document):
-    """How good the last model is."""
+    """Evaluation of the last model."""
 
     evaluation: dict[str, dict[str, float]]
     confusion: dict[str, Confusion] = {}  # noqa: RUF012  # by set of examples
 
 
 class BestRecord(Document):
-    """The evaluated round that is the best by `evaluation.best`, and how good its model is."""
+    """The best evaluated round by `evaluation.best`, and the evaluation of its model."""
 
     round: int
     metric: str
@@ -108,11 +108,11 @@ class BestRecord(Document):
     undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012
     confusion: dict[str, Confusion] = {}  # noqa: RUF012
     weights: WeightsFile | None  # None if its checkpoint cannot be read
-    note: str | None = None  # what to bear in mind
+    note: str | None = None  # a caution for readers
 
 
 class Result(Document):
-    """What a run was and what came of it."""
+    """Description and outcome of a run."""
 
     schema_version: Literal[1] = 1
     status: Literal["completed", "failed", "interrupted"]
@@ -125,9 +125,9 @@ class Result(Document):
     environment: dict[str, Any]
     started: str  # ISO 8601, UTC
     seconds: Seconds
-    memory: dict[str, int]  # peak_bytes: of this process and all that it started; in a sweep, of the cell's worker
-    skew: Skew | None = None  # of what the clients train on; None where an example may have several labels
+    memory: dict[str, int]  # peak_bytes: of this process and its descendants; in a sweep, of the cell's worker
+    skew: Skew | None = None  # of the clients' training examples; None if an example may have several labels
     rounds: tuple[RoundRecord, ...]
     final: FinalRecord | None
-    best: BestRecord | None = None  # None where none is asked for, or no round has a value
+    best: BestRecord | None = None  # None if the spec asks for none, or no round has a value
     weights: WeightsFile | None

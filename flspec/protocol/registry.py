@@ -1,4 +1,4 @@
-"""How backends are found."""
+"""Lookup of installed backends by name."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from flspec.protocol.backend import Backend
 __all__ = ["GROUP", "REFERENCE", "find_backend", "installed_backends"]
 
 GROUP = "flspec.backends"
-REFERENCE = "local"  # scores every backend's models, and is what the doctor holds others against
+REFERENCE = "local"  # scores every backend's models; the doctor compares other backends with it
 
 
 def installed_backends() -> dict[str, EntryPoint]:
-    """The backends that installed packages offer, by name."""
+    """Return the entry points of all installed backends, by name."""
     return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
 
 
 def find_backend(selection: str) -> Backend:
-    """The backend that `NAME` or `NAME:VARIANT` asks for; raises InputError with the known ones."""
+    """Construct the backend that `NAME` or `NAME:VARIANT` selects. Raises InputError, naming those there are."""
     name, _, variant = selection.partition(":")
     known = installed_backends()
     if name not in known:
         raise InputError(f"backend: {choose(name, known)}")
     try:
         backend_class: type[Backend] = known[name].load()
-    except Exception as error:  # whatever an installed package does when it is imported
+    except Exception as error:  # an installed package may raise anything at import
         raise InputError(f"backend: {name!r} is installed but cannot be loaded: {error!r}") from error
     if variant and variant not in backend_class.variants:
         choices = ", ".join(f"{name}:{choice}" for choice in backend_class.variants) or f"{name} alone"

@@ -1,4 +1,4 @@
-"""How a backend that can score models does it."""
+"""The interface of a backend that can score models."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["Inputs", "Scorer"]
 
 
 class Inputs(Protocol):
-    """Examples to score, as a `flspec.data.examples.Split` has them."""
+    """Examples to score, such as a `flspec.data.examples.Split`."""
 
     def __len__(self) -> int: ...
 
     def inputs(self, indices: slice) -> NDArray[np.float32]:
-        """Some of the examples as a model sees them: float32 [num, *input_shape]."""
+        """Return some examples as model inputs: float32 [num, *input_shape]."""
         ...
 
 
 class Scorer(Protocol):
-    """Runs one plan's model forward; the same weights always give the same outputs."""
+    """Forward pass of one plan's model. The same weights always give the same outputs."""
 
     def logits(self, weights: Weights, examples: Inputs) -> NDArray[np.float32]:
-        """float32 [num_examples, num_outputs]; `weights` are all of the model's tensors but its constants."""
+        """Return float32 [num_examples, num_outputs]. `weights` has all of the model's tensors except its constants."""
         ...

@@ -1,7 +1,7 @@
-"""The part of a plan that was settled rather than drawn: one frozen document a part, plain JSON when written.
+"""Settings of a plan: everything in it that needs no random draw, as frozen documents, stored as plain JSON.
 
-A field at its default is not written, so a field that comes later moves no digest of a plan that does not use it. Like
-the plan, this module needs the standard library alone.
+A field at its default is not written. A field added later therefore does not change the digest of a plan that does not
+use it. This module needs the standard library alone, so a plan can be read in any environment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
     "write_settings",
 ]
 
-# Some words have changed in specs and not in plans of this format, so that digests stay: today's, and that of plans.
+# Words that changed in specs but not in plans, so that digests stay the same: the spec's word, and the plan's.
 _OLDER_WORDS = {"holdout": "held_out", "tensor": "variable"}
 _TODAYS_WORDS = {older: word for word, older in _OLDER_WORDS.items()}
 
@@ -32,13 +32,13 @@ ComponentDocument = Mapping[str, Any]  # a component as JSON: its `kind` and its
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where the examples are found, by content, and their shapes."""
+    """The digest by which the examples are found in the store, and their shapes."""
 
     digest: str  # SHA-256 of all that is stored
-    input_shape: tuple[int, ...]  # of one example as the model sees it
-    num_classes: int  # or how many labels an example may have
+    input_shape: tuple[int, ...]  # of one model input
+    num_classes: int  # or the number of labels, of which an example may have several
     feature_type: str  # as stored: uint8 or float32
-    divisor: float  # the model sees features / divisor
+    divisor: float  # the model's input is features / divisor
     num_train: int
     num_test: int
     num_validation: int = 0
@@ -46,8 +46,8 @@ class DataSettings:
     label_names: tuple[str, ...] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)  # names of the columns of each split, sorted
     client_column: str | None = None
-    mean: tuple[float, ...] = ()  # of each channel, taken from what is left after the division,
-    std: tuple[float, ...] = ()  # which is then divided by this
+    mean: tuple[float, ...] = ()  # of each channel, subtracted after the division by `divisor`
+    std: tuple[float, ...] = ()  # of each channel, by which the difference is divided
     transforms: Mapping[str, Any] = field(default_factory=dict)  # of each split, component documents in order
 
 
@@ -61,7 +61,7 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class BestSettings:
-    """The metric by which a round is the best, and the set of examples that it is measured on."""
+    """The metric that determines the best round, and the set of examples that it is measured on."""
 
     metric: str
     on: str = field(metadata={"older_words": True})
@@ -69,7 +69,7 @@ class BestSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """The rounds after which the aggregated model is measured, and by what."""
+    """The rounds after which the aggregated model is evaluated, and the metrics."""
 
     every: int
     metrics: tuple[str, ...]
@@ -79,7 +79,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """All that a plan settles. Names of tensors are in the order in which engines keep them."""
+    """All settings of a plan. Tensor names are in the order in which engines hold the tensors."""
 
     data: DataSettings
     layers: tuple[ComponentDocument, ...]
@@ -87,38 +87,38 @@ class PlanSettings:
     client_optimizer: ComponentDocument
     aggregator: ComponentDocument
     evaluation: EvaluationSettings
-    weights: tuple[str, ...]  # that the server holds and sends
-    constants: tuple[str, ...] = ()  # that never change and are never sent
-    local: tuple[str, ...] = ()  # that each client has for itself
-    statistics: tuple[str, ...] = ()  # of weights and local, those that training keeps without learning them
-    code: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the source of acting parts from elsewhere
+    weights: tuple[str, ...]  # tensors that the server has and sends
+    constants: tuple[str, ...] = ()  # tensors that never change and are never sent
+    local: tuple[str, ...] = ()  # tensors that stay with each client
+    statistics: tuple[str, ...] = ()  # those of weights and local that training updates without gradients
+    code: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of sources from other packages that act in a run
     clip: ClipSettings | None = None
-    epochs: int = 0  # passes of a client in a round, where its schedule measures after each of them
+    epochs: int = 0  # a client's epochs in a round, if its schedule measures a metric after each
     label_weights: tuple[float, ...] = ()
-    client_algorithm: ComponentDocument | None = None  # absent: plain steps of the client's optimizer
-    objective: ComponentDocument | None = None  # absent: the loss, of the model's outputs
-    postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they take place
+    client_algorithm: ComponentDocument | None = None  # None: plain steps of the client's optimizer
+    objective: ComponentDocument | None = None  # None: the loss of the model's outputs
+    postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they are applied
 
 
 S = TypeVar("S")
 
 
 def write_settings(part: Any) -> dict[str, Any]:
-    """A document as plain JSON values, without the fields that are at their default."""
-    told: dict[str, Any] = {}
+    """Return a document as plain JSON values, without the fields at their default."""
+    document: dict[str, Any] = {}
     for one in fields(part):
         value = getattr(part, one.name)
         if value != _default(one):
             written: Any = write_settings(value) if is_dataclass(value) else _as_json(value)
-            told[one.name] = _OLDER_WORDS.get(written, written) if one.metadata.get("older_words") else written
-    return told
+            document[one.name] = _OLDER_WORDS.get(written, written) if one.metadata.get("older_words") else written
+    return document
 
 
 def read_settings(cls: type[S], document: Mapping[str, Any]) -> S:
-    """The document that `write_settings` wrote; raises ValueError for a key that this flspec does not know."""
+    """Read a document that `write_settings` wrote. Raises ValueError for a key that this flspec does not know."""
     hints = _hints(cls)  # type: ignore[arg-type]
     if unknown := [key for key in document if key not in hints]:
-        raise ValueError(f"it settles {', '.join(unknown)}, which this flspec does not know; upgrade flspec")
+        raise ValueError(f"its settings have {', '.join(unknown)}, unknown to this version of flspec; upgrade flspec")
     older = {one.name for one in fields(cls) if one.metadata.get("older_words")}  # type: ignore[arg-type]
     given = {key: _TODAYS_WORDS.get(value, value) if key in older else value for key, value in document.items()}
     return cls(**{key: _read(hints[key], value) for key, value in given.items()})

@@ -1,8 +1,8 @@
-"""What the server carries from one round to the next, and its file.
+"""Server state: what the server carries from one round to the next, and the file that stores it.
 
-A state file is one safetensors file: tensors `RECORD/NAME` of the server, its weights being the record `weights`, and
-`clients/CLIENT/RECORD/NAME` of each client; in the header, which round and plan it belongs to and a SHA-256 of it all,
-since safetensors itself does not notice a changed bit. Files appear whole or not at all.
+A state is one safetensors file. It has the server's tensors as `RECORD/NAME`, where the weights are the record
+`weights`, and each client's as `clients/CLIENT/RECORD/NAME`. Its header has the round, the plan's digest and a SHA-256
+of everything, because safetensors does not detect changed bits. A file is complete or does not exist.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ __all__ = [
     "state_file",
 ]
 
-_OPTIMIZER = "optimizer/"  # before the slot, in the name of a record of the server optimizer
-_CLIENTS = "clients/"  # before the client's number, in the path of a tensor of its state
-_RESERVED = ("weights", "optimizer", "clients")  # records of a server that no algorithm may name
+_OPTIMIZER = "optimizer/"  # prefix of the server optimizer's records: `optimizer/SLOT`
+_CLIENTS = "clients/"  # prefix of client state: `clients/CLIENT/RECORD/NAME`
+_RESERVED = ("weights", "optimizer", "clients")  # record names that no algorithm may use
 
 
 @dataclass(frozen=True, eq=False)
 class OptimizerState:
-    """What a server optimizer remembers; float32, so every engine can hold it exactly."""
+    """State of a server optimizer. It is float32, so that every engine can hold it exactly."""
 
     step: int = 0  # updates applied so far
-    slots: Mapping[str, Weights] = field(default_factory=dict)  # e.g. "momentum" -> one tensor a weight
+    slots: Mapping[str, Weights] = field(default_factory=dict)  # e.g. "momentum" -> one tensor for each weight
 
 
 @dataclass(frozen=True, eq=False)
 class ServerState:
-    """The server after `round` rounds; round 0 is the plan's start.
+    """The server after `round` rounds. Round 0 is the plan's initial state.
 
-    `records` are what else the server carries, such as a client algorithm's control variate. `clients` is the state of
-    each client: `weights` are its local tensors, `optimizer` and `optimizer/SLOT` an optimizer that goes on from round
-    to round. It is neither sent nor aggregated; it is held here so that a run can be resumed, followed and compared
-    whole.
+    `records` is what else the server carries, such as a client algorithm's control variate. `clients` is the client
+    state: for each client the record `weights` of its local tensors, and `optimizer` and `optimizer/SLOT` of an
+    optimizer that continues from round to round. Client state is neither sent nor aggregated. It is part of the server
+    state so that a run can be resumed, followed in lockstep and compared completely.
     """
 
     round: int
@@ -63,18 +63,18 @@ class ServerState:
 
     @property
     def carried(self) -> dict[str, Weights]:
-        """All that the server carries as records: its weights, the optimizer's slots, and what else there is."""
+        """The server's weights, optimizer slots and other records, all as named records."""
         slots = {f"{_OPTIMIZER}{slot}": values for slot, values in self.optimizer.slots.items()}
         return {"weights": self.weights, **slots, **self.records}
 
 
 def state_file(folder: Path, round_number: int) -> Path:
-    """Where a run keeps its state after a round."""
+    """Return the file in `folder` for the state after a round."""
     return folder / f"round_{round_number:07d}.safetensors"
 
 
 def save_state(path: Path, state: ServerState, plan_digest: str) -> str:
-    """Write `state` durably and return the SHA-256 of the file."""
+    """Write `state` so that it survives a crash, and return the SHA-256 of the file."""
     assert not any(name.split("/")[0] in _RESERVED for name in state.records), f"a record is named {[*state.records]}"
     tensors = flatten(state.carried)
     for client, records in state.clients.items():
@@ -84,14 +84,14 @@ def save_state(path: Path, state: ServerState, plan_digest: str) -> str:
 
 
 def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
-    """Read a state back; raises InputError if it is damaged or belongs to another plan."""
+    """Read a state. Raises InputError if the file is damaged or belongs to another plan."""
     tensors, header = _load(path)
     if "round" not in header:
-        raise InputError(f"{path} holds a model alone, not the state of a run; name one of a run's checkpoints")
+        raise InputError(f"{path} holds only a model, not the state of a run; name one of a run's checkpoints")
     if plan_digest is not None and header.get("plan_digest") != plan_digest:
         raise InputError(
             f"{path} belongs to plan {str(header.get('plan_digest'))[:12]}, not {plan_digest[:12]}; "
-            "use the spec it was made with"
+            "use the spec that the plan was compiled from"
         )
     of_clients: dict[int, dict[str, NDArray[np.float32]]] = {}
     of_server: dict[str, NDArray[np.float32]] = {}
@@ -109,15 +109,15 @@ def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
 
 
 def save_weights(path: Path, weights: Weights) -> str:
-    """Write a model's weights under their own names and return the SHA-256 of the file.
+    """Write a model's weights, without any other record, and return the SHA-256 of the file.
 
-    The file depends on the weights alone, so equal models have equal files.
+    The file depends only on the weights, so equal models give equal files.
     """
     return _save(path, dict(weights), {})
 
 
 def load_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Read weights back; raises InputError if the file is damaged."""
+    """Read weights that `save_weights` wrote. Raises InputError if the file is damaged."""
     return _load(path)[0]
 
 
@@ -132,7 +132,7 @@ def _encode(tensors: Mapping[str, NDArray[np.float32]], header: Mapping[str, Any
 
     header = dict(header) | {"order": list(tensors)}
     header["sha256"] = _digest(tensors, header)
-    # One metadata entry: safetensors writes several in no fixed order, and equal states must give equal files.
+    # One metadata entry, because safetensors writes several in no fixed order and equal states must give equal files.
     metadata = {"flspec": json.dumps(header, sort_keys=True)}
     return bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}, metadata))
 

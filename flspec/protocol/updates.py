@@ -1,7 +1,7 @@
-"""What clients send back, and its mean.
+"""Client updates and their weighted mean.
 
-Sums are float64 and in client order, because floating-point sums depend on order and replies arrive in any; that
-is what makes two backends agree to the last bit.
+Sums are taken in float64 and in client order. Floating-point sums depend on the order, and replies arrive in any order,
+so this is what makes two backends agree to the last bit.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ Delta = Mapping[str, NDArray[np.float64]]  # a change of the weights, by tensor 
 
 @dataclass(frozen=True, eq=False)
 class ClientUpdate:
-    """What one client sends back after its local training."""
+    """The result of one client's local training."""
 
     client: int
-    delta: Mapping[str, NDArray[np.floating[Any]]]  # of what it was sent: after training, less before
-    weight: float  # its planned share of the mean, before normalising
-    num_trained: int  # examples trained on, counted each time
-    # Sums over those examples by the metric's name, each measured before the step it took part in: `loss`, and
-    # `accuracy`, the examples that are right, of one with several labels the share of them that is right.
+    delta: Mapping[str, NDArray[np.floating[Any]]]  # weights after training, less the weights it was sent
+    weight: float  # planned weight in the mean, before normalising
+    num_trained: int  # examples trained on; an example counts once per use
+    # Sums over those examples by the metric's name, each example measured before the step that uses it: `loss`, and
+    # `accuracy`, the number of correct predictions; of an example with several labels, the share that is correct.
     sums: Mapping[str, float]
-    client_state: Records = field(default_factory=dict)  # what it keeps to itself until its next round
-    sent: Records = field(default_factory=dict)  # what it sends beside its delta
+    client_state: Records = field(default_factory=dict)  # kept by the client, never sent to the server
+    sent: Records = field(default_factory=dict)  # sent to the server beside the delta
 
 
 def weighted_mean(updates: Sequence[ClientUpdate]) -> Delta:
-    """sum_k weight_k * delta_k / sum_k weight_k, in float64 and in the order given."""
+    """Return sum_k weight_k * delta_k / sum_k weight_k, in float64 and in the order given."""
     total = sum(update.weight for update in updates)
     mean = {name: np.zeros(value.shape) for name, value in updates[0].delta.items()}
     for update in updates:

@@ -146,7 +146,7 @@ def test_a_setting_that_this_version_does_not_know_is_refused(make_plan, tmp_pat
     written = json.loads((tmp_path / "plan.json").read_text())
     written["settings"]["privacy"] = {"noise": 1.0}
     (tmp_path / "plan.json").write_text(json.dumps(written))
-    with pytest.raises(InputError, match="it settles privacy, which this flspec does not know; upgrade flspec"):
+    with pytest.raises(InputError, match="its settings have privacy, unknown to this version of flspec; upgrade"):
         Plan.load(tmp_path)
 
 

@@ -98,7 +98,7 @@ def test_groups_that_are_out_are_as_often_each_of_them():
         (
             ((0,), (1, 2)),
             {"holdout": 0.5},
-            "holdout is 0.5, but client 0 has 1 examples, of which that is 0.5 examples",
+            "holdout is 0.5, but client 0 has 1 examples, a holdout of 0.5 examples",
         ),
         (
             ((0, 1, 2, 3), (4,), (5,), (6, 7)),
@@ -108,19 +108,19 @@ def test_groups_that_are_out_are_as_often_each_of_them():
         (
             ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9),),
             {"holdout": 0.02},
-            "client 0 has 10 examples, of which that is 0.2 examples",
+            "client 0 has 10 examples, a holdout of 0.2 examples",
         ),
         (
             ((2, 3, 4), (0, 5)),
             {"holdout": 0.5, "holdout_by": "patient"},
-            "client 0 has 3 examples of 1 value of patient, of which that is 1.5 examples: it would hold out none",
+            "client 0 has 3 examples of 1 value of patient, a holdout of 1.5 examples: that leaves it or the",
         ),
         (
             ((0, 1),),
             {"holdout": 0.5, "holdout_by": "patent"},
             "holdout_by: unknown 'patent'; did you mean 'patient'",
         ),
-        (((0, 1),), {"holdout_by": "patient"}, "holdout_by is patient, but holdout is 0, so nothing is held out"),
+        (((0, 1),), {"holdout_by": "patient"}, "holdout_by is patient, but holdout is 0, so no example is in"),
     ],
 )
 def test_what_cannot_be_held_out_is_refused_with_the_numbers(hands, more, message):
@@ -151,10 +151,10 @@ def test_ten_thousand_clients_hold_out_in_seconds():
         ((), {}, "made no clients"),
         (((0,),), {"promised": 2}, "made 1 clients instead of 2"),
         (((0,), ()), {}, "left client 1 without examples"),
-        (((0, 10),), {}, "gave out example 10 of 10"),
-        (((0, -1),), {}, "gave out example -1 of 10"),
-        (((0, 1), (1,)), {}, "gave one example to two clients, or to one twice"),
-        (((0, 0),), {}, "gave one example to two clients, or to one twice"),
+        (((0, 10),), {}, "assigned example 10 of 10"),
+        (((0, -1),), {}, "assigned example -1 of 10"),
+        (((0, 1), (1,)), {}, "gave one example to two clients, or twice to one client"),
+        (((0, 0),), {}, "gave one example to two clients, or twice to one client"),
         (
             ((0, 2), (3, 5)),
             {"together": "patient"},

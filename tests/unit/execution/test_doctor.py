@@ -111,7 +111,7 @@ def test_what_is_wrong_is_said_in_one_line(variant: str, detail: str) -> None:
 
 def test_a_backend_that_finishes_too_late_is_broken() -> None:
     found = examine("patient:slow", deadline_seconds=0.1)
-    assert found.detail.endswith("s, more than the 0.1 s it was given")
+    assert found.detail.endswith("s, more than its deadline of 0.1 s")
     assert found.remedy == "give it longer (--deadline), or install the package that offers it again"
 
 

@@ -237,7 +237,7 @@ def test_a_refusal_of_the_operating_system_says_what_to_do(
     pip_that(INSTALLS)
     (tmp_path / "file").touch()
     monkeypatch.setenv("FLSPEC_CACHE", str(tmp_path / "file"))
-    with pytest.raises(BackendError, match="Not a directory; mend that or set FLSPEC_CACHE"):
+    with pytest.raises(BackendError, match="Not a directory; correct that or set FLSPEC_CACHE"):
         install_environment("toy")
 
 
@@ -352,7 +352,7 @@ def test_without_a_python_of_the_version_nothing_is_written(tmp_path: Path) -> N
     with pytest.raises(InputError) as caught:
         install_environment("toy")
     assert str(caught.value) == (
-        "Toy needs Python 3.11, none found; install it (e.g. apt install python3.11 python3.11-venv, "
+        "Toy needs Python 3.11, not found; install it (e.g. apt install python3.11 python3.11-venv, "
         "pyenv install 3.11 or uv python install 3.11) and run again"
     )
     assert not (tmp_path / "cache").exists()

@@ -213,7 +213,7 @@ def test_time_spent_by_the_reader_of_events_is_not_silence(tmp_path: Path) -> No
 
 
 def test_a_worker_of_another_version_is_told(tmp_path: Path) -> None:
-    assert "means nothing to this version of flspec" in failure("fake:mumbles", tmp_path)
+    assert "this version of flspec cannot read" in failure("fake:mumbles", tmp_path)
 
 
 def test_an_interpreter_that_is_not_there_is_told(tmp_path: Path) -> None:

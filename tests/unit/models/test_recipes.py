@@ -294,7 +294,7 @@ def test_a_plateau_of_a_metric_that_such_labels_never_have_is_refused(make_plan)
         if is_right:
             make_plan(client=client, partition=HOLDOUT)
             continue
-        with pytest.raises(SpecError, match=r"client.optimizer.schedule.metric: f1 never has a value here .* use loss"):
+        with pytest.raises(SpecError, match=r"client.optimizer.schedule.metric: f1 is always undefined .* use loss"):
             make_plan(client=client, partition=HOLDOUT)
 
 

@@ -346,7 +346,7 @@ def test_a_best_by_what_never_has_a_value_is_refused(make_plan, sections, metric
         make_plan(**sections, evaluation=evaluation | {"best": {"metric": metric}})
     (problem,) = refused.value.problems
     assert problem.path == "evaluation.best.metric"
-    assert problem.message.startswith(f"{metric} never has a value here ({why}")
+    assert problem.message.startswith(f"{metric} is always undefined here ({why}")
     assert problem.message.endswith("so no round would be the best; use another, as loss")
 
 
