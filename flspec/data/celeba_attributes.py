@@ -1,4 +1,4 @@
-"""The forty attributes of CelebA, in the order of its files; its reader and its synthetic twin share them."""
+"""The forty attributes of CelebA, in the order of its files. Its reader and its synthetic twin share them."""
 
 from __future__ import annotations
 

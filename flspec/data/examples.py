@@ -1,8 +1,8 @@
 """The examples of an experiment.
 
-Features are kept as published (uint8 pixels stay uint8) with the divisor that turns them into the float32 values
-a model sees, so every engine divides in the same way. What else is known of each example, as who took a picture, is
-kept in columns: partitions, groups and checks are made from them.
+Features are stored as published (uint8 pixels stay uint8), with the divisor that turns them into a model's float32
+input, so every engine divides in the same way. Other facts about each example, such as who took a picture, are in
+columns. Partitions, groups and checks use these columns.
 """
 
 from __future__ import annotations
@@ -33,42 +33,42 @@ class Split:
     """Examples in file order."""
 
     features: NDArray[np.uint8] | NDArray[np.float32]  # [num_examples, *stored shape], as published
-    # int64 [num_examples], from 0; or uint8 [num_examples, num_classes], ones where an example has that label
+    # int64 [num_examples], from 0; or uint8 [num_examples, num_classes], 1 where an example has that label
     labels: NDArray[np.int64] | NDArray[np.uint8]
-    divisor: float = 1.0  # what a model sees is features / divisor, in float32,
-    mean: tuple[float, ...] = ()  # less this, a channel each,
-    std: tuple[float, ...] = ()  # divided by this
+    divisor: float = 1.0  # a model's input is features / divisor, in float32,
+    mean: tuple[float, ...] = ()  # minus this, one value for each channel,
+    std: tuple[float, ...] = ()  # divided by this, one value for each channel
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # [num_examples] each: text, int64 or float64
-    transforms: tuple[Transform, ...] = ()  # of the stored images, before anything else
+    transforms: tuple[Transform, ...] = ()  # of the stored images, before the division
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """What a model is given of one example; raises ValueError where a transform does not fit."""
+        """Shape of one model input. Raises ValueError if a transform does not fit the examples."""
         shape: tuple[int, ...] = self.features.shape[1:]
         for transform in self.transforms:
             shape = transform.output_shape(shape)
         return shape
 
     def part(self, rows: Indices | slice) -> Split:
-        """Some of the examples, looking to a model as they do here; without their columns."""
+        """Return some of the examples, with the same transforms and scaling but without columns."""
         return replace(self, features=self.features[rows], labels=self.labels[rows], columns={})
 
     def inputs(self, indices: Indices | slice, stream: Stream | None = None) -> NDArray[np.float32]:
-        """What a model sees of these examples: float32 [num, *input_shape]; `stream` is for random transforms."""
+        """Return model inputs of these examples, float32 [num, *input_shape]. Random transforms draw from `stream`."""
         return self.scaled(self.transformed(indices, stream))
 
     def transformed(self, indices: Indices | slice, stream: Stream | None = None) -> NDArray[Any]:
-        """These examples after the transforms, still in the type in which they are stored."""
+        """Return these examples after the transforms, in the type in which they are stored."""
         images: NDArray[Any] = self.features[indices]
         for number, transform in enumerate(self.transforms):
             images = transform.apply(images, (stream or Stream(0)).child("transform", number))
         return images
 
     def scaled(self, features: NDArray[Any]) -> NDArray[np.float32]:
-        """Features as a model sees them."""
+        """Scale features to a model's input: divide by the divisor, then normalise with mean and std."""
         values = features.astype(np.float32) / np.float32(self.divisor)
         if not self.mean:
             return values
@@ -79,34 +79,35 @@ class Split:
 
     @property
     def look(self) -> tuple[Any, ...]:
-        """What must be the same of all splits, so that one model fits them."""
+        """Input shape, type and divisor, which must be equal in all splits so that one model fits them."""
         return self.input_shape, self.features.dtype.name, self.divisor
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What is known of the examples to train on, beside their features."""
+    """Labels and columns of the training examples, without their features. Partitioners split by them."""
 
     labels: NDArray[np.int64] | NDArray[np.uint8]  # as in Split
     num_classes: int
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    client_column: str | None = None  # the column that says to whom an example belongs by nature
-    test_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # of the examples to evaluate on
-    root: Path = Path("data")  # below which files are found that a partition names
+    client_column: str | None = None  # the column that names the natural client of each example
+    test_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # columns of the test examples
+    root: Path = Path("data")  # folder of the files that a partition names
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def column(self, name: str, field: str) -> NDArray[Any]:
-        """A column; raises InputError, blaming `field`, where there is none of that name."""
+        """Return a column by name. Raises InputError, which names `field`, if there is none."""
         if name not in self.columns:
             raise InputError(f"{field}: {choose(name, sorted(self.columns))}; these are the dataset's columns")
         return self.columns[name]
 
     def classes(self, field: str, column: str | None = None) -> tuple[NDArray[np.int64], int]:
-        """The class of each example, int64 [num_examples], and how many there are: labels, or a column's values.
+        """Return the class of each example, int64 [num_examples], and the number of classes.
 
-        Raises InputError, blaming `field`, where an example has several labels and no column is named.
+        A class is the label, or the value in `column` if one is named. Raises InputError, which names `field`, if an
+        example may have several labels and no column is named.
         """
         if column is not None:
             values, codes = np.unique(self.column(column, field), return_inverse=True)
@@ -121,15 +122,15 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set: what is trained on, and what the aggregated model is evaluated on."""
+    """A data set: the training examples, and those that the aggregated model is evaluated on."""
 
     train: Split
     test: Split
-    num_classes: int  # or how many labels there are, of which an example may have several
+    num_classes: int  # or the number of labels, of which an example may have several
     validation: Split | None = None
     label_names: tuple[str, ...] = ()
-    client_column: str | None = None  # the column that says to whom an example belongs by nature
-    known_digest: str | None = None  # of data that were hashed when they were stored
+    client_column: str | None = None  # the column that names the natural client of each example
+    known_digest: str | None = None  # digest of data that were hashed when they were stored
 
     def __post_init__(self) -> None:
         for name, split in self.splits.items():
@@ -143,7 +144,7 @@ class Data:
 
     @property
     def train_as_tested(self) -> Split:
-        """The examples to train on as a model is evaluated on them: without what is drawn for training."""
+        """The training examples with the transforms of the test set, so without random ones, for evaluation."""
         return replace(self.train, transforms=self.test.transforms)
 
     @property
@@ -157,11 +158,11 @@ class Data:
 
     @property
     def examples(self) -> Examples:
-        """What a partition is made from."""
+        """Labels and columns for a partitioner."""
         return Examples(self.train.labels, self.num_classes, self.train.columns, self.client_column, self.test.columns)
 
     def _problem(self, split: Split) -> str | None:
-        """What makes one of the splits unusable; all must look alike to a model."""
+        """Return why a split cannot be used, or None. All splits must give a model the same kind of input."""
         if not len(split.labels) or len(split.labels) != len(split.features):
             return f"are {len(split.features)} with {len(split.labels)} labels; both must be the same number, not 0"
         if self.is_multi_label:
@@ -183,11 +184,11 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what is stored; equal digests mean equal examples in equal order."""
+        """SHA-256 of the stored arrays. Equal digests mean equal examples in equal order."""
         return self.known_digest or digest_of(self.num_classes, self.train.divisor, self.arrays())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that is stored, by the name under which it is."""
+        """Return all arrays to store, by the name of their file."""
         arrays: dict[str, NDArray[Any]] = {}
         for name, split in self.splits.items():
             arrays |= {f"{name}_features": split.features, f"{name}_labels": split.labels}
@@ -196,7 +197,7 @@ class Data:
         return arrays
 
     def describe(self) -> DataSettings:
-        """What a plan says of its data: enough to find and check them, and their shapes."""
+        """Return a plan's settings about its data: their shapes, and what is needed to find and check them."""
         return DataSettings(
             digest=self.digest,
             input_shape=self.input_shape,
@@ -221,19 +222,19 @@ class Data:
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where a column says nothing: an empty text, or NaN."""
+    """Return where a column's value is missing, bool [num_examples]: empty text or NaN."""
     if values.dtype.kind == "f":
         return np.asarray(np.isnan(values))
     return np.asarray(values == "") if values.dtype.kind == "U" else np.zeros(len(values), np.bool_)
 
 
 def step_stream(task: ClientTask, number: int) -> Stream:
-    """From which the random transforms of a task's step `number`, from 0, are drawn."""
+    """Return the stream of the random transforms in step `number` of a task, from 0."""
     return Stream(task.seed, "step", number)
 
 
 def digest_of(num_classes: int, divisor: float, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 of stored arrays by name."""
+    """Return the SHA-256 of stored arrays and their names."""
     sha = hashlib.sha256(f"{num_classes} {divisor!r}\n".encode())
     for name, array in arrays.items():
         sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
@@ -243,7 +244,7 @@ def digest_of(num_classes: int, divisor: float, arrays: Mapping[str, NDArray[Any
 
 
 def _parts(array: NDArray[Any]) -> Sequence[NDArray[Any]]:
-    """An array in parts of some megabytes, because one that is mapped may be larger than memory."""
+    """Cut an array into parts of some megabytes, because a mapped array may be larger than memory."""
     if array.nbytes < 2**26 or array.ndim == 0:
         return [array]
     rows = max(1, len(array) * 2**26 // array.nbytes)

@@ -1,9 +1,9 @@
-"""Groups of examples, by what a column says of them, each of which is measured apart.
+"""Groups of examples by the values of a column. Each group is evaluated separately.
 
-Of `test` by a column `Male`, the groups are `test/Male=0` and `test/Male=1`; by a column of numbers with edges,
-`test/age=(-inf,30)`, `test/age=[30,50)`, `test/age=[50,inf)`. Those of which the column says nothing, empty text or
-NaN, are `test/Male missing`, which is measured as well. How far groups are apart is `test/Male gap`; those of whom
-nothing is known are no side of it.
+The column `Male` splits `test` into the groups `test/Male=0` and `test/Male=1`. A column of numbers with edges gives
+bins: `test/age=(-inf,30)`, `test/age=[30,50)`, `test/age=[50,inf)`. Examples without a value (empty text or NaN) are
+the group `test/Male missing`, which is evaluated as well. `test/Male gap` is the largest difference between groups; the
+group of missing values does not take part in it.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from flspec.errors import InputError
 
 __all__ = ["ExampleGroup", "NamedGroup", "check_groups", "parse_groups"]
 
-_MOST_GROUPS = 32  # of one column that are told apart
+_MOST_GROUPS = 32  # of one column
 Mask = NDArray[np.bool_]  # [num_examples]
 
 
 class ExampleGroup(Document):
-    """A column by whose values examples are measured apart; its name alone, unless numbers are to be put in bins."""
+    """A column whose values divide examples into groups. Its name is enough, unless numbers are to be put into bins."""
 
     column: Annotated[str, Field(min_length=1, description="column of the examples", examples=["age_approx"])]
     edges: Annotated[
-        # Not strict, because what a name has been looked for in is no JSON any more, and has lists for tuples.
+        # Not strict: after the validator `_by_name` pydantic validates Python values, where JSON's tuple is a list.
         Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=_MOST_GROUPS - 1)] | None,
         Field(
             description="where bins of numbers begin, ascending; absent: each value by itself",
@@ -68,23 +68,23 @@ class ExampleGroup(Document):
 
     @property
     def gap(self) -> str:
-        """The name of what is told of all groups together."""
+        """Name of the difference between the groups."""
         return f"{self.column} gap"
 
     @property
     def missing(self) -> str:
-        """The name of the group of those of which the column says nothing."""
+        """Name of the group of examples without a value."""
         return f"{self.column} missing"
 
     def masks(self, values: NDArray[Any]) -> dict[str, Mask]:
-        """Which examples are of each group, by its name; `values` is the column. Groups of none are left out."""
+        """Return, by group name, which examples belong to it; `values` is the column. Empty groups are left out."""
         bins = values if self.edges is None else np.digitize(numbers := _numbers(values), self.edges)
         missing = is_missing(values if self.edges is None else numbers)
         masks = {self._name(one): np.asarray((bins == one) & ~missing) for one in np.unique(bins[~missing])}
         return masks | ({self.missing: missing} if missing.any() else {})
 
     def _name(self, one: Any) -> str:
-        """The name of a value's group, or of a bin's by its number."""
+        """Return the name of a group: `one` is its value, or the number of its bin."""
         if self.edges is None:
             return f"{self.column}={one}"
         ends = [-np.inf, *self.edges, np.inf]
@@ -92,7 +92,7 @@ class ExampleGroup(Document):
 
 
 class _OrItsName:
-    """Has a schema take a column's name for a group."""
+    """Annotation that lets the JSON Schema accept a column's name for a group."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [{"type": "string", "minLength": 1}, handler(schema)]}
@@ -102,13 +102,13 @@ NamedGroup = Annotated[ExampleGroup, _OrItsName()]
 
 
 def parse_groups(planned: Sequence[Any]) -> tuple[ExampleGroup, ...]:
-    """The groups that a plan names."""
+    """Return the groups that a plan names."""
     adapter = TypeAdapter(tuple[ExampleGroup, ...])
     return adapter.validate_json(TypeAdapter(Any).dump_json(planned))
 
 
 def check_groups(groups: Sequence[ExampleGroup], data: Data) -> dict[str, list[str]]:
-    """The names of what is measured of each split's groups; raises InputError where a column cannot be measured by."""
+    """Return the names of each split's groups and gaps. Raises InputError if a column cannot define groups."""
     return {name: _names(groups, data, split) for name, split in data.splits.items() if name != "train"}
 
 
@@ -123,7 +123,7 @@ def _names(groups: Sequence[ExampleGroup], data: Data, split: Split) -> list[str
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
-    """A column as numbers, for in a table with empty cells they are text; raises ValueError if they are none."""
+    """Return a column as numbers. In a table with empty cells they are text. Raises ValueError if it is no number."""
     return np.where(values == "", "nan", values).astype(np.float64) if values.dtype.kind == "U" else values
 
 
@@ -131,12 +131,12 @@ def _checked(group: ExampleGroup, values: NDArray[Any]) -> dict[str, Mask]:
     if group.edges is None and (found := len(np.unique(values))) > _MOST_GROUPS:
         bins = ", or give it edges" if values.dtype.kind in "iuf" else ""
         raise InputError(
-            f"evaluation.groups: {group.column} has {found:,} values, at most {_MOST_GROUPS} are told apart; name "
+            f"evaluation.groups: {group.column} has {found:,} values, but at most {_MOST_GROUPS} can be groups; name "
             f"another{bins}"
         )
     try:
         return group.masks(values)
     except ValueError:
         raise InputError(
-            f"evaluation.groups: {group.column} holds text, but edges part numbers; remove its edges"
+            f"evaluation.groups: {group.column} holds text, but edges divide numbers; remove its edges"
         ) from None

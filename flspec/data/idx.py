@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its kin: a magic number, the shape as big-endian 32-bit integers, the bytes.
+"""The IDX format of MNIST and similar data sets: a magic number, the shape as big-endian 32-bit integers, the bytes.
 
 LeCun, Cortes, Burges. The MNIST Database of Handwritten Digits. http://yann.lecun.com/exdb/mnist
 """
@@ -18,12 +18,12 @@ from flspec.errors import InputError
 
 __all__ = ["read_idx", "write_idx"]
 
-_UNSIGNED_BYTES = 0x0800  # the number of dimensions is added to it
+_UNSIGNED_BYTES = 0x0800  # plus the number of dimensions: the magic number
 _MOST_BYTES = 2**28  # larger than any published file of this format
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The array in a file, packed by gzip if its name ends so; raises InputError where it is not what it should be."""
+    """Read the array in a file, with gzip if its name ends in `.gz`. Raises InputError if the file is not valid."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(_MOST_BYTES)
@@ -40,6 +40,6 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
-    """Write an array, packed by gzip if the name ends so; equal arrays give equal files."""
+    """Write an array, with gzip if the name ends in `.gz`. Equal arrays give equal files."""
     content = struct.pack(f">{array.ndim + 1}I", _UNSIGNED_BYTES + array.ndim, *array.shape) + array.tobytes()
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)

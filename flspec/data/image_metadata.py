@@ -1,6 +1,6 @@
-"""Files that say what pictures show and whose they are: text, tables, and the names in them.
+"""Metadata files of picture data sets: text, tables, and the file names in them.
 
-Every mistake is told with the line it stands in. No name leads out of the folder it is looked for in.
+Every error names its line. No file name can lead out of the folder in which it is looked for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[^/\\\0]{1,255}")
 class Row:
     """One line of a table."""
 
-    place: str  # file and line, as errors begin
+    place: str  # file and line, the beginning of an error
     cells: Mapping[str, str]
 
     def __getitem__(self, column: str) -> str:
@@ -32,7 +32,7 @@ class Row:
 
 
 def find(places: Sequence[Path], names: Sequence[str], what: str) -> Path:
-    """The first of `names` that is in one of `places`; raises InputError saying where `what` was looked for."""
+    """Return the first of `names` in one of `places`. Raises InputError, which says where `what` was looked for."""
     for place in places:
         for name in names:
             if (path := place / name).exists():
@@ -44,12 +44,12 @@ def find(places: Sequence[Path], names: Sequence[str], what: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """A file in UTF-8, with or without a byte order mark; raises InputError naming the line that is none."""
+    """Read a file in UTF-8, with or without a byte order mark. Raises InputError, which names a line that is not."""
     try:
-        if not path.is_file():  # a pipe could keep us reading for ever
-            raise InputError(f"{path}: is no file")
+        if not path.is_file():  # a pipe could block for ever
+            raise InputError(f"{path}: is not a file")
         if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: larger than {_MOST_BYTES >> 20} MiB, which no such file is")
+            raise InputError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; no such file is that large")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -61,7 +61,7 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
-    """The lines of a CSV file below its header, which must name what is required."""
+    """Yield the rows of a CSV file below its header. Raises InputError if the header lacks a required column."""
     reader = csv.reader(read_text(path).splitlines(keepends=True), strict=True)
     header: list[str] = []
     try:
@@ -82,9 +82,9 @@ def read_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
 
 
 def plain_name(name: str, place: str) -> str:
-    """A name of a file without folders; raises InputError for one that leads elsewhere."""
+    """Return a file name that has no folders in it. Raises InputError for any other name."""
     if not _PLAIN.fullmatch(name) or not name.isprintable() or name in (".", ".."):
-        raise InputError(f"{place}: {shorten(name)!r} is no name of a picture; a name has no folders in it")
+        raise InputError(f"{place}: {shorten(name)!r} is not the name of a picture; remove folders from it")
     return name
 
 

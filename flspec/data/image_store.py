@@ -1,12 +1,12 @@
-"""Pictures of a data set, decoded once into flspec's store and mapped from there ever after.
+"""Store of decoded pictures. A data set's pictures are decoded once; later uses map the pixels into memory.
 
-What is stored is `Data` like any other: folders of arrays named by content (`store.py`). Beside them an index tells
-which pictures they were made from: each file's name, size and time with the settings, so that a second compile opens
-the arrays without reading a picture, and a file that has changed is noticed. Pixels that are there already under
-other labels are linked, not decoded again.
+The store holds `Data` like any other: folders of arrays named by content (`store.py`). Beside them an index records the
+pictures and settings that the arrays were made from: name, size and time of each file. A second compile therefore opens
+the arrays without reading a picture, and notices a changed file. If the same pixels are stored with other labels, they
+are linked and not decoded again.
 
-Pictures are decoded by several threads and written in order as they come: a data set larger than memory is never in
-it. Whoever wants to show how far it is calls within `reporting(callback)`.
+Several threads decode pictures, which are written in order as they finish, so a data set may be larger than memory. To
+show the progress, call within `reporting(callback)`.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ from flspec.protocol.settings import DataSettings, read_settings, write_settings
 
 __all__ = ["Listing", "Pictures", "Progress", "open_images", "reporting"]
 
-_LAYOUT = 1  # raised when what is stored changes its meaning
+_LAYOUT = 1  # raised when the meaning of stored arrays changes
 _DIVISOR = 255.0
-_CHUNK_BYTES = 2**22  # of pixels that a thread decodes at a time
+_CHUNK_BYTES = 2**22  # of pixels that one thread decodes at a time
 _THREADS = min(16, os.cpu_count() or 1)
 
-_Decoded = tuple[NDArray[np.uint8], list[tuple[str, str]]]  # pixels, and of each that failed its name and the reason
+_Decoded = tuple[NDArray[np.uint8], list[tuple[str, str]]]  # pixels, and the name and reason of each failed picture
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The pictures of one split, in order, and what is known of each."""
+    """The pictures of one split in order, with their labels and columns."""
 
     sources: Sequence[Source]
-    labels: NDArray[np.int64] | Sequence[Sequence[int]]  # a class each, or of each the several labels that it has
+    labels: NDArray[np.int64] | Sequence[Sequence[int]]  # one class each, or several labels each
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """A data set before its pictures are read."""
+    """A data set whose pictures have not been read yet."""
 
-    folder: Path  # where they are, for whom it may concern
+    folder: Path  # of the pictures, for messages
     splits: Mapping[str, Pictures]  # by "train", "test", "validation"; the same columns in each
     decoding: Decoding
     num_classes: int
@@ -68,7 +68,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far pictures have been decoded."""
+    """Progress of decoding, in pictures."""
 
     folder: str
     done: int
@@ -80,7 +80,7 @@ _reporter: ContextVar[Callable[[Progress], None] | None] = ContextVar("reporter"
 
 @contextmanager
 def reporting(callback: Callable[[Progress], None]) -> Iterator[None]:
-    """Call back, in the calling thread, each time that some more pictures have been decoded."""
+    """Call `callback`, in the calling thread, each time that some more pictures have been decoded."""
     token = _reporter.set(callback)
     try:
         yield
@@ -89,9 +89,9 @@ def reporting(callback: Callable[[Progress], None]) -> Iterator[None]:
 
 
 def open_images(listing: Listing) -> Data:
-    """The data of a listing, mapped into memory; decodes what has not been decoded yet.
+    """Return the data of a listing, mapped into memory. Decodes the pictures that are not in the store.
 
-    Raises InputError naming the pictures that are missing, that cannot be read or that change meanwhile.
+    Raises InputError, which names the pictures, if some are missing, cannot be read or change meanwhile.
     """
     stamps = _stamps(listing)
     keys = {name: _pixel_key(listing, name, stamps[name]) for name in listing.splits}
@@ -113,7 +113,7 @@ def open_images(listing: Listing) -> Data:
 
 
 def _stamps(listing: Listing) -> dict[str, list[str]]:
-    """What changes when a picture does, for each."""
+    """Return a stamp of each picture, which changes when the picture does. Raises InputError if some are missing."""
     missing: list[str] = []
 
     def stamp(source: Source) -> str:
@@ -135,7 +135,7 @@ def _stamps(listing: Listing) -> dict[str, list[str]]:
 
 
 def _pixel_key(listing: Listing, split: str, stamps: Sequence[str]) -> str:
-    """Equal where the same pixels come out."""
+    """Return a key that is equal for pictures that decode to the same pixels."""
     sha = hashlib.sha256(f"{_LAYOUT} {listing.decoding} {read_as()}\n".encode())
     for source, stamp in zip(listing.splits[split].sources, stamps, strict=True):
         sha.update(f"{source.name!r} {stamp}\n".encode())
@@ -143,7 +143,7 @@ def _pixel_key(listing: Listing, split: str, stamps: Sequence[str]) -> str:
 
 
 def _data_key(listing: Listing, pixel_keys: Mapping[str, str]) -> str:
-    """Equal where the same data come out."""
+    """Return a key that is equal for listings that give the same data."""
     about = [listing.num_classes, listing.label_names, listing.client_column, pixel_keys]
     sha = hashlib.sha256(json.dumps(about).encode())
     for pictures in listing.splits.values():
@@ -159,17 +159,17 @@ def _entry(key: str) -> Path:
 
 
 def _recall(key: str) -> tuple[Data, str] | None:
-    """The data that were stored under a key, and which of their splits is meant; None if they are not sound."""
+    """Return the data stored for a key and the split it is about; None if there are none or they are damaged."""
     try:
         entry = json.loads(_entry(key).read_text(encoding="utf-8"))
         settings = read_settings(DataSettings, entry["data"])
         return replace(open_data(settings, verify=True), known_digest=settings.digest), entry["split"]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):  # damaged, or another version's
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):  # damaged, or of another version
         return None
 
 
 def _remember(key: str, data: Data, split: str = "") -> None:
-    """Whatever fails here costs time later, and nothing else."""
+    """Add an entry to the index. Errors are ignored: without the entry pictures are only decoded again."""
     text = json.dumps({"data": write_settings(data.describe()), "split": split})
     with suppress(OSError):
         _entry(key).parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def _remember(key: str, data: Data, split: str = "") -> None:
 
 
 def _write_pixels(listing: Listing, keys: Mapping[str, str], folder: Path) -> None:
-    """`NAME_features.npy` for each split, linked where the same pixels are stored already."""
+    """Write `NAME_features.npy` for each split, or link it if the same pixels are stored already."""
     due = [name for name, key in keys.items() if not _link(key, folder / f"{name}_features.npy")]
     total = sum(len(listing.splits[name].sources) for name in due)
     _check_space(folder, total * int(np.prod(listing.decoding.shape)), listing)
@@ -194,7 +194,7 @@ def _write_pixels(listing: Listing, keys: Mapping[str, str], folder: Path) -> No
             with (folder / f"{name}_features.npy").open("wb") as file:
                 _write_header(file, (len(sources), *listing.decoding.shape))
                 for pixels, failed in _decoded(sources, listing.decoding, pool):
-                    # Written, not mapped: a full disk is then an error, and what is done leaves memory.
+                    # Written, not mapped: a full disk then raises an error, and finished pixels leave memory.
                     file.write(pixels.data)
                     failures += failed
                     done += len(pixels)
@@ -204,14 +204,14 @@ def _write_pixels(listing: Listing, keys: Mapping[str, str], folder: Path) -> No
 
 
 def _link(key: str, file: Path) -> bool:
-    """Whether the pixels of a key were there to be linked."""
+    """Link the stored pixels of a key to `file`. Returns whether that was possible."""
     found = _recall(key)
     if not found:
         return False
     data, split = found
     try:
         os.link(stored(data.digest) / f"{split}_features.npy", file)
-    except OSError:  # a file system without links, where a copy would save little
+    except OSError:  # a file system without links; a copy would save little time
         return False
     return True
 
@@ -227,7 +227,7 @@ def _check_space(folder: Path, needed: int, listing: Listing) -> None:
 
 
 def _decoded(sources: Sequence[Source], decoding: Decoding, pool: ThreadPoolExecutor) -> Iterator[_Decoded]:
-    """Pixels and failures of some pictures after the other, in order, while threads decode the next."""
+    """Yield pixels and failures, some pictures at a time and in order, while threads decode the following ones."""
     rows = max(1, _CHUNK_BYTES // int(np.prod(decoding.shape)))
     ahead: deque[Future[_Decoded]] = deque()
     for start in range(0, len(sources), rows):
@@ -270,7 +270,7 @@ def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
 
 
 def _settle(listing: Listing, folder: Path) -> Data:
-    """Name the data by their content and put them where that is found; pixels are moved there."""
+    """Move the pixels, with labels and columns, to their place in the store, which is named by content."""
     parts = {name: _split(listing, name, folder) for name in listing.splits}
     data = Data(
         parts["train"],
@@ -282,7 +282,7 @@ def _settle(listing: Listing, folder: Path) -> Data:
     )
     with suppress(InputError):
         return replace(open_data(data.describe(), verify=True), known_digest=data.digest)
-    shutil.rmtree(stored(data.digest), ignore_errors=True)  # damaged, if it is there
+    shutil.rmtree(stored(data.digest), ignore_errors=True)  # it is damaged, if it exists
     with filling(stored(data.digest)) as partial:
         for name, array in data.arrays().items():
             if (file := folder / f"{name}.npy").exists():
@@ -293,7 +293,7 @@ def _settle(listing: Listing, folder: Path) -> Data:
 
 
 def _split(listing: Listing, name: str, folder: Path) -> Split:
-    """A split whose pixels, and labels where they are many, are mapped from a folder."""
+    """Return a split whose pixels are mapped from a folder, and whose labels are too if an example may have several."""
     pictures = listing.splits[name]
     pixels = np.load(folder / f"{name}_features.npy", mmap_mode="r")
     if isinstance(pictures.labels, np.ndarray):
@@ -304,7 +304,7 @@ def _split(listing: Listing, name: str, folder: Path) -> Split:
 
 
 def _write_marks(path: Path, labels: Sequence[Sequence[int]], num_classes: int) -> None:
-    """Ones where a picture has a label, row by row: of FLAIR's fine labels they are half a gigabyte."""
+    """Write the labels as 0 and 1, row by row: for FLAIR's fine labels the array has half a gigabyte."""
     with path.open("wb") as file:
         _write_header(file, (len(labels), num_classes))
         for marks in labels:

@@ -1,17 +1,18 @@
-"""One picture: from the bytes of its file to the pixels that are stored.
+"""Decoding of one picture: from the bytes of its file to the pixels in the store.
 
 Pillow decodes and scales, always in this order and by these rules:
 
-1. the first frame of an animated picture, turned upright as its EXIF data say;
-2. to 8 bits: of 16 bits the upper 8 are kept; 32-bit and floating-point pictures have no scale and are refused;
-3. to RGB, or to L where grey is asked for, as Pillow's `convert` does and torchvision and Keras with it: grey is
-   repeated, a palette looked up, CMYK reckoned without a colour profile, transparency dropped;
-4. scaled by Pillow's bilinear filter, which averages when it makes smaller: `crop` until both sides cover what is
-   asked, the shape kept, and then the middle is cut out (torchvision's `Resize` and `CenterCrop`); `stretch` each side
-   by itself. A picture that has the size already is not touched.
+1. It takes the first frame of an animated picture, and rotates it upright by its EXIF data.
+2. It converts to 8 bits. Of 16 bits the upper 8 are used. 32-bit and floating-point pictures are refused, because their
+   scale is unknown.
+3. It converts to RGB, or to L if `colour` is grey, by Pillow's `convert`, as torchvision and Keras do: grey is
+   repeated, a palette is looked up, CMYK is converted without a colour profile, transparency is dropped.
+4. It scales with Pillow's bilinear filter, which averages when it makes a picture smaller. `crop` scales, at a constant
+   aspect ratio, until both sides cover the wanted size, and cuts out the middle (torchvision's `Resize` and
+   `CenterCrop`). `stretch` scales each side separately. A picture of the wanted size is not changed.
 
-Values may differ in their last bits between versions of Pillow and its libjpeg. So digests cover decoded pixels, and
-what was decoded by one version is not taken for another's.
+The last bits of pixels may differ between versions of Pillow and its libjpeg. Digests therefore cover decoded pixels,
+and pixels decoded by one version are not reused with another.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ __all__ = [
     "silence_decoder",
 ]
 
-# Formats whose readers only read: Pillow has others that start programs (EPS) or follow names to further files.
+# Formats whose readers only read. Pillow has others that start programs (EPS) or open further files by name.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _MOST_PIXELS = 2**26  # 8192 by 8192; Pillow only warns up to 179 million, and each takes four bytes
 _MOST_BYTES = 2**28
@@ -51,12 +52,12 @@ _ORIENTATION = 0x0112  # EXIF's tag
 
 
 class UnreadableImage(ValueError):
-    """Why a picture cannot be used, without its name."""
+    """Reason why a picture cannot be used, without the picture's name."""
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """What all pictures of a data set are made into."""
+    """The common format that all pictures of a data set are converted to."""
 
     height: int
     width: int
@@ -70,17 +71,17 @@ class Decoding:
 
 
 class Source(Protocol):
-    """Where the bytes of one picture come from."""
+    """A source of the bytes of one picture."""
 
     @property
     def name(self) -> str:
-        """How an error calls it."""
+        """Name of the picture in errors."""
 
     def stamp(self) -> str:
-        """What changes when the bytes do, told without reading them if possible; raises OSError if there are none."""
+        """Return a stamp that changes when the bytes do, preferably without reading them. Raises OSError if missing."""
 
     def read(self) -> bytes:
-        """The bytes; raises OSError or UnreadableImage."""
+        """Return the bytes. Raises OSError or UnreadableImage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class ImageFile:
     def stamp(self) -> str:
         status = os.stat(self._path)
         if not stat.S_ISREG(status.st_mode):
-            raise FileNotFoundError(f"{self.name} is no file")
+            raise FileNotFoundError(f"{self.name} is not a file")
         return f"{status.st_size} {status.st_mtime_ns}"
 
     def read(self) -> bytes:
@@ -104,11 +105,11 @@ class ImageFile:
 
     @property
     def _path(self) -> str:
-        return f"{self.folder}/{self.name}"  # os.path.join takes as long as finding the file
+        return f"{self.folder}/{self.name}"  # os.path.join takes as long as opening the file
 
 
 def decode(content: bytes, decoding: Decoding) -> NDArray[np.uint8]:
-    """Pixels, uint8 [channels, height, width]; raises UnreadableImage. Call it within `silence_decoder()`."""
+    """Decode to pixels, uint8 [channels, height, width]. Call within `silence_decoder()`. Raises UnreadableImage."""
     from PIL import Image, UnidentifiedImageError
 
     if not content:
@@ -132,14 +133,14 @@ def decode(content: bytes, decoding: Decoding) -> NDArray[np.uint8]:
 
 @contextmanager
 def silence_decoder() -> Iterator[None]:
-    """Pillow's warnings, of bombs (refused anyway) and of EXIF data, reach nobody; in all threads until it ends."""
+    """Silence Pillow's warnings about EXIF data and about huge pictures, which are refused anyway, in all threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def read_as() -> str:
-    """The versions on which pixel values may depend."""
+    """Return the versions of the libraries on which pixel values may depend."""
     import PIL
     from PIL import features
 
@@ -147,7 +148,7 @@ def read_as() -> str:
 
 
 def archives(folder: Path) -> list[str]:
-    """What lies in a folder that someone still has to extract."""
+    """Return the names of archives in a folder, which may still have to be extracted."""
     packed = (".tar.gz", ".tgz", ".tar", ".zip", ".7z", ".7z.001")
     try:
         return sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(packed))
@@ -156,7 +157,7 @@ def archives(folder: Path) -> list[str]:
 
 
 def _too_large(size: str) -> str:
-    return f"says that it has {size} pixels; no more than {_MOST_PIXELS:,} are decoded"
+    return f"declares {size} pixels; no more than {_MOST_PIXELS:,} are decoded"
 
 
 def _upright(image: Image) -> Image:
@@ -164,7 +165,7 @@ def _upright(image: Image) -> Image:
 
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF data that cannot be read turn nothing
+    except Exception:  # without readable EXIF data a picture is not rotated
         return image
     turn = {
         2: Transpose.FLIP_LEFT_RIGHT,
@@ -206,13 +207,13 @@ def _scaled(image: Image, decoding: Decoding) -> Image:
     size = _covering(image.size, wanted)
     if size[0] * size[1] > _MOST_PIXELS:
         raise UnreadableImage(f"has {image.width:,} by {image.height:,} pixels, too thin to crop; use fit: stretch")
-    # Rounded as torchvision does, so that the reference systems' pictures are met.
+    # Rounded as torchvision does, so that pictures are equal to those of the reference systems.
     left, top = (round((have - want) / 2) for have, want in zip(size, wanted, strict=True))
     return image.resize(size, Resampling.BILINEAR).crop((left, top, left + wanted[0], top + wanted[1]))
 
 
 def _covering(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
-    """Width and height after the scaling at which the one fits that is relatively smaller."""
+    """Return the smallest width and height, at the picture's aspect ratio, that cover the wanted size."""
     (width, height), (least_width, least_height) = size, wanted
     if width * least_height <= height * least_width:
         return least_width, max(least_height, least_width * height // width)

@@ -1,7 +1,7 @@
-"""Parquet files: their columns as arrays, and pictures in them as Hugging Face stores them.
+"""Parquet files: their columns as arrays, and pictures stored in them by Hugging Face's convention.
 
-Nothing outside of a file is read, whatever it names: not the columns that the format lets it keep elsewhere, and not
-the pictures of which it has the path alone. pyarrow is imported when a file is opened.
+Nothing outside the file is read: neither columns that the format allows in other files, nor pictures of which the file
+has only the path. pyarrow is imported when a file is opened.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = ["ImageFormat", "ParquetFile", "ParquetImage", "find_shards", "image_f
 _AT_ONCE = 65_536  # rows
 _MOST_ROWS = 2**28
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
-_TURNED = (5, 6, 7, 8)  # orientations in EXIF that swap height and width
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
 class ParquetFile:
-    """One file, and what its schema says; raises InputError if it is none or says what is not read."""
+    """One file and its schema. The constructor raises InputError if the file is not valid or not supported."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,7 +52,7 @@ class ParquetFile:
             self.starts = np.cumsum([0, *(group.num_rows for group in groups)])  # first row of each group, and the end
 
     def label_names(self, column: str) -> tuple[str, ...]:
-        """The names of the classes, where Hugging Face's description of the columns gives them."""
+        """Return the names of the classes, if Hugging Face's description of the column has them."""
         try:
             names = json.loads(self._huggingface)["info"]["features"][column]["names"]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -60,13 +60,13 @@ class ParquetFile:
         return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
     def is_image(self, column: str) -> bool:
-        """Whether a column can hold pictures: bytes, or bytes with a path."""
+        """Return whether a column can hold pictures: it has bytes, or bytes with a path."""
         kind = self.types.get(column)
         fields = [field.name for field in kind] if kind is not None and kind.num_fields else []
         return str(kind) in ("binary", "large_binary") or "bytes" in fields
 
     def is_number(self, column: str) -> bool:
-        """Whether a column holds numbers, or a list of them a row."""
+        """Return whether a column holds a number, or a list of numbers, in each row."""
         types = pyarrow_module().types
         kind = self.types[column]
         if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
@@ -74,7 +74,7 @@ class ParquetFile:
         return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
     def numbers(self, columns: Sequence[str]) -> NDArray[np.float32]:
-        """Columns side by side: float32 [num_rows, num_features], a list of numbers counting as that many."""
+        """Read columns side by side, float32 [num_rows, num_features]. A list of numbers gives that many features."""
         parts, first = [], 0
         with self._opened() as file:
             for batch in file.iter_batches(_AT_ONCE, columns=list(columns)):
@@ -88,7 +88,7 @@ class ParquetFile:
         return np.concatenate(parts)
 
     def column(self, name: str, may_be_empty: bool = False) -> NDArray[Any]:
-        """One value a row, int64, float64 or text; an empty one is an error, or empty text where that may be."""
+        """Read a column as int64, float64 or text. A missing value is an error, or an empty text if `may_be_empty`."""
         types, kind = pyarrow_module().types, self.types[name]
         with self._opened() as file:
             values = file.read(columns=[name]).column(name)
@@ -110,11 +110,11 @@ class ParquetFile:
         raise InputError(f"{self.path}: column {name} is {shorten(str(kind), 60)}, neither numbers nor text")
 
     def images(self, column: str, due: ImageFormat | None = None) -> list[ParquetImage]:
-        """A row's picture each, which is read when it is needed and then must look as is `due`."""
+        """Return the picture of each row. It is read when needed, and refused then unless it has the format `due`."""
         return [ParquetImage(self, column, row, due) for row in range(self.num_rows)]
 
     def cells(self, column: str, group: int) -> Any:
-        """A column of one group of rows."""
+        """Read a column of one row group."""
         with self._opened() as file:
             return file.read_row_group(group, columns=[column]).column(column).combine_chunks()
 
@@ -122,7 +122,7 @@ class ParquetFile:
     def _opened(self) -> Iterator[Any]:
         pyarrow = pyarrow_module()
         try:
-            # A file that Python has opened, so that no name is taken for an address.
+            # Opened by Python, because pyarrow would take some file names for addresses.
             with self.path.open("rb") as opened:
                 yield pyarrow.parquet.ParquetFile(opened, thrift_string_size_limit=2**27)
         except (pyarrow.ArrowException, OSError, MemoryError) as error:
@@ -130,7 +130,7 @@ class ParquetFile:
             raise InputError(f"{self.path}: cannot be read as Parquet: {reason}") from None
 
     def _block(self, values: Any, name: str, first: int) -> NDArray[np.float32]:
-        """Some rows of a column: float32 [num_rows, num_values]."""
+        """Return some rows of a column as float32 [num_rows, num_values]."""
         num_rows, source = len(values), str(self.path)
         self._full(values, name, first)
         if hasattr(values, "flatten") and values.type.num_fields:
@@ -144,7 +144,7 @@ class ParquetFile:
         return as_float32(block, (name,) * block.shape[1], source, first)
 
     def _full(self, values: Any, name: str, first: int = 0) -> Any:
-        """`values`, unless one of them is missing."""
+        """Return `values`. Raises InputError if one of them is missing."""
         if values.null_count:
             row = int(np.asarray(values.is_null()).argmax()) + first + 1
             raise InputError(f"{self.path}: row {row}: column {name} is empty; leave the row out or fill it")
@@ -153,14 +153,14 @@ class ParquetFile:
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
-    """What a picture looks like, or must, so that nothing is scaled or loses its colours unasked; None: anything."""
+    """Size and colour of a picture, or those required of it. None means any."""
 
     height: int | None
     width: int | None
     is_grey: bool | None
 
     def suits(self, found: ImageFormat) -> bool:
-        """Whether what was found is what is due."""
+        """Return whether a picture of format `found` meets the requirement."""
         return all(due in (None, have) for due, have in zip(_values(self), _values(found), strict=True))
 
     def __str__(self) -> str:
@@ -191,30 +191,28 @@ class ParquetImage:
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not content:
             elsewhere = isinstance(cell, dict) and cell.get("path")
-            raise UnreadableImage(
-                "has a path alone, which is not followed; store its bytes" if elsewhere else "is empty"
-            )
+            raise UnreadableImage("has only a path, which is not opened; store its bytes" if elsewhere else "is empty")
         if self.due and not self.due.suits(found := image_format_of(content)):
-            raise UnreadableImage(f"is {found}, but {self.due} is due; set dataset.size and dataset.colour")
+            raise UnreadableImage(f"is {found}, but should be {self.due}; set dataset.size and dataset.colour")
         return bytes(content)
 
 
 def image_format_of(content: bytes) -> ImageFormat:
-    """What a picture looks like, by its header; raises UnreadableImage."""
+    """Read size and colour from a picture's header. Raises UnreadableImage."""
     from PIL import Image
 
     try:
         with Image.open(BytesIO(content), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")) as image:
-            # Not the format's own, which for PNG decodes all pixels first.
+            # Not the method of the format's class, which for PNG decodes all pixels first.
             turned = Image.Image.getexif(image).get(0x0112, 1) in _TURNED
             width, height = image.size[::-1] if turned else image.size
             return ImageFormat(height, width, image.mode in _GREY)
     except Exception as error:  # a damaged file can make its reader raise anything
-        raise UnreadableImage(f"is no picture that can be read ({shorten(str(error), 80)})") from None
+        raise UnreadableImage(f"is not a readable picture ({shorten(str(error), 80)})") from None
 
 
 def find_shards(folder: Path, split: str) -> list[Path]:
-    """The files of a split: `train*.parquet`, or all in `train/`."""
+    """Return the files of a split: for `train` the files `train*.parquet`, or all in `train/`."""
     named = sorted(path for path in folder.glob(f"{split}*.parquet") if path.is_file())
     return named or sorted(path for path in (folder / split).glob("*.parquet") if path.is_file())
 
@@ -233,7 +231,7 @@ def _cells(file: ParquetFile, column: str, group: int) -> Any:
 
 
 def _even(values: Any) -> bool:
-    """Whether all lists have one length."""
+    """Return whether all lists have the same length."""
     lengths = values.value_lengths().to_numpy(zero_copy_only=False) if hasattr(values, "value_lengths") else np.zeros(1)
     return bool((lengths == lengths[0]).all())
 
@@ -243,7 +241,7 @@ def _values(look: ImageFormat) -> tuple[int | None, int | None, bool | None]:
 
 
 def pyarrow_module() -> Any:
-    """pyarrow with its reader of Parquet; raises InputError saying how to install it."""
+    """Import pyarrow with its Parquet reader. Raises InputError, which says how to install it."""
     try:
         import pyarrow
         import pyarrow.parquet

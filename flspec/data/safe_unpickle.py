@@ -1,8 +1,8 @@
-"""Arrays out of pickles, without running what is in them.
+"""Safe reading of arrays from pickles, without running the code in them.
 
-A pickle is a program that may call anything. Here its instructions are looked at first, and any but those with which
-Python 2 wrote numbers, texts, lists, mappings and numpy arrays of bytes is refused. The standard library's Unpickler
-then carries them out, and whatever it is to find by name is an object that writes down what it is given.
+A pickle is a program that may call anything. Its instructions are checked first. Allowed are only those with which
+Python 2 wrote numbers, texts, lists, mappings and numpy arrays of bytes. Then the standard library's Unpickler executes
+them, but for each name that it looks up it gets an object that only records its arguments.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _INSTRUCTIONS = {
 }
 _RECONSTRUCT = ("numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct")
 _NAMES = (*_RECONSTRUCT, "numpy ndarray", "numpy dtype")
-# A published batch has 30,000 instructions, eight of which make tuples. An instruction of one byte can make a list of
-# 56, and to hash a tuple in a tuple a million deep overflows the interpreter's stack.
+# A published batch has 30,000 instructions, of which eight make tuples. One byte of instruction can allocate a list of
+# 56 bytes. Hashing tuples nested a million deep overflows the interpreter's stack.
 _MOST_INSTRUCTIONS, _MOST_TUPLES, _MOST_AXES = 2**20, 100, 4
 
 
 class _Noted:
-    """What a pickle names, or would call with some arguments, and the state it would give that; nothing is done."""
+    """A record of a name in a pickle, of the arguments it would be called with, and of its state. Nothing is called."""
 
     __slots__ = ("arguments", "name", "state")
 
     def __init__(self, name: str, arguments: tuple[Any, ...] | None = None) -> None:
         self.name = name
-        self.arguments = arguments  # None where it is only named
+        self.arguments = arguments  # None if it is named but not called
         self.state: Any = None
 
     def __call__(self, *arguments: Any) -> _Noted:
@@ -63,7 +63,7 @@ class _InertUnpickler(pickle.Unpickler):
 
 
 def read_inert_pickle(content: bytes) -> Any:
-    """What a pickle holds: numbers, bytes, lists, dicts and arrays of uint8; raises ValueError if anything else."""
+    """Read a pickle of numbers, bytes, lists, dicts and uint8 arrays. Raises ValueError if it has anything else."""
     _check(content)
     try:
         loaded = _InertUnpickler(io.BytesIO(content), encoding="bytes").load()
@@ -71,30 +71,28 @@ def read_inert_pickle(content: bytes) -> Any:
         raise ValueError(f"the pickle is damaged ({type(error).__name__})") from None
     if not isinstance(loaded, dict):
         return loaded
-    # What a mapping holds is not searched deeper than that.
+    # Arrays deeper than in the outer mapping are not looked for.
     return {key: _array(item) if isinstance(item, _Noted) else item for key, item in loaded.items()}
 
 
 def _check(content: bytes) -> None:
-    """Raise ValueError for an instruction that a batch of CIFAR-10 does not have, or for more of them than it has."""
+    """Raise ValueError for instructions, or numbers of them, that no batch of CIFAR-10 has."""
     tuples = 0
     for number, (opcode, argument, position) in enumerate(pickletools.genops(content)):
         if opcode.name not in _INSTRUCTIONS:
-            raise ValueError(
-                f"the pickle holds the instruction {opcode.name} at byte {position}, which is not carried out"
-            )
+            raise ValueError(f"the pickle holds the instruction {opcode.name} at byte {position}, which is not allowed")
         if opcode.name == "GLOBAL" and argument not in _NAMES:
             raise ValueError(f"the pickle names {str(argument)[:80]!r} at byte {position}, which is not loaded")
-        # The Unpickler allocates a memory as long as the largest number in it.
+        # The Unpickler's memo is allocated as long as the largest index in it.
         if opcode.name == "LONG_BINPUT" and int(argument or 0) > number:
-            raise ValueError(f"the pickle puts something in place {argument} at byte {position}, which it has not")
+            raise ValueError(f"the pickle stores a value at index {argument} at byte {position}, which is too large")
         tuples += opcode.name.startswith("TUPLE")
         if number >= _MOST_INSTRUCTIONS or tuples > _MOST_TUPLES:
-            raise ValueError(f"the pickle holds more than is loaded, by byte {position}")
+            raise ValueError(f"the pickle is larger than is allowed, at byte {position}")
 
 
 def _array(noted: _Noted) -> NDArray[np.uint8]:
-    """The array that numpy would have been asked to make; only one of unsigned bytes in C order is known here."""
+    """Build the array that the pickle describes. It must be of unsigned bytes in C order."""
     match noted:
         case _Noted(
             name=name,
@@ -102,8 +100,8 @@ def _array(noted: _Noted) -> NDArray[np.uint8]:
             state=(1, tuple(shape), _Noted(name="numpy dtype", arguments=(b"u1", 0, 1)), False, bytes(content)),
         ) if name in _RECONSTRUCT:
             if len(shape) > _MOST_AXES or not all(isinstance(size, int) and size >= 0 for size in shape):
-                raise ValueError("the pickle's array has a shape that is none")
+                raise ValueError("the pickle's array has an invalid shape")
             if math.prod(shape) != len(content):
                 raise ValueError(f"the pickle promises an array of shape {list(shape)}, but holds {len(content)} bytes")
             return np.frombuffer(content, np.uint8).reshape(shape)
-    raise ValueError("the pickle holds an object that is no array of unsigned bytes")
+    raise ValueError("the pickle holds an object that is not an array of unsigned bytes")

@@ -1,6 +1,6 @@
-"""The store of examples: folders of `.npy` files named by their content, which every process maps into memory.
+"""The store of examples: folders of `.npy` files, named by content, which every process maps into memory.
 
-So a data set lies on disk once, however many runs use it, and no process has to hold it.
+A data set is on disk once, however many runs use it, and no process has to load it completely.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from flspec.transforms import Transform
 
 __all__ = ["filling", "open_data", "store_data", "stored"]
 
-_MANIFEST = "manifest.json"  # size and time of each file, by which a change of large ones is noticed
-_HASHED_BYTES = 2**30  # up to here all is read to see whether it has changed
+_MANIFEST = "manifest.json"  # size and time of each file, to notice a change of large ones
+_HASHED_BYTES = 2**30  # data up to this size are read completely to notice a change
 
 
 def store_data(data: Data) -> Path:
-    """Put `data` where every process finds it by digest, whole or not at all; returns its folder."""
+    """Write `data` into the store, completely or not at all, where it is found by digest. Returns its folder."""
     folder = stored(data.digest)
     if folder.is_dir():
-        if data.known_digest:  # whoever knows it has just opened them from there
+        if data.known_digest:  # data with a known digest have just been opened from the store
             return folder
         with suppress(InputError):
             open_data(data.describe(), verify=True)
             return folder
-        shutil.rmtree(folder, ignore_errors=True)  # damaged: what was just read is put in its place
+        shutil.rmtree(folder, ignore_errors=True)  # damaged, so it is replaced
     with filling(folder) as partial:
         for name, array in data.arrays().items():
             np.save(partial / f"{name}.npy", array)
@@ -47,21 +47,21 @@ def store_data(data: Data) -> Path:
 
 @contextmanager
 def filling(folder: Path) -> Iterator[Path]:
-    """A folder for the arrays of some data, which becomes `folder`, with its manifest, if all goes well."""
+    """Yield a folder to fill with arrays. It is renamed to `folder`, with its manifest, if all goes well."""
     with partial_folder(folder) as partial:
         yield partial
         (partial / _MANIFEST).write_text(json.dumps(_manifest(partial)), encoding="utf-8")
 
 
 def open_data(settings: DataSettings, verify: bool = False) -> Data:
-    """The stored data that a plan describes, mapped into memory; raises InputError if they are not there.
+    """Return the stored data that a plan describes, mapped into memory. Raises InputError if they are missing.
 
-    With `verify`, raises InputError if anything has changed since they were stored: all is read, or, of very large
-    data, the size and time of each file is looked at.
+    With `verify`, also raises InputError if they have changed since they were stored. That is checked by reading
+    everything, or for more than 1 GiB by the size and time of each file.
     """
     digest = str(settings.digest)
     if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise InputError(f"the plan's data digest {digest[:80]!r} is none")
+        raise InputError(f"the plan's data digest {digest[:80]!r} is not a SHA-256")
     folder = stored(digest)
     try:
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
@@ -88,7 +88,7 @@ def open_data(settings: DataSettings, verify: bool = False) -> Data:
 
 
 def stored(digest: str) -> Path:
-    """Where the data of a digest are, once they are stored."""
+    """Return the folder of the data with a digest, whether or not they are stored."""
     return cache_folder() / "data" / digest
 
 
@@ -117,6 +117,6 @@ def _has_changed(folder: Path, data: Data, digest: str) -> bool:
 
 
 def _manifest(folder: Path) -> dict[str, list[int]]:
-    """Size and time of every stored file."""
+    """Return size and time of every stored file."""
     found = {path.name: path.stat() for path in sorted(folder.glob("*.npy"))}
     return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}

@@ -1,4 +1,4 @@
-"""Rows of tables on their way to being examples: labels are numbered, columns get one type, a share is held out."""
+"""Conversion of table rows to examples: labels are numbered, each column gets one type, a test share is drawn."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["MOST_VALUES", "Assembled", "Rows", "as_float32", "assemble", "check_
 
 MOST_VALUES = 2**31  # features of one split: 8 GiB of float32
 _MOST_CLASSES = 100_000
-_MOST_TEXT = 256  # characters of a label or of a column's value, of which every row then takes as many
+_MOST_TEXT = 256  # characters of a label or value; numpy gives every row the space of the longest
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)?\.?[0-9]*([eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What one file holds."""
+    """Content of one file."""
 
-    source: str  # how messages call it
-    features: NDArray[Any]  # [num_rows, *shape], uint8 or float32; or [num_rows] objects, where pictures can be read
+    source: str  # name in messages
+    features: NDArray[Any]  # [num_rows, *shape], uint8 or float32; or [num_rows] sources of pictures
     labels: NDArray[Any]  # [num_rows], int64 or text
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # [num_rows] each: text, int64 or float64
 
@@ -38,7 +38,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Assembled:
-    """The splits of a data set, and what they have in common."""
+    """The splits of a data set, with their common classes."""
 
     splits: Mapping[str, Split]
     num_classes: int
@@ -52,10 +52,10 @@ def assemble(
     divisor: float = 1.0,
     label_names: Sequence[str] = (),
 ) -> Assembled:
-    """Splits out of the files of each; without any of `test`, that share of each class is held out of train.
+    """Build each split from its files. Without test files, the share `holdout` of each class becomes the test set.
 
-    Labels that are integers are classes from 0, or of those that `label_names` names; labels that are text are
-    numbered in alphabetical order. Raises InputError naming file and row.
+    Integer labels are classes from 0, below the number of `label_names` if these are given. Text labels are numbered
+    in alphabetical order. Raises InputError, which names file and row.
     """
     every = [rows for files in parts.values() for rows in files]
     codes, names, num_classes = _number_labels(every, label_names)
@@ -64,8 +64,8 @@ def assemble(
         name: _join([(rows, numbered[id(rows)]) for rows in files], divisor) for name, files in parts.items() if files
     }
     if "test" not in splits:
-        # The stream's name is older than the key's: what is drawn, and so every digest, depends on it.
-        splits |= _hold_out(splits["train"], holdout or 0.0, num_classes, stream.child("test_share"))
+        # The stream keeps the key's old name, because the draws, and so every digest, depend on it.
+        splits |= _split_test(splits["train"], holdout or 0.0, num_classes, stream.child("test_share"))
     return Assembled(splits, num_classes, names)
 
 
@@ -77,7 +77,7 @@ def combine(
     client_column: str | None = None,
     label_names: Sequence[str] = (),
 ) -> Data:
-    """The data set of what `assemble` makes; the client column counts where train has it."""
+    """Build a data set from the splits of `assemble`. The client column is ignored if the train split lacks it."""
     made = assemble(parts, stream, holdout, divisor, label_names)
     return Data(
         made.splits["train"],
@@ -90,21 +90,21 @@ def combine(
 
 
 def as_float32(values: NDArray[Any], names: Sequence[str], source: str, first_row: int = 0) -> NDArray[np.float32]:
-    """Numbers [num_rows, ...] as a model sees them; raises InputError where one is not finite, or beyond float32."""
+    """Convert numbers [num_rows, ...] to float32. Raises InputError if one is not finite or too large for float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         seen = values.astype(np.float32)
     if not (fine := np.isfinite(seen)).all():
         row, *inner = (int(index) for index in np.argwhere(~fine)[0])
         column = f"column {names[inner[-1]]}: " if inner and names else ""
         raise InputError(
-            f"{source}: row {first_row + row + 1}: {column}{values[row][tuple(inner)]} is no finite float32 number; "
+            f"{source}: row {first_row + row + 1}: {column}{values[row][tuple(inner)]} is not a finite float32 number; "
             "leave the row out or put a number there"
         )
     return np.asarray(seen, np.float32)
 
 
 def type_cells(cells: Sequence[Sequence[str]]) -> list[NDArray[Any]]:
-    """Cells of one column in several files: int64 if all are integers, float64 if all are numbers, else text."""
+    """Convert one column of several files: to int64 if all are integers, float64 if all are numbers, else text."""
     distinct = set().union(*cells)
     if distinct and all(map(_INTEGER.fullmatch, distinct)):
         return [np.array([int(cell) for cell in file], np.int64) for file in cells]
@@ -114,7 +114,7 @@ def type_cells(cells: Sequence[Sequence[str]]) -> list[NDArray[Any]]:
 
 
 def check_text(text: str, place: str) -> str:
-    """`text`, unless it could not be stored as it is."""
+    """Return `text`. Raises InputError if it cannot be stored unchanged."""
     if len(text) > _MOST_TEXT or "\0" in text:
         problem = "holds a NUL character" if "\0" in text else f"is longer than {_MOST_TEXT} characters"
         raise InputError(f"{place}: text {shorten(ascii(text), 40)} {problem}; shorten it")
@@ -122,7 +122,7 @@ def check_text(text: str, place: str) -> str:
 
 
 def _number_labels(files: Sequence[Rows], names: Sequence[str]) -> tuple[list[NDArray[np.int64]], tuple[str, ...], int]:
-    """The class of each row of each file, the names of the classes if they have any, and how many there are."""
+    """Return the class of each row of each file, the class names if there are any, and the number of classes."""
     kinds = {rows.labels.dtype.kind for rows in files}
     if len(kinds) > 1:
         raise InputError(f"{files[0].source}: labels are numbers in some files and text in others; write them alike")
@@ -152,7 +152,7 @@ def _refuse_where(rows: Rows, wrong: NDArray[np.bool_], reason: str) -> None:
 
 
 def _join(files: Sequence[tuple[Rows, NDArray[np.int64]]], divisor: float) -> Split:
-    """One split out of the files of its shards."""
+    """Join the files of one split."""
     first = files[0][0]
     for rows, _ in files[1:]:
         ours, theirs = ((one.features.shape[1:], one.features.dtype.name) for one in (first, rows))
@@ -169,16 +169,16 @@ def _join(files: Sequence[tuple[Rows, NDArray[np.int64]]], divisor: float) -> Sp
     )
 
 
-def _hold_out(train: Split, share: float, num_classes: int, stream: Stream) -> dict[str, Split]:
-    """Train and test: that share of each class, rounded, is held out, but never all of one; both in file order."""
-    holdout = np.zeros(len(train), bool)
+def _split_test(train: Split, share: float, num_classes: int, stream: Stream) -> dict[str, Split]:
+    """Split into train and test: draw that share of each class, rounded but never all, for test. Keeps file order."""
+    is_test = np.zeros(len(train), bool)
     for label in range(num_classes):
         members = np.flatnonzero(train.labels == label)
         count = min(int(share * len(members) + 0.5), max(0, len(members) - 1))
-        holdout[members[stream.child(label).choice(len(members), count)]] = True
-    if not holdout.any():
+        is_test[members[stream.child(label).choice(len(members), count)]] = True
+    if not is_test.any():
         raise InputError(f"dataset.holdout: {share:g} of {len(train):,} examples, class by class, is none; raise it")
-    return {"train": _pick(train, ~holdout), "test": _pick(train, holdout)}
+    return {"train": _pick(train, ~is_test), "test": _pick(train, is_test)}
 
 
 def _pick(split: Split, chosen: NDArray[np.bool_]) -> Split:

@@ -1,4 +1,4 @@
-"""Where examples come from."""
+"""Data sets: the sources of examples."""
 
 from flspec.core.components import load_family
 from flspec.datasets.base import Dataset

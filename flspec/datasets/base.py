@@ -1,4 +1,4 @@
-"""The one question a dataset answers: what are the examples?"""
+"""Base classes of data sets."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # m
 class Dataset(Component, ABC):
     """A source of examples for training and for evaluation.
 
-    Where its files are: in the `folder` or `file` that the spec names, below the data root or absolute; else in the
-    folder of the kind's name below the data root; else in the data root itself. So the folder of any data set can be
-    given as the data root, as `flspec data check DIR --kind KIND` does.
+    Its files are looked for in the `folder` or `file` that the spec names, below the data root or absolute. Without
+    one, they are looked for in the folder with the kind's name below the data root, then in the data root itself. The
+    folder of any data set can therefore be the data root, as in `flspec data check DIR --kind KIND`.
     """
 
     @abstractmethod
     def read(self, root: Path, stream: Stream) -> Data:
-        """Read (from below `root`) or make (from `stream`) the examples.
+        """Read the examples from files below `root`, or draw them from `stream`.
 
-        Raises InputError naming the file that is missing or wrong.
+        Raises InputError, which names the file that is missing or wrong.
         """
 
     def load(self, root: Path, stream: Stream) -> Data:
-        """The examples as an experiment has them; raises as `read` does."""
+        """Return the examples of an experiment, with its transforms, or those of its twin. Raises as `read` does."""
         return self.read(root, stream)
 
     @classmethod
@@ -53,7 +53,7 @@ class Dataset(Component, ABC):
         raise InputError(f"kind: {cls.model_fields['kind'].default} has no synthetic twin")
 
     def findings(self, root: Path) -> Sequence[str]:
-        """What is missing or differs from what was published, a line each; by default, why it cannot be read."""
+        """List what is missing or differs from the published data set. By default, say why it cannot be read."""
         try:
             self.load(root, Stream(0))
         except InputError as error:
@@ -61,20 +61,20 @@ class Dataset(Component, ABC):
         return ()
 
     def places(self, root: Path, folder: str | None = None) -> list[Path]:
-        """The folders in which files are looked for, the first that has them counting; see above."""
+        """Return the folders in which files are looked for, in order. See the class."""
         if folder:
             return [locate(folder, root, "dataset.folder")]
         return [root / str(type(self).model_fields["kind"].default), root]
 
 
 class Twinned(Dataset, ABC):
-    """A data set that can be replaced by a synthetic twin, so that its experiments run where it is not."""
+    """A data set that a synthetic twin can replace, so that its experiments run on machines without its files."""
 
     twin: Annotated[
         TwinSize | None,
         Field(
-            description="instead of the files, of which none is read, a synthetic twin in their layout, which flspec "
-            "makes once from the seed and keeps in its cache",
+            description="a synthetic twin in place of the files, none of which is read; flspec makes it once from the "
+            "seed, in the layout of the files, and caches it",
             examples=[{"clients": 20, "examples": 400}],
         ),
     ] = None
@@ -82,31 +82,31 @@ class Twinned(Dataset, ABC):
     @classmethod
     @abstractmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """See `Dataset.write_twin`; what is written is found without anything being said of places."""
+        """See `Dataset.write_twin`. The files must be found there by a data set without `folder` or `file`."""
 
     def load(self, root: Path, stream: Stream) -> Data:
         if self.twin is None:
             return super().load(root, stream)
         kind = str(type(self).model_fields["kind"].default)
-        home = cached_twin(type(self), kind, self.twin, stream.child("twin"))
+        twin_root = cached_twin(type(self), kind, self.twin, stream.child("twin"))
         places = [name for name in PLACES if name in type(self).model_fields]
-        return self.model_copy(update=dict.fromkeys(["twin", *places])).load(home, stream)
+        return self.model_copy(update=dict.fromkeys(["twin", *places])).load(twin_root, stream)
 
 
 class ImageDataset(Dataset, ABC):
-    """Images, and what is done to them on their way to the model."""
+    """A data set of images, with the transforms and the normalisation that are applied to them."""
 
     train_transforms: Annotated[
         tuple[OneOf[Transform], ...],
-        Field(max_length=16, description="done to each image to train on, one after another"),
+        Field(max_length=16, description="applied to each training image, in this order"),
     ] = ()
     test_transforms: Annotated[
         tuple[OneOf[Transform], ...],
-        Field(max_length=16, description="done to each image to evaluate on; none of them random"),
+        Field(max_length=16, description="applied to each image for evaluation, in this order; none may be random"),
     ] = ()
     normalise: Annotated[
         Literal["none", "half", "imagenet"],
-        Field(description="of pixels from 0 to 1: nothing; to -1..1; or by ImageNet's mean and deviation"),
+        Field(description="of pixels from 0 to 1: none; half to -1..1; imagenet by ImageNet's mean and deviation"),
     ] = "none"
 
     @field_validator("test_transforms")
@@ -115,7 +115,7 @@ class ImageDataset(Dataset, ABC):
         for transform in transforms:
             if transform.is_random:
                 kind = type(transform).model_fields["kind"].default
-                raise ValueError(f"{kind} is random, but evaluation is not; use it in train_transforms alone")
+                raise ValueError(f"{kind} is random, but evaluation is not; use it in train_transforms only")
         return transforms
 
     def load(self, root: Path, stream: Stream) -> Data:

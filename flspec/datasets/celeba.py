@@ -31,24 +31,24 @@ _CHALLENGE_SEED, _CHALLENGE_SHARE = 42, 0.999
 
 
 class CelebA(PictureDataset):
-    """202,599 pictures of 10,177 faces, of which one of forty attributes is learned.
+    """CelebA: 202,599 pictures of the faces of 10,177 people. One of forty attributes is learned.
 
     Reads `img_align_celeba/`, `identity_CelebA.txt` and `list_attr_celeba.txt`, and for the published split
-    `list_eval_partition.txt`. Columns: `identity`, whose pictures make up a client; every attribute by its name, 0 or
-    1; `file`; `identity_in_test`, 1 where the same person is in the test split too; and `identity_order`, from 0, of
-    people as they first come in the identity file.
+    `list_eval_partition.txt`. Columns: `identity`, the natural client; every attribute by its name, 0 or 1; `file`;
+    `identity_in_test`, 1 if the same person is also in the test split; and `identity_order`, the position, from 0, of
+    the person's first line in the identity file.
 
-    The split `challenge` has no people of its own: all file names in alphabetical order, shuffled by
-    Python's `random.Random(42)`; the first 99.9 % are to train on, in that order, and the rest to evaluate on. The
-    challenge takes people in the order of the identity file all the same: a partition with `order_by: identity_order`.
+    The split `challenge` divides pictures, not people. All file names, in alphabetical order, are shuffled by Python's
+    `random.Random(42)`. The first 99.9 % are for training, in that order, and the rest for evaluation. To make clients
+    in the order of the identity file, as the challenge does, use a partition with `order_by: identity_order`.
     """
 
     kind: Literal["celeba"] = "celeba"
     size: Size = 64
-    target: Annotated[str, Field(description="the attribute that is learned", examples=["Smiling"])] = "Smiling"
+    target: Annotated[str, Field(description="the attribute to learn", examples=["Smiling"])] = "Smiling"
     split: Annotated[
         Literal["published", "challenge"],
-        Field(description="as list_eval_partition.txt says, or 99.9 % and the rest, shuffled over all people"),
+        Field(description="published: by list_eval_partition.txt; challenge: 99.9 % of all shuffled pictures"),
     ] = "published"
 
     @field_validator("target")
@@ -94,17 +94,17 @@ class CelebA(PictureDataset):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write faces with a few attributes that can be seen, of people with very different numbers of pictures."""
+        """Write faces with a few visible attributes, of people with very different numbers of pictures."""
         from flspec.data.synthetic.pictures import write_celeba
 
         write_celeba(folder, size, stream)
 
     def _members(self, places: Sequence[Path], faces: _Faces) -> dict[str, NDArray[np.int64]]:
-        """The pictures of each split, by their number in file order."""
+        """Return the pictures of each split, by their number in file order."""
         members = _published(places, faces) if self.split == "published" else _challenge(faces)
         for split in ("train", "test"):
             if not len(members[split]):
-                raise InputError(f"dataset.split: {self.split} leaves no pictures to {split}; are the files whole?")
+                raise InputError(f"dataset.split: {self.split} leaves no pictures to {split}; are the files complete?")
         return members
 
     def _pictures(self, faces: _Faces, in_test: NDArray[np.int64], chosen: NDArray[np.int64], folder: Path) -> Pictures:
@@ -123,12 +123,12 @@ class CelebA(PictureDataset):
 
 @dataclass(frozen=True, eq=False)
 class _Faces:
-    """What the text files say."""
+    """Content of the text files."""
 
     files: list[str]  # in the order of the attributes' file
     attributes: NDArray[np.uint8]  # [num_files, 40], 0 or 1, in the order of ATTRIBUTES
     people: NDArray[np.int64]  # [num_files]
-    order: NDArray[np.int64]  # [num_files], where its person first comes in the identity file
+    order: NDArray[np.int64]  # [num_files], position of the person's first line in the identity file
 
 
 def _read_faces(places: Sequence[Path]) -> _Faces:
@@ -144,13 +144,13 @@ def _read_faces(places: Sequence[Path]) -> _Faces:
 
 
 def _read_attributes(path: Path) -> tuple[list[str], NDArray[np.uint8]]:
-    """File names, and uint8 [num_files, 40]: a count, the names, then a line each of a name and 40 times -1 or 1."""
+    """Read file names and attributes, uint8 [num_files, 40]: a count, the header, then lines of a name and 40 signs."""
     lines = read_text(path).splitlines()
     if len(lines) < 3 or not lines[0].strip().isdecimal():
         raise InputError(f"{path}:1: should be the number of pictures, with the names of attributes below it")
     if tuple(header := lines[1].split()) != ATTRIBUTES:
         missing = [name for name in ATTRIBUTES if name not in header]
-        what = f"{missing[0]} is missing" if missing else "their order is another"
+        what = f"{missing[0]} is missing" if missing else "they are in another order"
         raise InputError(f"{path}:2: should name CelebA's {len(ATTRIBUTES)} attributes, but {what}")
     files: dict[str, None] = {}
     values = bytearray()
@@ -161,7 +161,7 @@ def _read_attributes(path: Path) -> tuple[list[str], NDArray[np.uint8]]:
                 f"{path}:{number}: should be a file and {len(ATTRIBUTES)} times -1 or 1, not {_quote(line)}"
             )
         if plain_name(name, f"{path}:{number}") in files:
-            raise InputError(f"{path}:{number}: {name} stands there twice")
+            raise InputError(f"{path}:{number}: {name} is in the file twice")
         files[name] = None
         values += bytes([sign == "1" for sign in signs])
     if len(files) != int(lines[0]):
@@ -170,7 +170,7 @@ def _read_attributes(path: Path) -> tuple[list[str], NDArray[np.uint8]]:
 
 
 def _read_numbers(path: Path, files: Sequence[str]) -> dict[str, int]:
-    """A number for each file, in the order of the lines `file number`; raises InputError unless each has one."""
+    """Read lines `file number`: a number for each file, in their order. Raises InputError unless each has one."""
     known = set(files)
     numbers: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -179,12 +179,12 @@ def _read_numbers(path: Path, files: Sequence[str]) -> dict[str, int]:
                 if name not in known:
                     raise InputError(f"{path}:{number}: {shorten(name)} is not among the files of {_ATTRIBUTES}")
                 if name in numbers:
-                    raise InputError(f"{path}:{number}: {name} stands there twice")
+                    raise InputError(f"{path}:{number}: {name} is in the file twice")
                 numbers[name] = int(value)
             case _:
                 raise InputError(f"{path}:{number}: should be a file and a number, not {_quote(line)}")
     if missing := [name for name in files if name not in numbers]:
-        raise InputError(f"{path}: says nothing of {len(missing):,} of {len(files):,} files, as {missing[0]}")
+        raise InputError(f"{path}: has no line for {len(missing):,} of {len(files):,} files, such as {missing[0]}")
     return numbers
 
 
@@ -201,7 +201,7 @@ def _published(places: Sequence[Path], faces: _Faces) -> dict[str, NDArray[np.in
 
 
 def _challenge(faces: _Faces) -> dict[str, NDArray[np.int64]]:
-    """The split of a published challenge; Python has kept this shuffle of a seed since 3.2."""
+    """Return the split of a published challenge. Python has shuffled a seed in the same way since 3.2."""
     names = sorted(faces.files)
     random.Random(_CHALLENGE_SEED).shuffle(names)
     number = {file: position for position, file in enumerate(faces.files)}

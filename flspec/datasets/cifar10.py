@@ -1,7 +1,7 @@
-"""CIFAR-10, in each of the layouts in which it is found.
+"""CIFAR-10, in its three published layouts.
 
-In the two layouts of its authors a row of 3,072 bytes is the red plane of 32 by 32, then the green, then the blue.
-Taking it for 32 by 32 pixels of three colours each, as some loaders do, scrambles every image and raises no error.
+In the two layouts of its authors a row of 3,072 bytes has the red plane of 32 by 32, then the green, then the blue.
+Some loaders read it as 32 by 32 pixels of three colours each, which scrambles every image and raises no error.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _SHAPE = (3, 32, 32)
 _PIXELS = 3072
 _MOST_BYTES = 2**28  # of one file
 _BATCHES = {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)}
-_BELOW = ("", "cifar-10-batches-bin", "cifar-10-batches-py")  # into which the published archives unpack
+_BELOW = ("", "cifar-10-batches-bin", "cifar-10-batches-py")  # subfolders of the published archives
 _LABEL_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PUBLISHED = {"train": (5000,) * 10, "test": (1000,) * 10}
-_IMAGES, _LABELS = ("img", "image"), ("label", "labels")  # as Hugging Face's copies call their columns
+_IMAGES, _LABELS = ("img", "image"), ("label", "labels")  # column names in Hugging Face's copies
 
 _Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images [num, *_SHAPE] and labels
 
 
 class Cifar10(Twinned, ImageDataset):
-    """Colour pictures of ten classes, 32 by 32 pixels: 50,000 to train on and 10,000 to evaluate on, in file order.
+    """Colour pictures of ten classes, 32 by 32 pixels: 50,000 for training and 10,000 for evaluation, in file order.
 
     Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009. Reads `data_batch_1.bin` to
     `data_batch_5.bin` and `test_batch.bin`; or the same six without `.bin`, which are pickles and are read without
@@ -64,7 +64,7 @@ class Cifar10(Twinned, ImageDataset):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write the six binary files with a pattern a class; a sixth of the examples to evaluate on."""
+        """Write the six binary files, with a pattern for each class. A sixth of the examples is for evaluation."""
         names = [name for names in _BATCHES.values() for name in names]
         for name, count in zip(names, shares_of(size.examples, (1,) * len(names), least=10), strict=True):
             labels = even_labels(count, 10, stream.child(name))
@@ -81,17 +81,17 @@ class Cifar10(Twinned, ImageDataset):
         return [*differences, *self._lossy(root)]
 
     def _lossy(self, root: Path) -> Iterator[str]:
-        """Copies that have been through JPEG, each split by its first picture."""
+        """Report splits whose pictures were compressed as JPEG, judged by the first picture of each."""
         folder, ending = self._layout(root)
         for split, paths in shards_below([folder]).items() if ending is None else ():
             if not paths:
                 continue
             file = ParquetFile(paths[0])
             if file.images(_column(file, _IMAGES))[0].read().startswith(b"\xff\xd8"):
-                yield f"{split}: pictures are stored as JPEG, so their pixels are near the published ones, not the same"
+                yield f"{split}: pictures are stored as JPEG, so their pixels are only close to the published ones"
 
     def _layout(self, root: Path) -> tuple[Path, str | None]:
-        """The folder of the files, and what their names end in; None where they are Parquet."""
+        """Return the folder of the files and the ending of their names; None if they are Parquet."""
         places = self.places(root, self.folder)
         for folder in [place / name for place in places for name in _BELOW]:
             for ending in (".bin", ""):
@@ -136,16 +136,16 @@ def _read_batches(folder: Path, names: Sequence[str], ending: str) -> Split:
 
 
 def _read_binary(path: Path) -> _Batch:
-    """Records of one byte that is the label and the bytes of an image."""
+    """Read records of one label byte and the bytes of an image."""
     content = _read_file(path)
     if not content or len(content) % (_PIXELS + 1):
-        raise InputError(f"{path}: {len(content):,} bytes are no multiple of {_PIXELS + 1:,}; download it again")
+        raise InputError(f"{path}: {len(content):,} bytes are not a multiple of {_PIXELS + 1:,}; download it again")
     records = np.frombuffer(content, np.uint8).reshape(-1, _PIXELS + 1)
     return _checked(path, records[:, 1:], records[:, 0].astype(np.int64))
 
 
 def _read_pickle(path: Path) -> _Batch:
-    """A pickled mapping with `data` and `labels`."""
+    """Read a pickled mapping with `data` and `labels`."""
     try:
         batch = read_inert_pickle(_read_file(path))
     except ValueError as error:
@@ -167,7 +167,7 @@ def _read_file(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     if len(content) > _MOST_BYTES:
-        raise InputError(f"{path}: larger than {_MOST_BYTES >> 20} MiB, which none of CIFAR-10's files is")
+        raise InputError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; none of CIFAR-10's files is that large")
     return content
 
 

@@ -30,55 +30,55 @@ _TWIN_CLASSES, _TWIN_FEATURES = 4, 8
 
 
 class CsvTable(Twinned, TableColumns):
-    """A table in a text file, with a header: `train.csv` and `test.csv`, or one file of which a share is held out.
+    """A table in a text file with a header: `train.csv` and `test.csv`, or one file with a share of it for evaluation.
 
-    Every cell of a feature must be a finite number; rows with another number of cells, columns of one name, and
-    bytes that are not UTF-8 are refused with their row.
+    Every cell of a feature must be a finite number. Rows with another number of cells, columns with the same name, and
+    bytes that are not UTF-8 are errors, which name the row.
     """
 
     kind: Literal["csv"] = "csv"
     file: Annotated[
         Location | None,
         Field(
-            description="the table to train on, below the data root or absolute; if absent, train.csv, or the only "
+            description="the training table, below the data root or absolute; if absent, train.csv, or the only "
             ".csv, in csv/ or in the root; ${env:NAME} is replaced when it is read"
         ),
     ] = None
     test_file: Annotated[
-        Location | None, Field(description="the table to evaluate on; if absent, test.csv beside train.csv")
+        Location | None, Field(description="the table for evaluation; if absent, test.csv beside train.csv")
     ] = None
-    separator: Annotated[
-        Literal["comma", "semicolon", "tab"], Field(description="what stands between the cells of a row")
-    ] = "comma"
+    separator: Annotated[Literal["comma", "semicolon", "tab"], Field(description="separator of the cells of a row")] = (
+        "comma"
+    )
 
     @model_validator(mode="after")
     def _one_source_of_test(self) -> CsvTable:
         if self.test_file and self.holdout:
-            raise ValueError("test_file and holdout both say what to evaluate on; remove one")
+            raise ValueError("test_file and holdout both define the test set; remove one")
         return self
 
     def read(self, root: Path, stream: Stream) -> Data:
         paths = self._paths(root)
         headers = {name: _header(path, self._separator) for name, path in paths.items()}
         features = self._features(headers["train"], str(paths["train"]))
-        kept = self.kept(headers["train"])
+        columns = self.kept(headers["train"])
         tables = []
         for name, path in paths.items():
-            there = kept if name == "train" else [column for column in kept if column in headers[name]]
+            there = columns if name == "train" else [column for column in columns if column in headers[name]]
             self.check_names(headers[name], str(path), [*features, self.label, *there])
             tables.append(_read(path, self._separator, features, [self.label, *there]))
         client = self.client_in(headers["train"])
         _check_clients(tables, client)
         rows = [
             Rows(table.source, self.shaped(table.features, table.source), labels, columns)
-            for table, labels, columns in zip(tables, *_typed(tables, self.label, kept), strict=True)
+            for table, labels, columns in zip(tables, *_typed(tables, self.label, columns), strict=True)
         ]
         parts = {name: [one] for name, one in zip(paths, rows, strict=True)}
         return combine(parts, stream, self.holdout, client_column=client)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write train.csv and test.csv: every client's examples, every fifth of which is to evaluate on."""
+        """Write train.csv and test.csv. Every fifth example is for evaluation."""
         holders, labels = held_labels(size.clients, size.examples, _TWIN_CLASSES, stream)
         points = class_points(labels, _TWIN_CLASSES, _TWIN_FEATURES, stream)
         header = ["client", *(f"x{number}" for number in range(_TWIN_FEATURES)), "label"]
@@ -103,8 +103,8 @@ class CsvTable(Twinned, TableColumns):
         if train.name == "train.csv" and (test := train.with_name("test.csv")).is_file():
             return {"train": train, "test": test}
         raise InputError(
-            f"dataset: nothing to evaluate on beside {train}; name it with dataset.test_file, or say which share of "
-            "the rows it is with dataset.holdout, e.g. 0.2"
+            f"dataset: no table for evaluation beside {train}; name it with dataset.test_file, or give the share of "
+            "the rows to use with dataset.holdout, e.g. 0.2"
         )
 
     def _found(self, root: Path) -> Path:
@@ -125,7 +125,7 @@ class CsvTable(Twinned, TableColumns):
         features = [name for name in header if name not in others]
         if features and len(header) > 1:
             return features
-        raise InputError(f"{source}: no column is left for features; is {self.separator} what separates its cells?")
+        raise InputError(f"{source}: no column is left for features; is {self.separator} the separator of its cells?")
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -133,15 +133,15 @@ class CsvTable(Twinned, TableColumns):
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """What was read of a file."""
+    """Content of one file."""
 
     source: str
     features: NDArray[np.float32]  # [num_rows, num_features]
-    cells: dict[str, list[str]]  # of each other column, as they stand there
+    cells: dict[str, list[str]]  # of each other column, as text
 
 
 def _header(path: Path, separator: str) -> list[str]:
-    """The names of a file's columns."""
+    """Read the names of a file's columns."""
     header = next(_rows(path, separator), [])
     for number, name in enumerate(header, start=1):
         if not name:
@@ -157,12 +157,12 @@ def _header(path: Path, separator: str) -> list[str]:
 
 
 def _read(path: Path, separator: str, features: Sequence[str], others: Sequence[str]) -> _Table:
-    """A file's features, and its other columns as text."""
+    """Read a file's features, and its other columns as text."""
     rows = _rows(path, separator)
     header, source = next(rows), str(path)
     where, beside = [header.index(name) for name in features], {name: header.index(name) for name in others}
     cells: dict[str, list[str]] = {name: [] for name in others}
-    seen: dict[str, str] = {}  # equal text is held once
+    seen: dict[str, str] = {}  # equal texts share one object
     parts, count = [], 0
     while chunk := list(islice(rows, _AT_ONCE)):
         for number, row in enumerate(chunk, start=count + 1):
@@ -185,7 +185,7 @@ def _read(path: Path, separator: str, features: Sequence[str], others: Sequence[
 def _numbers(
     rows: Sequence[Sequence[str]], where: Sequence[int], names: Sequence[str], source: str, first: int
 ) -> NDArray[np.float32]:
-    """The features of some rows. What else Python reads as numbers, as 1_000 and digits of other scripts, is none."""
+    """Convert the features of some rows. Refuses 1_000 and digits of other scripts, which Python reads as numbers."""
     picked = [[row[position] for position in where] for row in rows]
     try:
         text = "".join(map("".join, picked))
@@ -206,14 +206,14 @@ def _wrong_cell(rows: Sequence[Sequence[str]], names: Sequence[str], source: str
                 is_number = False
             if not is_number:
                 return InputError(
-                    f"{source}: row {number}: column {shorten(name)}: {shorten(repr(cell), 60)} is no number; mend it, "
+                    f"{source}: row {number}: column {shorten(name)}: {shorten(repr(cell), 60)} is no number; fix it, "
                     "or leave the column out of dataset.features"
                 )
     raise AssertionError("no cell is wrong")
 
 
 def _rows(path: Path, separator: str) -> Iterator[list[str]]:
-    """The rows of a file, its header first; empty lines at its end are none."""
+    """Yield the rows of a file, its header first. Empty lines at its end do not count."""
     used = 0
 
     def lines() -> Iterator[str]:
@@ -249,7 +249,7 @@ def _rows(path: Path, separator: str) -> Iterator[list[str]]:
 def _typed(
     tables: Sequence[_Table], label: str, kept: Sequence[str]
 ) -> tuple[list[NDArray[np.generic]], list[dict[str, NDArray[np.generic]]]]:
-    """The labels of each file, and its columns; each has one type over all files."""
+    """Return the labels of each file and its columns. A column has one type over all files."""
     columns: list[dict[str, NDArray[np.generic]]] = [{} for _ in tables]
     for name in kept:
         there = [number for number, table in enumerate(tables) if name in table.cells]
@@ -262,4 +262,4 @@ def _check_clients(tables: Sequence[_Table], client: str | None) -> None:
     for table in tables:
         if client in table.cells and "" in table.cells[client]:
             row = table.cells[client].index("") + 1
-            raise InputError(f"{table.source}: row {row}: column {client} is empty; every example belongs to someone")
+            raise InputError(f"{table.source}: row {row}: column {client} is empty; every example needs a client")

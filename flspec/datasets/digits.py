@@ -13,7 +13,7 @@ from flspec.datasets.base import ImageDataset
 
 
 class Digits(ImageDataset):
-    """The 1,797 images of 8 by 8 pixels that come with scikit-learn; every fifth is held out for evaluation."""
+    """The 1,797 images of 8 by 8 pixels that come with scikit-learn. Every fifth is for evaluation."""
 
     kind: Literal["digits"] = "digits"
 
@@ -23,9 +23,9 @@ class Digits(ImageDataset):
         bunch = load_digits()
         images = bunch.images[:, np.newaxis].astype(np.uint8)  # [num, 1, 8, 8], 0..16
         labels = bunch.target.astype(np.int64)
-        held_out = np.arange(len(labels)) % 5 == 4
+        is_test = np.arange(len(labels)) % 5 == 4
         return Data(
-            train=Split(images[~held_out], labels[~held_out], divisor=16.0),
-            test=Split(images[held_out], labels[held_out], divisor=16.0),
+            train=Split(images[~is_test], labels[~is_test], divisor=16.0),
+            test=Split(images[is_test], labels[is_test], divisor=16.0),
             num_classes=10,
         )

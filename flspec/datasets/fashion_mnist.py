@@ -1,4 +1,4 @@
-"""Fashion-MNIST from the four files it is published in."""
+"""Fashion-MNIST, from its four published files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from flspec.datasets.idx import IdxImages
 
 
 class FashionMnist(IdxImages):
-    """Clothes, 28 by 28 pixels: 60,000 to train on and 10,000 to evaluate on, in file order.
+    """Clothes, 28 by 28 pixels: 60,000 for training and 10,000 for evaluation, in file order.
 
     Xiao, Rasul, Vollgraf. Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms. 2017.
-    https://arxiv.org/abs/1708.07747. The files are called as MNIST's, so keep them in a folder of their own.
+    https://arxiv.org/abs/1708.07747. The files have the same names as MNIST's, so keep them in a folder of their own.
     """
 
     title: ClassVar[str] = "Fashion-MNIST"

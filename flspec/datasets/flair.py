@@ -40,7 +40,7 @@ _COARSE = (
     "religion",
     "structure",
 )
-_SPLITS = {"train": "train", "test": "test", "validation": "val"}  # as FLAIR calls them
+_SPLITS = {"train": "train", "test": "test", "validation": "val"}  # FLAIR's names
 _PUBLISHED = {"train": (345_879, 41_131), "val": (39_239, 5_141), "test": (43_960, 5_142)}  # pictures, users
 _PUBLISHED_FINE = 1_628
 _METADATA, _RELATIONSHIP = "labels_and_metadata.json", "label_relationship.txt"
@@ -48,19 +48,21 @@ _FOLDERS = ("small_images", "images/small/small_images", "images/small")
 
 
 class Flair(PictureDataset):
-    """345,879 pictures of 41,131 users to train on, 39,239 to validate and 43,960 to test, of users of their own.
+    """FLAIR: 345,879 pictures of 41,131 users for training, 39,239 for validation and 43,960 for test, of other users.
 
     Reads `labels_and_metadata.json` and `small_images/` (or `images/small/`). Labels are multi-hot: 17 `coarse`
-    ones, numbered in alphabetical order; or `fine`, numbered in the alphabetical order of all names that occur in the
-    file, which are 1,628 in the published one. Columns: `user_id`, whose pictures make up a client, and `image_id`.
+    ones, in alphabetical order; or `fine` ones, in the alphabetical order of all names in the file, of which the
+    published one has 1,628. Columns: `user_id`, the natural client, and `image_id`.
     """
 
     kind: Literal["flair"] = "flair"
     size: Size = 256
-    labels: Annotated[Literal["coarse", "fine"], Field(description="17 labels, or 1,628 that are narrower")] = "coarse"
+    labels: Annotated[Literal["coarse", "fine"], Field(description="coarse: 17 labels; fine: 1,628 narrower ones")] = (
+        "coarse"
+    )
     binary_label: Annotated[
         str | None,
-        Field(min_length=1, description="only whether a picture has this one of the labels: classes 0 and 1"),
+        Field(min_length=1, description="learn only whether a picture has this label: classes 0 and 1"),
     ] = None
 
     def read(self, root: Path, stream: Stream) -> Data:
@@ -74,7 +76,7 @@ class Flair(PictureDataset):
             parts[entry.partition].append(entry)
         for name in ("train", "test"):
             if not parts[name]:
-                raise InputError(f"{path}: no picture has partition {name!r}; is the file whole?")
+                raise InputError(f"{path}: no picture has partition {name!r}; is the file complete?")
         splits = {split: self._pictures(parts[name], names, folder) for split, name in _SPLITS.items() if parts[name]}
         return open_images(Listing(folder, splits, self.decoding, len(names), names, "user_id"))
 
@@ -94,13 +96,13 @@ class Flair(PictureDataset):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write users of very different sizes, each with subjects that it prefers, 8 : 1 : 1 by user."""
+        """Write users with very different numbers of pictures and preferences. Splits are 8 : 1 : 1 of users."""
         from flspec.data.synthetic.pictures import write_flair
 
         write_flair(folder, size, stream)
 
     def _names(self, entries: Sequence[_Entry], path: Path) -> tuple[str, ...]:
-        """The labels in the order of their numbers."""
+        """Return the names of the labels in the order of their numbers."""
         names = _COARSE if self.labels == "coarse" else tuple(sorted({n for entry in entries for n in entry.labels}))
         if self.binary_label is None:
             return names
@@ -126,7 +128,7 @@ class Flair(PictureDataset):
         )
 
     def _relationship_findings(self, places: Sequence[Path], entries: Iterable[_Entry]) -> Iterator[str]:
-        """Labels of which the file does not say under what they fall; its lines are `narrower -> wider`."""
+        """Report labels without a wider label in the file, whose lines are `narrower -> wider`."""
         try:
             text = read_text(find(places, (_RELATIONSHIP, f"labels/{_RELATIONSHIP}"), _RELATIONSHIP))
         except InputError as error:
@@ -134,11 +136,11 @@ class Flair(PictureDataset):
             return
         known = {line.split("->")[0].strip() for line in text.splitlines()} | set(_COARSE)
         if unknown := sorted({name for entry in entries for name in entry.labels} - known):
-            yield f"{_RELATIONSHIP}: says nothing of {len(unknown):,} labels: {join_some(unknown)}"
+            yield f"{_RELATIONSHIP}: no line for {len(unknown):,} labels: {join_some(unknown)}"
 
 
 class _Entry(NamedTuple):
-    """What is known of one picture, small enough to be held for all of them."""
+    """Metadata of one picture, small enough to hold for all pictures in memory."""
 
     user: str
     image: str
@@ -147,16 +149,16 @@ class _Entry(NamedTuple):
 
 
 def _read_entries(path: Path, labels: str) -> list[_Entry]:
-    """One entry a picture, in file order; raises InputError naming the line or the picture that is wrong."""
+    """Read one entry for each picture, in file order. Raises InputError, which names the wrong line or picture."""
     key = {"coarse": "labels", "fine": "fine_grained_labels"}[labels]
     seen: set[str] = set()
 
     def read(document: Mapping[str, Any]) -> _Entry:
-        # Made as soon as one entry is parsed, since all of them as dictionaries take ten times the memory.
+        # Converted as soon as it is parsed, because all entries as dictionaries take ten times the memory.
         try:
             entry = _entry(document, key)
             if entry.image in seen:
-                raise InputError(f"image_id {entry.image!r} stands there twice")
+                raise InputError(f"image_id {entry.image!r} is in the file twice")
         except InputError as error:
             raise InputError(f"{path}: entry {len(seen) + 1}: {error}") from None
         seen.add(entry.image)

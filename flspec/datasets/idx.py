@@ -1,4 +1,4 @@
-"""Data sets that are published as MNIST is: four files in the IDX format."""
+"""Data sets published like MNIST: four files in the IDX format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flspec.errors import InputError
 
 __all__ = ["IdxImages"]
 
-_SPLITS = {"train": "train", "test": "t10k"}  # what the files of each begin with
+_SPLITS = {"train": "train", "test": "t10k"}  # prefix of each split's files
 _CLASSES = 10
 
 
@@ -28,9 +28,9 @@ class IdxImages(Twinned, ImageDataset, ABC):
     """Images of ten classes in `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
     `t10k-labels-idx1-ubyte`, each with or without `.gz`."""
 
-    title: ClassVar[str]  # what people call it
+    title: ClassVar[str]  # name in messages
     label_names: ClassVar[tuple[str, ...]] = ()
-    published: ClassVar[Mapping[str, Sequence[int]]]  # of each split, the examples of each label
+    published: ClassVar[Mapping[str, Sequence[int]]]  # by split: number of examples of each label
 
     folder: Annotated[
         Location | None,
@@ -52,7 +52,7 @@ class IdxImages(Twinned, ImageDataset, ABC):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write the four files, packed, with a pattern a class; a seventh of the examples to evaluate on."""
+        """Write the four files, compressed, with a pattern for each class. A seventh is for evaluation."""
         counts = shares_of(size.examples, (6, 1), least=_CLASSES)
         for (name, prefix), count in zip(_SPLITS.items(), counts, strict=True):
             labels = even_labels(count, _CLASSES, stream.child(name))
@@ -86,7 +86,7 @@ class IdxImages(Twinned, ImageDataset, ABC):
         return Split(images[:, np.newaxis], labels.astype(np.int64), divisor=255.0)
 
     def _check_title(self, train: Split) -> None:
-        """Refuse another data set of this format, whose files have the same names."""
+        """Raise InputError if the files are another data set's of this format, whose files have the same names."""
         found = tuple(np.bincount(train.labels, minlength=_CLASSES).tolist())
         for other in IdxImages.__subclasses__():
             if other.title != self.title and found == other.published["train"]:

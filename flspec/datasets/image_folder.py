@@ -1,4 +1,4 @@
-"""Pictures sorted into folders by what they show."""
+"""Pictures in a folder for each class."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _FILE_COLUMNS = ("file", "file_name")
 
 
 class ImageFolder(PictureDataset):
-    """A folder for each class below `train/`, `test/` and `val/`, or folders of classes of which a share is held out.
+    """A folder for each class below `train/`, `test/` and `val/`; or folders of classes, split by `holdout`.
 
-    Without `test/`, what is in `val/` is evaluated on. Classes are numbered in the alphabetical order of the training
-    folders; pictures are in alphabetical order of their names. Files of other types, and whose name begins with a
-    dot, are left out. `metadata` names a CSV file with a line for each picture: `file`, its path below the folder
+    Without `test/`, `val/` is the test set. Classes are numbered in the alphabetical order of the training folders, and
+    pictures are in the alphabetical order of their names. Files of other types, and files whose name begins with a
+    dot, are ignored. `metadata` names a CSV file with a line for each picture: `file`, its path below the folder
     (`train/cat/1.jpg`), and columns for partitions. Column: `file`.
     """
 
@@ -40,20 +40,20 @@ class ImageFolder(PictureDataset):
     size: Size = 64
     holdout: Annotated[
         float | None,
-        Field(gt=0, lt=1, description="share of each class to evaluate on, where there is neither test/ nor val/"),
+        Field(gt=0, lt=1, description="share of each class for evaluation, if there is neither test/ nor val/"),
     ] = None
-    split_seed: Annotated[int, Field(ge=0, lt=2**32, description="of the draw of that share")] = 0
+    split_seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the draw of that share")] = 0
     metadata: Annotated[
         Location | None, Field(description="CSV file below the folder with a line for each picture")
     ] = None
     client_column: Annotated[
-        str | None, Field(min_length=1, description="column of the metadata that says to whom a picture belongs")
+        str | None, Field(min_length=1, description="column of the metadata with the client of each picture")
     ] = None
 
     @model_validator(mode="after")
     def _clients_are_in_the_metadata(self) -> ImageFolder:
         if self.client_column and not self.metadata:
-            raise ValueError("client_column is a column of a file, which metadata should name")
+            raise ValueError("client_column is a column of the metadata file; set metadata")
         return self
 
     def read(self, root: Path, stream: Stream) -> Data:
@@ -72,7 +72,7 @@ class ImageFolder(PictureDataset):
         return open_images(Listing(folder, splits, self.decoding, len(classes), tuple(classes), self.client_column))
 
     def findings(self, root: Path) -> Sequence[str]:
-        """Nothing was published, so what could not be listed is all that can be told."""
+        """Report why the pictures cannot be listed. There is no published data set to compare with."""
         try:
             folder = self._root(root)
             found = self._found(folder)
@@ -84,7 +84,7 @@ class ImageFolder(PictureDataset):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write shapes of four classes with `metadata.csv`, whose column `client` says who took a picture."""
+        """Write shapes of four classes, and `metadata.csv` with the column `client`."""
         from flspec.data.synthetic.pictures import write_image_folder
 
         write_image_folder(folder, size, stream)
@@ -111,9 +111,9 @@ class ImageFolder(PictureDataset):
         return found
 
     def _shares(self, pictures: Sequence[_Picture], folder: Path) -> dict[str, list[_Picture]]:
-        """Of each class the share to evaluate on, rounded up, and never all of it."""
+        """Draw from each class the share for evaluation, rounded up but never the whole class."""
         if self.holdout is None:
-            raise InputError(f"{folder}: neither test/ nor val/ beside train/; say what to test on with holdout")
+            raise InputError(f"{folder}: neither test/ nor val/ beside train/; set holdout, the share for evaluation")
         test: set[str] = set()
         for label in sorted({picture.label for picture in pictures}):
             files = [picture.file for picture in pictures if picture.label == label]
@@ -126,7 +126,7 @@ class ImageFolder(PictureDataset):
         }
 
     def _metadata(self, folder: Path, found: dict[str, list[_Picture]]) -> dict[str, dict[str, NDArray[Any]]]:
-        """The columns of each split, in its order."""
+        """Read the columns of each split, in its order."""
         if self.metadata is None:
             return {split: {} for split in found}
         path = locate_file(self.metadata, folder, "dataset.metadata")
@@ -150,18 +150,18 @@ class _Picture:
 
 
 def _classes(folder: Path, found: Mapping[str, Sequence[_Picture]]) -> list[str]:
-    """The classes in the order of their numbers; raises InputError for one that is only evaluated on."""
+    """Return the classes in the order of their numbers. Raises InputError for a class without training pictures."""
     classes = sorted({picture.label for picture in found["train"]})
     if len(classes) < 2:
         raise InputError(f"{folder}: pictures of {len(classes)} class; there should be a folder for each of several")
     for split, pictures in found.items():
         if strange := [picture for picture in pictures if picture.label not in classes]:
-            raise InputError(f"{folder}: {split} has {strange[0].file}, but its class has none to train on")
+            raise InputError(f"{folder}: {split} has {strange[0].file}, but its class has no training pictures")
     return classes
 
 
 def _pictures(top: Path, folder: Path) -> Iterator[_Picture]:
-    """Every picture of every class, in alphabetical order."""
+    """Yield every picture of every class, in alphabetical order."""
     if packed := archives(top):
         raise InputError(f"{top}: extract {join_some(packed)}, which flspec does not, and move it elsewhere")
     for place in sorted(top.iterdir()):
@@ -169,7 +169,7 @@ def _pictures(top: Path, folder: Path) -> Iterator[_Picture]:
             continue
         files = sorted(file for file in place.iterdir() if not file.name.startswith("."))
         if deeper := [file for file in files if file.is_dir()]:
-            raise InputError(f"{deeper[0]}: a folder in the folder of a class; pictures should be right in {place}")
+            raise InputError(f"{deeper[0]}: a folder in the folder of a class; pictures should be directly in {place}")
         chosen = [file for file in files if file.suffix.lower() in _SUFFIXES]
         if not chosen:
             raise InputError(f"{place}: no pictures ({', '.join(sorted(_SUFFIXES))}); remove it, or fill it")
@@ -178,19 +178,19 @@ def _pictures(top: Path, folder: Path) -> Iterator[_Picture]:
 
 
 def _rows_by_file(path: Path, files: set[str]) -> dict[str, Row]:
-    """The line of every picture; raises InputError for a picture without one and a line without a picture."""
+    """Return the line of every picture. Raises InputError for a picture without a line or a line without a picture."""
     rows: dict[str, Row] = {}
     for row in read_rows(path, ()):
         column = next((name for name in _FILE_COLUMNS if name in row.cells), None)
         if column is None:
-            raise InputError(f"{path}:1: no column file; it should hold paths as {min(files)}")
+            raise InputError(f"{path}:1: no column file; it should hold paths such as {min(files)}")
         file = row[column]
         if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
             raise InputError(f"{row.place}: {shorten(file)!r} leads out of {path.parent}")
         if file not in files:
             raise InputError(f"{row.place}: there is no picture {shorten(file)!r} in {path.parent}")
         if file in rows:
-            raise InputError(f"{row.place}: {file} stands there twice")
+            raise InputError(f"{row.place}: {file} is in the file twice")
         rows[file] = row
     if without := sorted(files - set(rows)):
         raise InputError(f"{path}: no line for {len(without):,} of {len(files):,} pictures: {join_some(without)}")

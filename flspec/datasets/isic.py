@@ -1,4 +1,4 @@
-"""ISIC: moles and melanomas of patients, from the 2020 challenge and after (Rotemberg et al., Scientific Data 2021)."""
+"""ISIC: pictures of moles and melanomas, from the 2020 challenge and later (Rotemberg et al., Scientific Data 2021)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from flspec.errors import InputError, shorten
 _METADATA = "train_concat.csv"
 _FOLDERS = ("train/train", "train")
 _PUBLISHED = 37_648
-_NO_PATIENT = "nan"  # all of whom nothing is known are one group
+_NO_PATIENT = "nan"  # all pictures without a patient are one group
 _OPTIONAL = ("sex", "age_approx", "anatom_site_general_challenge")
 _AGE = re.compile(r"([0-9]{1,3}(\.[0-9]{0,6})?)?")
 _MISSING = {"", "nan", "NaN", "NA"}
@@ -35,28 +35,28 @@ _MISSING = {"", "nan", "NaN", "NA"}
 class Isic(PictureDataset):
     """37,648 pictures of moles, 256 by 256 pixels, of which some are melanomas.
 
-    Reads `train_concat.csv` and `train/train/IMAGE_NAME.jpg`. Columns: `patient_id`, whose pictures make up a
-    client; pictures without one are of one patient `nan`; `image_name`; `patient_has_benign`, 1 unless all pictures
-    of the patient, train and test, are melanomas; and `sex`, `age_approx` (NaN where unknown) and
-    `anatom_site_general_challenge` where the file has them.
+    Reads `train_concat.csv` and `train/train/IMAGE_NAME.jpg`. Columns: `patient_id`, the natural client, which is `nan`
+    for all pictures without one; `image_name`; `patient_has_benign`, 1 unless all pictures of the patient, train and
+    test, are melanomas; and `sex`, `age_approx` (NaN if unknown) and `anatom_site_general_challenge`, if the file has
+    them.
     """
 
     kind: Literal["isic"] = "isic"
     size: Size = 256
     test_metadata: Annotated[
         Location | None,
-        Field(description="a second CSV file of pictures to evaluate on, below the data root; instead of a share"),
+        Field(description="a second CSV file, of pictures for evaluation, below the data root; replaces holdout"),
     ] = None
-    holdout: Annotated[float, Field(gt=0, lt=1, description="share of the pictures to evaluate on")] = 0.2
+    holdout: Annotated[float, Field(gt=0, lt=1, description="share of the pictures for evaluation")] = 0.2
     split_by: Annotated[
         Literal["image", "patient"],
         Field(
-            description="by image, each class giving its share as scikit-learn's train_test_split draws it; "
-            "or by patient, all of whose pictures are on one side"
+            description="image: stratified by class, drawn by scikit-learn's train_test_split; "
+            "patient: all pictures of a patient are in one split"
         ),
     ] = "image"
     split_seed: Annotated[
-        int, Field(ge=0, lt=2**32, description="of the draw; not the experiment's, so that all its seeds share a test")
+        int, Field(ge=0, lt=2**32, description="seed of the draw; not the experiment's, so its seeds share a test")
     ] = 42
 
     def read(self, root: Path, stream: Stream) -> Data:
@@ -87,7 +87,7 @@ class Isic(PictureDataset):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write moles of patients with very different numbers of pictures, some of whom nothing is known."""
+        """Write moles of patients with very different numbers of pictures. Some patients have no metadata."""
         from flspec.data.synthetic.pictures import write_isic
 
         write_isic(folder, size, stream)
@@ -98,7 +98,7 @@ class Isic(PictureDataset):
         second = _read_moles(path)
         known = {mole.name for mole in moles}
         if both := [mole.name for mole in second if mole.name in known]:
-            raise InputError(f"{path}: {both[0]} is among the pictures to train on too, with {len(both) - 1:,} more")
+            raise InputError(f"{path}: {both[0]} is also a training picture, with {len(both) - 1:,} more")
         return second
 
     def _shares(self, moles: Sequence[_Mole]) -> dict[str, list[_Mole]]:
@@ -119,7 +119,7 @@ class Isic(PictureDataset):
         return {"train": train, "test": test}
 
     def _by_patient(self, moles: Sequence[_Mole]) -> dict[str, NDArray[np.int64]]:
-        """Patients in random order, those with benign pictures and those without apart: each that still fits."""
+        """Draw test patients in random order, each that still fits, separately with and without benign pictures."""
         sizes = Counter(mole.patient for mole in moles)
         benign = {mole.patient for mole in moles if not mole.target}
         chosen: set[str] = set()
@@ -132,8 +132,8 @@ class Isic(PictureDataset):
         is_test = np.array([mole.patient in chosen for mole in moles])
         if not is_test.any():
             raise InputError(
-                f"dataset.holdout: {self.holdout:g} of {len(moles):,} pictures is fewer than any patient of "
-                f"{len(sizes):,} has; raise it, or split_by: image"
+                f"dataset.holdout: {self.holdout:g} of {len(moles):,} pictures is fewer than any of the "
+                f"{len(sizes):,} patients has; raise it, or set split_by: image"
             )
         return {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
 
@@ -145,7 +145,7 @@ class _Mole:
     name: str
     patient: str
     target: int
-    known: Mapping[str, str | float]  # the columns that a file need not have
+    known: Mapping[str, str | float]  # the optional columns
 
 
 def _read_moles(path: Path) -> list[_Mole]:
@@ -153,7 +153,7 @@ def _read_moles(path: Path) -> list[_Mole]:
     for row in read_rows(path, ("image_name", "patient_id", "target")):
         mole = _read_mole(row)
         if mole.name in moles:
-            raise InputError(f"{row.place}: image_name {mole.name} stands there twice")
+            raise InputError(f"{row.place}: image_name {mole.name} is in the file twice")
         moles[mole.name] = mole
     if not moles:
         raise InputError(f"{path}: lists no pictures")

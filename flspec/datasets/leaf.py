@@ -1,4 +1,4 @@
-"""Federated data in the JSON of LEAF."""
+"""Federated data in LEAF's JSON format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PARTS = {"train": ("train", "data/train"), "test": ("test", "data/test")}
 
 
 class Leaf(Twinned):
-    """Clients with their own examples, as LEAF's scripts write them: `*.json` in `train/` and in `test/`.
+    """Clients with their own examples, in the files of LEAF's scripts: `*.json` in `train/` and in `test/`.
 
     Caldas et al. LEAF: A Benchmark for Federated Settings. 2018. https://arxiv.org/abs/1812.01097. Each file is
     `{"users": [...], "num_samples": [...], "user_data": {USER: {"x": [...], "y": [...]}}}`; x is a list of numbers an
@@ -42,7 +42,7 @@ class Leaf(Twinned):
     ] = None
     shape: Annotated[
         tuple[PositiveInt, ...] | None,
-        Field(min_length=1, max_length=8, description="what an example's numbers are brought into, e.g. [1, 28, 28]"),
+        Field(min_length=1, max_length=8, description="shape to give the numbers of an example, e.g. [1, 28, 28]"),
     ] = None
 
     def read(self, root: Path, stream: Stream) -> Data:
@@ -51,15 +51,15 @@ class Leaf(Twinned):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write users of very different sizes with their own mixes of labels; a fifth of each is to evaluate on."""
+        """Write users with very different numbers and labels of examples. A fifth of each is for evaluation."""
         holders, labels = held_labels(size.clients, size.examples, _TWIN_CLASSES, stream)
         points = class_points(labels, _TWIN_CLASSES, _TWIN_FEATURES, stream)
         names = [f"user_{client:05d}" for client in range(size.clients)]
         document: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
         for client, name in enumerate(names):
-            held = np.flatnonzero(holders == client)
-            num_test = max(1, len(held) // 5)
-            for part, chosen in (("train", held[num_test:]), ("test", held[:num_test])):
+            own = np.flatnonzero(holders == client)
+            num_test = max(1, len(own) // 5)
+            for part, chosen in (("train", own[num_test:]), ("test", own[:num_test])):
                 document[part][name] = {"x": points[chosen].tolist(), "y": labels[chosen].tolist()}
         for part, user_data in document.items():
             counts = [len(examples["y"]) for examples in user_data.values()]
@@ -68,7 +68,7 @@ class Leaf(Twinned):
             (folder / part / f"all_data_{part}.json").write_text(json.dumps(whole), encoding="utf-8")
 
     def _part(self, root: Path, name: str) -> list[Rows]:
-        """What the files of train or test hold, a file each."""
+        """Read the files of train or test."""
         places = [place / part for place in self.places(root, self.folder) for part in _PARTS[name]]
         files = next((found for place in places if (found := sorted(place.glob("*.json")))), [])
         if not files:
@@ -110,7 +110,7 @@ class Leaf(Twinned):
 
 
 class _Examples:
-    """What one user holds: features float32 [num, num_features], and a label each."""
+    """One user's examples: features, float32 [num, num_features], and a label for each."""
 
     def __init__(self, x: Any, y: Any) -> None:
         self.labels: list[Any] = _list(y, "y")
@@ -123,24 +123,24 @@ class _Examples:
         try:
             values = np.array(rows, dtype=np.float64)
         except (ValueError, TypeError, OverflowError):
-            raise ValueError("its examples are not lists of as many numbers") from None
+            raise ValueError("its examples are not lists of equally many numbers") from None
         if rows and (values.ndim != 2 or not values.size):
-            raise ValueError(f"its examples have shape {list(values.shape[1:])}; a list of numbers each is due")
+            raise ValueError(f"its examples have shape {list(values.shape[1:])}; each should be a list of numbers")
         self.features: NDArray[np.float32] = as_float32(values, (), "x")
 
 
 def _list(value: Any, key: str) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError(f"{key} is no list")
+        raise ValueError(f"{key} is not a list")
     return value
 
 
 def _read(path: Path) -> dict[str, _Examples]:
-    """The users of a file who hold anything, in its order."""
+    """Read the users of a file that have examples, in file order."""
     try:
         if (size := path.stat().st_size) > _MOST_BYTES:
             raise InputError(f"{path}: {size:,} bytes are more than the {_MOST_BYTES:,} that are read; split it")
-        # Each user's lists become arrays as soon as they are read, since as lists they take ten times the memory.
+        # Each user's lists become arrays as soon as they are read, because lists take ten times the memory.
         document = json.loads(path.read_bytes(), object_pairs_hook=_mapping, parse_constant=_no_number)
     except RecursionError:
         raise InputError(f"{path}: nested too deeply to be LEAF's") from None
@@ -155,13 +155,13 @@ def _read(path: Path) -> dict[str, _Examples]:
 
 
 def _mapping(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any] | _Broken:
-    """A JSON object; one with x and y is what a user holds. What is wrong with it is told later, with the user."""
+    """Convert a JSON object. One with x and y is a user's examples. Errors in it are raised later, with the user."""
     pairs = list(pairs)
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"{shorten(repr(twice), 60)} is there twice")
+        raise ValueError(f"{shorten(repr(twice), 60)} appears twice")
     if found.keys() != {"x", "y"}:
         return found
     try:
@@ -171,19 +171,19 @@ def _mapping(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any] | _Broken:
 
 
 class _Broken:
-    """What a user holds, if it cannot be used."""
+    """A user's examples that cannot be used, with the reason."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 def _no_number(constant: str) -> float:
-    raise ValueError(f"{constant} is no finite number")
+    raise ValueError(f"{constant} is not a finite number")
 
 
 def _users(document: Any) -> dict[str, _Examples]:
     if not isinstance(document, dict) or not {"users", "num_samples", "user_data"} <= document.keys():
-        raise ValueError("not LEAF's: a mapping with users, num_samples and user_data is due")
+        raise ValueError("not LEAF's format: it should be a mapping with users, num_samples and user_data")
     names, counts, user_data = (document[key] for key in ("users", "num_samples", "user_data"))
     if not isinstance(names, list) or not isinstance(counts, list) or not isinstance(user_data, dict):
         raise ValueError("users and num_samples must be lists, user_data a mapping")
@@ -193,19 +193,19 @@ def _users(document: Any) -> dict[str, _Examples]:
         )
     users = {}
     for name, count in zip(names, counts, strict=True):
-        held = user_data[str(name)]
+        given = user_data[str(name)]
         place = f"user {shorten(repr(name), 60)}"
-        if isinstance(held, _Broken):
-            raise ValueError(f"{place}: {held.reason}")
-        examples = held.get("examples") if isinstance(held, dict) else None
+        if isinstance(given, _Broken):
+            raise ValueError(f"{place}: {given.reason}")
+        examples = given.get("examples") if isinstance(given, dict) else None
         if not isinstance(examples, _Examples):
-            raise ValueError(f"{place}: x and y are due, and nothing else")
+            raise ValueError(f"{place}: it should have x and y, and nothing else")
         if len(examples.labels) != count:
             raise ValueError(f"{place}: num_samples says {count}, but there are {len(examples.labels)}")
         if examples.labels:
             users[check_text(str(name), place)] = examples
     if not users:
-        raise ValueError("no user holds any example")
+        raise ValueError("no user has any example")
     return users
 
 
@@ -220,4 +220,4 @@ def _labels(labels: Sequence[Any], path: Path) -> NDArray[Any]:
             check_text(label, f"{path}: a label")
         return np.array(labels, np.str_)
     wrong = next(label for label in labels if type(label) is not int)
-    raise InputError(f"{path}: label {shorten(json.dumps(wrong), 60)} is not an integer; all are one from 0, or text")
+    raise InputError(f"{path}: label {shorten(json.dumps(wrong), 60)} is not an integer; use integers from 0, or text")

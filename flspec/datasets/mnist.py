@@ -1,4 +1,4 @@
-"""MNIST from the four files it is published in."""
+"""MNIST, from its four published files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flspec.datasets.idx import IdxImages
 
 
 class Mnist(IdxImages):
-    """Handwritten digits, 28 by 28 pixels: 60,000 to train on and 10,000 to evaluate on, in file order.
+    """Handwritten digits, 28 by 28 pixels: 60,000 for training and 10,000 for evaluation, in file order.
 
     Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
     `t10k-labels-idx1-ubyte`, each with or without `.gz`.

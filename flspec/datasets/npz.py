@@ -1,4 +1,4 @@
-"""Arrays that numpy saved together."""
+"""Arrays in one file of numpy's `savez`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, Runtim
 
 
 class NpzArrays(Twinned, ImageDataset):
-    """A file of `np.savez`: `x_train`, `y_train`, `x_test` and `y_test`, one row an example, as Keras shares its data.
+    """A file of `np.savez`, as Keras shares data: `x_train`, `y_train`, `x_test` and `y_test`, a row for each example.
 
-    Arrays `NAME_train` and `NAME_test` beside them are columns; `client` says to whom an example belongs. Labels are
-    integers from 0, or text. uint8 stays as it is and is divided by `divisor`; other numbers become float32. Of what
-    the file promises nothing is read before all sizes are known; pickled objects are refused.
+    Further arrays `NAME_train` and `NAME_test` are columns; `client` is the natural client. Labels are integers from 0,
+    or text. uint8 features stay uint8 and are divided by `divisor`; other numbers become float32. No array is read
+    before all sizes have been checked. Pickled objects are refused.
     """
 
     kind: Literal["npz"] = "npz"
@@ -48,7 +48,7 @@ class NpzArrays(Twinned, ImageDataset):
         Literal["first", "last"] | None,
         Field(description="which axis of images [num, a, b, c] is colour; if absent, the one of size 1 or 3"),
     ] = None
-    divisor: Annotated[float, Field(gt=0, le=1e9, description="what uint8 features are divided by")] = 255.0
+    divisor: Annotated[float, Field(gt=0, le=1e9, description="divisor of uint8 features")] = 255.0
 
     def read(self, root: Path, stream: Stream) -> Data:
         path = locate_file(self.file, root, "dataset.file") if self.file else self._found(root)
@@ -62,7 +62,7 @@ class NpzArrays(Twinned, ImageDataset):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write data.npz: small grey images held by clients, every fifth of which is to evaluate on."""
+        """Write data.npz with clients' small grey images. Every fifth is for evaluation."""
         holders, labels = held_labels(size.clients, size.examples, _TWIN_CLASSES, stream)
         images = class_images(labels, _TWIN_CLASSES, (12, 12), stream, "all")
         is_test = np.arange(len(labels)) % 5 == 4
@@ -72,7 +72,7 @@ class NpzArrays(Twinned, ImageDataset):
             for name, array in (("x", images), ("y", labels), ("client", holders))
         }
         with zipfile.ZipFile(folder / "data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():  # not by np.savez, which writes the time of day
+            for name, array in arrays.items():  # not by np.savez, which writes the current time into the file
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as file:
                     np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
@@ -103,9 +103,9 @@ class NpzArrays(Twinned, ImageDataset):
         return Rows(f"{path}: {split}", features, labels, columns)
 
     def _features(self, array: NDArray[Any], source: str) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """Features as they are stored: images with their channels first."""
+        """Convert features to the form in which they are stored: images with their channels first."""
         if array.ndim < 2 or not array.size:
-            raise InputError(f"{source}: shape {list(array.shape)} is not one row an example; it needs values in rows")
+            raise InputError(f"{source}: shape {list(array.shape)} has no rows of values; give it two or more axes")
         if array.dtype.kind not in "uif":
             raise InputError(f"{source}: {array.dtype} is not a type of numbers; save it as float32 or uint8")
         if array.ndim == 3:
@@ -122,18 +122,18 @@ class NpzArrays(Twinned, ImageDataset):
         fitting = [axis for axis in (1, 3) if shape[axis] in (1, 3)]
         if len(fitting) != 1:
             raise InputError(
-                f"{source}: images of shape {list(shape[1:])} could have their colours first or last; say which with "
+                f"{source}: images of shape {list(shape[1:])} may have their channels first or last; say which with "
                 "dataset.channels"
             )
         return fitting[0]
 
 
 def _column(array: NDArray[Any], source: str) -> NDArray[Any]:
-    """One value an example, in the types that are stored."""
-    if array.ndim == 2 and array.shape[1] == 1:  # as Keras gives CIFAR's labels
+    """Convert an array of one value for each example to a type that is stored."""
+    if array.ndim == 2 and array.shape[1] == 1:  # the shape of CIFAR's labels in Keras
         array = array[:, 0]
     if array.ndim != 1:
-        raise InputError(f"{source}: shape {list(array.shape)} is not one value an example")
+        raise InputError(f"{source}: shape {list(array.shape)} is not one value for each example")
     match array.dtype.kind:
         case "u" | "i" | "b":
             if array.size and int(array.max()) > np.iinfo(np.int64).max:
@@ -146,7 +146,7 @@ def _column(array: NDArray[Any], source: str) -> NDArray[Any]:
         case "U":
             for text in np.unique(array).tolist():
                 check_text(text, source)
-            return np.array(array.tolist(), dtype=np.str_)  # in this machine's byte order, no wider than it must be
+            return np.array(array.tolist(), dtype=np.str_)  # in this machine's byte order, as short as possible
     raise InputError(f"{source}: {array.dtype} is neither numbers nor text; save it as one of them")
 
 
@@ -155,7 +155,7 @@ def _column(array: NDArray[Any], source: str) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class _Promise:
-    """What the header of an array says of it."""
+    """Description of an array in its header."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -167,7 +167,7 @@ class _Promise:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by name; raises InputError before anything large is read if they are not what is due."""
+    """Read the arrays of a file by name. Raises InputError for invalid ones, before anything large is read."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -188,7 +188,7 @@ def _arrays(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, NDArray
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         if name == member.filename or name in names:
-            what = "is there twice" if name in names else "is not an array"
+            what = "is in it twice" if name in names else "is not an array"
             raise InputError(f"{path}: {shorten(ascii(member.filename), 80)} {what}; save it with np.savez")
         names.add(name)
         with archive.open(member) as file:

@@ -1,4 +1,4 @@
-"""Tables in Parquet files, as Hugging Face shares data sets."""
+"""Tables in Parquet files, in Hugging Face's layout of data sets."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from flspec.errors import InputError
 
 __all__ = ["ParquetTable", "open_pictures", "shards_below", "write_pictures"]
 
-_BELOW = ("", "data", "plain_text", "default")  # where Hugging Face keeps shards below a data set's folder
+_BELOW = ("", "data", "plain_text", "default")  # subfolders in which Hugging Face has shards
 _IMAGE_COLUMNS = ("image", "img")
 _TWIN_CLASSES = 4
 
-Shards = dict[str, list[ParquetFile]]  # of each split
+Shards = dict[str, list[ParquetFile]]  # by split
 
 
 class ParquetTable(Twinned, TableColumns, ImageDataset):
-    """Shards `train*.parquet`, `test*.parquet` and `validation*.parquet`, or one file of which a share is held out.
+    """Shards `train*.parquet`, `test*.parquet` and `validation*.parquet`, or one file with a share for evaluation.
 
-    A column of pictures is decoded, as Hugging Face stores them: bytes, or bytes with a path, which is not followed.
-    Without one, all columns of numbers are features, or lists of numbers. Needs pyarrow: pip install 'flspec[parquet]'.
+    A column of pictures is decoded from Hugging Face's form: bytes, or bytes with a path, which is not opened. Without
+    one, all columns of numbers or lists of numbers are features. Needs pyarrow: pip install 'flspec[parquet]'.
     """
 
     kind: Literal["parquet"] = "parquet"
@@ -48,28 +48,30 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             "parquet/ or in the root; ${env:NAME} is replaced when they are read"
         ),
     ] = None
-    file: Annotated[Location | None, Field(description="one file instead, of which holdout is to evaluate on")] = None
+    file: Annotated[Location | None, Field(description="one file in place of shards, with holdout for evaluation")] = (
+        None
+    )
     image: Annotated[
         str | None, Field(min_length=1, description="column of pictures; if absent, `image` or `img` if there is one")
     ] = None
     size: Annotated[
         int | None,
-        Field(ge=1, le=4096, description="pixels a side to which pictures are scaled; if absent, all have one size"),
+        Field(ge=1, le=4096, description="height and width to scale pictures to; if absent, all must have one size"),
     ] = None
     fit: Annotated[
         Literal["crop", "stretch"],
-        Field(description="a picture of another shape: scaled until it covers and its middle cut out, or distorted"),
+        Field(description="for other aspect ratios: crop scales and cuts out the middle, stretch distorts"),
     ] = "crop"
     colour: Annotated[
-        Literal["rgb", "grey"] | None, Field(description="three channels or one; if absent, as all of them are")
+        Literal["rgb", "grey"] | None, Field(description="three channels or one; if absent, as in the files, all alike")
     ] = None
 
     @model_validator(mode="after")
     def _one_place(self) -> ParquetTable:
         if self.file and self.folder:
-            raise ValueError("file and folder both say where the rows are; remove one")
+            raise ValueError("file and folder both name the rows' place; remove one")
         if self.image and self.features:
-            raise ValueError("image and features both say what a model sees; remove one")
+            raise ValueError("image and features both define a model's input; remove one")
         return self
 
     def read(self, root: Path, stream: Stream) -> Data:
@@ -96,7 +98,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write a shard each of train and test with small pictures held by clients; every fifth is of test."""
+        """Write a train and a test shard with clients' small pictures. Every fifth is for test."""
         holders, labels = held_labels(size.clients, size.examples, _TWIN_CLASSES, stream)
         images = class_images(labels, _TWIN_CLASSES, (3, 16, 16), stream, "all")
         is_test = np.arange(len(labels)) % 5 == 4
@@ -116,7 +118,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             paths.pop("test", None)
         elif not paths.get("test"):
             raise InputError(
-                f"dataset: no test*.parquet beside {paths['train'][0]}; say which share of the rows is to evaluate on "
+                f"dataset: no test*.parquet beside {paths['train'][0]}; set the share of the rows for evaluation "
                 "with dataset.holdout, e.g. 0.2"
             )
         return {split: [ParquetFile(path) for path in found] for split, found in paths.items() if found}
@@ -128,16 +130,16 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             return next((name for name in _IMAGE_COLUMNS if file.is_image(name)), None)
         self.check_names(list(file.types), str(file.path), [self.image])
         if not file.is_image(self.image):
-            raise InputError(f"{file.path}: column {self.image} holds {file.types[self.image]}, no pictures")
+            raise InputError(f"{file.path}: column {self.image} holds {file.types[self.image]}, not pictures")
         return self.image
 
     def _features(self, file: ParquetFile) -> list[str]:
-        """The columns of numbers that are not something else."""
+        """Return the feature columns: those named, or all columns of numbers without another role."""
         names = list(file.types)
         if self.features is not None:
             self.check_names(names, str(file.path), self.features)
             if wrong := [name for name in self.features if not file.is_number(name)]:
-                raise InputError(f"{file.path}: column {wrong[0]} holds {file.types[wrong[0]]}, no numbers")
+                raise InputError(f"{file.path}: column {wrong[0]} holds {file.types[wrong[0]]}, not numbers")
             return list(self.features)
         others = {self.label, *self.kept(names)}
         found = [name for name in names if name not in others and file.is_number(name)]
@@ -149,12 +151,12 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         return self.shaped(file.numbers(features), str(file.path))
 
     def _rows(self, file: ParquetFile, features: NDArray[Any]) -> Rows:
-        client, kept = self.client_in(list(file.types)), self.kept(list(file.types))
-        columns = {name: file.column(name, may_be_empty=name != client) for name in kept}
+        client, names = self.client_in(list(file.types)), self.kept(list(file.types))
+        columns = {name: file.column(name, may_be_empty=name != client) for name in names}
         return Rows(str(file.path), features, file.column(self.label), columns)
 
     def _decoding(self, file: ParquetFile, image: str) -> tuple[Decoding, ImageFormat]:
-        """What pictures are made into, and what they must look like already where the spec does not say it."""
+        """Return the decoding of pictures, and the format they must have where the spec does not set it."""
         try:
             look = image_format_of(file.images(image)[0].read())
         except UnreadableImage as error:
@@ -170,7 +172,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
 
 
 def shards_below(places: Sequence[Path]) -> dict[str, list[Path]]:
-    """The files of each split, in the first of these folders, or of those that Hugging Face keeps in them."""
+    """Find the files of each split, in the first folder or Hugging Face subfolder that has training shards."""
     for folder in [place / name for place in places for name in _BELOW]:
         if found := find_shards(folder, "train"):
             return {"train": found, **{split: find_shards(folder, split) for split in ("test", "validation")}}
@@ -181,7 +183,7 @@ def shards_below(places: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def open_pictures(folder: Path, made: Assembled, decoding: Decoding, client: str | None = None) -> Data:
-    """The data set whose pictures are not read yet."""
+    """Open a data set whose features are sources of pictures."""
     splits: Mapping[str, Pictures] = {
         name: Pictures(split.features.tolist(), split.labels.astype(np.int64), split.columns)
         for name, split in made.splits.items()
@@ -197,7 +199,7 @@ def write_pictures(
     image_column: str = "image",
     **columns: Sequence[str],
 ) -> None:
-    """Write pictures, uint8 [num, channels, height, width], as PNG in a column as Hugging Face has it."""
+    """Write pictures, uint8 [num, channels, height, width], as PNG in a column of Hugging Face's form."""
     from PIL import Image
 
     from flspec.data.parquet_files import pyarrow_module

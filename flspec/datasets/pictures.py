@@ -1,4 +1,4 @@
-"""What all data sets of picture files have in common."""
+"""Base class of data sets of picture files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from flspec.errors import InputError
 __all__ = ["PictureDataset", "Size", "missing_pictures"]
 
 Size = Annotated[
-    int, Field(ge=1, le=4096, description="pixels a side to which pictures are scaled once, when they are decoded")
+    int,
+    Field(ge=1, le=4096, description="height and width in pixels, to which pictures are scaled when they are decoded"),
 ]
 
 
 class PictureDataset(Twinned, ImageDataset, ABC):
-    """Pictures in files of their own, decoded once and kept by content."""
+    """A data set of picture files, which are decoded once into the store."""
 
     folder: Annotated[
         Location | None,
@@ -34,21 +35,22 @@ class PictureDataset(Twinned, ImageDataset, ABC):
     ] = None
     size: Size = 64
     width: Annotated[
-        int | None, Field(ge=1, le=4096, description="pixels across, where it is not `size`, which is then the height")
+        int | None,
+        Field(ge=1, le=4096, description="width in pixels, if it differs from `size`, which is then the height"),
     ] = None
     fit: Annotated[
         Literal["crop", "stretch"],
-        Field(description="a picture of another shape: scaled until it covers and its middle cut out, or distorted"),
+        Field(description="for other aspect ratios: crop scales and cuts out the middle, stretch distorts"),
     ] = "crop"
     colour: Annotated[Literal["rgb", "grey"], Field(description="three channels or one")] = "rgb"
 
     @property
     def decoding(self) -> Decoding:
-        """What pictures are made into."""
+        """The format to which pictures are decoded."""
         return Decoding(self.size, self.width or self.size, self.fit, self.colour)
 
     def pictures_folder(self, places: Sequence[Path], names: Sequence[str]) -> Path:
-        """The folder of pictures, which is one of `names` in one of `places`; says what to extract if it is not."""
+        """Find the folder of pictures: one of `names` in one of `places`. The error names archives still to extract."""
         candidates = [place / name for place in places for name in names]
         for folder in candidates:
             if folder.is_dir():
@@ -64,8 +66,8 @@ class PictureDataset(Twinned, ImageDataset, ABC):
 
 
 def missing_pictures(folder: Path, names: Sequence[str]) -> list[str]:
-    """The pictures that are not in a folder, as one finding."""
+    """Report the pictures that are missing in a folder, in at most one line."""
     there = {path.name for path in folder.iterdir()}
     missing = [name for name in names if name not in there]
-    told = f"{folder}: {len(missing):,} of {len(names):,} pictures are missing: {join_some(missing)}"
-    return [told] if missing else []
+    finding = f"{folder}: {len(missing):,} of {len(names):,} pictures are missing: {join_some(missing)}"
+    return [finding] if missing else []

@@ -1,4 +1,4 @@
-"""Made-up examples of any number."""
+"""Synthetic examples of any number and size."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Synthetic(Dataset):
-    """Gaussian classes: x = separation * u_c + z, with u_c a random direction a class and z standard normal.
+    """Gaussian classes: x = separation * u_c + z, with u_c a random direction for each class and z standard normal.
 
-    Labels go round: example i has class i mod `classes`. Values are multiples of 2^-10, so that a platform's
-    last bits cannot change them.
+    Example i has class i mod `classes`. Values are multiples of 2^-10, so they do not depend on the last bits of a
+    platform's arithmetic.
     """
 
     kind: Literal["synthetic"] = "synthetic"
     classes: Annotated[int, Field(ge=2, le=10_000, description="number of classes")] = 10
-    features: Annotated[_Count, Field(description="values an example has")] = 32
-    train_examples: Annotated[_Count, Field(description="examples to train on")] = 10_000
-    test_examples: Annotated[_Count, Field(description="examples to evaluate on")] = 2_000
+    features: Annotated[_Count, Field(description="values in an example")] = 32
+    train_examples: Annotated[_Count, Field(description="number of training examples")] = 10_000
+    test_examples: Annotated[_Count, Field(description="number of test examples")] = 2_000
     separation: Annotated[float, Field(ge=0, le=1e6, description="distance of each class's centre from the origin")] = (
         3.0
     )

@@ -1,7 +1,7 @@
-"""Pictures for synthetic twins: simple shapes that a linear model can tell apart, under noise.
+"""Pictures for synthetic twins: simple shapes under noise that a linear model can distinguish.
 
-A painter returns float32 [height, width, 3] from 0 to 1; `finished` makes it bytes. Places and sizes are shares of the
-picture's height and width, from its upper left corner. Every draw comes from the stream that is handed in.
+A painter returns float32 [height, width, 3] from 0 to 1, which `finished` converts to bytes. Positions and sizes are
+fractions of the picture's height and width, from its upper left corner. Every draw comes from the given stream.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PATCHES = ((0.08, 0.06, 0.07), (0.25, 0.27, 0.38), (0.55, 0.20, 0.18))
 
 
 def finished(picture: Painted, noise: float, stream: Stream) -> NDArray[np.uint8]:
-    """Bytes, after adding uniform noise of at most that share of the whole range."""
+    """Add uniform noise of at most the fraction `noise` of the range, and convert to bytes."""
     height, width = picture.shape[:2]
     words = stream.child("noise").words(-(-picture.size // 8))
     grain = words.view(np.uint8)[: picture.size].reshape(height, width, 3).astype(np.float32) / 127.5 - 1.0
@@ -39,9 +39,9 @@ def finished(picture: Painted, noise: float, stream: Stream) -> NDArray[np.uint8
 
 
 def paint_icons(labels: Collection[int], variants: Collection[int], style: float, side: int, stream: Stream) -> Painted:
-    """One icon a label, each in its own cell of five by four; a variant is a dot of its own colour in it.
+    """Paint one icon for each label, each in its own cell of a grid of five by four. A variant is a coloured dot in it.
 
-    `labels` are below 20; `style`, from 0 to 1, is the hue of whoever took the picture.
+    `labels` are below 20. `style`, from 0 to 1, is the hue of the background, one for each user.
     """
     canvas = _Canvas(side, side, _hue(style, 0.25, 0.75), stream)
     for label, variant in zip(labels, variants, strict=True):
@@ -54,7 +54,7 @@ def paint_icons(labels: Collection[int], variants: Collection[int], style: float
 
 
 def paint_shape(label: int, height: int, width: int, stream: Stream) -> Painted:
-    """A disc, a square, a triangle, a ring, a cross or stripes, in a colour that mostly goes with it."""
+    """Paint a disc, a square, a triangle, a ring, a cross or stripes, in a colour that mostly depends on the label."""
     y, x, radius, shift, light = stream.child("shape").uniform(5)
     canvas = _Canvas(height, width, _hue(shift, 0.15, 0.55 + 0.3 * light), stream)
     form = _FORMS[label % len(_FORMS)](*canvas.seen_from(0.45 + 0.1 * y, 0.45 + 0.1 * x), 0.24 + 0.08 * radius)
@@ -63,7 +63,7 @@ def paint_shape(label: int, height: int, width: int, stream: Stream) -> Painted:
 
 
 def paint_face(attributes: Collection[str], person: Stream, stream: Stream, height: int, width: int) -> Painted:
-    """A face that shows the attributes which can be shown; its skin is the `person`'s."""
+    """Paint a face with those attributes that can be painted. The skin depends on the `person` alone."""
     tone, shade = person.child("skin").uniform(2)
     skin = _SKINS[0] if "Pale_Skin" in attributes else _SKINS[int(tone * len(_SKINS))]
     hair = next((colour for name, colour in _HAIR.items() if name in attributes), (0.30, 0.20, 0.15))
@@ -87,7 +87,7 @@ def paint_face(attributes: Collection[str], person: Stream, stream: Stream, heig
 
 
 def paint_mole(is_melanoma: bool, person: Stream, stream: Stream, side: int) -> Painted:
-    """A mole on skin: small, round and of one brown; or larger, ragged and of several colours."""
+    """Paint a mole on skin: small, round and brown; a melanoma is larger, ragged and of several colours."""
     canvas = _Canvas(side, side, _SKINS[int(person.child("skin").uniform(1)[0] ** 2 * 4)], stream)
     y, x, size, dark, phase = stream.child("mole").uniform(5)
     y, x = 0.45 + 0.1 * y, 0.45 + 0.1 * x
@@ -110,25 +110,25 @@ def paint_mole(is_melanoma: bool, person: Stream, stream: Stream, side: int) -> 
 
 
 class _Canvas:
-    """A picture in the making: one colour that is lighter towards some side, and what has been laid over it."""
+    """An unfinished picture: a background of one colour, lighter towards one side, and the forms painted over it."""
 
     def __init__(self, height: int, width: int, colour: _Colour, stream: Stream) -> None:
         self._rows, self._columns = (((np.arange(size) + 0.5) / size).astype(np.float32) for size in (height, width))
-        self.middle = self.seen_from(0.5, 0.5)  # of what `oval` draws
+        self.middle = self.seen_from(0.5, 0.5)  # the origin of `oval`
         down, right = stream.child("light").uniform(2) - 0.5
         light = 1.0 + 0.25 * (down * self.middle[0] + right * self.middle[1])
         self.picture: Painted = np.asarray(np.multiply.outer(light, np.array(colour, np.float32)), np.float32)
 
     def seen_from(self, y: float, x: float) -> tuple[_Values, _Values]:
-        """How far down and to the right of a place each pixel is, [height, 1] and [1, width]."""
+        """Return each pixel's distance below and to the right of a position, [height, 1] and [1, width]."""
         return self._rows[:, np.newaxis] - y, self._columns[np.newaxis] - x
 
     def lay(self, inside: _Values, colour: _Colour, thick: float = 1.0) -> None:
-        """Put a colour over what is `inside` of an edge by that much or more."""
+        """Paint a colour inside an edge. `inside` is each pixel's distance inside it; `thick` is the paint's opacity."""
         self._cover(thick * self._soft(inside), colour)
 
     def oval(self, y: float, x: float, tall: float, wide: float, colour: _Colour, hollow: _Colour = ()) -> None:
-        """An oval around a place below and to the right of the middle; `hollow`: how tall and wide its hole is."""
+        """Paint an oval, `y` below and `x` to the right of the middle. `hollow` is the height and width of its hole."""
         cover = self._soft(self._inside(y, x, tall, wide))
         if hollow:
             cover = np.clip(cover - self._soft(self._inside(y, x, *hollow)), 0.0, 1.0)
@@ -139,7 +139,7 @@ class _Canvas:
         return np.asarray((1.0 - np.hypot((down - y) / tall, (right - x) / wide)) * min(tall, wide))
 
     def _soft(self, inside: _Values) -> _Values:
-        """What is covered, from 0 to 1: an edge is two pixels wide."""
+        """Convert distances inside an edge to coverage from 0 to 1. The edge is two pixels wide."""
         return np.asarray(np.clip(inside * len(self._rows) / 2.0 + 0.5, 0.0, 1.0), np.float32)
 
     def _cover(self, cover: _Values, colour: _Colour) -> None:
@@ -163,7 +163,7 @@ def _paint_mouth(canvas: _Canvas, attributes: Collection[str], skin: _Colour) ->
         canvas.oval(0.135, 0.0, 0.018, 0.10, (0.15, 0.11, 0.09))
     if "Smiling" not in attributes:
         return canvas.oval(0.20, 0.0, 0.016, 0.075, lips)
-    # The lower part of an oval: its upper half is covered by skin again.
+    # A smile is the lower part of an oval, whose upper half is painted over with skin.
     canvas.oval(0.18, 0.0, 0.055, 0.11, lips)
     canvas.oval(0.18, 0.0, 0.038, 0.09, (0.98, 0.98, 0.96))
     return canvas.oval(0.155, 0.0, 0.030, 0.12, skin)
@@ -174,11 +174,11 @@ def _darker(colour: _Colour, share: float) -> _Colour:
 
 
 def _hue(turn: float, strength: float, light: float) -> tuple[float, float, float]:
-    """A colour from the colour circle: `turn` from 0 to 1 is once round, from red by green and blue."""
+    """Return a colour of the colour circle: `turn` from 0 to 1 goes from red through green and blue back to red."""
     return colorsys.hsv_to_rgb(turn % 1.0, strength, light)
 
 
-# How far inside of a form's edge each pixel is, from how far below (v) and to the right (u) of its centre.
+# Each form returns the distance of pixels inside its edge, from those below (v) and to the right (u) of its centre.
 
 
 def _disc(v: _Values, u: _Values, radius: float) -> _Values:
@@ -208,7 +208,7 @@ def _stripes(v: _Values, u: _Values, radius: float) -> _Values:
 
 
 def _blob(v: _Values, u: _Values, radius: float, ragged: float, phase: float) -> _Values:
-    """A disc whose edge goes in and out."""
+    """Return the distance inside a disc with a wavy edge."""
     angle = np.arctan2(v, u) + 2.0 * np.pi * phase
     edge = radius * (1.0 + ragged * (0.5 * np.sin(3 * angle) + 0.3 * np.sin(5 * angle + 1.0) + 0.3 * np.sin(8 * angle)))
     return np.asarray(edge - np.hypot(v, u))

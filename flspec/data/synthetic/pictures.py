@@ -1,4 +1,4 @@
-"""Synthetic twins of the data sets of pictures: real JPEG files and the text files that are published with them."""
+"""Synthetic twins of picture data sets: real JPEG files, and metadata files in the published layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flspec.errors import InputError
 
 __all__ = ["write_celeba", "write_flair", "write_image_folder", "write_isic"]
 
-_FINE = {  # some of what falls under each coarse label; each may stand for itself too
+_FINE = {  # some fine labels of each coarse label, which can also be a fine label itself
     "animal": ("dog", "jack_russell_terrier", "bird"),
     "art": ("painting", "sculpture"),
     "celebration": ("birthday_cake", "fireworks"),
@@ -37,17 +37,17 @@ _FINE = {  # some of what falls under each coarse label; each may stand for itse
     "religion": ("altar", "cross"),
     "structure": ("building", "furniture", "bridge"),
 }
-# About how many thousand pictures have each coarse label, in the same order.
+# Number of pictures with each coarse label, in thousands and in the same order.
 _COMMON = (69, 37, 4, 226, 3, 111, 1, 32, 11, 69, 140, 3, 131, 123, 6, 1, 229)
 _CLASSES = ("circle", "square", "triangle", "ring")
 _HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
-_SHARES = {"Male": 0.42, "Young": 0.77, "Pale_Skin": 0.1, "Bald": 0.05}  # of people
+_SHARES = {"Male": 0.42, "Young": 0.77, "Pale_Skin": 0.1, "Bald": 0.05}  # shares of people
 _MOODS = {"Smiling": 0.48, "Eyeglasses": 0.15, "Wearing_Hat": 0.1, "Wearing_Lipstick": 0.3, "Mustache": 0.1}  # pictures
 _SITES = ("torso", "lower extremity", "upper extremity", "head/neck")
 
 
 def write_flair(folder: Path, size: TwinSize, stream: Stream) -> None:
-    """`labels_and_metadata.json`, `label_relationship.txt` and `small_images/`."""
+    """Write `labels_and_metadata.json`, `label_relationship.txt` and `small_images/`."""
     holders = _holders(size, stream, least_clients=10)
     partitions = _partitions(size.clients, stream)
     (folder / "small_images").mkdir()
@@ -77,7 +77,7 @@ def write_flair(folder: Path, size: TwinSize, stream: Stream) -> None:
 
 
 def write_celeba(folder: Path, size: TwinSize, stream: Stream) -> None:
-    """`img_align_celeba/` and the text files of identities, attributes and the split, in no order of people."""
+    """Write `img_align_celeba/` and the text files of identities, attributes and the split, in random order."""
     holders = _holders(size, stream, least_clients=3)
     holders = holders[stream.child("order").permutation(len(holders))]
     partitions = _partitions(size.clients, stream)
@@ -102,7 +102,7 @@ def write_celeba(folder: Path, size: TwinSize, stream: Stream) -> None:
 
 
 def write_isic(folder: Path, size: TwinSize, stream: Stream) -> None:
-    """`train_concat.csv` and `train/train/`; a tenth of the patients have no id, and a tenth only melanomas."""
+    """Write `train_concat.csv` and `train/train/`. A tenth of the patients have no id, and a tenth only melanomas."""
     holders = _holders(size, stream, least_clients=5)
     (folder / "train" / "train").mkdir(parents=True)
     header = ["image_name", "patient_id", "sex", "age_approx", "anatom_site_general_challenge", "target"]
@@ -123,14 +123,14 @@ def write_isic(folder: Path, size: TwinSize, stream: Stream) -> None:
 
 
 def write_image_folder(folder: Path, size: TwinSize, stream: Stream) -> None:
-    """`train/CLASS/`, `test/CLASS/`, with every fifth picture, and `metadata.csv`."""
+    """Write `train/CLASS/`, `test/CLASS/` with every fifth picture, and `metadata.csv`."""
     holders = _holders(size, stream, least_clients=1)
     if len(holders) < (least := 10 * len(_CLASSES)):
         raise InputError(f"examples: {len(holders)} are too few for {len(_CLASSES)} classes; ask for {least} or more")
     rows = []
     for number, client in enumerate(holders.tolist()):
         mine = stream.child("picture", number)
-        # The first pictures have every class in both splits, the others the one that the client prefers or any.
+        # The first pictures put every class into both splits. Others have the client's preferred class or a random one.
         likes, whim, which = (
             float(u) for u in (*stream.child("client", client).uniform(1), *mine.child("class").uniform(2))
         )
@@ -148,7 +148,7 @@ def write_image_folder(folder: Path, size: TwinSize, stream: Stream) -> None:
 
 
 def _holders(size: TwinSize, stream: Stream, least_clients: int) -> NDArray[np.int64]:
-    """Who took each picture, int64 [examples]: two at least each, and some very many, as lognormal shares are."""
+    """Draw the client of each picture, int64 [examples]: sizes are lognormal, and two pictures at least."""
     if size.clients < least_clients or size.examples < 2 * size.clients:
         raise InputError(
             f"{size.clients:,} clients with {size.examples:,} examples are too few; ask for {least_clients} clients "
@@ -161,7 +161,7 @@ def _holders(size: TwinSize, stream: Stream, least_clients: int) -> NDArray[np.i
 
 
 def _partitions(clients: int, stream: Stream) -> list[str]:
-    """In which split each client is: eight of ten to train on, one each to validate and to test."""
+    """Draw the split of each client: about eight of ten train, one of ten validation, one of ten test."""
     few = max(1, clients // 10)
     names = ["val"] * few + ["test"] * few + ["train"] * (clients - 2 * few)
     order = stream.child("partition").permutation(clients)
@@ -172,7 +172,7 @@ def _partitions(clients: int, stream: Stream) -> list[str]:
 
 
 def _flair_labels(user: Stream, mine: Stream, number: int) -> list[int]:
-    """One to five coarse labels: what is common, what the user likes, and in the first pictures every one of them."""
+    """Draw one to five coarse labels: common ones, those the user likes, and each label once in the first pictures."""
     liking = np.exp(1.5 * user.child("likes").normal(len(_FINE)))
     weights = np.sqrt(np.array(_COMMON)) * liking
     keys = mine.child("labels").uniform(len(_FINE)) ** (1.0 / (weights / weights.max()))
@@ -190,7 +190,7 @@ def _style(stream: Stream, user: int) -> float:
 
 
 def _attributes(names: Sequence[str], person: Stream, picture: Stream) -> set[str]:
-    """What is so of the person, what of the picture, and of what cannot be painted a fifth."""
+    """Draw a face's attributes, for the person or for the picture. Those not painted have a chance of a fifth."""
     shares = dict.fromkeys(names, 0.2) | _MOODS | _SHARES
     drawn = {
         name
@@ -207,7 +207,7 @@ def _file(number: int) -> str:
 
 
 def _save(path: Path, picture: Painted, noise: float, stream: Stream, enlarged: int = 1) -> None:
-    """Write a picture, several times as large as it was painted, which takes much less time."""
+    """Write a picture, enlarged by a factor: painting it smaller takes much less time."""
     from PIL import Image
 
     image = Image.fromarray(finished(picture, noise, stream))

@@ -1,4 +1,4 @@
-"""Synthetic twins that experiments ask for: made once, kept in the cache, and always called what they are."""
+"""Cache of the synthetic twins that experiments use. Each is made once and is always reported as a twin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACES = (
     "file",
     "test_file",
     "test_metadata",
-)  # fields that say where files are, of which a twin has its own
+)  # fields with the location of files, which a twin does not use
 
 
 class TwinMaker(Protocol):
@@ -35,10 +35,10 @@ class TwinMaker(Protocol):
 
 
 def cached_twin(dataset: type[TwinMaker], kind: str, size: TwinSize, stream: Stream) -> Path:
-    """A data root that holds the twin of a data set of some kind, which is made unless it is there.
+    """Return a data root with the twin of a data set of some kind. The twin is made if it is missing.
 
-    Its name has the kind, the size, the seed, and a mark of the stream and of the code that makes it, so that a twin is
-    never older than its maker. Raises InputError if the size does not do, or the cache cannot be written to.
+    The folder's name has the kind, the size, the seed, and a hash of the stream's name and the code that makes twins,
+    so a change of this code makes a new twin. Raises InputError if the size is too small or the cache is not writable.
     """
     mark = hashlib.sha256(json.dumps([*stream.name, _code(dataset)]).encode()).hexdigest()[:12]
     folder = cache_folder() / "twins" / f"{kind}-{size.clients}-{size.examples}-{stream.seed}-{mark}"
@@ -53,17 +53,17 @@ def cached_twin(dataset: type[TwinMaker], kind: str, size: TwinSize, stream: Str
 
 
 def twin_in_words(spec: Mapping[str, Any]) -> str | None:
-    """What to say of the data of a resolved spec where they are not what their kind says; None where they are."""
+    """Describe the twin that a resolved spec uses in place of published data; None if it uses no twin."""
     dataset = spec.get("dataset", {})
     if (size := dataset.get("twin")) is None:
         return None
     unread = [f"dataset.{name}" for name in PLACES if dataset.get(name) is not None]
-    told = f"; {' and '.join(unread)} {'are' if len(unread) > 1 else 'is'} not read" if unread else ""
-    return f"synthetic twin of {dataset['kind']}, {size['clients']:,} clients, {size['examples']:,} examples{told}"
+    note = f"; {' and '.join(unread)} {'are' if len(unread) > 1 else 'is'} not read" if unread else ""
+    return f"synthetic twin of {dataset['kind']}, {size['clients']:,} clients, {size['examples']:,} examples{note}"
 
 
 def _code(dataset: type[TwinMaker]) -> str:
-    """SHA-256 of the sources that decide what is in a twin."""
+    """Return the SHA-256 of the sources that determine a twin's content."""
     from flspec.core import randomness
     from flspec.data.synthetic import painting, pictures, twins
 

@@ -1,7 +1,7 @@
-"""What synthetic twins are made of: small examples that can be learned, unevenly held where there are clients.
+"""Content of synthetic twins: small examples that can be learned, with very different numbers for each client.
 
-A twin tests that files are read, not that an algorithm is good. All values are rounded, so that a platform's last
-bits cannot change them.
+A twin tests that files are read, not that an algorithm is good. All values are rounded, so that they do not depend on
+the last bits of a platform's arithmetic.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = [
     "shares_of",
 ]
 
-_COARSE = 5  # a pattern has that many random values along each side, between which it is smooth
+_COARSE = 5  # random values along each side of a pattern, interpolated between them
 
-Holders = tuple[NDArray[np.int64], NDArray[np.int64]]  # of each example the client and the label
+Holders = tuple[NDArray[np.int64], NDArray[np.int64]]  # the client and the label of each example
 
 
 class TwinSize(Document):
-    """How large a synthetic twin is."""
+    """Size of a synthetic twin."""
 
     clients: Annotated[
         int, Field(ge=1, le=10_000_000, description="natural clients, where the data set has them", examples=[20])
@@ -43,7 +43,7 @@ class TwinSize(Document):
 
 
 def shares_of(examples: int, parts: Sequence[int], least: int) -> list[int]:
-    """How `examples` are shared out in proportion to `parts`; raises InputError if any gets fewer than `least`."""
+    """Divide `examples` in proportion to `parts`. Raises InputError if any part gets fewer than `least`."""
     counts = [examples * part // sum(parts) for part in parts]
     counts[0] += examples - sum(counts)
     if min(counts) < least:
@@ -53,14 +53,15 @@ def shares_of(examples: int, parts: Sequence[int], least: int) -> list[int]:
 
 
 def even_labels(count: int, num_classes: int, stream: Stream) -> NDArray[np.int64]:
-    """`count` labels in random order, each class as often as any other, or once more."""
+    """Draw `count` labels in random order. The numbers of each class differ by at most one."""
     return stream.child("labels").permutation(count) % num_classes
 
 
 def held_labels(clients: int, examples: int, num_classes: int, stream: Stream) -> Holders:
-    """Examples of clients of very different sizes, two at least, each with its own mix of labels; client by client.
+    """Draw the client and the label of each example, client by client.
 
-    Every class occurs. Raises InputError if there are too few examples.
+    Clients have very different numbers of examples, two at least, and each its own mix of labels. Every class occurs.
+    Raises InputError if there are too few examples.
     """
     if examples < (needed := max(2 * clients, 2 * num_classes)):
         raise InputError(
@@ -81,9 +82,9 @@ def held_labels(clients: int, examples: int, num_classes: int, stream: Stream) -
 def class_images(
     labels: NDArray[np.int64], num_classes: int, shape: tuple[int, ...], stream: Stream, part: str
 ) -> NDArray[np.uint8]:
-    """Smooth patterns, one a class, under noise: uint8 [num_labels, *shape], the last two of which are pixels.
+    """Draw images, uint8 [num_labels, *shape]: a smooth pattern for each class, with noise over it.
 
-    Every `part` of a data set has the same patterns and noise of its own.
+    The last two axes are height and width. Each `part` of a data set has the same patterns but its own noise.
     """
     *channels, height, width = shape
     count = num_classes * int(np.prod(channels, dtype=int))
@@ -95,14 +96,14 @@ def class_images(
 
 
 def class_points(labels: NDArray[np.int64], num_classes: int, features: int, stream: Stream) -> NDArray[np.float64]:
-    """Gaussian classes: float64 [num_labels, features], multiples of 2^-10 that a float32 holds."""
+    """Draw points of Gaussian classes, float64 [num_labels, features]. Multiples of 2^-10, exact in float32."""
     centres = 2.0 * stream.child("centres").normal(num_classes * features).reshape(num_classes, features)
     noise = stream.child("noise").normal(len(labels) * features).reshape(-1, features)
     return np.asarray(np.rint((centres[labels] + noise) * 1024.0) / 1024.0)
 
 
 def count_differences(split: str, labels: NDArray[np.integer[Any]], published: Sequence[int]) -> Iterator[str]:
-    """How the labels of a split differ from what was published of each, a line each."""
+    """Yield a line for each difference between the numbers of a split's labels and the published numbers."""
     if len(labels) != sum(published):
         yield f"{split}: {len(labels):,} examples, {sum(published):,} were published"
         return
@@ -114,6 +115,6 @@ def count_differences(split: str, labels: NDArray[np.integer[Any]], published: S
 
 
 def _blend(size: int) -> NDArray[np.float64]:
-    """How much of each coarse value is in each of `size` fine ones, linearly: float64 [size, _COARSE]."""
+    """Return the weights of linear interpolation from coarse to `size` fine values: float64 [size, _COARSE]."""
     at = np.linspace(0.0, _COARSE - 1.0, size)
     return np.clip(1.0 - np.abs(at[:, np.newaxis] - np.arange(_COARSE)), 0.0, 1.0)

@@ -153,7 +153,7 @@ def test_nothing_found_exits_with_0(told, tmp_path):
     (tmp_path / "twin" / "train" / "all_data_train.json").write_text("{}")
     shown, code = told("data", "check", tmp_path / "twin", "--kind", "leaf")
     assert (shown.count("\n"), code) == (1, 1)
-    assert "a mapping with users, num_samples and user_data is due" in shown
+    assert "it should be a mapping with users, num_samples and user_data" in shown
 
 
 # -------------------------------------------------------------------------------------------------------- what is wrong

@@ -47,7 +47,7 @@ def test_a_twin_is_told_from_what_was_published(copied, dataset, findings):
         (
             FLAIR,
             content("label_relationship.txt", b"dog -> animal\n"),
-            r"says nothing of \d+ labels: \w+, \w+, \w+ and \d+ m",
+            r"no line for \d+ labels: \w+, \w+, \w+ and \d+ m",
         ),
         (FLAIR, lambda f: first(f).unlink(), r"small_images: 1 of 40 pictures are missing: 10000000000\.jpg"),
         (FLAIR, gone("small_images"), r"the folder small_images is not in"),

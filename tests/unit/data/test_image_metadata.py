@@ -39,7 +39,7 @@ CASES = {
     "truncated": (FLAIR, picture(lambda old: old[:-3000]), r"small_images: \d+\.jpg is cut short or damaged \("),
     "empty": (CELEBA, picture(lambda _: b""), r"img_align_celeba: 000001\.jpg is empty; download again"),
     "text": (ISIC, picture(lambda _: b"<html>"), r"train/train: ISIC_1000000\.jpg is no picture in a format"),
-    "bomb": (FOLDER, picture(lambda _: bomb(20_000, 20_000)), r"test/circle/0\d+\.jpg says that it has too many"),
+    "bomb": (FOLDER, picture(lambda _: bomb(20_000, 20_000)), r"test/circle/0\d+\.jpg declares too many"),
     "no pictures": (FLAIR, gone("small_images"), r"the folder small_images is not in .*/flair or .*; put it there, or"),
     "archives": (
         FLAIR,
@@ -65,7 +65,7 @@ CASES = {
     "flair: twice": (
         FLAIR,
         lambda f: edit_json(f / JSON, lambda e: e[3].update(image_id=e[1]["image_id"])),
-        rf"{JSON}: entry 4: image_id '\d+' stands there twice",
+        rf"{JSON}: entry 4: image_id '\d+' is in the file twice",
     ),
     "flair: wrong label": (
         FLAIR,
@@ -74,14 +74,22 @@ CASES = {
     ),
     "flair: labels": (FLAIR, entry(2, labels="animal"), r"entry 3: labels should be a list of names, not 'animal'"),
     "flair: split": (FLAIR, entry(0, partition="dev"), r"entry 1: partition: unknown 'dev'; .*train, test, val"),
-    "flair: escapes": (FLAIR, entry(0, image_id="../evil"), r"entry 1: image_id: '\.\./evil' is no name of a picture"),
-    "flair: absolute": (FLAIR, entry(0, image_id="/etc/x"), r"entry 1: image_id: '/etc/x' is no name of a picture"),
-    "flair: surrogate": (FLAIR, entry(0, image_id="\ud800"), r"entry 1: image_id: .* is no name of a picture"),
+    "flair: escapes": (
+        FLAIR,
+        entry(0, image_id="../evil"),
+        r"entry 1: image_id: '\.\./evil' is not the name of a picture",
+    ),
+    "flair: absolute": (
+        FLAIR,
+        entry(0, image_id="/etc/x"),
+        r"entry 1: image_id: '/etc/x' is not the name of a picture",
+    ),
+    "flair: surrogate": (FLAIR, entry(0, image_id="\ud800"), r"entry 1: image_id: .* is not the name of a picture"),
     "flair: no user": (FLAIR, entry(0, user_id=None), r"entry 1: user_id and image_id should be text, not None and"),
     "flair: no test": (
         FLAIR,
         lambda f: edit_json(f / JSON, lambda entries: [e for e in entries if e["partition"] != "test"]),
-        rf"{JSON}: no picture has partition 'test'; is the file whole\?",
+        rf"{JSON}: no picture has partition 'test'; is the file complete\?",
     ),
     "flair: unknown label": (
         Flair(size=8, binary_label="dgo", labels="fine"),
@@ -120,12 +128,12 @@ CASES = {
     "celeba: twice": (
         CELEBA,
         line(ATTRIBUTES, 9, lambda t: t.replace("000007", "000006")),
-        rf"{ATTRIBUTES}:9: 000006\.jpg stands there twice",
+        rf"{ATTRIBUTES}:9: 000006\.jpg is in the file twice",
     ),
     "celeba: escapes": (
         CELEBA,
         line(ATTRIBUTES, 3, lambda t: "../" + t),
-        rf"{ATTRIBUTES}:3: '\.\./000001\.jpg' is no name",
+        rf"{ATTRIBUTES}:3: '\.\./000001\.jpg' is not the name",
     ),
     "celeba: not UTF-8": (CELEBA, content(ATTRIBUTES, b"1\n\xe9"), rf"{ATTRIBUTES}:2: not UTF-8 \(byte 0xe9\)"),
     "celeba: stranger": (
@@ -138,8 +146,8 @@ CASES = {
         line(PEOPLE, 5, "000005.jpg -3"),
         rf"{PEOPLE}:5: should be a file and a number, not '000",
     ),
-    "celeba: person twice": (CELEBA, line(PEOPLE, 5, "000004.jpg 3"), rf"{PEOPLE}:5: 000004\.jpg stands there twice"),
-    "celeba: nobody": (CELEBA, line(PEOPLE, 5, None), rf"{PEOPLE}: says nothing of 1 of 40 files, as 000005\.jpg"),
+    "celeba: person twice": (CELEBA, line(PEOPLE, 5, "000004.jpg 3"), rf"{PEOPLE}:5: 000004\.jpg is in the file twice"),
+    "celeba: nobody": (CELEBA, line(PEOPLE, 5, None), rf"{PEOPLE}: has no line for 1 of 40 files, such as 000005\.jpg"),
     "celeba: part": (
         CELEBA,
         line(PARTS, 2, "000002.jpg 3"),
@@ -161,8 +169,8 @@ CASES = {
         line(CSV, 1, lambda t: t.replace("sex", "target")),
         rf"{CSV}:1: the header names 'target' twi",
     ),
-    "isic: twice": (ISIC, cell(3, 0, "ISIC_1000000"), rf"{CSV}:3: image_name ISIC_1000000 stands there twice"),
-    "isic: escapes": (ISIC, cell(3, 0, "../evil"), rf"{CSV}:3: image_name: '\.\./evil' is no name of a picture"),
+    "isic: twice": (ISIC, cell(3, 0, "ISIC_1000000"), rf"{CSV}:3: image_name ISIC_1000000 is in the file twice"),
+    "isic: escapes": (ISIC, cell(3, 0, "../evil"), rf"{CSV}:3: image_name: '\.\./evil' is not the name of a picture"),
     "isic: no rows": (ISIC, content(CSV, b"image_name,patient_id,target\n"), rf"{CSV}: lists no pictures"),
     "isic: empty": (
         ISIC,
@@ -178,12 +186,12 @@ CASES = {
     "isic: patients": (
         Isic(size=8, holdout=0.01, split_by="patient"),
         lambda _: None,
-        r"fewer than any patient of \d+",
+        r"fewer than any of the \d+ patients",
     ),
     "isic: both": (
         Isic(size=8, test_metadata=f"isic/{CSV}"),
         lambda _: None,
-        rf"{CSV}: ISIC_1000000 is among .* 39 more",
+        rf"{CSV}: ISIC_1000000 is also a training .* 39 more",
     ),
     # --------------------------------------------------------------------------------------------------------- folder
     "folder: none": (
@@ -194,12 +202,12 @@ CASES = {
     "folder: no test": (
         FOLDER,
         gone("test"),
-        r"image_folder: neither test/ nor val/ beside train/; say what to test on",
+        r"image_folder: neither test/ nor val/ beside train/; set holdout",
     ),
     "folder: class": (
         FOLDER,
         gone("train/ring"),
-        r"image_folder: test has test/ring/\d+\.jpg, but its class has none to train on",
+        r"image_folder: test has test/ring/\d+\.jpg, but its class has no training pictures",
     ),
     "folder: empty class": (
         FOLDER,
@@ -228,12 +236,12 @@ CASES = {
     "folder: twice": (
         FOLDER,
         lambda f: (f / TABLE).open("a").write((f / TABLE).read_text().splitlines()[1] + "\n"),
-        rf"{TABLE}:42: train/circle/00000\.jpg stands there twice",
+        rf"{TABLE}:42: train/circle/00000\.jpg is in the file twice",
     ),
     "folder: no column": (
         FOLDER,
         line(TABLE, 1, "path,client"),
-        rf"{TABLE}:1: no column file; it should hold paths as tes",
+        rf"{TABLE}:1: no column file; it should hold paths such as tes",
     ),
     "folder: client": (
         ImageFolder(size=8, metadata=TABLE, client_column="clint"),
@@ -282,5 +290,5 @@ def test_an_attribute_that_celeba_does_not_have_is_refused_with_the_spec():
 
 
 def test_clients_in_metadata_that_are_not_named_are_refused_with_the_spec():
-    with pytest.raises(ValidationError, match="which metadata should name"):
+    with pytest.raises(ValidationError, match="set metadata"):
         ImageFolder(client_column="client")

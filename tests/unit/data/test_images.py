@@ -131,7 +131,7 @@ TALL = encoded(np.zeros((8192, 1), np.uint8))
         (encoded(noise(0, 64))[:2000], "is cut short or damaged"),
         (bomb(20_000, 20_000), "pixels; no more than 67,108,864 are decoded"),
         (bomb(10_000, 10_000), "pixels; no more than 67,108,864 are decoded"),
-        (bomb(8_193, 8_192), "says that it has 8,193 by 8,192 pixels; no more than 67,108,864 are decoded"),
+        (bomb(8_193, 8_192), "declares 8,193 by 8,192 pixels; no more than 67,108,864 are decoded"),
         (encoded(np.zeros((1, 1), np.float32), "TIFF"), "holds floating-point values; save it with 8 or 16 bits"),
         (encoded(np.full((1, 1), 70_000, np.int32), "TIFF"), "holds 32-bit values; save it with 8 or 16 bits"),
         (encoded(CORNERS, "EPS"), "is no picture in a format that is read"),

@@ -17,7 +17,7 @@ from flspec.data.safe_unpickle import _InertUnpickler, _Noted, read_inert_pickle
 RECONSTRUCT, NDARRAY, DTYPE = b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy\nndarray\n", b"cnumpy\ndtype\n"
 EMPTY = RECONSTRUCT + NDARRAY + b"K\x00\x85U\x01b\x87R"  # an array to be given its state
 BYTE = DTYPE + b"U\x02u1K\x00K\x01\x87R"
-NOTHING_DONE = "no array of unsigned bytes"
+NOTHING_DONE = "not an array of unsigned bytes"
 
 
 def in_mapping(item: bytes) -> bytes:
@@ -76,13 +76,13 @@ HOSTILE = {
     "a call of a number": (in_mapping(b"K\x00K\x00\x85R"), "damaged"),
     "columns before rows": (array(order=b"N"), NOTHING_DONE),
     "a shape of too many bytes": (array(shape=b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"), "promises an array of shape"),
-    "a shape below zero": (array(shape=b"J\xfe\xff\xff\xffJ\xfd\xff\xff\xff\x86"), "a shape that is none"),
-    "a shape of text": (array(shape=b"U\x01aK\x03\x86"), "a shape that is none"),
-    "a shape of many numbers": (array(shape=b"(" + b"J\xff\xff\xff\x7f" * 1000 + b"t"), "a shape that is none"),
-    "a tuple in a tuple": (in_mapping(b"N" + b"\x85" * 10**6), "holds more than is loaded"),
-    "a key of tuples": (b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns.", "holds more than is loaded"),
-    "a list in a list": (b"\x80\x02" + b"]" * 2**21 + b"a" * (2**21 - 1) + b".", "holds more than is loaded"),
-    "a memory of gigabytes": (b"\x80\x02Nr\xff\xff\xff\x7f.", "in place 2147483647"),
+    "a shape below zero": (array(shape=b"J\xfe\xff\xff\xffJ\xfd\xff\xff\xff\x86"), "an invalid shape"),
+    "a shape of text": (array(shape=b"U\x01aK\x03\x86"), "an invalid shape"),
+    "a shape of many numbers": (array(shape=b"(" + b"J\xff\xff\xff\x7f" * 1000 + b"t"), "an invalid shape"),
+    "a tuple in a tuple": (in_mapping(b"N" + b"\x85" * 10**6), "is larger than is allowed"),
+    "a key of tuples": (b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns.", "is larger than is allowed"),
+    "a list in a list": (b"\x80\x02" + b"]" * 2**21 + b"a" * (2**21 - 1) + b".", "is larger than is allowed"),
+    "a memory of gigabytes": (b"\x80\x02Nr\xff\xff\xff\x7f.", "at index 2147483647"),
     "a text that is cut short": (b"\x80\x02T\xff\xff\xff\x7fabc.", "expected 2147483647 bytes"),
     "bytes of gigabytes": (b"\x80\x05\x96" + b"\xff\xff\xff\xff\x0f\0\0\0" + b".", "expected 68719476735 bytes"),
     "a number of many digits": (b"I" + b"9" * 10**5 + b"\n.", "Exceeds the limit"),

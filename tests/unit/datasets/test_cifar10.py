@@ -183,7 +183,7 @@ def replaced(old, new):
         (lambda _: b"\x80\x02cos\nsystem\n.", "names 'os system'"),
         (lambda _: b"(S'ls'\nios\nsystem\n.", "the instruction STRING"),
         (replaced(b"cnumpy\ndtype", b"cnumpy\nload"), "names 'numpy load'"),
-        (replaced(b"U\x02u1", b"U\x02O8"), "no array of unsigned bytes"),
+        (replaced(b"U\x02u1", b"U\x02O8"), "not an array of unsigned bytes"),
         (replaced(b"\x89T", b"\x88T"), "the instruction NEWTRUE"),
         (replaced(b"M\x14\x00M\x00\x0c", b"M\x15\x00M\x00\x0c"), r"promises an array of shape \[21, 3072\]"),
         (replaced(b"M\x14\x00M\x00\x0c", b"M\x00\x0cM\x14\x00"), "no data of 3,072 bytes an image"),
@@ -195,7 +195,7 @@ def replaced(old, new):
         (lambda _: b"\x80\x02tbRu.", "the pickle is damaged"),
         (lambda _: b"\x80\x02Nb.", "the pickle is damaged"),
         (lambda _: b"\x80\x02h\x07.", "the pickle is damaged"),
-        (lambda _: b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns.", "holds more than is loaded, by byte 104"),
+        (lambda _: b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns.", "is larger than is allowed, at byte 104"),
     ],
 )
 def test_a_pickle_that_is_not_a_batch_is_refused_and_does_nothing(change, message, tmp_path, monkeypatch):
@@ -236,8 +236,8 @@ def test_the_evil_pickle_would_do_something_if_it_were_loaded(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content[:-1], "61,459 bytes are no multiple of 3,073"),
-        (lambda _: b"", "0 bytes are no multiple"),
+        (lambda content: content[:-1], "61,459 bytes are not a multiple of 3,073"),
+        (lambda _: b"", "0 bytes are not a multiple"),
         (lambda content: b"\x0a" + content[1:], r"label 10 is outside 0\.\.9; is this CIFAR-10\?"),
         (None, "data_batch_3.bin is missing; extract all"),
     ],
@@ -255,7 +255,7 @@ def test_parquet_with_other_pictures_is_refused(tmp_path):
     write_parquet(tmp_path)
     small = np.zeros((3, 3, 32, 30), np.uint8)
     write_pictures(tmp_path / "test-00000-of-00001.parquet", small, np.arange(3), [], "img")
-    with pytest.raises(InputError, match="row 1 is 32 by 30 pixels in colour, but 32 by 32 pixels in colour is due"):
+    with pytest.raises(InputError, match="row 1 is 32 by 30 pixels in colour, but should be 32 by 32 pixels in colour"):
         load(tmp_path)
 
 

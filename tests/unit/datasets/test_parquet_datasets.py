@@ -97,7 +97,9 @@ def test_shards_and_a_validation_split_are_read_in_the_order_of_their_names(tmp_
 def test_pictures_of_any_size_are_scaled_where_a_size_is_given(tmp_path):
     cells = [{"bytes": png(pixels), "path": None} for pixels in (RED, BLUE[:3], RED)]
     dataset = pictures(tmp_path, cells)
-    assert "train-0.parquet: row 2 is 3 by 4 pixels in colour, but 5 by 4 pixels" in refusal(dataset, tmp_path)
+    assert "train-0.parquet: row 2 is 3 by 4 pixels in colour, but should be 5 by 4 pixels" in refusal(
+        dataset, tmp_path
+    )
     data = ParquetTable(size=6, fit="stretch", colour="grey").load(tmp_path, Stream(0))
     assert data.input_shape == (1, 6, 6)
 
@@ -105,12 +107,15 @@ def test_pictures_of_any_size_are_scaled_where_a_size_is_given(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ({"bytes": None, "path": "/etc/passwd"}, "row 2 has a path alone, which is not followed"),
+        ({"bytes": None, "path": "/etc/passwd"}, "row 2 has only a path, which is not opened"),
         ({"bytes": None, "path": None}, "row 2 is empty"),
         (None, "row 2 is empty"),
-        ({"bytes": b"hello", "path": "a.png"}, "row 2 is no picture that can be read"),
+        ({"bytes": b"hello", "path": "a.png"}, "row 2 is not a readable picture"),
         ({"bytes": png(NOISE)[:80], "path": "a.png"}, "row 2 is cut short or damaged"),
-        ({"bytes": png(RED[..., 0]), "path": "a.png"}, "row 2 is 5 by 4 pixels in grey, but 5 by 4 pixels in colour"),
+        (
+            {"bytes": png(RED[..., 0]), "path": "a.png"},
+            "row 2 is 5 by 4 pixels in grey, but should be 5 by 4 pixels in colour",
+        ),
     ],
 )
 def test_a_picture_that_cannot_be_used_is_one_line_with_its_row(cell, message, tmp_path):
@@ -146,8 +151,8 @@ def test_a_share_is_held_out_of_one_file(tmp_path):
     ("columns", "message"),
     [
         ({"age": [1, None, 3]}, "row 2: column age is empty"),
-        ({"height": [0.0, 1.0, float("nan")]}, "row 3: column height: nan is no finite float32 number"),
-        ({"height": [0.0, 1e300, 1.0]}, "row 2: column height: 1e+300 is no finite"),
+        ({"height": [0.0, 1.0, float("nan")]}, "row 3: column height: nan is not a finite float32 number"),
+        ({"height": [0.0, 1e300, 1.0]}, "row 2: column height: 1e+300 is not a finite"),
         ({"height": [[1.0], [1.0, 2.0], [3.0]]}, "column height: lists have different lengths"),
         ({"height": [[1.0], None, [3.0]]}, "row 2: column height is empty"),
         ({"height": [[1.0], [None], [3.0]]}, "row 2: column height is empty"),
@@ -171,9 +176,9 @@ def test_a_bad_column_is_one_line(columns, message, tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"features": ("name",)}, "column name holds string, no numbers"),
+        ({"features": ("name",)}, "column name holds string, not numbers"),
         ({"features": ("aeg",)}, "did you mean 'age'?"),
-        ({"image": "name"}, "column name holds string, no pictures"),
+        ({"image": "name"}, "column name holds string, not pictures"),
         ({"shape": (3,)}, "dataset.shape: [3] is 3 numbers"),
         ({"file": "none.parquet", "holdout": 0.5}, "dataset.file: "),
         ({"file": "train.parquet"}, "dataset.holdout, e.g. 0.2"),

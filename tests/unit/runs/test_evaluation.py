@@ -120,7 +120,10 @@ def test_a_metric_that_has_no_value_in_a_group_is_told_with_the_reason(root, tmp
 
 @pytest.mark.parametrize(
     ("group", "told"),
-    [("sexx", "evaluation.groups: unknown 'sexx'; did you mean 'sex'?"), ("place", "place has 80 values, at most 32")],
+    [
+        ("sexx", "evaluation.groups: unknown 'sexx'; did you mean 'sex'?"),
+        ("place", "place has 80 values, but at most 32"),
+    ],
 )
 def test_a_column_that_cannot_be_told_apart_is_refused(root, group, told):
     with pytest.raises(InputError) as refused:
