@@ -1,9 +1,9 @@
-"""The layers a model is made of: what each computes, its shapes, its tensors, how they start and where they live.
+"""Layers of models: what each computes, its shapes, its tensors, and their initial values and placement.
 
-A model is a graph: a tuple of layers in an order in which each comes after its inputs; the last one gives the
-outputs. Images are channels first, tensors have torch's layouts and names (`conv_1.weight` is [out, in, height,
-width], `output.weight` [out, in]), and a flatten runs over [channels, height, width]. A backend translates each
-layer; those without a translation are refused by it, by name.
+A model is a graph: a tuple of layers, each after its inputs. The last layer gives the outputs. Images are channels
+first. Tensors have torch's layouts and names (`conv_1.weight` is [out, in, height, width], `output.weight` [out, in]).
+A flatten runs over [channels, height, width]. A backend translates each layer, and refuses by name those for which it
+has no translation.
 """
 
 from flspec.layers.activations import count_values_at_once, count_values_made

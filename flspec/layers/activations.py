@@ -1,4 +1,4 @@
-"""How many values a model's layers make of one example: what training keeps for its gradients, what scoring needs."""
+"""Numbers of activation values for one example: those that training stores for gradients, and those for scoring."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["count_values_at_once", "count_values_made"]
 
 
 def count_values_made(layers: Sequence[Layer], input_shape: Shape) -> int:
-    """Those of one example and of what each layer makes of it; a flattened tensor is the same memory."""
+    """Count the values of one example and of each layer's output. A flatten shares the memory of its input."""
     shapes = trace(layers, input_shape)
     made = [INPUT, *(layer.name for layer in layers if not isinstance(layer, Flatten))]
     return sum(math.prod(shapes[name]) for name in made)
 
 
 def count_values_at_once(layers: Sequence[Layer], input_shape: Shape) -> int:
-    """The most values of one example that are needed at once: what a layer takes, makes, and what later ones take."""
+    """Count the most values needed at once: a layer's inputs and output, and the inputs of later layers."""
     shapes = trace(layers, input_shape)
     last_use = {source: layer.name for layer in layers for source in layer.inputs}
     alive, most = {INPUT}, 0

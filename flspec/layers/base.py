@@ -1,4 +1,4 @@
-"""What every layer answers: its output's shape, and its tensors."""
+"""Base class of layers, which defines the shape of their output and their tensors."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from flspec.core.components import OmitDefaults
 
 __all__ = ["INPUT", "BaseLayer", "Initializer", "Placement", "Shape", "Tensor", "expect_rank", "expect_room"]
 
-Shape = tuple[int, ...]  # of one example, without the batch: [features] or [channels, height, width]
+Shape = tuple[int, ...]  # of one example, without the batch axis: [features] or [channels, height, width]
 Initializer = Literal["zeros", "ones", "glorot_uniform", "he_normal"]
 Placement = Literal["server", "client", "plan"]
-INPUT = "input"  # the name by which layers refer to the example itself
+INPUT = "input"  # the name of the model's input in a layer's `inputs`
 
 
 @dataclass(frozen=True)
 class Tensor:
     """One tensor of a layer.
 
-    Where it lives decides who sees it: with the `server` it is sent to clients and their changes are aggregated; with
-    each `client` it stays from round to round and is never sent; in the `plan` it never changes and is never sent.
+    The placement decides who has it. `server`: it is sent to clients, and their changes are aggregated. `client`: each
+    client keeps its own from round to round, and never sends it. `plan`: it never changes and is never sent.
     """
 
     shape: Shape
     initializer: Initializer
-    is_learned: bool = True  # by gradient; if not, it is a statistic that training keeps, or a constant
+    is_learned: bool = True  # by gradient; if not, it is a statistic that training updates, or a constant
     placement: Placement = "server"
 
 
 class BaseLayer(OmitDefaults):
-    """A step of a model's graph."""
+    """A node of a model's graph."""
 
     omitted: ClassVar[dict[str, Any]] = {"frozen": False}
 
     name: str
     inputs: tuple[str, ...] = ()
-    frozen: bool = False  # its tensors are constants
+    frozen: bool = False  # whether its tensors are constants
 
     @abstractmethod
     def output_shape(self, shape: Shape, *others: Shape) -> Shape:
-        """The shape of one example after this layer; raises ValueError when the inputs' shapes do not fit it."""
+        """Return the shape of one example after this layer. Raises ValueError if the inputs' shapes do not fit."""
 
     def parameters(self, shape: Shape) -> dict[str, Tensor]:
-        """The layer's tensors for an input of `shape`, by the last part of their name, as if it were not frozen."""
+        """Return the layer's tensors for an input of `shape`, by the last part of their name, as if not frozen."""
         return {}
 
 
@@ -55,6 +55,6 @@ def expect_rank(layer: BaseLayer, shape: Shape, rank: int, meaning: str) -> None
 
 
 def expect_room(layer: BaseLayer, shape: Shape, smallest_side: int) -> None:
-    """Raise ValueError where nothing is left of an image of `shape`."""
+    """Raise ValueError if the layer's output for an image of `shape` would be empty."""
     if smallest_side < 1:
         raise ValueError(f"layer {layer.name!r} leaves nothing of an input of shape {list(shape)}")

@@ -1,4 +1,4 @@
-"""Graphs of layers: their shapes, their tensors, and what is drawn for them."""
+"""Graphs of layers: their shapes, their tensors, and the random draws for them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _layers: TypeAdapter[tuple[Layer, ...]] = TypeAdapter(tuple[Annotated[Layer, Fie
 
 
 def chain(layers: Iterable[Layer], start: str = INPUT) -> tuple[Layer, ...]:
-    """Feed each layer the output of the one before it, the first that of `start`; those that name inputs keep them."""
+    """Connect each layer to the one before it, and the first to `start`. Layers that name inputs keep them."""
     linked: list[Layer] = []
     for layer in layers:
         before = linked[-1].name if linked else start
@@ -58,12 +58,12 @@ def chain(layers: Iterable[Layer], start: str = INPUT) -> tuple[Layer, ...]:
 
 
 def parse_layers(documents: Sequence[Mapping[str, Any]]) -> tuple[Layer, ...]:
-    """The layers that a plan describes."""
+    """Return the layers that a plan describes."""
     return _layers.validate_json(json.dumps(documents))
 
 
 def trace(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Shape]:
-    """The shape of one example after each layer, by name, `input` first; raises ValueError where one does not fit."""
+    """Return the shape of one example after each layer, by name, `input` first. Raises ValueError if one cannot fit."""
     shapes = {INPUT: input_shape}
     for layer in layers:
         shapes[layer.name] = layer.output_shape(*(shapes[source] for source in layer.inputs))
@@ -71,7 +71,7 @@ def trace(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Shape]:
 
 
 def parameters_of(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Tensor]:
-    """Every tensor of a model by its whole name, those of frozen layers as constants."""
+    """Return every tensor of a model by its full name. Tensors of frozen layers are constants."""
     shapes = trace(layers, input_shape)
     return {
         f"{layer.name}.{suffix}": replace(tensor, is_learned=False, placement="plan") if layer.frozen else tensor
@@ -81,7 +81,7 @@ def parameters_of(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Tens
 
 
 def count_parameters(layers: Sequence[Layer], input_shape: Shape) -> int:
-    """The number of weights, frozen ones too but no statistics; raises ValueError where a layer does not fit."""
+    """Count the weights, with frozen ones but without statistics. Raises ValueError if a layer does not fit."""
     shapes = trace(layers, input_shape)
     return sum(
         math.prod(tensor.shape)
@@ -92,7 +92,7 @@ def count_parameters(layers: Sequence[Layer], input_shape: Shape) -> int:
 
 
 def count_multiply_adds(layers: Sequence[Layer], input_shape: Shape) -> int:
-    """Multiplications in one forward pass of one example: each weight is used at every position of its output."""
+    """Count the multiplications in a forward pass of one example. Each weight is used at every output position."""
     shapes = trace(layers, input_shape)
     return sum(
         math.prod(tensor.shape) * math.prod(shapes[layer.name][1:])
@@ -102,14 +102,14 @@ def count_multiply_adds(layers: Sequence[Layer], input_shape: Shape) -> int:
 
 
 def initial_tensors(parameters: Mapping[str, Tensor], stream: Stream) -> dict[str, NDArray[np.float32]]:
-    """Each tensor before any training, by name; each has a stream of its own."""
+    """Draw each tensor's initial value, by name. Each tensor has its own stream."""
     return {name: _draw(tensor, stream.child(*name.rsplit(".", 1))) for name, tensor in parameters.items()}
 
 
 def draw_masks(
     layers: Sequence[Layer], input_shape: Shape, num_examples: int, stream: Stream
 ) -> dict[str, NDArray[np.float32]]:
-    """The factors of each dropout in one step on so many examples, by the layer's name; empty without dropout."""
+    """Draw the factors of each dropout layer in one step, by the layer's name. Empty without dropout."""
     drops = [layer for layer in layers if isinstance(layer, Dropout)]
     shapes = trace(layers, input_shape) if drops else {}
     return {
@@ -123,7 +123,7 @@ def _draw(tensor: Tensor, stream: Stream) -> NDArray[np.float32]:
             return np.zeros(tensor.shape, np.float32)
         case "ones":
             return np.ones(tensor.shape, np.float32)
-    # A kernel's fans count its positions.
+    # fan_in and fan_out of a kernel include its positions.
     outputs, inputs, *kernel = tensor.shape
     count, positions = math.prod(tensor.shape), math.prod(kernel)
     if tensor.initializer == "he_normal":  # He et al., ICCV 2015, Eq. (10): N(0, 2 / fan_in)

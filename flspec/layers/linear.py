@@ -1,4 +1,4 @@
-"""Layers that are linear in their input: dense, convolution, and what makes an image a vector."""
+"""Linear layers: dense, convolution, and flatten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Conv", "Dense", "Flatten"]
 
 
 class Flatten(BaseLayer):
-    """[channels, height, width] to [features], in that order."""
+    """Reshape [channels, height, width] to [features], in that order."""
 
     kind: Literal["flatten"] = "flatten"
 
@@ -42,8 +42,8 @@ class Dense(BaseLayer):
 class Conv(BaseLayer):
     """Cross-correlation with a square kernel every `stride` pixels, with `padding` zeros on every side.
 
-    Channels are split into `groups`, each of which sees its own share of the input's channels alone: as many groups as
-    channels make a depthwise convolution. Plus a bias a channel where there is one.
+    Channels are split into `groups`. Each group uses only its own part of the input's channels, so as many groups as
+    channels make a depthwise convolution. With `bias`, a bias is added to each channel.
     """
 
     omitted: ClassVar[dict[str, Any]] = BaseLayer.omitted | {"stride": 1, "groups": 1, "bias": True}

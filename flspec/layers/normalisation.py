@@ -16,8 +16,8 @@ Epsilon = Annotated[float, Field(gt=0, le=1)]  # added to the variance, inside t
 class GroupNorm(BaseLayer):
     """Wu and He, ECCV 2018: y = (x - mean) / sqrt(var + epsilon) * weight + bias.
 
-    Mean and variance (divided by their number) are over each example's channels of one of `groups` groups and all
-    their pixels; weight and bias are a channel each.
+    Mean and variance (divided by n, not n - 1) are taken for each example over the channels of one of `groups` groups
+    and all their pixels. There is one weight and one bias for each channel.
     """
 
     kind: Literal["group_norm"] = "group_norm"
@@ -35,13 +35,13 @@ class GroupNorm(BaseLayer):
 
 
 class BatchNorm(BaseLayer):
-    """Ioffe and Szegedy, ICML 2015: y = (x - mean) / sqrt(var + epsilon) * weight + bias, a channel each.
+    """Ioffe and Szegedy, ICML 2015: y = (x - mean) / sqrt(var + epsilon) * weight + bias, for each channel.
 
-    With `frozen` statistics mean and variance are constants, in training too. Otherwise training takes them from the
-    batch (variance divided by its number) and keeps running ones, by which the model is evaluated:
-    running <- (1 - momentum) * running + momentum * batch's, whose variance is divided by its number less one there.
-    What is kept is `averaged` by the server with the weights, without any server optimizer; or it and the layer's
-    weight and bias are `local`, which is FedBN (Li et al., ICLR 2021).
+    With `frozen` statistics, mean and variance are constants, also in training. Otherwise training uses those of the
+    batch (variance divided by n) and updates running ones, with which the model is evaluated:
+    running <- (1 - momentum) * running + momentum * batch's, where the batch's variance is divided by n - 1.
+    With `averaged`, the server averages the running statistics like weights, without a server optimizer. With `local`,
+    they stay with each client, with the layer's weight and bias, which is FedBN (Li et al., ICLR 2021).
     """
 
     kind: Literal["batch_norm"] = "batch_norm"

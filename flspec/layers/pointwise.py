@@ -1,4 +1,4 @@
-"""Layers that act on each value alone, or on values in the same place of several inputs."""
+"""Pointwise layers: they act on each value, or on the values at the same position of several inputs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Add(BaseLayer):
 
 
 class Multiply(BaseLayer):
-    """An image [channels, height, width] times a factor a channel [channels, 1, 1]."""
+    """An image [channels, height, width] times a factor for each channel [channels, 1, 1]."""
 
     kind: Literal["multiply"] = "multiply"
 
@@ -52,10 +52,10 @@ class Multiply(BaseLayer):
 
 
 class Dropout(BaseLayer):
-    """In training each value becomes zero with probability `rate` and else is divided by 1 - rate; nothing otherwise.
+    """In training, set each value to zero with probability `rate` or divide it by 1 - rate. Does nothing in evaluation.
 
     Srivastava et al., JMLR 2014, scaled in training. Dropping a whole `example` is stochastic depth (Huang et al., ECCV
-    2016). The draws are planned, so every engine drops the same.
+    2016). The draws are planned, so every engine drops the same values.
     """
 
     kind: Literal["dropout"] = "dropout"
@@ -66,14 +66,14 @@ class Dropout(BaseLayer):
         return shape
 
     def mask_shape(self, shape: Shape) -> Shape:
-        """The shape of one example's factors, for an input of `shape`."""
+        """Return the shape of one example's factors, for an input of `shape`."""
         return shape if self.drops == "value" else (1,) * len(shape)
 
     def mask(self, shape: Shape, num_examples: int, stream: Stream) -> NDArray[np.float32]:
-        """The factors of a batch of inputs of `shape`: float32 [num_examples, *mask_shape]; 0, or 1 / (1 - rate)."""
+        """Draw the factors of inputs of `shape`, 0 or 1 / (1 - rate): float32 [num_examples, *mask_shape]."""
         whole = (num_examples, *self.mask_shape(shape))
         count = math.prod(whole)
-        # Half a word a draw: a rate then counts to within 2^-32.
+        # Each draw takes half a word, so the rate is exact to within 2^-32.
         draws = stream.words(-(-count // 2)).astype("<u8").view("<u4")[:count]
         kept = draws >= np.uint32(round(self.rate * 2**32))
         return (kept * np.float32(1.0 / (1.0 - self.rate))).reshape(whole)

@@ -1,4 +1,4 @@
-"""Layers that shrink an image."""
+"""Pooling layers, which shrink an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["AveragePool", "GlobalAveragePool", "MaxPool"]
 
 
 class _Pool(BaseLayer):
-    size: PositiveInt  # of the window and, unless `stride` says otherwise, of its step; incomplete windows are left out
+    size: PositiveInt  # of the window, and of its step without `stride`; incomplete windows are dropped
 
     def output_shape(self, shape: Shape, *others: Shape) -> Shape:
         return self._pooled(shape, self.size, 0)
@@ -25,7 +25,7 @@ class _Pool(BaseLayer):
 
 
 class MaxPool(_Pool):
-    """The largest value of each window; what lies outside of the image, up to `padding` pixels, does not count."""
+    """The largest value of each window. Windows may reach `padding` pixels beyond the image, which are ignored."""
 
     omitted: ClassVar[dict[str, Any]] = _Pool.omitted | {"stride": None, "padding": 0}
 

@@ -1,4 +1,4 @@
-"""Models by name; each is a recipe for a graph of `flspec.layers`."""
+"""Models by kind. Each is a recipe for a graph of `flspec.layers`."""
 
 from flspec.core.components import load_family
 from flspec.models.base import Model

@@ -1,4 +1,4 @@
-"""The one question a model answers: which layers lead from an example to its outputs?"""
+"""Base class of models, which defines the layers from an example to its outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Model(Component, OmitDefaults, ABC):
     """A recipe for a graph of layers."""
 
     omitted: ClassVar[dict[str, Any]] = {"pretrained": None, "keep_head": False}
-    head_layers: ClassVar[tuple[str, ...]] = ("output",)  # first parts of the names of those that suit one task alone
+    head_layers: ClassVar[tuple[str, ...]] = ("output",)  # first parts of the names of layers that fit one task only
 
     pretrained: Annotated[
         Location | None,
@@ -28,15 +28,15 @@ class Model(Component, OmitDefaults, ABC):
         ),
     ] = None
     keep_head: Annotated[
-        bool, Field(description="take the last layers from the file too, instead of drawing them anew")
+        bool, Field(description="also read the last layers from the file; by default they are drawn anew")
     ] = False
 
     @model_validator(mode="after")
     def _has_a_head_to_keep(self) -> Model:
         if self.keep_head and self.pretrained is None:
-            raise ValueError("keep_head: true needs a file to take them from; add pretrained, or leave it out")
+            raise ValueError("keep_head: true needs a file to read them from; add pretrained, or leave it out")
         return self
 
     @abstractmethod
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
-        """The graph for examples of `input_shape`; its last layer gives `num_outputs` values, as logits."""
+        """Return the graph for examples of `input_shape`. Its last layer gives `num_outputs` logits."""

@@ -1,4 +1,4 @@
-"""What the published networks share: their blocks of layers, by torchvision's names, so that its weights load."""
+"""Blocks of layers that published networks share. They have torchvision's names, so that its weights can be loaded."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flspec.layers import Activation, BatchNorm, Conv, Dropout, Layer
 __all__ = ["Policy", "PolicyIfAny", "Rate", "batch_norm_policy_missing", "conv_norm", "dropout", "freeze"]
 
 _POLICY = (
-    "what becomes of batch norm's statistics: they never change; the server averages them like weights; or they stay "
-    "with each client, with their weight and bias (FedBN)"
+    "rule for batch norm's statistics: frozen, they never change; averaged by the server like weights; or local, they "
+    "stay with each client, with their weight and bias (FedBN)"
 )
 Policy = Annotated[Literal["frozen", "averaged", "local"], Field(description=_POLICY)]
 PolicyIfAny = Annotated[Literal["frozen", "averaged", "local"] | None, Field(description=_POLICY)]
-Rate = Annotated[float, Field(ge=0, le=0.999)]  # 0: there is no such layer
+Rate = Annotated[float, Field(ge=0, le=0.999)]  # 0: the layer is left out
 
 
 def conv_norm(
@@ -29,8 +29,8 @@ def conv_norm(
     stride: int = 1,
     groups: int = 1,
 ) -> list[Layer]:
-    """`NAME.0`, a convolution without bias that keeps an image's size up to its stride; `NAME.1`, its batch norm;
-    and `NAME.2`, the activation, where there is one."""
+    """Return `NAME.0`, a convolution without bias that keeps an image's size up to its stride; `NAME.1`, its batch
+    norm; and `NAME.2`, the activation, if there is one."""
     return [
         Conv(
             name=f"{name}.0",
@@ -48,18 +48,18 @@ def conv_norm(
 
 
 def dropout(name: str, rate: float, drops: Literal["value", "example"] = "value") -> list[Dropout]:
-    """The dropout of that rate, if it drops anything."""
+    """Return a dropout layer of that rate, or none if the rate is 0."""
     return [Dropout(name=name, rate=rate, drops=drops)] if rate else []
 
 
 def freeze(layers: Iterable[Layer]) -> list[Layer]:
-    """The same layers with their tensors as constants."""
+    """Return the same layers with their tensors as constants."""
     has_tensors = ("conv", "batch_norm", "dense", "group_norm")
     return [layer.model_copy(update={"frozen": True}) if layer.kind in has_tensors else layer for layer in layers]
 
 
 def batch_norm_policy_missing(wanted: str) -> ValueError:
-    """Why a policy of batch norm cannot be left out with `wanted`: each of the three is another experiment."""
+    """Return the error that `wanted` needs a batch norm policy. Each of the three is another experiment."""
     return ValueError(
         f"{wanted} trains batch norm, whose statistics need a rule: add batch_norm: averaged, local (FedBN) or frozen"
     )

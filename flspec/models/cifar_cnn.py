@@ -14,7 +14,7 @@ from flspec.models.blocks import Rate, dropout
 class CifarCnn(Model):
     """Convolutions without padding, one pooling by 2, and a dense layer, each part followed by dropout.
 
-    As Granqvist et al., NeurIPS 2024, compare simulators with: 1,626,442 parameters on CIFAR-10. Glorot uniform,
+    Granqvist et al., NeurIPS 2024, compare simulators with it: 1,626,442 parameters on CIFAR-10. Glorot uniform,
     biases zero.
     """
 
@@ -26,7 +26,7 @@ class CifarCnn(Model):
     dense: Annotated[PositiveInt, Field(description="units of the dense layer before the output")] = 128
     dropout: Annotated[
         tuple[Rate, Rate],
-        Field(description="share of values dropped in training, after pooling and before the output"),
+        Field(description="shares of values dropped in training: after pooling, and before the output"),
     ] = (0.25, 0.5)
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:

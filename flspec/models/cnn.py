@@ -24,7 +24,7 @@ class Cnn(Model):
     kernel_size: Annotated[
         int, Field(ge=1, le=99, description="height and width of each kernel, in pixels; odd, to keep an image's size")
     ] = 5
-    pool: Annotated[Literal["max", "average"], Field(description="what pooling takes of each 2 by 2")] = "max"
+    pool: Annotated[Literal["max", "average"], Field(description="value taken from each 2 by 2 pixels")] = "max"
     activation: Annotated[
         Literal["relu", "tanh"], Field(description="function after each convolution and hidden dense layer")
     ] = "relu"

@@ -32,14 +32,14 @@ _STAGES = (  # Table 1, of B0: expansion, kernel, stride of the first block, cha
     (6, 3, 1, 320, 1),
 )
 _WIDTH, _DEPTH = 1.1, 1.2  # of B2, as multiples of B0's
-_SQUEEZE = 4  # the channels that come into a block, by those between its two excitation layers
+_SQUEEZE = 4  # ratio of a block's input channels to those between its two excitation layers
 
 
 class EfficientNetB2(Model):
-    """Inverted residual blocks that weigh their channels (Tan and Le, Table 1, 1.1 times as wide, 1.2 times as deep).
+    """Inverted residual blocks with channel attention (Tan and Le, Table 1, 1.1 times as wide, 1.2 times as deep).
 
-    9,109,994 parameters at 1,000 outputs. With head [500] and one output this is the dermatology study's: 8,405,995.
-    Dense layers of the head have nothing between them. Convolutions start He normal, dense layers Glorot uniform.
+    9,109,994 parameters with 1,000 outputs. With head [500] and one output it is the dermatology study's: 8,405,995.
+    There is no activation between dense layers of the head. Convolutions start He normal, dense layers Glorot uniform.
     Names are those of torchvision's `efficientnet_b2`.
     """
 
@@ -51,7 +51,7 @@ class EfficientNetB2(Model):
     dropout: Annotated[Rate, Field(description="share of the features that the head drops in training")] = 0.3
     stochastic_depth: Annotated[
         Rate,
-        Field(description="how often the last block leaves an example as it is; earlier ones in proportion"),
+        Field(description="probability that the last block is skipped for an example; earlier ones in proportion"),
     ] = 0.2
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
@@ -89,7 +89,7 @@ class EfficientNetB2(Model):
     def _block(
         self, name: str, source: str, before: int, hidden: int, channels: int, kernel: int, stride: int, drop: float
     ) -> list[Layer]:
-        """MBConv: expand, filter each channel, excite, project; plus the input where shapes allow."""
+        """Build an MBConv block: expand, filter each channel, excite, project; add the input if shapes are equal."""
         statistics, at = self.batch_norm, int(hidden != before)
         expand = conv_norm(f"{name}.block.0", hidden, 1, statistics, "silu") if at else []
         filtered = conv_norm(f"{name}.block.{at}", hidden, kernel, statistics, "silu", stride, groups=hidden)
@@ -103,7 +103,7 @@ class EfficientNetB2(Model):
 
 
 def _excite(name: str, source: str, squeezed: int, channels: int) -> list[Layer]:
-    """Hu et al., CVPR 2018, Eq. (2) and (3): x times a factor a channel, sigmoid(W2 silu(W1 mean(x)))."""
+    """Multiply each channel of x by sigmoid(W2 silu(W1 mean(x))): Hu et al., CVPR 2018, Eq. (2) and (3)."""
     gate: list[Layer] = [
         GlobalAveragePool(name=f"{name}.avgpool"),
         Conv(name=f"{name}.fc1", channels=squeezed, kernel_size=1, initializer="he_normal"),
@@ -115,7 +115,7 @@ def _excite(name: str, source: str, squeezed: int, channels: int) -> list[Layer]
 
 
 def _widened(channels: int, by: float = _WIDTH) -> int:
-    """The multiple of 8 nearest to `channels` times `by`, the next one if that loses more than a tenth."""
+    """Return the multiple of 8 nearest to `channels` times `by`, or the next one if that loses more than a tenth."""
     wide = channels * by
     nearest = max(8, int(wide + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * wide else nearest

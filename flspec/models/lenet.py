@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun et al., Proceedings of the IEEE 1998), in the form that is used today."""
+"""LeNet-5 (LeCun et al., Proceedings of the IEEE 1998), in its present form."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class LeNet(Model):
 
     kind: Literal["lenet"] = "lenet"
     padding: Annotated[
-        int, Field(ge=0, le=32, description="zeros on every side of the image; 2 make MNIST's 28 pixels the paper's 32")
+        int, Field(ge=0, le=32, description="zeros on every side of the image; 2 gives MNIST the paper's 32 pixels")
     ] = 0
-    pool: Annotated[Literal["max", "average"], Field(description="what pooling takes of each 2 by 2")] = "max"
+    pool: Annotated[Literal["max", "average"], Field(description="value taken from each 2 by 2 pixels")] = "max"
     activation: Annotated[
         Literal["relu", "tanh"], Field(description="function after each convolution and hidden dense layer")
     ] = "relu"

@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018), whole or as a fixed extractor of features below a linear head."""
+"""MobileNetV2 (Sandler et al., CVPR 2018), trained completely or as a fixed feature extractor with a linear head."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STAGES = (  # Table 2: expansion, channels, blocks, stride of the first of them
 
 
 class MobileNetV2(Model):
-    """Inverted residual blocks below a linear head (Sandler et al., Table 2).
+    """Inverted residual blocks with a linear head (Sandler et al., Table 2).
 
-    2,223,872 parameters of features, and 1,281 an output in the head, which is a dropout and a dense layer.
+    2,223,872 parameters of features, and 1,281 for each output in the head, which is a dropout and a dense layer.
     Convolutions start He normal, the dense layer Glorot uniform. Names are those of torchvision's `mobilenet_v2`.
     """
 
@@ -34,7 +34,7 @@ class MobileNetV2(Model):
     kind: Literal["mobilenet_v2"] = "mobilenet_v2"
     train: Annotated[
         Literal["head", "all"],
-        Field(description="the head alone, the rest being constants that are never sent, or all of it"),
+        Field(description="head: the rest are constants that are never sent; or all of it"),
     ] = "head"
     dropout: Annotated[Rate, Field(description="share of the features that the head drops in training")] = 0.4
     batch_norm: PolicyIfAny = None
@@ -45,7 +45,7 @@ class MobileNetV2(Model):
             raise batch_norm_policy_missing("train: all")
         if self.train == "head" and self.batch_norm not in (None, "frozen"):
             raise ValueError(
-                f"batch_norm: {self.batch_norm} contradicts train: head, which leaves all features as they are; "
+                f"batch_norm: {self.batch_norm} contradicts train: head, which changes no features; "
                 "set train: all, or leave it out"
             )
         return self
@@ -72,7 +72,7 @@ class MobileNetV2(Model):
         return [*graph, *conv_norm(f"features.{number}", 1280, 1, self._statistics, "relu6")]
 
     def _block(self, name: str, source: str, before: int, hidden: int, channels: int, stride: int) -> list[Layer]:
-        """Table 1, an inverted residual: expand, filter each channel, project; plus the input where shapes allow."""
+        """Build an inverted residual (Table 1): expand, filter channels, project; add the input if shapes are equal."""
         statistics, expands = self._statistics, hidden != before
         expand = conv_norm(f"{name}.conv.0", hidden, 1, statistics, "relu6") if expands else []
         at = int(expands)

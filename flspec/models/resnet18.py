@@ -1,4 +1,4 @@
-"""Residual network of 18 layers (He et al., CVPR 2016), as FLAIR uses it: with group norm, or batch norm."""
+"""Residual network of 18 layers (He et al., CVPR 2016), with group norm, as FLAIR uses it, or batch norm."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # channels, and the stride of
 class ResNet18(Model):
     """Residual blocks, with group norm or batch norm (He et al., Table 1, 18 layers).
 
-    11,689,512 parameters at 1,000 outputs, 11,185,233 at 17, with either norm. Convolutions start He normal,
+    11,689,512 parameters with 1,000 outputs, 11,185,233 with 17, with either norm. Convolutions start He normal,
     the dense layer Glorot uniform. Names are those of torchvision's `resnet18`.
     """
 
@@ -39,9 +39,9 @@ class ResNet18(Model):
     kind: Literal["resnet18"] = "resnet18"
     norm: Annotated[
         Literal["group", "batch"],
-        Field(description="group norm; or batch norm, as published weights have it, which needs batch_norm"),
+        Field(description="group norm; or batch norm, which published weights have and which needs batch_norm"),
     ] = "group"
-    groups: Annotated[PositiveInt, Field(description="of group norm, at most; there are no more than channels")] = 32
+    groups: Annotated[PositiveInt, Field(description="groups of group norm, at most one for each channel")] = 32
     batch_norm: PolicyIfAny = None
 
     @model_validator(mode="after")
@@ -72,7 +72,7 @@ class ResNet18(Model):
         return chain(graph)
 
     def _block(self, name: str, source: str, channels: int, stride: int) -> list[Layer]:
-        """He et al., Eq. (1) and (2): relu(F(x) + x), with a 1x1 convolution of x where F makes it smaller."""
+        """Build relu(F(x) + x), with a 1x1 convolution of x if F makes it smaller (He et al., Eq. (1) and (2))."""
         residual = [
             _conv(f"{name}.conv1", channels, kernel_size=3, stride=stride),
             self._norm(f"{name}.bn1", channels),

@@ -11,12 +11,10 @@ from flspec.models.base import Model
 
 
 class SoftmaxRegression(Model):
-    """One dense layer on the flattened example: convex, so every start leads to one optimum."""
+    """One dense layer on the flattened example. The loss is convex, so every start leads to the same optimum."""
 
     kind: Literal["softmax_regression"] = "softmax_regression"
-    initializer: Annotated[Initializer, Field(description="how the weight matrix starts; the bias starts at zero")] = (
-        "zeros"
-    )
+    initializer: Annotated[Initializer, Field(description="initial weight matrix; the bias starts at zero")] = "zeros"
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
         output = Dense(name="output", units=num_outputs, initializer=self.initializer)

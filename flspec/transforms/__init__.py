@@ -1,4 +1,4 @@
-"""What is done to an image between the store and the model."""
+"""Transforms of images between the store and the model."""
 
 from flspec.core.components import load_family
 from flspec.transforms.base import Transform

@@ -1,7 +1,7 @@
-"""The one question a transform answers: what becomes of a batch of images?
+"""Base class of transforms, and bilinear sampling.
 
-Every engine calls the same code on the same draws, so all see the same pixels. To hold on any machine and under any
-version of numpy, it works on bytes, element by element, and rounds at its end.
+Every engine runs the same code on the same draws, so all get the same pixels. Transforms work on bytes, element by
+element, and round their result, so pixels are also the same on any machine and with any version of numpy.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ Images = NDArray[np.uint8]  # [num_images, channels, height, width]
 
 
 class Transform(Component, ABC):
-    """A rule that turns images into images of one shape."""
+    """A rule that converts images to images of one shape."""
 
-    is_random: ClassVar[bool] = False  # whether it draws, which only training may
+    is_random: ClassVar[bool] = False  # whether it draws random numbers, which is allowed in training only
 
     @abstractmethod
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """What [channels, height, width] become; raises ValueError where they do not suffice."""
+        """Return [channels, height, width] after the transform. Raises ValueError if the image is too small."""
 
     @abstractmethod
     def apply(self, images: Images, stream: Stream) -> Images:
-        """The images after it; `stream` belongs to this batch and transform alone."""
+        """Transform a batch of images. `stream` is for this batch and this transform alone."""
 
 
 def sample(images: Images, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Images:
-    """Each image read at its own points, bilinearly, with zeros outside: [num_images, channels, *points' shape].
+    """Sample each image bilinearly at its own points, with zeros outside: [num_images, channels, height, width].
 
-    `rows` and `columns` are float64 [num_images, height, width], in pixels, whole numbers being pixels' centres.
+    `rows` and `columns` are float64 [num_images, height, width], in pixels. Whole numbers are the centres of pixels.
     """
     height, width = images.shape[2:]
     top, left = np.floor(rows), np.floor(columns)

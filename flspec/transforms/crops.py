@@ -1,4 +1,4 @@
-"""Parts of a picture."""
+"""Crops: parts of an image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pydantic import Field, model_validator
 from flspec.core.randomness import Stream
 from flspec.transforms.base import Images, Transform, sample
 
-_Size = Annotated[int, Field(ge=1, le=4096, description="pixels a side of what is kept", examples=[224])]
+_Size = Annotated[int, Field(ge=1, le=4096, description="height and width of the crop, in pixels", examples=[224])]
 _PerBatch = Annotated[
-    bool, Field(description="one draw for all images of a batch, as TensorFlow's and batched torchvision layers do")
+    bool, Field(description="one draw for all images of a batch, like TensorFlow's and batched torchvision layers")
 ]
 
 
 class CentreCrop(Transform):
-    """The middle `size` by `size` pixels; of an odd rest, the larger half is cut at bottom and right."""
+    """Crop the middle `size` by `size` pixels. If the rest is odd, one more is cut at the bottom and right."""
 
     kind: Literal["centre_crop"] = "centre_crop"
     size: _Size
@@ -33,7 +33,7 @@ class CentreCrop(Transform):
 
 
 class RandomCrop(Transform):
-    """`size` by `size` pixels, every place equally likely, after adding `padding` black pixels on each side."""
+    """Crop `size` by `size` pixels at a uniformly random position, after adding `padding` black pixels on each side."""
 
     is_random: ClassVar[bool] = True
     kind: Literal["random_crop"] = "random_crop"
@@ -58,10 +58,10 @@ class RandomCrop(Transform):
 
 
 class RandomResizedCrop(Transform):
-    """A part of random area and shape, scaled to `size` by `size` (Szegedy et al., CVPR 2015, Section 6).
+    """Crop a part of random area and shape, and scale it to `size` by `size` (Szegedy et al., CVPR 2015, Section 6).
 
-    Area: a share of the image's, uniform in `scale`; width over height: log-uniform in `ratio`; place: uniform. A
-    part that would be larger than the image is cut to it.
+    The area is a share of the image's, uniform in `scale`. Width over height is log-uniform in `ratio`. The position is
+    uniform. A side that would be longer than the image's is cut to it.
     """
 
     is_random: ClassVar[bool] = True
@@ -69,11 +69,11 @@ class RandomResizedCrop(Transform):
     size: _Size
     scale: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]],
-        Field(description="least and most share of the image's area"),
+        Field(description="smallest and largest share of the image's area"),
     ] = (0.08, 1.0)
     ratio: Annotated[
         tuple[Annotated[float, Field(ge=0.01, le=100)], Annotated[float, Field(ge=0.01, le=100)]],
-        Field(description="least and most width over height"),
+        Field(description="smallest and largest width over height"),
     ] = (0.75, 4 / 3)
     per_batch: _PerBatch = False
 
@@ -81,7 +81,7 @@ class RandomResizedCrop(Transform):
     def _least_comes_first(self) -> RandomResizedCrop:
         for name, (least, most) in (("scale", self.scale), ("ratio", self.ratio)):
             if least > most:
-                raise ValueError(f"{name} is [{least}, {most}], but the least comes first; turn it round")
+                raise ValueError(f"{name} is [{least}, {most}], but the smaller value comes first; swap them")
         return self
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -92,7 +92,7 @@ class RandomResizedCrop(Transform):
         drawn = {name: _draw(stream, name, count, self.per_batch) for name in ("area", "shape", "top", "left")}
         area = height * width * (self.scale[0] + drawn["area"] * (self.scale[1] - self.scale[0]))
         low, high = map(math.log, self.ratio)
-        ratio = np.exp(np.round(low + drawn["shape"] * (high - low), 9))  # rounded: exp's last bits differ
+        ratio = np.exp(np.round(low + drawn["shape"] * (high - low), 9))  # rounded: last bits vary by machine
         tall = np.clip(np.rint(np.sqrt(area / ratio)), 1.0, height)
         wide = np.clip(np.rint(np.sqrt(area * ratio)), 1.0, width)
         tops, lefts = np.floor(drawn["top"] * (height - tall + 1)), np.floor(drawn["left"] * (width - wide + 1))
@@ -102,13 +102,13 @@ class RandomResizedCrop(Transform):
 
 
 def _points(starts: NDArray[np.float64], lengths: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Where `size` pixels that cover each span have their centres: float64 [num_spans, size]."""
+    """Return the centres of `size` equal pixels that cover each span: float64 [num_spans, size]."""
     points = starts[:, None] + (np.arange(size) + 0.5) * (lengths / size)[:, None] - 0.5
     return np.clip(points, starts[:, None], (starts + lengths - 1)[:, None])
 
 
 def _draw(stream: Stream, name: str, count: int, once: bool) -> NDArray[np.float64]:
-    """A uniform value for each image, or one for all of them."""
+    """Draw a uniform value for each image, or one for all of them."""
     drawn = stream.child(name).uniform(1 if once else count)
     return np.broadcast_to(drawn, count)
 

@@ -1,4 +1,4 @@
-"""Mirror images and turns."""
+"""Flips and rotations."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from flspec.transforms.base import Images, Transform, sample
 
 
 class _Flip(Transform, ABC):
-    """A random share of the images is turned over along one axis."""
+    """A flip of each image along one axis with some probability."""
 
     is_random: ClassVar[bool] = True
     axis: ClassVar[int]  # of [num_images, channels, height, width]
-    probability: Annotated[float, Field(ge=0, le=1, description="share of the images that are turned over")] = 0.5
+    probability: Annotated[float, Field(ge=0, le=1, description="probability that an image is flipped")] = 0.5
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
@@ -28,26 +28,26 @@ class _Flip(Transform, ABC):
 
 
 class HorizontalFlip(_Flip):
-    """Left becomes right, for a random share of the images."""
+    """Flip each image left to right with the given probability."""
 
     axis: ClassVar[int] = 3
     kind: Literal["horizontal_flip"] = "horizontal_flip"
 
 
 class VerticalFlip(_Flip):
-    """Top becomes bottom, for a random share of the images."""
+    """Flip each image upside down with the given probability."""
 
     axis: ClassVar[int] = 2
     kind: Literal["vertical_flip"] = "vertical_flip"
 
 
 class Rotation(Transform):
-    """Turned about the middle by a random angle, bilinearly; black where nothing was."""
+    """Rotate each image about its middle by a random angle, with bilinear sampling. Empty corners become black."""
 
     is_random: ClassVar[bool] = True
     kind: Literal["rotation"] = "rotation"
     degrees: Annotated[
-        float, Field(gt=0, le=180, description="largest angle; uniform from minus this to this", examples=[30])
+        float, Field(gt=0, le=180, description="largest angle; drawn uniformly from minus this to this", examples=[30])
     ]
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -55,7 +55,7 @@ class Rotation(Transform):
 
     def apply(self, images: Images, stream: Stream) -> Images:
         angles = np.deg2rad((2.0 * stream.uniform(len(images)) - 1.0) * self.degrees)
-        # To nine digits, because the last bits of sine and cosine differ between machines.
+        # Rounded to nine digits, because the last bits of sine and cosine differ between machines.
         sine, cosine = (np.round(f(angles), 9)[:, None, None] for f in (np.sin, np.cos))
         height, width = images.shape[2:]
         y = (np.arange(height) - (height - 1) / 2)[:, None]

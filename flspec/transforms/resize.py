@@ -1,4 +1,4 @@
-"""A smaller or larger picture."""
+"""Scaling of images."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from flspec.transforms.base import Images, Transform, sample
 
 
 class Resize(Transform):
-    """Scale an image, bilinearly, pixels' corners kept: to `size` by `size`, or its shorter side to `size`.
+    """Scale an image to `size` by `size`, or its shorter side to `size`: bilinear, with half-pixel centres.
 
-    Without a filter: to make images much smaller, let the dataset do so, once, when it decodes them.
+    It has no filter. To make images much smaller, set the dataset's size, by which they are scaled when decoded.
     """
 
     kind: Literal["resize"] = "resize"
-    size: Annotated[int, Field(ge=1, le=4096, description="pixels a side", examples=[224])]
+    size: Annotated[int, Field(ge=1, le=4096, description="side length in pixels", examples=[224])]
     side: Annotated[
-        Literal["both", "shorter"], Field(description="both sides get it, or the shorter one and the shape is kept")
+        Literal["both", "shorter"], Field(description="side set to size; with shorter, the aspect ratio stays")
     ] = "both"
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -170,7 +170,7 @@ def test_what_cannot_be_cut_is_refused(transform):
 
 
 def test_the_least_of_a_range_comes_first():
-    with pytest.raises(ValueError, match="the least comes first"):
+    with pytest.raises(ValueError, match="the smaller value comes first"):
         RandomResizedCrop(size=4, scale=(0.5, 0.2))
 
 
