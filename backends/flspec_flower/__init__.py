@@ -15,7 +15,7 @@ __all__ = ["FlowerBackend"]
 
 
 class FlowerBackend(Backend):
-    """Real Flower apps and messages, on Flower's Ray simulation (the default) or on a Grid in this process."""
+    """Flower's own apps and messages, on its Ray simulation (the default) or on a Grid in this process."""
 
     name = "flower"
     requirements = (

@@ -1,4 +1,4 @@
-"""The ClientApp: carries out the task that a message names, on the plan's data."""
+"""The ClientApp: trains the task that a message names, on the plan's data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = ClientApp()
 
 @app.query()
 def prepare(message: Message, context: Context) -> Message:
-    """Load what training needs and say which plan was found, so that round 1 times training and nothing else."""
+    """Load everything that training needs and reply with the plan's digest. Round 1 then measures training alone."""
     trainer = _trainer(str(message.content.config_records["task"]["plan"]))
     _ = trainer.data, trainer.forward
     return Message(RecordDict({"plan": ConfigRecord({"digest": trainer.plan.digest})}), reply_to=message)
@@ -46,10 +46,10 @@ def train(message: Message, context: Context) -> Message:
 
 
 def task_message(plan: Plan, state: ServerState, client: int, plan_folder: Path, position: int, node: int) -> Message:
-    """The message that asks `node`, which is `client`, for the task at `position` of the next round's cohort.
+    """Build the message that asks `node`, which is `client`, for the task at `position` of the next round's cohort.
 
-    The client's own state travels beside the weights, in a record of its own, because a simulated node does
-    not outlive its run and a run must be resumed and followed. In the field it would lie on the client's own disk.
+    The client state is sent beside the weights, in its own record. A simulated node ends with its run, but a run must
+    be resumed and followed. In a deployment, client state would be on the client's own disk.
     """
     content: dict[str, Record] = {
         "weights": ArrayRecord(list(state.weights.values())),
@@ -61,13 +61,13 @@ def task_message(plan: Plan, state: ServerState, client: int, plan_folder: Path,
 
 
 def prepare_message(plan_folder: Path, node: int) -> Message:
-    """The message that asks `node` to load the plan."""
+    """Build the message that asks `node` to load the plan."""
     content = RecordDict({"task": ConfigRecord({"plan": str(plan_folder)})})
     return Message(content, dst_node_id=node, message_type="query")
 
 
 def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
-    """What a client answered."""
+    """Read the client update in a reply."""
     metrics: Any = reply.content["update"]
     sums: Any = reply.content["sums"]
     delta = dict(zip(plan.weights, reply.content.array_records["delta"].to_numpy_ndarrays(), strict=True))
@@ -95,7 +95,7 @@ def _encode(update: ClientUpdate) -> RecordDict:
 
 
 def _write_records(key: str, records: Records) -> dict[str, Record]:
-    """flspec's records as those of a message; none if there are none."""
+    """Convert flspec's named records to records of a message; none if there are none."""
     if not (tensors := flatten(records)):
         return {}
     return {key: ArrayRecord(list(tensors.values())), f"{key}_names": ConfigRecord({"names": list(tensors)})}
@@ -110,5 +110,5 @@ def _read_records(content: RecordDict, key: str) -> Records:
 
 @lru_cache(maxsize=2)
 def _trainer(plan_folder: str) -> Trainer:
-    """Flower sends the ClientApp's code with every message but keeps the process: load the plan once in each."""
+    """Load the plan once in each process. Flower sends the ClientApp's code with every message but keeps processes."""
     return Trainer(Plan.load(Path(plan_folder)))

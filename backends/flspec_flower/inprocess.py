@@ -1,6 +1,6 @@
 """A Flower Grid that runs ClientApps on threads of this process: no Ray, no network, no polling.
 
-The ServerApp, the ClientApp and the messages between them are Flower's own; only what carries them differs.
+The ServerApp, the ClientApp and the messages are Flower's own. Only their transport differs.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _CLIENT_RAISED = 2  # ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 
 
 class InProcessGrid(Grid):
-    """`num_nodes` nodes whose messages are handled on a thread pool; replies come in the order of the requests."""
+    """A Grid of `num_nodes` nodes on a thread pool. Replies come in the order of the requests."""
 
     def __init__(self, client_app: ClientApp, num_nodes: int, pool: ThreadPoolExecutor) -> None:
-        # Messages take the identity of the task that makes them from these class attributes.
+        # Messages read the identity of the task that creates them from these class attributes.
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, _RUN_ID, SUPERLINK_NODE_ID
         self._client_app, self._pool = client_app, pool
         self._contexts = {
@@ -42,7 +42,7 @@ class InProcessGrid(Grid):
         }
 
     def set_run(self, run: Run) -> None:
-        """Nothing to set: there is one run."""
+        """Do nothing: there is only one run."""
 
     @property
     def run(self) -> Run:
@@ -79,6 +79,6 @@ class InProcessGrid(Grid):
 
 
 def _posted(message: Message) -> Message:
-    """The message as it arrives: with an id, and sharing no record with the sender's."""
-    message.metadata.__dict__["_message_id"] = str(uuid.uuid4())  # as Flower's own in-memory Grid does
+    """Return the message as a receiver gets it: with an id, and sharing no record with the sender's."""
+    message.metadata.__dict__["_message_id"] = str(uuid.uuid4())  # as in Flower's own in-memory Grid
     return copy.deepcopy(message)

@@ -1,7 +1,8 @@
 """The ServerApp: sends each round's planned tasks to nodes and finishes the round from their replies.
 
-Flower's own strategies draw each cohort at random and sum replies as they arrive. A plan has settled both, so
-this ServerApp sends the planned tasks, one SuperNode a client, and hands the replies to `flspec.execution.server_step`.
+Flower's own strategies draw each cohort at random and sum replies as they arrive. A plan has decided both. This
+ServerApp therefore sends the planned tasks, to one SuperNode for each client, and passes the replies to
+`flspec.execution.server_step`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from flspec_flower.client import prepare_message, read_reply, task_message
 def server_app(
     plan: Plan, job: Job, versions: Mapping[str, str], emit: Callable[[Event], None], stop: Flag
 ) -> ServerApp:
-    """An app that runs the plan's rounds over a Grid and emits an event as each ends, until told to stop."""
+    """Build an app that runs the plan's rounds over a Grid, and emits an event after each, until `stop` is set."""
     app = ServerApp()
 
     @app.main()
@@ -51,7 +52,7 @@ def server_app(
 
 
 def assign_nodes(grid: Grid, plan: Plan, stop: Flag) -> dict[int, int]:
-    """One node for every client, by client number; waits for them to join."""
+    """Wait for nodes to join, and assign one to every client. Returns the node of each client."""
     clients = plan.participants
     while len(nodes := sorted(grid.get_node_ids())) < len(clients):
         if stop.is_set():
@@ -61,7 +62,7 @@ def assign_nodes(grid: Grid, plan: Plan, stop: Flag) -> dict[int, int]:
 
 
 def prepare_clients(grid: Grid, nodes: list[int], plan: Plan, job: Job) -> None:
-    """Start every worker before round 1, and make sure that it reads the plan this server runs."""
+    """Start every worker before round 1, and check that it reads the same plan as this server."""
     for reply in grid.send_and_receive([prepare_message(job.folder / "plan", node) for node in nodes]):
         if reply.has_error():
             raise BackendError(f"flower: a ClientApp could not start: {reply.error.reason}")
@@ -72,7 +73,7 @@ def prepare_clients(grid: Grid, nodes: list[int], plan: Plan, job: Job) -> None:
 def train_cohort(
     grid: Grid, nodes: Mapping[int, int], plan: Plan, job: Job, number: int, state: ServerState
 ) -> list[ClientUpdate]:
-    """Have every client of a round trained; raises BackendError with the reason if one cannot."""
+    """Train every client of a round. Raises BackendError, with the reason, if one fails."""
     tasks = plan.cohort(number)
     clients = {nodes[task.client]: task.client for task in tasks}
     messages = [

@@ -1,4 +1,4 @@
-"""The two engines that carry the apps on one machine: Flower's Ray simulation, and a Grid in this process."""
+"""The two engines that run the apps on one machine: Flower's Ray simulation, and a Grid in this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-# Read when flwr and Ray are imported: nothing is reported to anybody.
+# flwr and Ray read these variables at import. They turn off all reporting of usage.
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -27,11 +27,11 @@ from flspec_flower.client import app as client_app
 from flspec_flower.inprocess import InProcessGrid
 from flspec_flower.server import server_app
 
-_SMALLEST_STORE = 128 * 2**20  # bytes of Ray's object store, in shared memory
+_SMALLEST_STORE = 128 * 2**20  # least size of Ray's object store in shared memory, in bytes
 
 
 def run_in_process(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[Event, None, None]:
-    """The apps on threads of this process."""
+    """Run the apps on threads of this process."""
 
     def engine(app: ServerApp) -> None:
         with ThreadPoolExecutor(job.num_workers, thread_name_prefix="supernode") as pool:
@@ -42,10 +42,10 @@ def run_in_process(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generat
 
 
 def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[Event, None, None]:
-    """The apps on Flower's simulation engine, one Ray actor a worker."""
+    """Run the apps on Flower's simulation engine, with one Ray actor for each worker."""
     from flwr.simulation import run_simulation
 
-    # Room for what is on its way at once: the weights and what a client keeps, to and from each worker.
+    # Room for everything in transit at once: the weights and client state, to and from each worker.
     sent = sum(weight.nbytes for weight in plan.weights.values()) + kept_bytes(plan)
     in_flight = 8 * job.num_workers * sent
 
@@ -72,7 +72,7 @@ def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[E
 def _stream(
     plan: Plan, job: Job, versions: Mapping[str, str], engine: Callable[[ServerApp], None]
 ) -> Generator[Event, None, None]:
-    """Run an engine on a thread and yield what its ServerApp emits, as it does; raise what it raises."""
+    """Run an engine on a thread, and yield its ServerApp's events at once. Raises what the engine raises."""
     events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
     stop = threading.Event()
     app = server_app(plan, job, versions, events.put, stop)

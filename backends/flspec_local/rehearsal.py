@@ -1,4 +1,4 @@
-"""How long a round takes on this machine, from a few steps of the first cohort's own training."""
+"""Estimate of a round's time on this machine, from a few training steps of the first cohort."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from flspec_torch.scoring import TorchScorer
 from flspec_torch.scoring_batches import examples_at_once
 from flspec_torch.training import Trainer
 
-_BUDGET = 0.4  # seconds of training to measure
-_MOST_WORK = 2**31  # multiplications of a step or a scoring that is worth waiting for: less than a second
-_MOST_ADDED = 2**24  # parameters of updates to aggregate: some tenths of a second
+_BUDGET = 0.4  # seconds of training to measure at least
+_MOST_WORK = 2**31  # multiplications in a measured step or scoring, which take less than a second
+_MOST_ADDED = 2**24  # parameters of updates in a measured aggregation, which takes some tenths of a second
 
 
 def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
-    """Measured with as many clients at a time as a run would train; None where one example alone takes too long."""
+    """Measure with as many clients at once as a run would train. None if a single example takes too long."""
     work = count_multiply_adds(*graph_of(plan))
     if work > _MOST_WORK:
         return None
@@ -43,7 +43,7 @@ def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
 
 
 def _train(plan: Plan, tasks: Sequence[ClientTask]) -> tuple[float, int, list[ClientUpdate]]:
-    """Seconds from one step to the next of clients trained side by side, the steps measured, what came of the last."""
+    """Train clients side by side. Returns the seconds for a step, the number of steps, and the last updates."""
     trainer, start = Trainer(plan), initial_state(plan)
     with ThreadPoolExecutor(len(tasks), initializer=torch.set_num_threads, initargs=(1,)) as pool:
 
@@ -56,11 +56,11 @@ def _train(plan: Plan, tasks: Sequence[ClientTask]) -> tuple[float, int, list[Cl
             updates = list(pool.map(train, shortened))
             return lap(), updates
 
-        first, updates = seconds(1)  # also reads the data and has torch choose its algorithms
+        first, updates = seconds(1)  # this also reads the data, and torch chooses its algorithms
         if first > _BUDGET:
             return first, len(tasks), updates
         once, _ = seconds(1)
-        # Whole tasks where they are short, since what each begins and ends with counts too.
+        # Short tasks are measured whole, because their beginning and end count too.
         steps = max(1, min(*(len(task.batches) for task in tasks), int(_BUDGET / 2 / once)))
         spent, taken = 0.0, 0
         while spent < _BUDGET:
@@ -70,12 +70,12 @@ def _train(plan: Plan, tasks: Sequence[ClientTask]) -> tuple[float, int, list[Cl
 
 
 def _bounded(task: ClientTask, num_examples: int) -> ClientTask:
-    """The task with batches of at most so many examples."""
+    """Return the task with batches cut to at most `num_examples`."""
     return replace(task, batches=tuple(batch[:num_examples] for batch in task.batches))
 
 
 def _mean_steps_in_a_row(plan: Plan, workers: int, most_rounds: int = 50) -> float:
-    """The steps of the worker that ends last, each free one taking the next task; the mean of rounds picked evenly."""
+    """Return the mean, over some rounds, of the steps of the worker that ends last. Each free worker takes a task."""
     ends = plan.arrays["round_task_ends"]
     steps = np.diff(plan.arrays["task_batch_ends"], prepend=0)
     picked = np.unique(np.linspace(0, plan.num_rounds - 1, most_rounds).astype(int))
@@ -89,7 +89,7 @@ def _mean_steps_in_a_row(plan: Plan, workers: int, most_rounds: int = 50) -> flo
 
 
 def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
-    """Seconds of the server's half, from what its step takes and what each update adds to that."""
+    """Measure the seconds of the server's half: those of its step, and those that each update adds."""
     state = initial_state(plan)
     cohort = len(plan.arrays["task_clients"]) / plan.num_rounds
     several = min(max(2, _MOST_ADDED // max(1, sum(weight.size for weight in plan.weights.values()))), 64)
@@ -101,7 +101,7 @@ def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
 
 
 def _evaluate(plan: Plan, num_examples: int) -> float:
-    """Seconds of an evaluation, scaled from a batch a core or less, and by how many rounds have one."""
+    """Measure the seconds of evaluation for each round, scaled up from at most one batch for each core."""
     test = open_data(plan.settings.data).test
     at_once = examples_at_once(*graph_of(plan))
     num = min(len(test), num_examples, at_once * (os.cpu_count() or 1))

@@ -1,6 +1,6 @@
 """The TFF backend: a plan as TensorFlow Federated's own federated averaging.
 
-This module imports no TensorFlow: it is asked what TFF can do here before anything starts.
+This module imports no TensorFlow, because `unsupported` is called before anything starts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["TffBackend"]
 class TffBackend(Backend):
     """`tff.learning.algorithms.build_weighted_fed_avg`, on TFF's native C++ worker.
 
-    The worker stays for the next plan that this process executes and ends with the process.
+    The worker also serves the next plans that this process executes, and ends with the process.
     """
 
     name = "tff"
@@ -41,7 +41,7 @@ class TffBackend(Backend):
         engine="tensorflow_federated",
         gigabytes=2.0,
     )
-    reads = frozenset(FEATURES) - {"client_algorithm", "objective", "postprocessors"}  # its processes have no place for
+    reads = frozenset(FEATURES) - {"client_algorithm", "objective", "postprocessors"}  # not in its processes
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
@@ -51,7 +51,7 @@ class TffBackend(Backend):
         return unsupported(plan)
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at import
 
         from flspec_tff.runtime import start_runtime, stop_runtime
 
@@ -61,11 +61,11 @@ class TffBackend(Backend):
         except GeneratorExit:
             raise
         except BaseException:
-            stop_runtime()  # it may still be at work on the round that was broken off
+            stop_runtime()  # it may still be working on the interrupted round
             raise
 
     def _averaging(self, plan: Plan) -> FederatedAveraging:
-        """What executes the plan: the last one again if it can, since to build it may take a minute.
+        """Return what executes the plan. It is reused for the same plan, because building it may take a minute.
 
         A certificate executes each plan twice.
         """

@@ -1,8 +1,8 @@
 """The plan's client optimizers as `tff.learning.optimizers.Optimizer`.
 
 TFF's own gradient descent is used where its definition is flspec's: v <- momentum * v + g; w <- w - learning_rate * v.
-Elsewhere flspec's rule is written out, because TFF 0.87 has neither Nesterov momentum nor a weight decay of SGD, and
-its Adam and AdamW have no other form than the one with epsilon_hat.
+The other rules are written out here. TFF 0.87 has neither Nesterov momentum nor weight decay for SGD, and its Adam and
+AdamW have only the form with epsilon_hat.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from flspec.protocol.settings import ClipSettings
 
 __all__ = ["build_client_optimizer"]
 
-Tensors = Sequence[tf.Tensor]  # float32, one a weight, as TensorFlow holds them
+Tensors = Sequence[tf.Tensor]  # float32, one for each weight, in TensorFlow's layout
 Rate: TypeAlias = tf.Tensor | float  # the learning rate of a round
 State = OrderedDict[str, Any]
 
@@ -31,7 +31,7 @@ State = OrderedDict[str, Any]
 def build_client_optimizer(
     rule: ClientOptimizer, learning_rate: Rate, clip: ClipSettings | None = None
 ) -> tff.learning.optimizers.Optimizer:
-    """What TFF's clients descend by in a round, the gradients first bounded by `clip`, as a plan says it."""
+    """Build the optimizer of TFF's clients in a round, with gradient clipping if the plan has it."""
     optimizer = _build(rule, learning_rate)
     return _Clipped(optimizer, clip.norm, clip.by) if clip else optimizer
 
@@ -48,7 +48,7 @@ def _build(rule: ClientOptimizer, learning_rate: Rate) -> tff.learning.optimizer
 
 
 class _Clipped(tff.learning.optimizers.Optimizer):
-    """g * min(1, norm / ||g||_2), the norm summed in float64, before another optimizer's step."""
+    """Clipping before another optimizer's step: g * min(1, norm / ||g||_2), with the norm summed in float64."""
 
     def __init__(self, inner: tff.learning.optimizers.Optimizer, norm: float, by: str) -> None:
         self._inner, self._norm, self._by = inner, norm, by
@@ -68,7 +68,7 @@ class _Clipped(tff.learning.optimizers.Optimizer):
 
 
 class _Stepwise(tff.learning.optimizers.Optimizer):
-    """A rule that treats every weight by itself."""
+    """An optimizer that steps each weight tensor separately."""
 
     rule: ClientOptimizer
 
@@ -93,7 +93,7 @@ class _Stepwise(tff.learning.optimizers.Optimizer):
 
     @abstractmethod
     def step(self, number: tf.Tensor, weight: tf.Tensor, gradient: tf.Tensor, *slots: tf.Tensor) -> Tensors:
-        """The weight and its slots after step `number`, from 1."""
+        """Return the weight and its slots after step `number`, from 1."""
 
 
 class _Descent(_Stepwise):

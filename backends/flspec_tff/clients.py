@@ -1,9 +1,9 @@
-"""What a client is given in a round: its examples once, and the steps that are planned on them.
+"""A client's dataset in a round: its examples once, and its planned steps.
 
-A TFF client's data are a `tf.data.Dataset` that is sent to the worker whole, each round. So that many passes cost
-no more to send than one, it holds the client's examples once, as published, and each step only names rows of
-them. The dataset is made of sources alone, without any mapped function, because each of those would be traced,
-and kept, once for every client of every round.
+A TFF client's data are a `tf.data.Dataset`, which is sent to the worker completely in each round. It has the client's
+examples only once, as stored, and each step has the numbers of their rows, so many epochs cost no more to send than
+one. The dataset is built from sources alone. A mapped function would be traced, and the trace kept, for every client of
+every round.
 """
 
 from __future__ import annotations
@@ -23,52 +23,52 @@ from flspec_tff.layout import channels_last
 
 __all__ = ["Examples", "Inputs", "Step", "Target", "client_dataset", "element_spec"]
 
-# TFF refuses named tuples in a dataset whose fields are not in alphabetical order.
+# TFF requires that the fields of named tuples in a dataset are in alphabetical order.
 
 
 class Examples(NamedTuple):
-    """All that a client trains on in a round; the same at each of its steps."""
+    """All examples that a client trains on in a round. They are the same in each of its steps."""
 
-    divisor: Any  # float32; the model sees features / divisor
+    divisor: Any  # float32; the model's input is features / divisor,
     features: Any  # uint8 or float32 [num_examples, ...], channels last
-    mean: Any  # float32 [channels] or [1]; what is left after the division, less this,
-    std: Any  # of the same shape, is divided by this
+    mean: Any  # float32 [channels] or [1]; minus this,
+    std: Any  # of the same shape; divided by this
 
 
 class Step(NamedTuple):
-    """Which examples one step takes, and what it drops; of each array the first `size` rows count."""
+    """Rows of the examples in one step, and its dropout. The first `size` rows of each array count."""
 
-    masks: Any  # of each dropout, in the order of the layers: bool [longest step of the client, ...], what is kept
+    masks: Any  # for each dropout layer, in order: bool [longest step of the client, ...], True for values that stay
     rows: Any  # int32 [longest step of the client], into Examples
     size: Any  # int32
-    weight: Any  # int32; the client's whole weight in the mean at its first step, then 0
+    weight: Any  # int32; the client's weight in the mean in its first step, then 0
 
 
 class Inputs(NamedTuple):
-    """TFF's `x`, which the model is given."""
+    """TFF's `x`, the input of the model."""
 
     examples: Examples
     step: Step
 
 
 class Target(NamedTuple):
-    """TFF's `y`, which loss and metrics are given."""
+    """TFF's `y`, the input of loss and metrics."""
 
-    labels: Any  # int32 [longest step of the client], or uint8 [that, labels]; the step's `size` first rows count
+    labels: Any  # int32 [longest step of the client], or uint8 [that, labels]; the first `size` rows count
     position: Any  # int32, the client's place in its cohort
 
 
 def client_dataset(task: ClientTask, position: int, split: Split, layers: Sequence[Layer]) -> tf.data.Dataset:
-    """The steps of the client at `position` in its cohort, one element each: (Inputs, Target)."""
+    """Build the dataset of the client at `position` in its cohort, with one element (Inputs, Target) for each step."""
     taken = np.concatenate(task.batches)
-    if split.transforms:  # at random, perhaps: then one example is another at each step
+    if split.transforms:  # they may be random, so an example differs from step to step
         features = np.concatenate(
             [split.transformed(batch, step_stream(task, number)) for number, batch in enumerate(task.batches)]
         )
         rows = np.arange(len(taken))
     else:
-        held, rows = np.unique(taken, return_inverse=True)
-        features = split.features[held]
+        different, rows = np.unique(taken, return_inverse=True)
+        features = split.features[different]
     sizes = np.array([len(batch) for batch in task.batches], np.int32)
     weights = np.zeros_like(sizes)
     weights[0] = task.weight
@@ -81,7 +81,7 @@ def client_dataset(task: ClientTask, position: int, split: Split, layers: Sequen
 
 
 def element_spec(split: Split, layers: Sequence[Layer]) -> tuple[Inputs, Target]:
-    """The types of one element of `client_dataset`."""
+    """Return the types of one element of `client_dataset`."""
     one = np.empty((1, *split.input_shape), split.features.dtype)
     number, numbers = tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)
     constants = (tf.TensorSpec(constant.shape, tf.float32) for constant in _normalisation(split))
@@ -95,13 +95,13 @@ def element_spec(split: Split, layers: Sequence[Layer]) -> tuple[Inputs, Target]
 def _masks(
     task: ClientTask, layers: Sequence[Layer], input_shape: Shape, sizes: NDArray[np.int32]
 ) -> tuple[NDArray[np.bool_], ...]:
-    """What each dropout keeps at each step of the task: bool [num_steps, largest size, ...]."""
+    """Draw, for each dropout layer, which values stay in each step: bool [num_steps, largest size, ...]."""
     steps = [draw_masks(layers, input_shape, int(size), step_stream(task, n)) for n, size in enumerate(sizes)]
     return tuple(_pad(channels_last(np.concatenate([step[name] for step in steps])) != 0, sizes) for name in steps[0])
 
 
 def _sent(labels: NDArray[Any]) -> NDArray[np.int32] | NDArray[np.uint8]:
-    """Labels in the type in which they are sent: classes as int32, several labels as they are stored."""
+    """Convert labels to the type in which they are sent: classes to int32, several labels unchanged."""
     return labels if labels.ndim == 2 else labels.astype(np.int32)
 
 
@@ -110,12 +110,12 @@ def _normalisation(split: Split) -> tuple[NDArray[np.float32], NDArray[np.float3
 
 
 def _rows_like(rows: NDArray[Any]) -> tf.TensorSpec:
-    """The type of any number of such rows."""
+    """Return the type of any number of such rows."""
     return tf.TensorSpec([None, *rows.shape[1:]], rows.dtype)
 
 
 def _pad(rows: NDArray[Any], sizes: NDArray[np.int32]) -> NDArray[Any]:
-    """`rows` [sum of sizes, ...] as [num_steps, largest size, ...], each step's together, zeros behind them."""
+    """Reshape `rows` [sum of sizes, ...] to [num_steps, largest size, ...], each step's rows first and then zeros."""
     padded = np.zeros((len(sizes), sizes.max(), *rows.shape[1:]), rows.dtype)
     padded[np.arange(sizes.max()) < sizes[:, None]] = rows
     return padded

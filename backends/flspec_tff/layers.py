@@ -1,4 +1,4 @@
-"""A plan's layers as TensorFlow functions of named tensors; images are channels last, as its CPU kernels need them.
+"""A plan's layers as TensorFlow functions of named tensors. Images are channels last, because its CPU kernels need it.
 
 This module needs TensorFlow, not TFF.
 """
@@ -32,7 +32,7 @@ from flspec.layers import (
 __all__ = ["Forward", "build_forward"]
 
 Tensors = Mapping[str, tf.Tensor]
-Masks = Mapping[str, tf.Tensor]  # by a dropout's name: bool, what is kept
+Masks = Mapping[str, tf.Tensor]  # by a dropout layer's name: bool, True for values that stay
 # (tensors by name, inputs [batch, ...], in training the masks) -> outputs
 Forward = Callable[[Tensors, tf.Tensor, Masks | None], tf.Tensor]
 _Apply = Callable[[Tensors, Sequence[tf.Tensor], Masks | None], tf.Tensor]
@@ -42,12 +42,12 @@ _FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "relu6": tf.nn.relu6,
     "tanh": tf.tanh,
     "sigmoid": tf.sigmoid,
-    "silu": lambda x: x * tf.sigmoid(x),  # tf.nn.silu has a gradient in Python, which no other process can follow
+    "silu": lambda x: x * tf.sigmoid(x),  # tf.nn.silu has a gradient in Python, which the worker cannot run
 }
 
 
 def build_forward(layers: Sequence[Layer], input_shape: Shape) -> Forward:
-    """The function that leads from examples, channels last, to outputs, given a model's tensors by name."""
+    """Build the function from a model's tensors by name and examples, channels last, to outputs."""
     shapes = trace(layers, input_shape)
     steps = [(layer.name, layer.inputs, _translate(layer, shapes[layer.inputs[0]])) for layer in layers]
 
@@ -61,7 +61,7 @@ def build_forward(layers: Sequence[Layer], input_shape: Shape) -> Forward:
 
 
 def _translate(layer: Layer, shape: Shape) -> _Apply:
-    """The layer for a first input of `shape`, which is the plan's: channels first."""
+    """Translate a layer. `shape` is the plan's shape of its first input, so channels first."""
     weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
     match layer:
         case Flatten():
@@ -97,14 +97,14 @@ def _translate(layer: Layer, shape: Shape) -> _Apply:
 
 
 def _flatten(images: tf.Tensor, shape: Shape) -> tf.Tensor:
-    """Images of the plan's `shape` as vectors in the plan's order, in which the channels come first."""
-    if len(shape) == 3 and shape[0] > 1 and shape[1] * shape[2] > 1:  # else both orders are one
+    """Flatten images to vectors in the plan's order, channels first. `shape` is the plan's."""
+    if len(shape) == 3 and shape[0] > 1 and shape[1] * shape[2] > 1:  # else both orders are the same
         images = tf.transpose(images, (0, 3, 1, 2))
     return tf.reshape(images, [-1, int(np.prod(shape))])
 
 
 def _convolution(layer: Conv, num_channels: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """(images, kernel [height, width, in / groups, out]) -> the convolution, without a bias."""
+    """Build the function (images, kernel [height, width, in / groups, out]) -> the convolution, without a bias."""
     pads, stride, groups, size = _pads(layer.padding), layer.stride, layer.groups, layer.kernel_size
     if groups == 1:
         return lambda x, kernel: tf.nn.conv2d(x, kernel, stride, pads)
@@ -113,7 +113,7 @@ def _convolution(layer: Conv, num_channels: int) -> Callable[[tf.Tensor, tf.Tens
         return lambda x, kernel: tf.nn.depthwise_conv2d(x, tf.reshape(kernel, depthwise), (1, stride, stride, 1), pads)
 
     def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        # TensorFlow has no gradient of a grouped convolution on CPUs.
+        # TensorFlow has no CPU gradient of a grouped convolution.
         parts = zip(tf.split(x, groups, axis=3), tf.split(kernel, groups, axis=3), strict=True)
         return tf.concat([tf.nn.conv2d(part, own, stride, pads) for part, own in parts], axis=3)
 
@@ -138,5 +138,5 @@ def _normalise_groups(images: tf.Tensor, shape: Shape, layer: GroupNorm) -> tf.T
 
 
 def _pads(padding: int) -> list[list[int]]:
-    """As many zeros on every side; "SAME" would put fewer at the top and left of an even side at stride 2."""
+    """Return equal padding on every side. "SAME" would pad less at the top and left for even sizes and stride 2."""
     return [[0, 0], [padding, padding], [padding, padding], [0, 0]]

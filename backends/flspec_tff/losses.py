@@ -1,4 +1,4 @@
-"""The losses of `flspec.losses` in TensorFlow, and what of a batch is right."""
+"""The losses of `flspec.losses` in TensorFlow, and the number of correct predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BatchLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
-    """A loss, in which labels count as `label_weights` say; alike if there are none."""
+    """Build a loss with these label weights; without them all labels count equally."""
     weights = tuple(label_weights) or None
     match loss:
         case CrossEntropy():
@@ -34,9 +34,9 @@ def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
 
 
 def count_correct(loss: Loss, outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """How many examples of a batch are right, float64; of several labels, the share of each example's that are."""
+    """Count the correct predictions in a batch, float64. With several labels, sum the share correct of each example."""
     if labels.shape.rank == 1 and outputs.shape[1] > 1:
-        # Of equal outputs top_k, unlike argmax, is documented to take the first.
+        # top_k, unlike argmax, is documented to take the first of equal outputs.
         right = tf.equal(tf.math.top_k(outputs, k=1).indices[:, 0], labels)
         return tf.reduce_sum(tf.cast(right, tf.float64))
     boundary = 0.0 if loss.are_logits else 0.5
@@ -61,7 +61,7 @@ def _binary_cross_entropy(outputs: tf.Tensor, targets: tf.Tensor, weights: tuple
 
 
 def _targets(outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """`Loss.targets`: the labels as float32 of the outputs' shape."""
+    """Convert labels to float32 in the outputs' shape, as `Loss.targets` does."""
     if labels.shape.rank == 2:
         return tf.cast(labels, tf.float32)
     if outputs.shape[1] == 1:

@@ -20,17 +20,17 @@ from flspec_tff.losses import build_loss, count_correct
 
 __all__ = ["build_model"]
 
-# Nothing here needs autograph, TensorFlow's rewriting of Python source: without it a model is built in half the time.
+# Autograph, TensorFlow's rewriting of Python source, is not needed here. Without it a model builds in half the time.
 
 Metrics = OrderedDict[str, tf.Tensor]
 
 
 def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tff.learning.models.FunctionalModel:
-    """The plan's model, trained by the plan's loss on elements of `spec`.
+    """Build the plan's model, with the plan's loss, for elements of `spec`.
 
-    Its output is (carrier, outputs). TFF counts as a client's examples, which are its weight in the mean, the rows of
-    whatever comes first in the outputs of its steps. The carrier has as many rows as the plan gives weight to the
-    step, so TFF's own weighting adds up to the planned weight.
+    Its output is (carrier, outputs). TFF weights a client in the mean by its number of examples, and counts these as
+    the rows of the first tensor in the outputs of its steps. The carrier has as many rows as the planned weight of the
+    step, so TFF's own weighting gives the planned weight.
     """
     layers = layers_of(plan)
     forward = build_forward(layers, plan.settings.data.input_shape)
@@ -42,8 +42,8 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
     def predict(weights: tuple[Sequence[tf.Tensor], Any], x: Inputs, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         examples, step = x
         features = tf.gather(examples.features, step.rows[: step.size])
-        # These numbers come with the data because TensorFlow turns division by a constant into a product, which
-        # rounds otherwise.
+        # These numbers are part of the data, because TensorFlow turns division by a constant into a product, which
+        # rounds differently.
         inputs = (tf.cast(features, tf.float32) / examples.divisor - examples.mean) / examples.std
         masks = {name: mask[: step.size] for name, mask in zip(drops, step.masks, strict=True)}
         fixed = {name: tf.constant(tensor) for name, tensor in constants.items()}
@@ -65,10 +65,10 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
 
 
 def _metrics(loss: Loss, cohort_size: int) -> tuple[Callable[..., Metrics], ...]:
-    """Sums over the examples of a client that TFF then adds up over clients, each batch before its step.
+    """Return functions of TFF's metrics: sums over a client's examples, each batch measured before its step.
 
-    `num_trained` has an entry for each place in the cohort. TFF leaves a client whose update is not finite out of the
-    mean and empties its metrics without a word, so a place that ends with 0 names such a client.
+    TFF then adds them up over clients. `num_trained` has an entry for each position in the cohort. TFF silently drops
+    a client whose update is not finite from the mean and clears its metrics, so an entry of 0 identifies such a client.
     """
 
     @tf.function(autograph=False)
@@ -98,5 +98,5 @@ def _metrics(loss: Loss, cohort_size: int) -> tuple[Callable[..., Metrics], ...]
 
 
 def _labels(target: Target, outputs: tf.Tensor) -> tf.Tensor:
-    """The labels that count, [batch] or [batch, labels]."""
+    """Return the labels without padding, [batch] or [batch, labels]."""
     return target.labels[: tf.shape(outputs)[0]]

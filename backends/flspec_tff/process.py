@@ -1,9 +1,9 @@
-"""TFF's federated averaging with a client learning rate that is told in each round.
+"""TFF's federated averaging with a client learning rate that can change in each round.
 
-McMahan et al., AISTATS 2017, Algorithm 1, put together from the parts of `build_weighted_fed_avg`: TFF's own broadcast,
-local training, weighting, mean and server step. Of TFF 0.87's two ready-made processes the one gives clients of a
-functional model the same learning rate for ever, and the other, `build_weighted_fed_avg_with_optimizer_schedule`, does
-not build for a functional model, since its loop begins with weights of one structure and goes on with another.
+McMahan et al., AISTATS 2017, Algorithm 1, composed of the parts of `build_weighted_fed_avg`: TFF's own broadcast, local
+training, weighting, mean and server step. TFF 0.87 has two ready-made processes, and neither works here. The first
+fixes the learning rate of a functional model's clients. The second, `build_weighted_fed_avg_with_optimizer_schedule`,
+does not build for a functional model, because its loop starts with weights of one structure and continues with another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def build_federated_averaging(
     client_optimizer: Callable[[tf.Tensor], Optimizer],
     server_optimizer: Optimizer,
 ) -> tff.learning.templates.LearningProcess:
-    """The process whose state's `client_work` is the clients' learning rate, float64, in its next round."""
+    """Build the process. Its state's `client_work` is the clients' learning rate in the next round, float64."""
 
     @tff.tensorflow.computation
     def initial_weights() -> tff.learning.models.ModelWeights:
@@ -50,12 +50,12 @@ def build_federated_averaging(
 def _client_work(
     model: tff.learning.models.FunctionalModel, client_optimizer: Callable[[tf.Tensor], Optimizer], weights_type: Any
 ) -> tff.learning.templates.ClientWorkProcess:
-    """TFF's local training of a functional model, by the optimizer of the round's learning rate."""
+    """Build TFF's local training of a functional model, with the optimizer of the round's learning rate."""
     data_type = tff.SequenceType(tff.types.tensorflow_to_type(model.input_spec))
     update = model_delta_client_work.build_functional_model_delta_update(
         model,
         weighting=tff.learning.ClientWeighting.NUM_EXAMPLES,
-        # Half the time of the default, dataset.reduce, for clients of a few batches.
+        # For clients with few batches it takes half the time of the default, dataset.reduce.
         loop_implementation=tff.learning.LoopImplementation.DATASET_ITERATOR,
     )
 

@@ -1,4 +1,4 @@
-"""A plan's rounds as those of TFF's federated averaging."""
+"""Rounds of a plan, executed by TFF's federated averaging."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = ["FederatedAveraging"]
 
 
 class FederatedAveraging:
-    """TFF's process for a plan; every round begins by giving it the server's whole state and the learning rates.
+    """TFF's process for a plan. Every round begins by setting the complete server state and the learning rates.
 
-    So any state can be gone on from.
+    A run can therefore continue from any state.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -45,7 +45,7 @@ class FederatedAveraging:
         self._blank = self._process.initialize()
 
     def run_round(self, number: int, state: ServerState) -> RoundResult:
-        """Train round `number` from `state`, as `flspec.protocol.backend.drive_rounds` asks."""
+        """Execute round `number` from `state`, for `flspec.execution.rounds.drive_rounds`."""
         lap = timed()
         tasks = self.plan.cohort(number)
         datasets = [client_dataset(task, position, self._split, self._layers) for position, task in enumerate(tasks)]
@@ -58,7 +58,7 @@ class FederatedAveraging:
             cohort=tuple(task.client for task in tasks),
             num_trained=num_trained,
             train=_train_metrics(metrics, num_trained),
-            seconds={"train": lap()},  # and aggregation, which TFF does in the same call
+            seconds={"train": lap()},  # includes aggregation, which TFF does in the same call
             dropped=_dropped(tasks, metrics["num_trained"], rejected),
         )
 
@@ -89,7 +89,7 @@ def _train_metrics(sums: Mapping[str, Any], num_trained: int) -> dict[str, float
 
 
 def _dropped(tasks: Sequence[ClientTask], num_trained: NDArray[np.int64], rejected: bool) -> dict[int, str]:
-    """The clients that did not count: those that TFF left out, or all if it rejected the mean of the others too."""
+    """Return the clients that did not count: those that TFF dropped, or all if it also rejected the mean."""
     reasons = {
         task.client: "its update is not finite"
         for task, num in zip(tasks, num_trained[: len(tasks)], strict=True)

@@ -1,8 +1,8 @@
-"""TensorFlow Federated's C++ worker, started so that it is up at once and never left behind.
+"""TensorFlow Federated's C++ worker, started without delay and never left behind.
 
-TFF would start this worker itself, but it asks once a second whether it is up, starts it again for as long as it
-dies, and leaves it running when this process is killed. So the same program is started, and the same execution
-context built, from TFF's public parts.
+TFF can start this worker itself. But it checks only once a second whether the worker is ready, restarts it as long as
+it dies, and leaves it running when this process is killed. This module starts the same program and builds the same
+execution context from TFF's public parts.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from flspec.errors import BackendError
 
 __all__ = ["start_runtime", "stop_runtime"]
 
-_START_SECONDS = 60.0  # a worker that has not answered by then never will
+_START_SECONDS = 60.0  # a worker that has not answered by then will not start
 
-# Has the kernel kill the worker when its parent ends, however that ends. Between fork and exec, where this is done,
-# no code of a process with threads may run, so a small program does it and then becomes the worker.
+# Makes the kernel kill the worker when its parent ends, however that ends. It must be set between fork and exec, where
+# a process with threads may run no Python code. So a small program sets it and then becomes the worker.
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
@@ -65,13 +65,13 @@ class _Worker:
         atexit.unregister(self.stop)
 
     def _executor(self, cardinalities: dict[tff.framework.PlacementLiteral, int]) -> tff.framework.RemoteExecutor:
-        """What TFF calls for each number of clients it meets."""
+        """Create an executor. TFF calls this for each number of clients."""
         if not self.is_alive():
             raise BackendError(
                 f"TensorFlow Federated's worker ended with status {self._process.returncode} (-9 is often a lack of "
                 "memory: train fewer clients at once)"
             )
-        # Values are disposed of one by one: TFF's default keeps the data of the last few rounds.
+        # Values are freed one by one. TFF's default keeps the data of the last few rounds.
         executor = tff.framework.RemoteExecutor(self._stub, dispose_batch_size=1)
         executor.set_cardinalities({tff.CLIENTS: 0} | cardinalities)
         return executor
@@ -93,9 +93,9 @@ class _Worker:
 
 
 def _compile(computation: tff.framework.ConcreteComputation) -> tff.framework.ConcreteComputation:
-    """`tff.backends.native.desugar_and_transform_to_native`, without the folding of constants.
+    """Compile as `tff.backends.native.desugar_and_transform_to_native` does, but without constant folding.
 
-    In a graph of fifty convolutions that takes ten seconds and makes no round faster.
+    Constant folding takes ten seconds in a graph of fifty convolutions, and makes no round faster.
     """
     config = tf.compat.v1.ConfigProto()
     options = config.graph_options.rewrite_options
@@ -113,9 +113,9 @@ _worker: _Worker | None = None
 
 
 def start_runtime(max_concurrent: int) -> None:
-    """Have TFF's computations run on a worker that trains at most `max_concurrent` clients at once.
+    """Run TFF's computations on a worker that trains at most `max_concurrent` clients at once.
 
-    The worker that runs already, if any, is used again when it fits.
+    A running worker with the same limit is used again.
     """
     global _worker  # noqa: PLW0603
     if not (_worker and _worker.is_alive() and _worker.max_concurrent == max_concurrent):
@@ -125,7 +125,7 @@ def start_runtime(max_concurrent: int) -> None:
 
 
 def stop_runtime() -> None:
-    """End the worker, whatever it is doing."""
+    """End the worker, even while it is working."""
     global _worker  # noqa: PLW0603
     if _worker:
         _worker.stop()
@@ -133,10 +133,10 @@ def stop_runtime() -> None:
 
 
 def _start_owned(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start a program that ends with this process."""
+    """Start a program that ends when this process ends."""
     started: Future[subprocess.Popen[bytes]] = Future()
 
-    # By parent the kernel means the thread that started the program, so that thread has to stay.
+    # For the kernel, the parent is the thread that started the program, so that thread must stay.
     def own() -> None:
         try:
             process = subprocess.Popen(
@@ -144,7 +144,7 @@ def _start_owned(command: list[str]) -> subprocess.Popen[bytes]:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                # Clients are what runs in parallel; and sums then have one order on every machine.
+                # Clients run in parallel, their operations do not, so sums have the same order on every machine.
                 env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"},
             )
         except BaseException as error:

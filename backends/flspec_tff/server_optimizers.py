@@ -1,9 +1,9 @@
 """The plan's server optimizers as `tff.learning.optimizers.Optimizer`.
 
-TFF's own gradient descent is used, whose definition is flspec's. The others are written out, because TFF 0.87's Adam
-and Yogi have no other form than the one with epsilon_hat, and its Adagrad has epsilon inside the root.
+TFF's own gradient descent is used, because its definition is flspec's. The other rules are written out here: TFF 0.87's
+Adam and Yogi have only the form with epsilon_hat, and its Adagrad has epsilon inside the root.
 
-TFF's gradient g is what flspec calls -Delta.
+TFF's gradient g is flspec's -Delta.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
 
 __all__ = ["build_server_optimizer", "read_server_state", "write_server_state"]
 
-Tensors = Sequence[tf.Tensor]  # one a weight, as TensorFlow holds them
+Tensors = Sequence[tf.Tensor]  # one for each weight, in TensorFlow's layout
 State = Mapping[str, Any]
 Slots = Mapping[str, tf.Tensor]  # of one weight, float64
 
 
 def build_server_optimizer(rule: ServerOptimizer) -> tff.learning.optimizers.Optimizer:
-    """What TFF's server steps by."""
+    """Build the optimizer of TFF's server."""
     match rule:
         case Sgd():
             return tff.learning.optimizers.build_sgdm(rule.learning_rate, rule.momentum or None)
@@ -42,9 +42,9 @@ def build_server_optimizer(rule: ServerOptimizer) -> tff.learning.optimizers.Opt
 
 
 def write_server_state(rule: ServerOptimizer, blank: State, state: OptimizerState, rate: float) -> State:
-    """`state` as TFF's server optimizer holds it in a round; `blank` is what that starts with.
+    """Convert `state` to the state of TFF's server optimizer in a round. `blank` is the latter's initial state.
 
-    `rate` is what the learning rate is multiplied by in the round.
+    `rate` is the factor of the learning rate in the round.
     """
     written = OrderedDict(blank)
     if isinstance(rule, Sgd):
@@ -58,7 +58,7 @@ def write_server_state(rule: ServerOptimizer, blank: State, state: OptimizerStat
 
 
 def read_server_state(rule: ServerOptimizer, written: State, step: int, names: Sequence[str]) -> OptimizerState:
-    """The inverse of `write_server_state`; `step` is told, since TFF's own optimizers do not count."""
+    """Invert `write_server_state`. `step` is a parameter, because TFF's own optimizers do not count steps."""
     slots = {}
     for slot in rule.initial_slots():
         key, sign = _place(rule, slot)
@@ -67,15 +67,15 @@ def read_server_state(rule: ServerOptimizer, written: State, step: int, names: S
 
 
 def _place(rule: ServerOptimizer, slot: str) -> tuple[str, np.float32]:
-    """Where TFF's state has a slot, and the sign it has there."""
-    # TFF's velocity is a sum of gradients, flspec's one of Deltas.
+    """Return the key of a slot in TFF's state, and its sign there."""
+    # TFF's velocity sums gradients, flspec's sums Deltas.
     return ("accumulator", np.float32(-1)) if isinstance(rule, Sgd) else (slot, np.float32(1))
 
 
 class _ServerStep(tff.learning.optimizers.Optimizer):
-    """flspec's adaptive server optimizers: computed in float64 and kept in float32, as flspec does.
+    """flspec's adaptive server optimizers: computed in float64 and stored in float32, as in flspec.
 
-    Its state holds, beside theirs, what the learning rate is multiplied by in the round.
+    The state also has the factor of the learning rate in the round.
     """
 
     def __init__(self, rule: MomentOptimizer | Adagrad) -> None:

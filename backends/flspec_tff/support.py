@@ -1,4 +1,4 @@
-"""What this backend can do, told without TensorFlow."""
+"""Capabilities of this backend, declared without importing TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flspec.server_optimizers.yogi import Yogi
 
 __all__ = ["unsupported"]
 
-_MOST_BYTES = 100 * 2**20  # of one client's data; a constant of TFF
+_MOST_BYTES = 100 * 2**20  # limit on one client's data, a constant of TFF
 _LAYERS = (  # translated in layers.py
     "flatten",
     "dense",
@@ -37,17 +37,17 @@ _LAYERS = (  # translated in layers.py
 )
 _LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
 _CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw")  # translated in client_optimizers.py
-_SERVER_OPTIMIZERS = (Sgd, Adam, Yogi, Adagrad)  # exactly these: a subclass may step otherwise
+_SERVER_OPTIMIZERS = (Sgd, Adam, Yogi, Adagrad)  # exactly these classes: a subclass may have another rule
 _NOTHING_KEPT = "TFF's clients carry nothing from round to round"
 
 
 def unsupported(plan: Plan) -> list[str]:
-    """What a plan asks for that TFF cannot do here, field first."""
+    """Return a message for each thing in a plan that this backend cannot do, field first."""
     return [*_unsupported_settings(plan.settings), *_too_large(plan)]
 
 
 def _unsupported_settings(settings: PlanSettings) -> list[str]:
-    """What a plan's settings ask for that has no translation to TFF here, field first."""
+    """Return a message for each setting without a translation to TFF, field first."""
     kinds = dict.fromkeys(layer["kind"] for layer in settings.layers)
     return [
         *_unknown("model: layer kind", kinds, _LAYERS),
@@ -59,19 +59,19 @@ def _unsupported_settings(settings: PlanSettings) -> list[str]:
 
 
 def _kept_by_clients(settings: PlanSettings) -> Iterator[str]:
-    """What a client would have to keep from round to round, and statistics that would have to be averaged."""
+    """Yield a message for each kind of client state, and for statistics that the server would have to average."""
     if not settings.weights:
         yield f"mode: local_only leaves every tensor with its client, but {_NOTHING_KEPT}"
     elif settings.local:
         yield f"model.batch_norm: local statistics stay with each client, but {_NOTHING_KEPT}; choose frozen"
     elif settings.statistics:
-        yield "model.batch_norm: averaged statistics are not learned, and TFF aggregates only what is; choose frozen"
+        yield "model.batch_norm: averaged statistics are not learned, and TFF averages only what is; choose frozen"
     optimizer = settings.client_optimizer
     if optimizer.get("state") == "kept":
         yield f"client.optimizer.state: kept, but {_NOTHING_KEPT}; choose reset"
     if schedule := optimizer.get("schedule"):
         yield (
-            f"client.optimizer.schedule: {schedule['kind']} follows what a client measures between its passes, but "
+            f"client.optimizer.schedule: {schedule['kind']} follows what a client measures between its epochs, but "
             "TFF's clients only train; choose a schedule by rounds"
         )
 
@@ -81,15 +81,15 @@ def _kind_of_loss(document: LossDocument) -> str:
 
 
 def _too_large(plan: Plan) -> list[str]:
-    """What cannot be sent to a client; of each task at least as much as it is sent."""
+    """Return a message if a task may need more data than TFF can send to a client. The bound is not too low."""
     data, arrays = plan.settings.data, plan.arrays
     sizes, ends = np.diff(arrays["batch_ends"], prepend=0), arrays["task_batch_ends"]
     num_steps, starts = np.diff(ends, prepend=0), np.concatenate([[0], ends[:-1]])
     num_examples = np.add.reduceat(sizes, starts)
-    if not data.transforms.get("train"):  # else each is sent as often as it is trained on
+    if not data.transforms.get("train"):  # else an example is sent once per use
         num_examples = np.minimum(num_examples, np.diff(arrays["client_ends"], prepend=0)[arrays["task_clients"]])
     an_example = math.prod(data.input_shape) * np.dtype(data.feature_type).itemsize
-    num_rows = num_steps * np.maximum.reduceat(sizes, starts)  # of what differs from step to step
+    num_rows = num_steps * np.maximum.reduceat(sizes, starts)  # of the data that differ from step to step
     bytes_sent = num_examples * an_example + num_rows * _bytes_a_row(plan.settings)
     most = int(bytes_sent.argmax())
     if bytes_sent[most] <= _MOST_BYTES:
@@ -102,7 +102,7 @@ def _too_large(plan: Plan) -> list[str]:
 
 
 def _bytes_a_row(settings: PlanSettings) -> int:
-    """What a step is sent for each example it takes: its place, its labels, and what each dropout keeps."""
+    """Return the bytes of a step for each of its examples: row number, labels and dropout masks."""
     data, layers = settings.data, parse_layers(settings.layers)
     shapes = trace(layers, data.input_shape)
     dropped = sum(math.prod(layer.mask_shape(shapes[layer.name])) for layer in layers if isinstance(layer, Dropout))

@@ -1,6 +1,6 @@
 """A client's local training and a model's scores in torch, shared by every backend that runs torch.
 
-This module imports no torch: it is asked what torch can do here before anything starts.
+This module imports no torch, because `unsupported_training` is called before anything starts.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from flspec.protocol.plan import Plan
 
 __all__ = ["unsupported_training"]
 
-_OPTIMIZERS = ("sgd", "adam", "adamw")  # client optimizers that have a translation in optimizers.py
+_OPTIMIZERS = ("sgd", "adam", "adamw")  # client optimizers with a translation in optimizers.py
 _LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
 
 
 def unsupported_training(plan: Plan) -> list[str]:
-    """What a plan asks of its clients that torch does not do here, field first."""
+    """Return a message for each thing in clients' training that this package cannot do in torch, field first."""
     problems = []
     if (kind := plan.settings.client_optimizer["kind"]) not in _OPTIMIZERS:
         problems.append(f"client.optimizer: {kind} has no torch translation; known: {', '.join(_OPTIMIZERS)}")
     schedule = plan.settings.client_optimizer.get("schedule")
     if schedule and schedule["kind"] != "plateau":
         problems.append(
-            f"client.optimizer.schedule: {schedule['kind']} measures, which torch does here for plateau alone"
+            f"client.optimizer.schedule: {schedule['kind']} needs a client's measurements; torch supports only plateau"
         )
     if objective := plan.settings.objective:
         problems += _unsupported_objective(str(objective["kind"]))
@@ -32,19 +32,19 @@ def unsupported_training(plan: Plan) -> list[str]:
 
 
 def _unsupported_loss(document: LossDocument, is_weighted: bool) -> list[str]:
-    """Why torch does not minimise a loss that does not come with flspec."""
+    """Return why torch cannot minimise a loss of another package; empty if it can."""
     kind = document if isinstance(document, str) else str(document["kind"])
     cls = family_members(Loss).get(kind)
     if kind in _LOSSES:
         return []
     if cls is not None and cls.torch is not Loss.torch:
-        why = f"client.label_weights: torch weighs those of flspec's own losses, and {kind} is none; remove them"
+        why = f"client.label_weights: torch supports them only for flspec's own losses, not {kind}; remove them"
         return [why] if is_weighted else []
     return [f"client.loss: {kind} has no torch translation; known: {', '.join(_LOSSES)}"]
 
 
 def _unsupported_objective(kind: str) -> list[str]:
-    """Why torch does not minimise an objective that does not come with flspec."""
+    """Return why torch cannot minimise an objective of another package; empty if it can."""
     cls = family_members(Objective).get(kind)
     if cls is None:
         return [f"client.objective: {kind} is not installed here"]

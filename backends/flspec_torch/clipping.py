@@ -1,4 +1,4 @@
-"""Bounds on the norm of a gradient: Pascanu, Mikolov and Bengio, ICML 2013, Algorithm 1."""
+"""Clipping of gradients by their norm: Pascanu, Mikolov and Bengio, ICML 2013, Algorithm 1."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 __all__ = ["clip"]
 
-_PIECE = 2**16  # values widened to float64 at a time: half a megabyte, which stays in a processor's cache
+_PIECE = 2**16  # values converted to float64 at a time: half a megabyte, which fits a processor's cache
 
 
 def clip(gradients: Sequence[Tensor], norm: float, by: str) -> list[Tensor]:
-    """g * min(1, norm / ||g||_2), the norm being of all tensors together or of each by itself.
+    """Return g * min(1, norm / ||g||_2), with the norm of all tensors together or of each tensor.
 
-    What holds a value that is not finite keeps one, for the server to see. (torch's `clip_grad_norm_` adds 1e-6 to the
-    norm before it divides, so that its results are shorter than `norm`.)
+    A gradient with a value that is not finite still has one afterwards, so the server can notice it. (torch's
+    `clip_grad_norm_` adds 1e-6 to the norm before it divides, so its results are shorter than `norm`.)
     """
     if by == "tensor":
         return [_scaled(gradient, norm, _norm(gradient)) for gradient in gradients]
@@ -26,10 +26,10 @@ def clip(gradients: Sequence[Tensor], norm: float, by: str) -> list[Tensor]:
 
 
 def _scaled(gradient: Tensor, norm: float, length: float) -> Tensor:
-    return gradient.mul(norm / length) if length > norm else gradient  # a length that is not a number is not above
+    return gradient.mul(norm / length) if length > norm else gradient  # false for a length of NaN
 
 
 def _norm(gradient: Tensor) -> float:
-    """The Euclidean norm, summed in float64: float32 would lose four digits over ten million values, and overflow."""
+    """Return the Euclidean norm, summed in float64. float32 loses four digits over ten million values or overflows."""
     pieces = torch.split(gradient.reshape(-1), _PIECE) if gradient.numel() > _PIECE else (gradient,)
     return math.hypot(*(torch.linalg.vector_norm(piece.double()).item() for piece in pieces))

@@ -1,4 +1,4 @@
-"""The losses of `flspec.losses` in torch, and what of a batch is right."""
+"""The losses of `flspec.losses` in torch, and the number of correct predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BatchLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs [batch, outputs], tar
 
 
 def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
-    """A loss, in which labels count as `label_weights` say; alike if there are none."""
+    """Build a loss with these label weights; without them all labels count equally."""
     weights = torch.tensor(label_weights, dtype=torch.float32) if label_weights else None
     if type(loss).torch is not Loss.torch:  # its own translation
         return loss.torch
@@ -42,12 +42,12 @@ def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
 
 
 def to_targets(loss: Loss, labels: NDArray[Any], outputs: int) -> Tensor:
-    """The targets of a loss as a tensor."""
+    """Return the targets of a loss as a tensor."""
     return torch.from_numpy(np.ascontiguousarray(loss.targets(labels, outputs)))
 
 
 def count_correct(loss: Loss, outputs: Tensor, held: Tensor, is_multi_label: bool) -> float:
-    """How many examples of a batch are right; of several labels, the share of each example's that are."""
+    """Count the correct predictions in a batch. With several labels, sum each example's share of correct ones."""
     if held.ndim == 1:  # classes
         return float((outputs.argmax(1) == held).sum())
     if outputs.shape[1] > 1 and not is_multi_label:

@@ -46,7 +46,7 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def build_forward(layers: Sequence[Layer]) -> Forward:
-    """The function that leads from examples to outputs, given a model's tensors by name."""
+    """Build the function from a model's tensors by name and examples to outputs."""
     steps = [(layer.name, layer.inputs, _translate(layer)) for layer in layers]
     uses = Counter(source for layer in layers for source in layer.inputs)
 
@@ -57,14 +57,14 @@ def build_forward(layers: Sequence[Layer]) -> Forward:
             left.subtract(sources)
             for source in set(sources):
                 if not left[source]:
-                    del values[source]  # nothing needs it again, and images are large
+                    del values[source]  # no later layer needs it, and images are large
         return values[steps[-1][0]]
 
     return forward
 
 
 def to_tensors(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
-    """Copies of `weights` that torch may change."""
+    """Copy `weights` to tensors that torch may change."""
     return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
 
 

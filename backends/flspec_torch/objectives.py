@@ -16,7 +16,7 @@ StepLoss = Callable[[StepInputs], tuple[Tensor, Mapping[str, float]]]
 
 
 def build_step_loss(objective: Objective) -> StepLoss:
-    """The loss of a step, and the sums that are measured of it."""
+    """Return the function from a step's inputs to its loss and to the sums of its metrics."""
     return _supervised if isinstance(objective, Supervised) else objective.torch
 
 

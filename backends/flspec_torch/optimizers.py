@@ -1,10 +1,10 @@
 """The client optimizers in torch.
 
-Written out instead of taken from `torch.optim`, whose first use imports torch's compiler: a second in every
-process, and these rules are what an experiment is about. A test holds them to `torch.optim` bit for bit.
+The rules are written out here. The first use of `torch.optim` imports torch's compiler, which takes a second in every
+process. Tests compare these rules with `torch.optim` bit for bit.
 
-One tensor after the other: of large models torch's operations on lists of tensors gain nothing, because each goes
-through all of the model's memory before the next begins.
+They step one tensor after the other. For large models, torch's operations on lists of tensors are not faster, because
+each goes through all of the model's memory before the next begins.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Rule = TypeVar("Rule", bound=ClientOptimizer)
 
 
 class Stepper(ABC, Generic[Rule]):
-    """A client's optimizer at work: called with the gradients, in the order of the weights, it takes a step.
+    """A client's optimizer with its state. Calling it with the gradients, in the order of the weights, takes a step.
 
-    `rate` is what the optimizer's learning rate is multiplied by, and may be set between steps.
+    `rate` is the factor of the optimizer's learning rate, and may be set between steps.
     """
 
     def __init__(self, rule: Rule, weights: Mapping[str, Tensor], rate: float, carried: Records) -> None:
@@ -46,10 +46,10 @@ class Stepper(ABC, Generic[Rule]):
 
     @abstractmethod
     def __call__(self, gradients: Sequence[Tensor]) -> None:
-        """Change the weights in place, and what is remembered."""
+        """Update the weights in place, and the optimizer's state."""
 
     def carry(self) -> dict[str, Weights]:
-        """What another stepper goes on from: a record of each slot, and the steps taken where the rule counts them."""
+        """Return the state for the next stepper: a record for each slot, and the step count if the rule has one."""
         slots: dict[str, Weights] = {
             f"optimizer/{slot}": {
                 name: np.array(value.numpy(), np.float32) for name, value in zip(self._names, values, strict=True)
@@ -61,7 +61,7 @@ class Stepper(ABC, Generic[Rule]):
         )
 
     def _begin(self, start: float, carried: Weights | None) -> list[Tensor]:
-        """A slot's tensors, in the order of the weights, as they were or as they start."""
+        """Return a slot's tensors, in the order of the weights: carried over, or at their initial value."""
         if carried is None:
             return [torch.full_like(weight, start, requires_grad=False) for weight in self._weights]
         return [
@@ -76,7 +76,7 @@ def build_stepper(
     rate: float = 1.0,
     carried: Records = _NOTHING,
 ) -> Stepper[Any]:
-    """The stepper of a client that starts now, from what its last one carried away, if anything."""
+    """Build a client's stepper for a round, from the state of its last one if that carries over."""
     match optimizer:
         case Sgd():
             return _SgdStepper(optimizer, weights, rate, carried)
@@ -106,7 +106,7 @@ class _SgdStepper(Stepper[Sgd]):
 
 
 class _AdamStepper(Stepper[Adam | AdamW]):
-    """Both kinds, in the order of torch's own operations."""
+    """Adam and AdamW, in the order of torch's own operations."""
 
     @torch.no_grad()
     def __call__(self, gradients: Sequence[Tensor]) -> None:
@@ -123,7 +123,7 @@ class _AdamStepper(Stepper[Adam | AdamW]):
             weight.addcdiv_(first, second.sqrt().div_(root).add_(epsilon), value=-step_size)
 
     def _decay(self, gradients: Sequence[Tensor], learning_rate: float) -> Sequence[Tensor]:
-        """Shrink the weights, or give the gradients with that of an L2 penalty."""
+        """Apply weight decay: AdamW shrinks the weights, Adam adds the gradient of an L2 penalty."""
         if not (decay := self._rule.weight_decay):
             return gradients
         if isinstance(self._rule, Adam):

@@ -1,4 +1,4 @@
-"""A model's outputs for examples, in torch."""
+"""Scoring in torch: a model's outputs for examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flspec_torch.scoring_batches import examples_at_once
 
 
 class TorchScorer:
-    """Scores batches on a thread pool, each with one intra-op thread, so the same weights give the same scores."""
+    """A scorer of batches on a thread pool, with one intra-op thread each, so that equal weights give equal scores."""
 
     def __init__(self, plan: Plan) -> None:
         layers = layers_of(plan)
@@ -27,7 +27,7 @@ class TorchScorer:
         self._batch = examples_at_once(layers, plan.settings.data.input_shape)
 
     def logits(self, weights: Weights, examples: Inputs) -> NDArray[np.float32]:
-        """float32 [num_examples, num_outputs]; `weights` are all of the model's tensors but its constants."""
+        """Return float32 [num_examples, num_outputs]. `weights` has all of the model's tensors except its constants."""
         tensors = self._constants | to_tensors(weights)
 
         def score(start: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""How many examples are passed through a model together where it is only scored."""
+"""Size of the batches in which examples are scored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from flspec.layers import Layer, Shape, count_values_at_once
 __all__ = ["examples_at_once"]
 
 _MOST_EXAMPLES = 500
-_MOST_VALUES = 2**25  # float32, that layers make of them and need at once
+_MOST_VALUES = 2**25  # float32 values of a batch that layers need at once
 
 
 def examples_at_once(layers: Sequence[Layer], input_shape: Shape) -> int:
-    """As many as a bound on memory leaves; changes nothing else."""
+    """Return how many examples fit a bound on memory. The number does not change the scores."""
     return max(1, min(_MOST_EXAMPLES, _MOST_VALUES // count_values_at_once(layers, input_shape)))

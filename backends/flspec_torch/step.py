@@ -1,4 +1,4 @@
-"""What one training step is given, and the model as it is at that step."""
+"""Inputs of one training step, and the model at that step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["StepInputs", "StepParts"]
 
 @dataclass(frozen=True, eq=False)
 class StepParts:
-    """What is the same for every step of a plan."""
+    """The parts that are the same for every step of a plan."""
 
     layers: tuple[Layer, ...]
     forward: Forward
@@ -34,28 +34,28 @@ class StepParts:
 
 @dataclass(frozen=True, eq=False)
 class StepInputs:
-    """One batch, and the model's tensors before the step that it is for."""
+    """One batch, and the model's tensors before its step."""
 
     parts: StepParts
-    tensors: Mapping[str, Tensor]  # by name; those that are learned require gradients
+    tensors: Mapping[str, Tensor]  # by name; learned ones require gradients
     inputs: Tensor  # [batch, *input shape]
     labels: NDArray[Any]  # as stored: int64 [batch], or uint8 [batch, labels]
-    stream: Stream  # of this step, for what is random in it
+    stream: Stream  # for the random draws of this step
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The model's outputs in training, [batch, outputs], under this step's planned dropout."""
+        """Return the model's outputs in training, [batch, outputs], with this step's planned dropout."""
         masks = draw_masks(self.parts.layers, tuple(inputs.shape[1:]), len(inputs), self.stream)
         return self.parts.forward(self.tensors, inputs, {name: torch.from_numpy(mask) for name, mask in masks.items()})
 
     def loss(self, outputs: Tensor) -> Tensor:
-        """The mean of `client.loss` over the batch."""
+        """Return the mean of `client.loss` over the batch."""
         return self.parts.batch_loss(outputs, self.targets)
 
     def num_correct(self, outputs: Tensor) -> float:
-        """How many of the batch's examples are right; of several labels, the share of each example's that are."""
+        """Count the correct predictions in the batch. With several labels, sum each example's share of correct ones."""
         return count_correct(self.parts.loss, outputs.detach(), self.targets, self.parts.is_multi_label)
 
     @cached_property
     def targets(self) -> Tensor:
-        """The labels as the loss takes them."""
+        """The labels in the form that the loss takes."""
         return to_targets(self.parts.loss, self.labels, self.parts.num_outputs)

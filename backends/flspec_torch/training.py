@@ -1,4 +1,4 @@
-"""One client's local training in torch: the loop over its steps, from what it is sent to what it sends back."""
+"""Local training of one client in torch: the loop over its steps, from the weights it is sent to its client update."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _NOTHING: Records = {}
 
 
 class Stopped(Exception):
-    """Training was abandoned because the run was asked to stop."""
+    """Signal that training was abandoned because the run was asked to stop."""
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains the clients of one plan; safe to share between threads that have one intra-op thread each.
+    """A trainer of one plan's clients, safe to share between threads.
 
-    One thread each because the last bits of a matrix product depend on how many threads share it.
+    Each of them must have one intra-op thread, because the last bits of a matrix product depend on the number.
     """
 
     plan: Plan
@@ -93,16 +93,16 @@ class Trainer:
         return to_tensors(self.plan.constants)
 
     def train_from(self, state: ServerState, task: ClientTask) -> ClientUpdate:
-        """Carry out a task of the round that follows `state`."""
+        """Train a task of the round that follows `state`."""
         server = sent_with_weights(self.plan, state)
         return self.train(task, state.weights, state.clients.get(task.client, {}), server)
 
     def train(
         self, task: ClientTask, weights: Weights, client_state: Records = _NOTHING, server: Records = _NOTHING
     ) -> ClientUpdate:
-        """Take the task's steps from `weights`, the client's state, and what the server sends beside the weights.
+        """Take the task's steps. `server` has the records that the server sends beside the weights.
 
-        Metrics are of each batch before its step.
+        Metrics are measured on each batch before its step.
         """
         own = client_state.get("weights", {})
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
@@ -147,12 +147,12 @@ class Trainer:
     def _correction(
         self, learned: Mapping[str, Tensor], weights: Weights, server: Records, own: Records
     ) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
-        """What the client algorithm makes of the gradients of those learned tensors that the server sends."""
+        """Return the client algorithm's correction of gradients, for the learned tensors that the server sends."""
         if type(self.algorithm).correct is ClientAlgorithm.correct:
             return lambda gradients: gradients
         start = to_tensors({name: weights[name] for name in learned if name in weights})
         received = {slot: to_tensors(server[slot]) for slot in self.algorithm.server_slots}
-        kept = {slot: to_tensors(own[slot]) for slot in self.algorithm.client_slots}
+        carried = {slot: to_tensors(own[slot]) for slot in self.algorithm.client_slots}
 
         @torch.no_grad()
         def correct(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -162,7 +162,7 @@ class Trainer:
                     weight,
                     start[name],
                     {slot: values[name] for slot, values in received.items()},
-                    {slot: values[name] for slot, values in kept.items()},
+                    {slot: values[name] for slot, values in carried.items()},
                 )
                 if name in start
                 else gradient
@@ -174,7 +174,7 @@ class Trainer:
     def _work(
         self, task: ClientTask, weights: Weights, after: Weights, server: Records, client_state: Records
     ) -> LocalWork:
-        """What the client algorithm is told once the steps are done."""
+        """Return the client algorithm's input after the steps."""
         return LocalWork(
             start=weights,
             after={name: after[name] for name in weights},
@@ -185,7 +185,7 @@ class Trainer:
         )
 
     def _carried(self, own: Weights, stepper: Stepper[Any], plateau: PlateauTracker | None) -> dict[str, Weights]:
-        """The client's state after its steps, but for what its algorithm remembers."""
+        """Return the client state after the steps, without the records of the client algorithm."""
         state: dict[str, Weights] = {"weights": own} if own else {}
         if self.plan.settings.client_optimizer.get("state") == "kept":
             state |= stepper.carry() | ({"schedule": {"plateau": plateau.carry()}} if plateau else {})
@@ -199,7 +199,7 @@ class Trainer:
 
     @torch.no_grad()
     def _measure(self, client: int, metric: str, tensors: Mapping[str, Tensor]) -> float | None:
-        """What the model is worth on the examples that a client holds out; None where that is not defined."""
+        """Measure the metric on the client's holdout; None if it is undefined there."""
         split = self.data.train_as_tested.part(self.plan.holdout_examples(client))
         size = examples_at_once(self.layers, split.input_shape)
         starts = range(0, len(split), size)

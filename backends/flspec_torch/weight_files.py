@@ -1,4 +1,4 @@
-"""Weights that torch saved, read without running anything that is in the file."""
+"""Reading of weights that torch saved, without running code in the file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from torch import Tensor
 
 __all__ = ["read_torch"]
 
-_WRAPPERS = ("state_dict", "model")  # under which training scripts keep a state dict beside other things
+_WRAPPERS = ("state_dict", "model")  # keys under which training scripts save a state dict beside other values
 
 
 def read_torch(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a state dict by name, bfloat16 widened to float32; raises ValueError if `path` holds none.
+    """Read the tensors of a state dict by name, bfloat16 as float32. Raises ValueError if `path` holds none.
 
-    The state dict may be all of the file, or stand in it under `state_dict` or `model`.
+    The state dict may be the whole content of the file, or be in it under `state_dict` or `model`.
     """
     return {str(name): _to_array(name, value, path.stat().st_size) for name, value in _state_dict(path).items()}
 
@@ -43,15 +43,15 @@ def _load(path: Path) -> object:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # What the file would call, where torch says it; the rest of torch's text advises to call it.
+        # The name that the file would call, if torch reports it. The rest of torch's message advises to call it.
         names = re.search(r"(?:GLOBAL|class|function) ([\w.]*\w)", str(error))
         what = f", {names[1]}," if names else ""
         raise ValueError(
-            f"holds something else than weights{what} and pickled objects are not loaded; where you trust it, "
+            f"holds something other than weights{what} and pickled objects are not loaded; if you trust the file, "
             "convert it with torch.save(model.state_dict(), FILE)"
         ) from None
     except Exception as error:
-        # Of a damaged file torch raises whatever its parts come to: EOFError, KeyError, RuntimeError, OSError, …
+        # For a damaged file torch may raise anything: EOFError, KeyError, RuntimeError, OSError, …
         if "TorchScript" in str(error):
             raise ValueError("is TorchScript; save its weights with torch.save(model.state_dict(), FILE)") from None
         raise ValueError(_DAMAGED) from None
@@ -61,7 +61,7 @@ _DAMAGED = "is not a file that torch.save wrote, or is cut short or damaged; sav
 
 
 def _check_sums(path: Path) -> None:
-    """Raise ValueError where a part does not have the checksum it states, which torch itself does not look at."""
+    """Raise ValueError if a part does not match its stored checksum, which torch itself does not check."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if archive.testzip():
@@ -70,9 +70,9 @@ def _check_sums(path: Path) -> None:
 
 def _to_array(name: object, value: object, file_size: int) -> NDArray[Any]:
     if not isinstance(value, Tensor):
-        raise ValueError(f"{name} is no tensor but a {type(value).__name__}; save a state dict alone")
+        raise ValueError(f"{name} is not a tensor but a {type(value).__name__}; save only a state dict")
     if value.layout is not torch.strided or value.is_quantized:
         raise ValueError(f"{name} is sparse or quantized; save it as a plain float32 tensor")
-    if value.nbytes > file_size:  # a few bytes can claim to be any shape
+    if value.nbytes > file_size:  # a few bytes can claim to have any shape
         raise ValueError(f"{name} claims to be larger than the whole file; save it with torch.clone")
     return (value.float() if value.dtype is torch.bfloat16 else value).detach().numpy()

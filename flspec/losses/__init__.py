@@ -1,4 +1,4 @@
-"""What a client minimises, each the mean over a batch of what an example's outputs cost."""
+"""Losses by kind. A client minimises the mean of its loss over each batch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ load_family(__name__, __path__)
 
 __all__ = ["Loss", "LossDocument", "LossOrName", "ScoredExamples", "parse_loss"]
 
-LossDocument = str | Mapping[str, Any]  # as plans and specs have it: a name alone, or a mapping with parameters
+LossDocument = str | Mapping[str, Any]  # in plans and specs: a name alone, or a mapping with parameters
 
 
 def parse_loss(document: LossDocument) -> Loss:
-    """The loss that a plan names."""
+    """Return the loss that a plan names."""
     return _parsed(json.dumps({"kind": document} if isinstance(document, str) else dict(document), sort_keys=True))
 
 
@@ -31,7 +31,7 @@ def _parsed(document: str) -> Loss:
 
 
 class _OrItsName:
-    """Validates a loss as one of its family, or by its name alone where it needs no parameters."""
+    """Annotation that validates a loss, given as a mapping, or by its name alone if it needs no parameters."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         self._mapping = OneOfOthers().__get_pydantic_core_schema__(source, handler)
@@ -51,7 +51,7 @@ LossOrName = Annotated[Loss, _OrItsName()]
 
 
 def _by_name(given: Any) -> Any:
-    """A mapping in place of a name."""
+    """Convert a name to a mapping."""
     if not isinstance(given, str):
         return given
     members = family_members(Loss)

@@ -1,4 +1,4 @@
-"""What a loss is: the mean over a batch of what each example's outputs cost."""
+"""Base class of losses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Loss", "ScoredExamples"]
 
 
 class ScoredExamples(Protocol):
-    """Examples and a model's outputs for them, as `flspec.metrics.Scores` has them.
+    """Examples and a model's outputs for them, such as `flspec.metrics.Scores`.
 
-    One output for examples of two classes is there as the two outputs [0, z], which have the same probabilities.
+    A single output z for two classes appears here as the two outputs [0, z], which have the same probabilities.
     """
 
     @property
@@ -27,41 +27,41 @@ class ScoredExamples(Protocol):
     def labels(self) -> NDArray[Any]: ...  # int64 [num_examples], or ones and zeros uint8 [num_examples, num_outputs]
 
     @property
-    def targets(self) -> NDArray[np.bool_]: ...  # [num_examples, num_outputs]: whether it is of a class, or has a label
+    def targets(self) -> NDArray[np.bool_]: ...  # [num_examples, num_outputs]: True at an example's class or labels
 
     @property
-    def log_probabilities(self) -> NDArray[np.float64]: ...  # of the softmax, of examples of one class each
+    def log_probabilities(self) -> NDArray[np.float64]: ...  # of the softmax, for examples with one class each
 
     @property
     def is_multi_label(self) -> bool: ...
 
 
 class Loss(Component, ABC):
-    """What a client minimises: the mean over a batch of what an example's outputs cost.
+    """A function of each example's outputs and labels, whose mean over a batch a client minimises.
 
-    Engines have a translation of each loss that comes with flspec; one from elsewhere brings its own, `torch`. An
-    engine without a translation refuses the plan by the loss's kind.
+    Engines have a translation of each loss that comes with flspec. A loss of another package has its own, the method
+    `torch`. An engine without a translation refuses the plan and names the loss.
     """
 
-    # Whether outputs stand for probabilities: by a softmax where an example has one class, by a sigmoid each where it
-    # may have several labels. Otherwise they are guesses at ones and zeros.
+    # Whether outputs are logits: of a softmax if an example has one class, of a sigmoid for each label if it may have
+    # several. Otherwise outputs approximate the targets 0 and 1 directly.
     are_logits: ClassVar[bool] = True
-    weighs: ClassVar[Literal["class", "label"] | None] = None  # what `client.label_weights` has a weight for, if it may
+    weighs: ClassVar[Literal["class", "label"] | None] = None  # what `client.label_weights` weighs; None: not allowed
 
     @abstractmethod
     def value(self, scores: ScoredExamples) -> NDArray[np.float64]:
-        """The definition, without label weights: what each example costs, float64 [num_examples]."""
+        """Return the loss of each example without label weights, float64 [num_examples]. This is its definition."""
 
     def why_invalid(self, num_classes: int, is_multi_label: bool) -> str | None:
-        """Why it does not suit such labels, and a way out; None if it does."""
+        """Return why the loss does not suit such labels, with a way out; None if it does."""
         return None
 
     def num_outputs(self, num_classes: int, is_multi_label: bool) -> int:
-        """How many outputs a model needs."""
+        """Return how many outputs a model needs."""
         return num_classes
 
     def targets(self, labels: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """What a batch's outputs are held against, of labels as stored: float32 [batch, outputs], ones and zeros."""
+        """Convert stored labels to the targets of a batch's outputs: float32 [batch, outputs], ones and zeros."""
         if labels.ndim == 2:
             return labels.astype(np.float32)
         if outputs == 1:
@@ -70,7 +70,7 @@ class Loss(Component, ABC):
         return hot
 
     def torch(self, outputs: Any, targets: Any) -> Any:
-        """The mean over the batch, a tensor of no dimensions; of outputs [batch, outputs], `targets` as a tensor."""
+        """Return the mean over a batch of outputs [batch, outputs], as a torch scalar. `targets` is a tensor."""
         raise NotImplementedError(f"{type(self).__name__} has no torch translation")
 
     @model_serializer(mode="wrap")

@@ -1,4 +1,4 @@
-"""The loss of labels that say nothing of each other."""
+"""Binary cross entropy, for independent labels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["BinaryCrossEntropy"]
 
 
 class BinaryCrossEntropy(Loss):
-    """Of each output's sigmoid s(z): mean over labels j of -(w_j t_j log s(z_j) + (1 - t_j) log(1 - s(z_j))).
+    """Mean over labels j of -(w_j t_j log s(z_j) + (1 - t_j) log(1 - s(z_j))), with s the sigmoid.
 
-    For several labels an example, or for two classes from one output, of class 1. The weights w are
-    `client.label_weights`, 1 unless given.
+    For examples with several labels, or for two classes with one output, that of class 1. The weights w are
+    `client.label_weights`, by default 1.
     """
 
     kind: Literal["binary_cross_entropy"] = "binary_cross_entropy"
@@ -39,5 +39,5 @@ class BinaryCrossEntropy(Loss):
         )
 
     def num_outputs(self, num_classes: int, is_multi_label: bool) -> int:
-        """One for two classes."""
+        """Return 1 for two classes."""
         return num_classes if is_multi_label else 1

@@ -1,4 +1,4 @@
-"""The loss of classes that exclude each other."""
+"""Cross entropy, for mutually exclusive classes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["CrossEntropy"]
 
 
 class CrossEntropy(Loss):
-    """Of the softmax of the outputs: w_y * -log softmax(z)_y, y being the class.
+    """-w_y log softmax(z)_y, where y is the class.
 
-    The weights w, `client.label_weights`, are 1 unless given. The mean over a batch is not divided by their sum, as
-    torch's is: an example's weight then does not depend on those it shares a batch with.
+    The weights w are `client.label_weights`, by default 1. The batch mean is not divided by their sum, unlike torch's,
+    so an example's weight does not depend on the other examples of its batch.
     """
 
     kind: Literal["cross_entropy"] = "cross_entropy"
@@ -34,5 +34,5 @@ class CrossEntropy(Loss):
         )
 
     def targets(self, labels: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """The class itself: int64 [batch]."""
+        """Return the class itself: int64 [batch]."""
         return labels.astype(np.int64, copy=False)

@@ -1,4 +1,4 @@
-"""The loss of guesses at ones and zeros that minds those far off less (Huber 1964)."""
+"""Huber's loss: squared error with less weight on large errors (Huber 1964)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Huber"]
 
 
 class Huber(Loss):
-    """Of the outputs' distance r to one-hot or multi-hot labels: mean over outputs of r^2 / 2, or beyond delta linear.
+    """Mean over outputs of r^2 / 2, or linear beyond delta, with r the distance to one-hot or multi-hot labels.
 
-    Beyond delta it is delta (|r| - delta / 2), so that the slope is delta there.
+    For |r| > delta it is delta (|r| - delta / 2), so the slope is delta there.
     """
 
     kind: Literal["huber"] = "huber"
     are_logits: ClassVar[bool] = False
-    delta: Annotated[float, Field(gt=0, le=1e6, description="the distance from which on it is linear")] = 1.0
+    delta: Annotated[float, Field(gt=0, le=1e6, description="distance beyond which the loss is linear")] = 1.0
 
     def value(self, scores: ScoredExamples) -> NDArray[np.float64]:
         distance = np.abs(scores.outputs.astype(np.float64) - scores.targets)

@@ -1,4 +1,4 @@
-"""The loss of guesses at ones and zeros."""
+"""Mean squared error of outputs that approximate 0 and 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["MeanSquaredError"]
 
 
 class MeanSquaredError(Loss):
-    """Of the outputs' distance to one-hot or multi-hot labels t: mean over outputs j of (z_j - t_j)^2."""
+    """Mean over outputs j of (z_j - t_j)^2, with t the one-hot or multi-hot labels."""
 
     kind: Literal["mean_squared_error"] = "mean_squared_error"
     are_logits: ClassVar[bool] = False

@@ -124,7 +124,7 @@ class _Canvas:
         return self._rows[:, np.newaxis] - y, self._columns[np.newaxis] - x
 
     def lay(self, inside: _Values, colour: _Colour, thick: float = 1.0) -> None:
-        """Paint a colour inside an edge. `inside` is each pixel's distance inside it; `thick` is the paint's opacity."""
+        """Paint a colour inside an edge: `inside` is each pixel's distance inside it, `thick` the paint's opacity."""
         self._cover(thick * self._soft(inside), colour)
 
     def oval(self, y: float, x: float, tall: float, wide: float, colour: _Colour, hollow: _Colour = ()) -> None:

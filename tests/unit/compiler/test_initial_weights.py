@@ -275,7 +275,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(refusal, tmp_path, 
     else:
         torch.save(content, tmp_path / "w.pt", _use_new_zipfile_serialization=form == "archive")
     assert refusal("w.pt") == (
-        "holds something else than weights, posix.mkdir, and pickled objects are not loaded; where you trust it, "
+        "holds something other than weights, posix.mkdir, and pickled objects are not loaded; if you trust the file, "
         "convert it with torch.save(model.state_dict(), FILE)"
     )
     assert not target.exists()
@@ -287,11 +287,11 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(refusal, tmp_path, 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (torch.nn.Linear(2, 2), "holds something else than weights, torch.nn.modules.linear.Linear, and pickled"),
+        (torch.nn.Linear(2, 2), "holds something other than weights, torch.nn.modules.linear.Linear, and pickled"),
         (torch.ones(2), "holds no state dict"),
         ([1, 2], "holds no state dict"),
         ({}, "holds no state dict"),
-        ({"conv_1.weight": 3}, "conv_1.weight is no tensor but a int"),
+        ({"conv_1.weight": 3}, "conv_1.weight is not a tensor but a int"),
         (in_torch() | {"conv_1.bias": torch.ones(6).to_sparse()}, "conv_1.bias is sparse or quantized"),
         (in_torch() | {"conv_1.bias": torch.ones(1).expand(10**9)}, "conv_1.bias claims to be larger than the"),
     ],

@@ -303,7 +303,7 @@ def test_a_schedule_that_measures_and_that_torch_does_not_know_is_refused(make_p
     assert LocalBackend().refusals(plan) == []
     foreign = plan.settings.client_optimizer | {"schedule": {"kind": "halving"}}
     other = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, client_optimizer=foreign))
-    assert LocalBackend().refusals(other)[0].startswith("client.optimizer.schedule: halving measures")
+    assert LocalBackend().refusals(other)[0].startswith("client.optimizer.schedule: halving needs a client's")
 
 
 def test_a_plan_that_follows_a_plateau_over_several_passes_can_be_rehearsed(make_plan):
