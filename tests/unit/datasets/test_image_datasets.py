@@ -365,6 +365,6 @@ def test_pictures_train_on_a_backend_through_transforms(root, make_spec, tmp_pat
     )
     plan = flspec.compile(spec, root)
     result = flspec.run(plan, backend="local", out=tmp_path / "run")
-    assert plan.settings.data.input_shape == [3, 28, 28]
+    assert plan.settings.data.input_shape == (3, 28, 28)
     assert result.status == "completed"
     assert result.rounds[-1].evaluation["test"]["accuracy"] >= least

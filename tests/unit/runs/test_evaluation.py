@@ -350,7 +350,7 @@ def test_a_best_by_what_never_has_a_value_is_refused(make_plan, sections, metric
     (problem,) = refused.value.problems
     assert problem.path == "evaluation.best.metric"
     assert problem.message.startswith(f"{metric} is always undefined here ({why}")
-    assert problem.message.endswith("so no round would be the best; use another, as loss")
+    assert problem.message.endswith("so no round would be the best; use another: loss")
 
 
 def test_a_best_by_what_some_models_have_a_value_of_is_none_of_our_business(root):
