@@ -1,4 +1,4 @@
-"""How training examples are split over clients."""
+"""Partitioners: how training examples are split over clients."""
 
 from flspec.core.components import load_family
 from flspec.partitioners.base import ClientIndices, Counted, Partitioner

@@ -1,4 +1,4 @@
-"""The one question a partitioner answers: which examples does each client hold?"""
+"""The interface of a partitioner: the examples of each client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Partitioner(Component, ABC):
     ] = 0.0
     holdout_by: Annotated[
         str | None,
-        Field(description="column of which all examples of one value are held out together, as patient_id"),
+        Field(description="column whose values are held out whole, as patient_id"),
     ] = None
 
     @abstractmethod
@@ -42,20 +42,22 @@ class Partitioner(Component, ABC):
 
     @property
     def num_clients(self) -> int | None:
-        """How many clients there will be, or None if only the examples tell."""
+        """The number of clients, or None if it depends on the examples."""
         return None
 
     def whole(self, examples: Examples) -> str | None:
-        """The column of which all examples of one value are promised to one client, if any."""
+        """Return the column whose values are promised to stay whole: all examples of a value with one client. None if
+        no column.
+        """
         return None
 
     def remarks(self, sizes: NDArray[np.int64]) -> Sequence[str]:
-        """What to tell of clients that hold so many examples, where it is not quite what was asked for."""
+        """Return remarks on clients of these sizes, where they differ from what the spec asks for."""
         return ()
 
 
 class Counted(Partitioner, ABC):
-    """A partitioner that is told how many clients there are."""
+    """A partitioner with a given number of clients."""
 
     clients: Annotated[int, Field(ge=1, le=10_000_000, description="number of clients", examples=[10])]
 
@@ -64,7 +66,7 @@ class Counted(Partitioner, ABC):
         return self.clients
 
     def check_enough(self, num_examples: int, least: int = 1) -> None:
-        """Raise InputError if there are not `least` examples for every client."""
+        """Raise InputError if there are fewer than `least` examples for every client."""
         needed = self.clients * least
         if needed <= num_examples:
             return
@@ -84,11 +86,11 @@ class ByClass(Counted, ABC):
 
     column: Annotated[
         str | None,
-        Field(description="column whose values are the classes that are told apart; the label if absent"),
+        Field(description="column whose values are the classes; the label if absent"),
     ] = None
 
     def classes(self, examples: Examples) -> tuple[NDArray[np.int64], int]:
-        """The class of each example, and how many classes there are.
+        """Return the class of each example, and the number of classes.
 
         Raises InputError if there are more clients than examples, or too many for a table of clients by classes.
         """
@@ -97,7 +99,7 @@ class ByClass(Counted, ABC):
         if self.clients * num_classes > _MOST_ENTRIES:
             raise InputError(
                 f"partition: {self.clients:,} clients by {num_classes:,} classes are "
-                f"{self.clients * num_classes:,} shares, but at most {_MOST_ENTRIES:,} are reckoned with; lower "
+                f"{self.clients * num_classes:,} shares, but the limit is {_MOST_ENTRIES:,}; lower "
                 "clients, or choose a column with fewer values"
             )
         return codes, num_classes

@@ -29,17 +29,17 @@ class ByLabel(Counted):
                 f"partition.clients is {self.clients}, but by_label gives each client one of {num_classes} labels; "
                 f"lower it to {num_classes} or less"
             )
-        held = [np.flatnonzero(labels == label) for label in range(self.clients)]
+        members = [np.flatnonzero(labels == label) for label in range(self.clients)]
         wanted = self.examples_per_client or 1
-        for label, found in enumerate(held):
-            if not len(found):
+        for label, examples_of_label in enumerate(members):
+            if not len(examples_of_label):
                 raise InputError(
                     f"partition.clients is {self.clients}, but there is no example of label {label}, which is all that "
                     f"client {label} would hold; use another partition, or fewer clients"
                 )
-            if len(found) < wanted:
+            if len(examples_of_label) < wanted:
                 raise InputError(
-                    f"partition.examples_per_client is {wanted}, but label {label} has {len(found)} examples; "
-                    f"lower it to {min(map(len, held))} or less"
+                    f"partition.examples_per_client is {wanted}, but label {label} has {len(examples_of_label)} "
+                    f"examples; lower it to {min(map(len, members))} or less"
                 )
-        return [found[: self.examples_per_client] for found in held]
+        return [examples_of_label[: self.examples_per_client] for examples_of_label in members]

@@ -16,10 +16,11 @@ from flspec.partitioners.dealing import apportion, cut
 
 
 class Continuous(Counted):
-    """Sort the examples by a number and noise, and give each client the next equal part.
+    """Sort the examples by a number plus noise, and give each client the next equal part.
 
-    Sorted by b = strictness × z + (1 - strictness) × e, where z is the column less its mean and divided by its
-    deviation, and e ~ N(0, 1). Strictness 1 follows the column, 0 is i.i.d. As Flower Datasets' ContinuousPartitioner.
+    The sort key is b = strictness × z + (1 - strictness) × e, where z is the column less its mean and divided by its
+    standard deviation, and e ~ N(0, 1). Strictness 1 follows the column, strictness 0 is i.i.d. This is Flower
+    Datasets' ContinuousPartitioner.
     """
 
     kind: Literal["continuous"] = "continuous"
@@ -32,7 +33,7 @@ class Continuous(Counted):
         self.check_enough(len(examples))
         values = self._standardised(examples)
         noise = stream.child("noise").normal(len(examples))
-        # Rounded, because the last bits may differ between machines, and sorting makes a whole example of them.
+        # Rounded, because the last bits may differ between machines, and sorting would turn that into another order.
         blend = np.round(self.strictness * values + (1 - self.strictness) * noise, 9)
         sizes = apportion(np.ones(self.clients), len(examples))
         return cut(np.argsort(blend, kind="stable"), sizes, len(examples))
@@ -40,9 +41,7 @@ class Continuous(Counted):
     def _standardised(self, examples: Examples) -> NDArray[np.float64]:
         column = examples.column(self.column, "partition.column")
         if column.dtype.kind not in "if":
-            raise InputError(
-                f"partition.column: {self.column} is text, and numbers are needed to sort by; name another"
-            )
+            raise InputError(f"partition.column: {self.column} is text, but sorting needs numbers; name another")
         if missing := int(is_missing(column).sum()):
             raise InputError(
                 f"partition.column: {missing:,} of {len(column):,} examples have no {self.column}, so no place "

@@ -16,10 +16,11 @@ from flspec.partitioners.natural import NaturalClients
 
 
 class Deal(Counted):
-    """Deal the examples out one by one, round and round; sizes differ by one at most.
+    """Deal the examples out one by one, in turn; client sizes differ by one at most.
 
-    With `among`, only what some natural clients have is dealt: the images of 50 identities of CelebA, pooled, shuffled
-    and dealt to 50 clients, are the i.i.d. counterpart of a client for each of these identities.
+    With `among`, only the examples of some natural clients are dealt. For instance, the images of 50 identities of
+    CelebA are pooled, shuffled and dealt to 50 clients: the i.i.d. counterpart of one client for each of these
+    identities.
     """
 
     kind: Literal["deal"] = "deal"

@@ -1,4 +1,4 @@
-"""What partitioners share: whole numbers from shares, classes cut by counts, and who holds what from owners."""
+"""Shared parts of partitioners: whole numbers from shares, classes cut by counts, and clients' examples from owners."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = [
 Integers = NDArray[np.int64]
 
 _ATTEMPTS = 100
-_HOPELESS = 20  # clients too small in a draw: that none is has then a chance of about e^-20
+_HOPELESS = 20  # mean of clients too small in a draw: a draw without any then has a chance of about e^-20
 
 
 def check_classes(per_client: int, num_classes: int) -> None:
-    """Raise InputError if a client is to have more classes than there are."""
+    """Raise InputError if a client is to have more classes than exist."""
     if per_client > num_classes:
         raise InputError(
             f"partition.classes_per_client is {per_client}, but there are {num_classes} classes; "
@@ -38,27 +38,27 @@ def check_classes(per_client: int, num_classes: int) -> None:
 
 
 def held_by(owners: Integers, num_clients: int) -> ClientIndices:
-    """What each client holds, ascending, given the owner of each example; nobody is -1."""
+    """Return each client's examples, ascending, given the owner of each example; -1 means no client."""
     places = owners + 1
     # Sorting takes a fifth of the time where the numbers have 16 bits.
     order = np.argsort(places.astype(np.uint16) if num_clients < 2**16 - 1 else places, kind="stable")
     ends = np.cumsum(np.bincount(places, minlength=num_clients + 1))
-    return np.split(order, ends)[1:-1]  # nobody's, each client's, and nothing after the last
+    return np.split(order, ends)[1:-1]  # drop the examples of no client, and the empty part after the last
 
 
 def cut(order: Integers, sizes: Integers, num_examples: int) -> ClientIndices:
-    """Client 0 holds the first `sizes[0]` of `order`, client 1 the next `sizes[1]`, and so on."""
+    """Give client 0 the first `sizes[0]` of `order`, client 1 the next `sizes[1]`, and so on."""
     owners = np.full(num_examples, -1, np.int64)
     owners[order[: int(sizes.sum())]] = np.repeat(np.arange(len(sizes)), sizes)
     return held_by(owners, len(sizes))
 
 
 def apportion(shares: NDArray[np.float64], total: int) -> Integers:
-    """Whole numbers in proportion to `shares` that sum to `total`, by largest remainder (Hamilton's method).
+    """Return whole numbers in proportion to `shares` that sum to `total`, by largest remainder (Hamilton's method).
 
     `shares` are not negative, and not all 0.
     """
-    # Rounded, because the last bits of shares that were drawn may differ between versions of SciPy.
+    # Rounded, because the last bits of drawn shares may differ between versions of SciPy.
     exact = np.round(shares / shares.sum() * total, 6)
     sizes: Integers = np.floor(exact).astype(np.int64)
     left = total - int(sizes.sum())
@@ -67,12 +67,12 @@ def apportion(shares: NDArray[np.float64], total: int) -> Integers:
 
 
 def members_of(classes: Integers, num_classes: int) -> list[Integers]:
-    """The examples of each class, ascending."""
+    """Return the examples of each class, ascending."""
     return held_by(classes, num_classes)
 
 
 def deal_classes(members: Sequence[Integers], counts: Integers, stream: Stream) -> ClientIndices:
-    """Each class in random order, cut so that client k holds `counts[k, c]` examples of class c."""
+    """Put each class in random order, and cut it so that client k has `counts[k, c]` examples of class c."""
     owners = np.full(sum(map(len, members)), -1, np.int64)
     clients = np.arange(len(counts))
     for label, examples in enumerate(members):
@@ -83,15 +83,15 @@ def deal_classes(members: Sequence[Integers], counts: Integers, stream: Stream) 
 
 
 def random_rows(num_rows: int, population: int, size: int, stream: Stream) -> Integers:
-    """[num_rows, size]: in each row, `size` different numbers from 0..population-1 in random order."""
+    """Return [num_rows, size]: each row has `size` different numbers from 0..population-1 in random order."""
     words = stream.words(num_rows * population).reshape(num_rows, population)
     return np.argsort(words, axis=1, kind="stable")[:, :size]
 
 
 def counts_that_suffice(draw: Callable[[int], Integers], least: int, asked: str) -> tuple[int, Integers]:
-    """The first attempt, and its counts [num_clients, num_classes], that leaves every client `least` examples.
+    """Return the first attempt that gives every client `least` examples, and its counts [num_clients, num_classes].
 
-    Raises InputError, which opens with what was `asked`, when no attempt does, or it is soon plain that none will.
+    Raises InputError, which opens with `asked`, when no attempt does or when it is soon clear that none will.
     """
     smallest: list[int] = []
     num_short: list[int] = []

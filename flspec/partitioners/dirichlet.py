@@ -22,9 +22,10 @@ from flspec.partitioners.dealing import counts_that_suffice, deal_classes, membe
 class Dirichlet(ByClass):
     """Each class is spread over the clients in Dirichlet(alpha) shares; every example goes to one client.
 
-    p_c ~ Dir(alpha, ..., alpha), and client k holds the share p_c[k] of class c. With `balanced`, as in Li et al., ICDE
-    2022 (NIID-Bench), https://arxiv.org/abs/2102.02079, classes are spread one after another, and a client that already
-    has its even share of all examples gets no more: p_c[k] is then 0, and the others' shares are scaled up.
+    p_c ~ Dir(alpha, ..., alpha), and client k has the share p_c[k] of class c. `balanced` is the variant of Li et al.,
+    ICDE 2022 (NIID-Bench), https://arxiv.org/abs/2102.02079. There, classes are spread one after another, and a client
+    that already has its even share of all examples gets no more: its p_c[k] becomes 0, and the other shares are scaled
+    up.
     """
 
     kind: Literal["dirichlet"] = "dirichlet"
@@ -33,7 +34,7 @@ class Dirichlet(ByClass):
     ]
     min_examples: Annotated[
         Count,
-        Field(description="fewest examples a client may hold; the whole split is drawn again until so"),
+        Field(description="fewest examples a client may have; the whole split is drawn again until all have them"),
     ] = 1
     balanced: Annotated[
         bool, Field(description="whether a client that has its even share of the examples gets no more")
@@ -51,7 +52,7 @@ class Dirichlet(ByClass):
         return deal_classes(members, counts, stream.child("attempt", attempt))
 
     def _counts(self, sizes: list[int], stream: Stream) -> NDArray[np.int64]:
-        """How many examples of each class each client holds: [clients, classes]."""
+        """Return how many examples of each class each client has: [clients, classes]."""
         counts = np.zeros((self.clients, len(sizes)), np.int64)
         held = np.zeros(self.clients, np.int64)
         for label, size in enumerate(sizes):
@@ -59,7 +60,9 @@ class Dirichlet(ByClass):
                 continue
             shares = stream.child("shares", label).dirichlet(self.alpha, self.clients)
             ends: NDArray[np.float64] = np.cumsum(shares)
-            if self.balanced:  # rounded, so that a last client without a share gets none by the error of a sum
+            if (
+                self.balanced
+            ):  # rounded, so that rounding errors of the sum give no example to a last client without a share
                 ends = np.cumsum(_shares_of(held * self.clients < sum(sizes), shares)).round(12)
             cuts = (ends[:-1] * size).astype(np.int64)
             counts[:, label] = np.diff(cuts, prepend=0, append=size)
@@ -68,7 +71,7 @@ class Dirichlet(ByClass):
 
 
 def _shares_of(is_open: NDArray[np.bool_], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The shares of the clients that may have more; even ones where all that was drawn is other clients'."""
+    """Return the shares of the clients that may have more, or even shares if only other clients drew any."""
     theirs = np.where(is_open, shares, 0.0)
     if not theirs.sum() > 0.0:
         theirs = is_open.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Clients that differ in how much they hold, by a Dirichlet distribution."""
+"""Clients of different sizes, drawn from a Dirichlet distribution."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from flspec.partitioners.log_normal import QuantitySkew
 class DirichletSizes(QuantitySkew):
     """Examples are dealt at random to clients whose sizes are Dirichlet: s ~ Dir(alpha, ..., alpha).
 
-    Quantity skew as in Li et al., ICDE 2022 (NIID-Bench), https://arxiv.org/abs/2102.02079. Client k holds
-    min_examples + r s_k examples, r being what the minimums leave; all examples are held.
+    This is quantity skew as in Li et al., ICDE 2022 (NIID-Bench), https://arxiv.org/abs/2102.02079. Client k has
+    min_examples + r s_k examples, where r is the number of examples that the minimums leave. Every example is used.
     """
 
     kind: Literal["dirichlet_sizes"] = "dirichlet_sizes"

@@ -1,4 +1,4 @@
-"""Few classes a client, in amounts that are given."""
+"""Few classes a client, in given amounts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _Weight = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class Distribution(Rolled):
-    """Client i has classes i, i + 1, ..., counted round, each in an amount that a table gives.
+    """Client i has classes i, i + 1, ..., modulo the number of classes, each in an amount that a table gives.
 
-    Row c of `weights` is of class c, and its entries are of the clients that have it, in their order: with 10 classes,
-    20 clients and 2 classes a client, row 0 is of clients 0, 9, 10 and 19. With `rescale`, what the minimums leave of a
-    class is shared in proportion to its row; without, the entries are numbers of examples.
+    Row c of `weights` is for class c, with one entry for each client that has the class, in client order. With 10
+    classes, 20 clients and 2 classes a client, row 0 is for clients 0, 9, 10 and 19. With `rescale`, the examples of a
+    class beyond the minimums are shared in proportion to its row. Without it, the entries are numbers of examples.
     """
 
     kind: Literal["distribution"] = "distribution"
@@ -29,12 +29,12 @@ class Distribution(Rolled):
         Field(
             min_length=1,
             max_length=1_000_000,
-            description="a row a class: how much of it each client has that has it",
+            description="a row a class: the amount for each client that has the class",
             examples=[[[3, 1]] * 10],
         ),
     ]
     rescale: Annotated[
-        bool, Field(description="whether weights are in proportion; if not, they are numbers of examples")
+        bool, Field(description="whether weights are proportions; if not, they are numbers of examples")
     ] = True
 
     @property
@@ -54,14 +54,16 @@ class Distribution(Rolled):
                     f"class number {label}; give an entry a client"
                 )
             if self.rescale and num and not sum(row) > 0:
-                raise InputError(f"partition.weights: row {label} is all 0, so nobody would hold that class; raise one")
+                raise InputError(
+                    f"partition.weights: row {label} is all 0, so no client would have that class; raise one"
+                )
         return [np.array(row, np.float64) for row in self.weights]
 
     def _sizes(self, label: int, weights: NDArray[np.float64], num_examples: int) -> NDArray[np.int64]:
         if self.rescale:
             return super()._sizes(label, weights, num_examples)
         if (weights % 1).any():
-            raise InputError(f"partition.weights: row {label} is not of whole numbers, as rescale: false needs")
+            raise InputError(f"partition.weights: row {label} has a fraction, but rescale: false needs whole numbers")
         if weights.sum() > num_examples:
             raise InputError(
                 f"partition.weights: row {label} sums to {weights.sum():,.0f}, but class number {label} has "

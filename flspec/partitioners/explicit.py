@@ -1,4 +1,4 @@
-"""Clients as a file says."""
+"""Clients as listed in a file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from flspec.errors import InputError, shorten
 from flspec.partitioners.base import ClientIndices, Partitioner
 from flspec.partitioners.dealing import held_by
 
-_Pair = tuple[str, int]  # a client's name, and the index of an example of its
+_Pair = tuple[str, int]  # a client's name, and the index of one of its examples
 
 
 class Explicit(Partitioner):
-    """A file says which client holds which training example; an example that it leaves out is held by nobody.
+    """A file says which client has which training example; an example that it leaves out belongs to no client.
 
-    CSV has the heading `client,example` and a row an example, by its index from 0. JSON is a mapping of clients to
-    lists of indices, or a list with the client of each example, null for nobody. Clients numbered 0, 1, ... without a
-    gap keep their numbers; others are numbered as they first appear. Only the split goes into a plan, not the file.
+    CSV has the heading `client,example` and one example a row, by its index from 0. JSON is a mapping of clients to
+    lists of indices, or a list with the client of each example, null for none. Clients numbered 0, 1, ... without a gap
+    keep their numbers; others are numbered in order of appearance. The plan has the split, not the file.
     """
 
     kind: Literal["explicit"] = "explicit"
@@ -56,7 +56,7 @@ class Explicit(Partitioner):
 
 
 class _Wrong(Exception):
-    """What is wrong with the file."""
+    """An error in the file's content."""
 
 
 def _read(path: Path, text: str, num_examples: int) -> Iterator[_Pair]:
@@ -129,7 +129,7 @@ def _index(value: Any, where: str) -> int:
 
 
 def _owners(pairs: list[_Pair], num_examples: int) -> np.ndarray:
-    """The client of each example, by number; -1 for nobody."""
+    """Return the client of each example, by number; -1 for none."""
     if not pairs:
         raise _Wrong("gives no example to any client")
     names = list(dict.fromkeys(name for name, _ in pairs))

@@ -22,10 +22,10 @@ _ATTEMPTS = 100
 
 
 class ExtendedDirichlet(ByClass):
-    """Each client is given some classes at random; each class is spread over those clients in Dirichlet(alpha) shares.
+    """Each client gets some classes at random; each class is spread over its clients in Dirichlet(alpha) shares.
 
-    Classes are given out anew until each has a client. Then p_c ~ Dir(alpha q_c), q_c being 1 for a client that was
-    given class c and 0 for others. Every example goes to one client.
+    Classes are drawn again until each has a client. Then p_c ~ Dir(alpha q_c), where q_c is 1 for a client that got
+    class c and 0 for the others. Every example goes to one client.
     """
 
     kind: Literal["extended_dirichlet"] = "extended_dirichlet"
@@ -36,7 +36,7 @@ class ExtendedDirichlet(ByClass):
     ]
     min_examples: Annotated[
         Count,
-        Field(description="fewest examples a client may hold; the whole split is drawn again until so"),
+        Field(description="fewest examples a client may have; the whole split is drawn again until all have them"),
     ] = 1
 
     def split(self, examples: Examples, stream: Stream) -> ClientIndices:
@@ -69,7 +69,7 @@ class ExtendedDirichlet(ByClass):
         return counts
 
     def _holders(self, num_classes: int, stream: Stream) -> list[NDArray[np.int64]]:
-        """The clients that are given each class."""
+        """Return the clients that get each class."""
         for attempt in range(_ATTEMPTS):
             given = random_rows(self.clients, num_classes, self.classes_per_client, stream.child("classes", attempt))
             if len(np.unique(given)) == num_classes:

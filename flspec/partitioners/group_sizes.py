@@ -20,11 +20,11 @@ from flspec.partitioners.groups import group_by, group_column
 
 
 class GroupSizes(Partitioner):
-    """Client i holds about `sizes[i]` examples, and all examples of one value of a column are of one client.
+    """Client i has about `sizes[i]` examples, and all examples of one value of a column go to one client.
 
-    Groups in random order go to each client in turn while the next one fits. Of those that are left, each client takes
-    the largest that still fits, again and again, and one too many if that comes nearer. What the sizes leave is held
-    by nobody. `flspec plan` tells how far off they are.
+    The groups, in random order, go to each client in turn while the next one fits. Then each client takes the largest
+    group left that still fits, again and again, and one more if the total comes nearer to its size. Examples beyond the
+    sizes belong to no client. `flspec plan` reports the deviations.
     """
 
     kind: Literal["group_sizes"] = "group_sizes"
@@ -37,11 +37,11 @@ class GroupSizes(Partitioner):
             examples=[[50, 50, 50, 50, 50, 100, 100, 100, 100, 200]],
         ),
     ]
-    column: Annotated[
-        str | None, Field(description="column of which all examples of one value stay together; the dataset's own")
-    ] = None
+    column: Annotated[str | None, Field(description="column whose values stay whole; the dataset's own if absent")] = (
+        None
+    )
     tolerance: Annotated[
-        float, Field(ge=0, le=1, description="how far a size may be off, as a part of it; beyond is an error")
+        float, Field(ge=0, le=1, description="largest deviation of a size, as a share of it; more is an error")
     ] = 0.05
 
     @property
@@ -86,20 +86,20 @@ class GroupSizes(Partitioner):
 
 
 class _Left:
-    """The groups that nobody has yet."""
+    """The groups that no client has yet."""
 
     def __init__(self, sizes: NDArray[np.int64], order: NDArray[np.int64]) -> None:
         self._sizes: list[int] = sizes.tolist()
         self._order: list[int] = order.tolist()
         self._next = 0
         self._is_taken = [False] * len(sizes)
-        self._of_size: dict[int, list[int]] = defaultdict(list)  # last in the order first, and taken ones among them
+        self._of_size: dict[int, list[int]] = defaultdict(list)  # used from the end; may contain groups that are taken
         for group in self._order:
             self._of_size[self._sizes[group]].append(group)
-        self._ladder = sorted(self._of_size)  # the sizes there still are, or may be
+        self._ladder = sorted(self._of_size)  # the sizes of the groups left; may contain some that are gone
 
     def take_in_order(self, wanted: int) -> list[int]:
-        """The next groups, as many as are not more than so many examples together."""
+        """Take the next groups, as many as together have at most so many examples."""
         taken: list[int] = []
         while self._next < len(self._order) and self._sizes[group := self._order[self._next]] <= wanted:
             taken.append(self._mark(group))
@@ -108,7 +108,7 @@ class _Left:
         return taken
 
     def take_fitting(self, wanted: int) -> list[int]:
-        """Any groups that come near to so many examples together."""
+        """Take any groups that together come near to so many examples."""
         taken: list[int] = []
         while wanted and (group := self._largest_up_to(wanted)) is not None:
             taken.append(self._mark(group))

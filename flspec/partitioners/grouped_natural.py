@@ -17,29 +17,29 @@ from flspec.partitioners.groups import group_by, group_column
 
 
 class GroupedNatural(Partitioner):
-    """A client holds all examples of several values of a column, as an organisation of ten users.
+    """A client has all examples of several values of a column, as an organisation of ten users.
 
-    Values are put in order and dealt out, `ids_per_client` to each client in turn; with `ids_per_client: null`, into so
-    many `clients`, as evenly as whole values allow. Examples without a value form one group.
+    The values are put in order and dealt out, `ids_per_client` to each client in turn. With `ids_per_client: null` they
+    are dealt to `clients` clients, as evenly as whole values allow. Examples without a value form one group.
     """
 
     kind: Literal["grouped_natural"] = "grouped_natural"
     column: Annotated[
-        str | None, Field(description="column that says to whom an example belongs; the dataset's own if absent")
+        str | None, Field(description="column that names the owner of an example; the dataset's own if absent")
     ] = None
     ids_per_client: Annotated[
-        Count | None, Field(description="values a client is given; null: as many as clients make it")
+        Count | None, Field(description="values a client gets; null: all, dealt to `clients`")
     ] = 10
     clients: Annotated[
         int | None, Field(ge=1, le=10_000_000, description="number of clients; as many as the values make if absent")
     ] = None
     order: Annotated[
         Literal["first", "random", "sorted"],
-        Field(description="in which order values are given: as they first appear, any, or sorted"),
+        Field(description="order in which values are dealt: as they first appear, random, or sorted"),
     ] = "first"
     remainder: Annotated[
         Literal["smaller", "larger", "drop", "refuse"],
-        Field(description="values too few for a client: one more client, others larger, held by nobody, an error"),
+        Field(description="values left over: a smaller client, larger clients, no client, or an error"),
     ] = "smaller"
 
     @model_validator(mode="after")
@@ -68,7 +68,7 @@ class GroupedNatural(Partitioner):
         return held_by(owner_of[groups.of], len(nums))
 
     def _nums(self, num_ids: int) -> NDArray[np.int64]:
-        """How many values each client is given."""
+        """Return how many values each client gets."""
         if self.ids_per_client is None:
             assert self.clients is not None
             if self.clients > num_ids:

@@ -1,4 +1,4 @@
-"""Examples by whom or what they belong to: a patient, a user, an identity."""
+"""Examples grouped by their owner or origin: a patient, a user, an identity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ValueGroups", "group_by", "group_column", "least_of"]
 
 @dataclass(frozen=True, eq=False)
 class ValueGroups:
-    """Examples by their value of a column; groups are numbered as their values first appear."""
+    """Examples by their value of a column; groups are numbered in order of their values' first appearance."""
 
     of: NDArray[np.int64]  # [num_examples]: the group of each
     values: NDArray[Any]  # [num_groups]
@@ -27,7 +27,7 @@ class ValueGroups:
 
 
 def group_by(values: NDArray[Any]) -> ValueGroups:
-    """Missing values (an empty text, NaN) form one group, as any other value does."""
+    """Group examples by value; missing values (an empty text, NaN) form one group, as any other value does."""
     values = np.asarray(values)
     _, first, codes = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
@@ -38,17 +38,14 @@ def group_by(values: NDArray[Any]) -> ValueGroups:
 
 
 def group_column(examples: Examples, named: str | None) -> str:
-    """The column that a spec names, or that which says to whom an example belongs by nature.
+    """Return the column that a spec names, or else the dataset's own column of owners.
 
     Raises InputError if there is none.
     """
     name = named or examples.client_column
     if name is None:
         columns = ", ".join(sorted(examples.columns)) or "it has none"
-        raise InputError(
-            f"partition.column: this dataset does not say to whom an example belongs; "
-            f"name one of its columns ({columns})"
-        )
+        raise InputError(f"partition.column: this dataset has no column of owners; name one of its columns ({columns})")
     examples.column(name, "partition.column")
     return name
 

@@ -14,7 +14,7 @@ from flspec.partitioners.base import ClientIndices, Count, Counted
 
 
 class Iid(Counted):
-    """Shuffle all examples and deal out equal shares; the first clients get one more where it does not divide."""
+    """Shuffle all examples and deal out equal shares; the first clients get one more if they do not divide evenly."""
 
     kind: Literal["iid"] = "iid"
     examples_per_client: Annotated[
@@ -30,8 +30,8 @@ class Iid(Counted):
         needed = self.clients * self.examples_per_client
         if needed > len(examples):
             raise InputError(
-                f"partition.examples_per_client is {self.examples_per_client}, which {self.clients} clients take "
-                f"{needed:,} examples for, but there are {len(examples):,}; lower it to "
+                f"partition.examples_per_client is {self.examples_per_client}, so {self.clients} clients need "
+                f"{needed:,} examples, but there are {len(examples):,}; lower it to "
                 f"{len(examples) // self.clients} or less, or lower clients"
             )
         return np.split(order[:needed], self.clients)

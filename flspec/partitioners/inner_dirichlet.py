@@ -24,9 +24,9 @@ Shares = NDArray[np.float64]
 class InnerDirichlet(ByClass):
     """Client sizes are given, and each client fills its own from the classes in Dirichlet(alpha) shares.
 
-    Client k prefers classes by p_k ~ Dir(alpha, ..., alpha). One after another, a client that is not full is chosen at
-    random and draws a class from p_k; a class of which nothing is left is drawn no more, and the other shares are
-    scaled up. A client all of whose classes have run out draws from what there is, each class alike.
+    Client k prefers classes by p_k ~ Dir(alpha, ..., alpha). Repeatedly, a client that is not full is chosen at random
+    and draws a class from p_k. A class that has run out is drawn no more, and the other shares are scaled up. If all
+    classes of a client's shares have run out, it draws from the remaining classes, each with equal chance.
     """
 
     kind: Literal["inner_dirichlet"] = "inner_dirichlet"
@@ -72,9 +72,9 @@ class InnerDirichlet(ByClass):
 
 
 def _arrivals(sizes: Integers, stream: Stream) -> Integers:
-    """Which client draws at each step: any that is not full, with equal chances.
+    """Return which client draws at each step: any that is not full, with equal chances.
 
-    That is the order in which clients arrive who do so independently at one rate, so often as they have room.
+    This is the order in which clients arrive if each arrives independently at one rate, as often as it has room.
     """
     times = np.cumsum(-np.log(stream.uniform(int(sizes.sum()))))
     starts = np.concatenate([[0.0], times])[np.cumsum(sizes) - sizes]
@@ -83,9 +83,11 @@ def _arrivals(sizes: Integers, stream: Stream) -> Integers:
 
 
 def _classes_drawn(priors: Shares, clients: Integers, stock: list[int], stream: Stream) -> list[Integers]:
-    """The steps, ascending, that take an example of each class; `clients` draw in this order, each from its prior.
+    """Return the steps, ascending, that take an example of each class; `clients` draw in this order, each from its
+    prior.
 
-    All draw at once. Then, from the first class to run out to the last, whoever came too late for it draws again.
+    All draw at once. Then, from the first class to run out to the last, every step that came too late for it draws
+    again.
     """
     live = [label for label, left in enumerate(stock) if left]
     steps = _drawn(priors, np.arange(len(clients)), clients, live, len(stock), stream.child("all"))
@@ -102,12 +104,12 @@ def _classes_drawn(priors: Shares, clients: Integers, stock: list[int], stream: 
 def _drawn(
     priors: Shares, steps: Integers, clients: Integers, live: list[int], num_classes: int, stream: Stream
 ) -> list[Integers]:
-    """Those of `steps` that draw each class, of those that are `live`."""
+    """Return the steps that draw each class, among `steps` and the classes that are `live`."""
     rows, row_of = np.unique(clients[steps], return_inverse=True)
     shares = priors[np.ix_(rows, np.array(live))]
     sums = shares.sum(axis=1, keepdims=True)
     shares = np.where(sums > 0.0, shares / np.where(sums > 0.0, sums, 1.0), 1.0 / len(live))
-    # One search for all: each row's cumulative shares stand in the unit interval of its own number.
+    # One search for all: the cumulative shares of row i lie between i and i + 1.
     bounds = np.minimum(np.cumsum(shares, axis=1), 1.0)
     bounds[:, -1] = 1.0
     bounds += np.arange(len(rows))[:, None]

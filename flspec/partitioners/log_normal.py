@@ -1,4 +1,4 @@
-"""Clients that differ in how much they hold, by a log-normal distribution."""
+"""Clients of different sizes, drawn from a log-normal distribution."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from flspec.partitioners.dealing import apportion, cut
 
 
 class QuantitySkew(Counted, ABC):
-    """Sizes are drawn, and examples of any kind to fill them."""
+    """A partitioner that draws sizes, and fills them with random examples."""
 
     min_examples: Annotated[
-        Count, Field(description="examples every client holds; what this leaves is dealt by the sizes drawn")
+        Count, Field(description="examples that every client has; the others are dealt by the drawn sizes")
     ] = 1
 
     def split(self, examples: Examples, stream: Stream) -> ClientIndices:
@@ -30,19 +30,20 @@ class QuantitySkew(Counted, ABC):
 
     @abstractmethod
     def _shares(self, stream: Stream) -> NDArray[np.float64]:
-        """How much each client holds in proportion, beyond the minimum."""
+        """Return each client's share, in proportion, of the examples beyond the minimums."""
 
 
 class LogNormal(QuantitySkew):
     """Examples are dealt at random to clients whose sizes are log-normal: ln s_k ~ N(0, sigma²).
 
-    Client k holds min_examples + r s_k / sum(s), r being what the minimums leave; all examples are held.
+    Client k has min_examples + r s_k / sum(s) examples, where r is the number of examples that the minimums leave.
+    Every example is used.
     """
 
     kind: Literal["log_normal"] = "log_normal"
     sigma: Annotated[
         float,
-        Field(ge=0, le=20, description="deviation of the logarithm of a size; 0 is even, large skewed", examples=[1.0]),
+        Field(ge=0, le=20, description="standard deviation of ln(size); 0 is even, large is skewed", examples=[1.0]),
     ]
 
     def _shares(self, stream: Stream) -> NDArray[np.float64]:

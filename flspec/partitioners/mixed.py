@@ -1,4 +1,4 @@
-"""Some clients alike, the others not."""
+"""Some clients with i.i.d. examples, the others by another partition."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from flspec.partitioners.base import ClientIndices, Partitioner
 
 
 class Mixed(Partitioner):
-    """The first clients hold random examples in equal numbers; the others, what `rest` makes of the other examples.
+    """The first clients have random examples in equal numbers; `rest` splits the other examples over the other clients.
 
-    With `iid_share` absent, the first clients together hold the part of the examples that they are of all clients.
+    If `iid_share` is absent, the first clients' share of the examples is their share of the clients.
     """
 
-    model_config = ConfigDict(defer_build=True)  # only when all kinds are known can it hold any of them
+    model_config = ConfigDict(defer_build=True)  # built once all kinds are known, since any of them can be nested
 
     kind: Literal["mixed"] = "mixed"
-    iid_clients: Annotated[int, Field(ge=1, le=10_000_000, description="how many clients are alike", examples=[5])]
+    iid_clients: Annotated[
+        int, Field(ge=1, le=10_000_000, description="number of clients with random examples", examples=[5])
+    ]
     rest: Annotated[
         Annotated[Partitioner, OneOfOthers("mixed")],
         Field(
@@ -35,16 +37,14 @@ class Mixed(Partitioner):
     ]
     iid_share: Annotated[
         float | None,
-        Field(
-            gt=0, lt=1, description="part of the examples that the first clients hold; that of the clients if absent"
-        ),
+        Field(gt=0, lt=1, description="first clients' share of the examples; their share of the clients if absent"),
     ] = None
 
     @field_validator("rest")
     @classmethod
     def _holds_nothing_out(cls, rest: Partitioner) -> Partitioner:
         if rest.holdout or rest.holdout_by:
-            raise ValueError("holdout and holdout_by are of all clients; give them beside rest, not in it")
+            raise ValueError("holdout and holdout_by apply to all clients; give them beside rest, not in it")
         return rest
 
     @property
@@ -63,17 +63,17 @@ class Mixed(Partitioner):
         return [*map(np.sort, np.array_split(order[:num], self.iid_clients)), *(others[one] for one in held)]
 
     def _num_iid(self, num_examples: int) -> int:
-        """How many examples the clients that are alike hold together."""
+        """Return how many examples the i.i.d. clients have together."""
         if self.iid_share is not None:
             num = round(self.iid_share * num_examples)
         elif self.num_clients is None:
-            raise InputError("partition.iid_share: how many clients rest makes is not known beforehand; give a share")
+            raise InputError("partition.iid_share: the number of clients of rest is not known beforehand; give a share")
         else:
             num = round(num_examples * self.iid_clients / self.num_clients)
         if not self.iid_clients <= num < num_examples:
             raise InputError(
-                f"partition: {self.iid_clients} clients that are alike would hold {num:,} of {num_examples:,} "
-                "examples; lower the clients, or give another iid_share"
+                f"partition: the {self.iid_clients} i.i.d. clients would have {num:,} of {num_examples:,} "
+                "examples; lower iid_clients, or give another iid_share"
             )
         return num
 

@@ -1,4 +1,4 @@
-"""Clients as the data know them: a user, a patient, a hospital."""
+"""Clients that the data set names itself: a user, a patient, a hospital."""
 
 from __future__ import annotations
 
@@ -20,38 +20,40 @@ __all__ = ["Natural", "NaturalClients"]
 
 
 class NaturalClients(OmitDefaults):
-    """Some of those to whom examples belong by nature."""
+    """A choice among the natural owners of examples."""
 
     omitted: ClassVar[dict[str, Any]] = {"order_by": None}
 
     column: Annotated[
-        str | None, Field(description="column that says to whom an example belongs; the dataset's own if absent")
+        str | None, Field(description="column that names the owner of an example; the dataset's own if absent")
     ] = None
-    min_examples: Annotated[Count, Field(description="fewest examples; who has fewer is left out")] = 1
-    max_examples: Annotated[Count | None, Field(description="most examples; of more, so many are drawn")] = None
+    min_examples: Annotated[Count, Field(description="fewest examples; a client with fewer is left out")] = 1
+    max_examples: Annotated[
+        Count | None, Field(description="most examples; of a client with more, so many are drawn")
+    ] = None
     absent_from_test: Annotated[
-        bool, Field(description="whether who also has an example in the test set is left out")
+        bool, Field(description="whether clients with an example in the test set are left out")
     ] = False
     order: Annotated[
         Literal["first", "random", "largest"],
-        Field(description="in which order they are taken: as they first appear, any, or who has most first"),
+        Field(description="order in which clients are taken: as they first appear, random, or largest first"),
     ] = "first"
     order_by: Annotated[
         str | None,
-        Field(description="column to put them in order by, each at its least value; as they first appear if absent"),
+        Field(description="column to sort clients by, each by its least value; as they first appear if absent"),
     ] = None
     clients: Annotated[
-        int | None, Field(ge=1, le=10_000_000, description="how many are taken; all that are left if absent")
+        int | None, Field(ge=1, le=10_000_000, description="number of clients to take; all that qualify if absent")
     ] = None
 
     @model_validator(mode="after")
     def _has_one_order(self) -> NaturalClients:
         if self.order == "random" and self.order_by is not None:
-            raise ValueError(f"order: random is any order, but order_by is {self.order_by}; remove one")
+            raise ValueError(f"order is random, but order_by is {self.order_by}; remove one")
         return self
 
     def client_indices(self, examples: Examples, stream: Stream) -> ClientIndices:
-        """What each of them has; raises InputError if they are not so many."""
+        """Return the examples of each client; raises InputError if there are too few clients."""
         groups = group_by(examples.columns[group_column(examples, self.column)])
         chosen = self._chosen(groups, examples, stream)
         owner_of = np.full(len(groups), -1, np.int64)
@@ -60,7 +62,7 @@ class NaturalClients(OmitDefaults):
         return [self._capped(of_client, stream.child("cap"), client) for client, of_client in enumerate(held)]
 
     def _chosen(self, groups: ValueGroups, examples: Examples, stream: Stream) -> NDArray[np.int64]:
-        """The groups that are taken, in their order."""
+        """Return the groups that are taken, in their order."""
         passes = groups.sizes >= self.min_examples
         if self.absent_from_test:
             name = group_column(examples, self.column)
@@ -70,7 +72,7 @@ class NaturalClients(OmitDefaults):
         order = self._order(groups, examples)
         chosen = order[passes[order]]
         if len(chosen) < (self.clients or 1):
-            also = ", of which no example is in the test set" if self.absent_from_test else ""
+            also = " and no example in the test set" if self.absent_from_test else ""
             raise InputError(
                 f"partition.clients is {self.clients or 'not given'}, but of {len(groups):,} values of "
                 f"{group_column(examples, self.column)} {len(chosen):,} have {self.min_examples} or more examples"
@@ -83,7 +85,7 @@ class NaturalClients(OmitDefaults):
         return chosen[: self.clients]
 
     def _order(self, groups: ValueGroups, examples: Examples) -> NDArray[np.int64]:
-        """All groups, by who comes first."""
+        """Return all groups, in the order in which they are taken."""
         if self.order_by is None:
             return np.arange(len(groups))
         codes, _ = examples.classes("partition.order_by", self.order_by)

@@ -20,18 +20,18 @@ from flspec.partitioners.dealing import apportion, check_classes, deal_classes, 
 
 
 class Pathological(ByClass):
-    """Each client has a fixed number of classes; those that share a class hold equal parts of it.
+    """Each client has a fixed number of classes; the clients that share a class have equal parts of it.
 
-    `random`: any classes. `deterministic`: client i has classes i, i + 1, ..., counted round. `first-deterministic`, as
-    in the paper: client i has class i, counted round, and others at random. A class that no client has is held by
-    nobody.
+    `random`: random classes. `deterministic`: client i has classes i, i + 1, ..., modulo the number of classes.
+    `first-deterministic`, as in the paper: client i has class i, modulo the number of classes, and others at random. A
+    class that no client gets is left out.
     """
 
     kind: Literal["pathological"] = "pathological"
     classes_per_client: Annotated[Count, Field(description="how many classes each client has", examples=[2])]
     assignment: Annotated[
         Literal["random", "deterministic", "first-deterministic"],
-        Field(description="which classes a client has: any; those after its number; one by its number and others"),
+        Field(description="classes of a client: random; those from its number on; one by its number, others random"),
     ] = "random"
 
     def split(self, examples: Examples, stream: Stream) -> ClientIndices:
@@ -53,12 +53,12 @@ class Pathological(ByClass):
         return deal_classes(members, counts, stream)
 
     def _given(self, num_classes: int, stream: Stream) -> NDArray[np.int64]:
-        """The classes of each client: [clients, classes_per_client]."""
+        """Return the classes of each client: [clients, classes_per_client]."""
         if self.assignment == "random":
             return random_rows(self.clients, num_classes, self.classes_per_client, stream)
         first = np.arange(self.clients)[:, None] % num_classes
         if self.assignment == "deterministic":
             return (first + np.arange(self.classes_per_client)) % num_classes
-        # Others are drawn from the classes but the first, which are counted on from it.
+        # Other classes are drawn as offsets 1, 2, ... from the first class, so the first cannot be drawn again.
         others = random_rows(self.clients, num_classes - 1, self.classes_per_client - 1, stream)
         return np.concatenate([first, (first + 1 + others) % num_classes], axis=1)

@@ -21,11 +21,11 @@ from flspec.partitioners.dealing import apportion, check_classes, deal_classes, 
 
 
 class Rolled(ByClass, ABC):
-    """Client i has classes i, i + 1, ..., counted round; how much of each, a weight tells."""
+    """Client i has classes i, i + 1, ..., modulo the number of classes; weights decide how much of each."""
 
     classes_per_client: Annotated[Count, Field(description="how many classes each client has")] = 2
     min_per_class: Annotated[
-        int, Field(ge=0, le=10**9, description="examples a client has of each of its classes, before weights count")
+        int, Field(ge=0, le=10**9, description="examples a client has of each of its classes, before weights apply")
     ] = 5
 
     def split(self, examples: Examples, stream: Stream) -> ClientIndices:
@@ -45,20 +45,20 @@ class Rolled(ByClass, ABC):
 
     @property
     def _too_little(self) -> str:
-        """What may leave a client without examples."""
+        """The setting that may leave a client without examples."""
         return "min_per_class to 1 or more"
 
     @abstractmethod
     def _weights(self, num_holders: list[int], stream: Stream) -> list[NDArray[np.float64]]:
-        """For each class, the weights of the clients that have it, in their order."""
+        """Return, for each class, the weights of the clients that have it, in client order."""
 
     def _holders(self, label: int, num_classes: int) -> NDArray[np.int64]:
-        """The clients that have a class, ascending."""
+        """Return the clients that have a class, ascending."""
         clients = np.arange(self.clients)
         return clients[(label - clients) % num_classes < self.classes_per_client]
 
     def _sizes(self, label: int, weights: NDArray[np.float64], num_examples: int) -> NDArray[np.int64]:
-        """How many examples of a class each of its clients has: a minimum, and the rest by weight."""
+        """Return how many examples of a class each of its clients has: a minimum, and the rest by weight."""
         if not len(weights):
             return np.zeros(0, np.int64)
         left = num_examples - self.min_per_class * len(weights)

@@ -1,4 +1,4 @@
-"""Shards of like labels.
+"""Shards of examples with like labels.
 
 McMahan et al. Communication-Efficient Learning of Deep Networks from Decentralized Data. AISTATS 2017.
 https://arxiv.org/abs/1602.05629
@@ -23,18 +23,18 @@ class Shards(ByClass):
 
     In the paper: 60,000 images in 200 shards of 300, 2 shards to each of 100 clients. Without `shard_size`, all
     examples are cut into clients × shards_per_client shards whose sizes differ by at most one. With it, shards have
-    that size, and what is not dealt is held by nobody; with `shards_per_client: null` all shards are dealt, the first
-    clients getting one more where they do not divide.
+    that size, and examples in shards that are not dealt belong to no client. With `shards_per_client: null` all shards
+    are dealt; the first clients get one more if they do not divide evenly.
     """
 
     kind: Literal["shards"] = "shards"
     shards_per_client: Annotated[
-        Count | None, Field(description="shards each client is dealt; null: as many as there are for each")
+        Count | None, Field(description="shards that each client gets; null: all, dealt evenly")
     ] = 2
     shard_size: Annotated[Count | None, Field(description="examples a shard holds; all examples if absent")] = None
-    keep_incomplete: Annotated[
-        bool, Field(description="whether the last shard, where it is smaller than shard_size, is dealt too")
-    ] = False
+    keep_incomplete: Annotated[bool, Field(description="whether a last shard smaller than shard_size is dealt too")] = (
+        False
+    )
 
     @model_validator(mode="after")
     def _is_determined(self) -> Shards:
@@ -59,7 +59,7 @@ class Shards(ByClass):
         return held_by(owners, self.clients)
 
     def _bounds(self, num_examples: int) -> np.ndarray:
-        """Where each shard begins in the examples by label, and where the last ends."""
+        """Return where each shard begins in the examples sorted by label, and where the last ends."""
         wanted = self.clients * (self.shards_per_client or 1)
         if self.shard_size is None:
             if wanted > num_examples:

@@ -1,4 +1,4 @@
-"""Clients that hold more and more."""
+"""Clients of growing sizes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from flspec.partitioners.dealing import cut
 
 
 class SizeLadder(Counted):
-    """Client i of 1, 2, ... holds examples in proportion to i, i² or e^i; all examples are held.
+    """Client i of 1, 2, ... has examples in proportion to i, i² or e^i; every example is used.
 
-    Shares are rounded down, and the last client, which is the largest, takes what that leaves.
+    Sizes are rounded down, and the last client, the largest, takes the examples that are left.
     """
 
     kind: Literal["size_ladder"] = "size_ladder"
@@ -25,7 +25,7 @@ class SizeLadder(Counted):
         Literal["linear", "square", "exponential"],
         Field(description="how a client's size grows with its number", examples=["linear"]),
     ]
-    shuffle: Annotated[bool, Field(description="whether examples are drawn at random, or go in file order")] = True
+    shuffle: Annotated[bool, Field(description="whether examples are drawn at random, or taken in file order")] = True
 
     def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         total, number = len(examples), np.arange(1, self.clients + 1, dtype=np.float64)

@@ -16,10 +16,10 @@ from flspec.partitioners.dealing import cut
 
 
 class Sizes(Partitioner):
-    """Client i holds `sizes[i]` examples, drawn at random or the next in file order.
+    """Client i has `sizes[i]` examples, drawn at random or the next in file order.
 
-    What the sizes leave is held by nobody. As shares of all examples, they are rounded so that together they come as
-    near as whole examples can.
+    Examples beyond the sizes belong to no client. If sizes are shares, they are rounded so that their sum is as exact
+    as whole examples allow.
     """
 
     kind: Literal["sizes"] = "sizes"
@@ -28,21 +28,21 @@ class Sizes(Partitioner):
         Field(
             min_length=1,
             max_length=10_000_000,
-            description="how much each client holds, an entry a client",
+            description="size of each client, an entry a client",
             examples=[[50, 50, 50, 50, 50, 100, 100, 100, 100, 200]],
         ),
     ]
-    unit: Annotated[Literal["examples", "shares"], Field(description="what sizes are: numbers, or parts of 1")] = (
-        "examples"
-    )
-    shuffle: Annotated[bool, Field(description="whether examples are drawn at random, or go in file order")] = True
+    unit: Annotated[
+        Literal["examples", "shares"], Field(description="unit of sizes: numbers of examples, or shares of 1")
+    ] = "examples"
+    shuffle: Annotated[bool, Field(description="whether examples are drawn at random, or taken in file order")] = True
 
     @model_validator(mode="after")
     def _fits_the_unit(self) -> Sizes:
         if self.unit == "examples" and (broken := [size for size in self.sizes if size % 1]):
             raise ValueError(f"sizes: {broken[0]:g} is no number of examples; give whole numbers, or unit: shares")
         if self.unit == "shares" and (total := round(sum(self.sizes), 9)) > 1:
-            raise ValueError(f"sizes sum to {total:g}, but all shares are 1; lower them")
+            raise ValueError(f"sizes sum to {total:g}, but shares sum to at most 1; lower them")
         return self
 
     @property

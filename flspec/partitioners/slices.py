@@ -1,4 +1,4 @@
-"""Clients as stretches of a list: of examples, or of patients."""
+"""Clients as slices of a list of examples or of groups, such as patients."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _Slice = tuple[_Place, _Place]
 
 
 class Slices(Counted):
-    """Put the examples, or groups of them, in one list, or a list for each stratum; a client is a slice of each list.
+    """Put the examples, or groups of them, in one list, or in one list a stratum; a client is a slice of each list.
 
-    With `groups`, lists are of its values, a patient with all examples being one entry; a group's stratum is the lowest
-    of its examples'. So with labels 0, benign, and 1, melanoma, `strata: label` makes a list of patients with a benign
-    image and one of those with melanomas alone. A slice [a, b] is of the entries a to b - 1 of a list, counted from 0.
-    What no slice takes is held by nobody.
+    With `groups`, an entry of a list is a group: all examples of one value, as of a patient. The stratum of a group is
+    the lowest of its examples' strata. So with label 0 for benign and 1 for melanoma, `strata: label` makes one list of
+    patients with a benign image, and one of patients with melanomas alone. A slice [a, b] has the entries a to b - 1 of
+    a list, counted from 0. Entries outside of all slices belong to no client.
     """
 
     kind: Literal["slices"] = "slices"
@@ -35,24 +35,24 @@ class Slices(Counted):
     ] = None
     order: Annotated[
         Literal["file", "random", "stratified"],
-        Field(description="of a list: as in the file, any, or any in which each label is spread evenly"),
+        Field(description="order of a list: as in the file, random, or random with each label spread evenly"),
     ] = "file"
-    groups: Annotated[
-        str | None, Field(description="column of which all examples of one value are one entry, as patient_id")
-    ] = None
+    groups: Annotated[str | None, Field(description="column whose values are the entries, as patient_id")] = None
     strata: Annotated[
-        str | None, Field(description="column with a list for each of its values, in their order; or label")
+        str | None, Field(description="column with one list for each of its values, in their order; or label")
     ] = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Slices:
         if self.order == "stratified" and self.groups is not None:
-            raise ValueError("order: stratified is of examples, but groups makes lists of groups; remove one")
+            raise ValueError("order: stratified needs lists of examples, but groups makes lists of groups; remove one")
         for client, row in enumerate(self.slices or ()):
             if empty := [one for one in row if one[0] > one[1]]:
-                raise ValueError(f"slices: client {client} has {list(empty[0])}, which ends before it begins")
+                raise ValueError(
+                    f"slices: client {client} has {list(empty[0])}, which ends before it begins; give [start, end]"
+                )
             if all(start == end for start, end in row):
-                raise ValueError(f"slices: client {client} is given nothing")
+                raise ValueError(f"slices: client {client} gets nothing; widen one of its slices")
         if self.slices is not None and len(self.slices) != self.clients:
             raise ValueError(f"slices has {len(self.slices)} rows for {self.clients} clients; give a row a client")
         return self
@@ -78,7 +78,7 @@ class Slices(Counted):
         return held_by(owner_of[entry_of], self.clients)
 
     def _lists(self, examples: Examples, entry_of: NDArray[np.int64], stream: Stream) -> list[NDArray[np.int64]]:
-        """The entries of each list, in order."""
+        """Return the entries of each list, in order."""
         num_entries = int(entry_of.max(initial=-1)) + 1
         strata, num_strata = self._strata(examples, entry_of, num_entries)
         if self.order == "stratified":
@@ -93,7 +93,7 @@ class Slices(Counted):
     def _strata(
         self, examples: Examples, entry_of: NDArray[np.int64], num_entries: int
     ) -> tuple[NDArray[np.int64], int]:
-        """The list of each entry, and how many lists there are."""
+        """Return the list of each entry, and the number of lists."""
         if self.strata is None:
             return np.zeros(num_entries, np.int64), 1
         is_label = self.strata == "label" and "label" not in examples.columns
@@ -101,7 +101,7 @@ class Slices(Counted):
         return least_of(codes, entry_of, num_entries), num_strata
 
     def _cuts(self, stratum: int, lengths: list[int]) -> list[tuple[int, int]]:
-        """Where each client's slice of a list begins and ends."""
+        """Return where each client's slice of a list begins and ends."""
         length = lengths[stratum]
         if self.slices is None:
             if self.clients > max(lengths):
@@ -126,9 +126,9 @@ class Slices(Counted):
 
 
 def _spread(members: list[NDArray[np.int64]], stream: Stream) -> NDArray[np.int64]:
-    """All examples in an order in which every stretch has each class in about its share.
+    """Return all examples in an order in which every stretch has each class in about its share.
 
-    The j-th example of a class of n, in random order, comes at (j + u) / n of the way, u being random too.
+    The j-th example of a class of n, in random order, gets the place (j + u) / n, where u is random too.
     """
     places = np.empty(sum(map(len, members)), np.float64)
     for label, examples in enumerate(members):

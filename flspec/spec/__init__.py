@@ -1,1 +1,1 @@
-"""The spec: reading it, saying what is wrong with it, and what it can say."""
+"""The spec: its files, its validation, and lists of the keys and kinds that it can have."""

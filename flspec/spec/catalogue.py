@@ -1,7 +1,7 @@
-"""What there is to choose from: the families of components that a spec can name, read off the spec's own classes.
+"""The families of components that a spec can name, read off the spec's own classes.
 
-Nothing is listed here by hand: a field of type `OneOf[...]` anywhere below `Spec` is a family, and whatever is in its
-folder or comes with an installed package is a member.
+Nothing is listed by hand. A field of type `OneOf[...]` anywhere below `Spec` is a family. Its members are the classes
+in its folder and those of installed packages.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class SpecKey:
     """One key of a section."""
 
     name: str
-    type: str  # as a user says it: "list of integers"
-    range: str  # "above 0, at most 1000000"; empty if anything of its type will do
+    type: str  # in a user's words: "list of integers"
+    range: str  # "above 0, at most 1000000"; empty if any value of its type will do
     required: bool
     default: JsonValue  # None where required
     examples: tuple[JsonValue, ...]
@@ -61,30 +61,30 @@ class Kind:
     summary: str
     parameters: tuple[SpecKey, ...]
     description: str  # the whole docstring
-    package: str  # "flspec", or that which brought it
+    package: str  # "flspec", or the package that brought it
 
 
 @dataclass(frozen=True)
 class Family:
-    """What can stand in one section of a spec, by kind."""
+    """The components that can stand in one section of a spec, by kind."""
 
     name: str  # the folder, and the end of the entry point group: "partitioners"
     section: str  # "partition"
-    also: tuple[str, ...]  # further sections that take it
+    also: tuple[str, ...]  # other sections that take this family
     is_list: bool  # whether the section is a list of them
     summary: str
     kinds: Mapping[str, Kind]
 
 
 def families(spec: type[BaseModel] = Spec) -> dict[str, Family]:
-    """Every family that `spec` can name, by its folder's name, in the order of the spec."""
+    """Return every family that `spec` can name, by its folder's name, in the order of the spec."""
     found: dict[str, Family] = {}
     _collect(spec, (), found)
     return found
 
 
 def find_family(name: str) -> Family:
-    """The family of that name, which may also be that of its section; raises InputError with what was meant."""
+    """Return the family of that name or section; raises InputError with a suggestion."""
     known = families()
     for family in known.values():
         if name in (family.name, family.section, *family.also):
@@ -93,27 +93,27 @@ def find_family(name: str) -> Family:
 
 
 def find_kind(family: Family, kind: str) -> Kind:
-    """The member of that kind; raises InputError with what was meant."""
+    """Return the member of that kind; raises InputError with a suggestion."""
     if kind not in family.kinds:
         raise InputError(f"{family.section}: {choose(kind, list(family.kinds))}")
     return family.kinds[kind]
 
 
 def parameters(cls: type[BaseModel]) -> tuple[SpecKey, ...]:
-    """The keys of a section, `kind` apart, those that are required first."""
+    """Return the keys of a section without `kind`, required keys first."""
     keys = [spec_key(cls, name) for name in cls.model_fields if name != "kind"]
     return tuple(sorted(keys, key=lambda key: not key.required))
 
 
 def spec_key(cls: type[BaseModel], name: str) -> SpecKey:
-    """One key of a section."""
+    """Return one key of a section."""
     schema = plain_schema(cls)
     return _parameter(name, schema["properties"][name], name in schema.get("required", ()))
 
 
 @cache
 def plain_schema(cls: type[BaseModel]) -> dict[str, Any]:
-    """The JSON Schema of a section, in which components are told by their kinds alone."""
+    """Return the JSON Schema of a section, in which only the kinds of components appear."""
     schema = cls.model_json_schema(schema_generator=_Plain)
     if "$ref" in schema:  # of a section that may hold one like itself
         return dict(schema["$defs"][schema["$ref"].rpartition("/")[2]])
@@ -121,12 +121,12 @@ def plain_schema(cls: type[BaseModel]) -> dict[str, Any]:
 
 
 def is_family(cls: type[BaseModel]) -> TypeGuard[type[Component]]:
-    """Whether a spec chooses a member of `cls` by its kind."""
+    """Return whether a spec chooses a member of `cls` by its kind."""
     return issubclass(cls, Component) and "kind" not in cls.model_fields
 
 
 def section_below(cls: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The class of the mapping that stands at a key itself, rather than in a list there; of a family, its base."""
+    """Return the class of the mapping directly at a key, rather than in a list there; for a family, its base class."""
     annotation = cls.model_fields[key].annotation
     options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     plain = [get_args(option)[0] if get_origin(option) is Annotated else option for option in options]
@@ -134,8 +134,8 @@ def section_below(cls: type[BaseModel], key: str) -> type[BaseModel] | None:
 
 
 def first_line(cls: type[BaseModel]) -> str:
-    """What a class is, in one line: the first of its docstring."""
-    # A docstring of its own, because pydantic's and a base class's say nothing about it.
+    """Return the first line of a class's docstring."""
+    # The class's own docstring, because an inherited one does not describe it.
     return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
 
 
@@ -158,7 +158,7 @@ def _collect(cls: type[BaseModel], path: tuple[str, ...], found: dict[str, Famil
 
 
 def family_folder(base: type[BaseModel]) -> str:
-    """The name of a family: its folder's."""
+    """Return the name of a family: its folder's."""
     return base.__module__.removesuffix(".base").rpartition(".")[2]
 
 
@@ -175,7 +175,7 @@ def _package(member: type[Component]) -> str:
 
 
 class _Plain(GenerateJsonSchema):
-    """Of a field that names a component, or is a section of its own, only what it is."""
+    """A schema that says only "component" or "section" of a field that holds one, and not its contents."""
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         return {"type": "component", "enum": list(schema["choices"])}

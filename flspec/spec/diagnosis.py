@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a draft, in the words and at the place of whoever wrote it."""
+"""From pydantic's errors in a draft to problems with their place, in the words of a spec's author."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from flspec.spec.yaml_reader import KeyPath, is_number
 
 __all__ = ["diagnose"]
 
-_MOST_PROBLEMS = 100  # told of one spec
+_MOST_PROBLEMS = 100  # reported for one spec
 
 
 def diagnose(draft: Draft, error: ValidationError, model: type[BaseModel], at: KeyPath = ()) -> list[Problem]:
-    """Every problem that validating `draft`, or its part at `at`, as `model` brought up."""
+    """Return every problem that validating `draft`, or its part at `at`, as `model` found."""
     found = error.errors(include_url=False)
     value = _at(draft.value, at)
     misspelt = set(_misspelt(found[:_MOST_PROBLEMS], value, model))
-    told = [
+    reported = [
         details
         for details in found[:_MOST_PROBLEMS]
         if not _follows_from_another(details, found)
         and not (details["type"] == "missing" and (details["loc"] in misspelt or ("extends",) in misspelt))
     ]
-    problems = [_explain(draft, details, value, model, at) for details in told]
-    if untold := and_more(len(found) - _MOST_PROBLEMS, "problems"):
-        problems.append(Problem(untold, file=draft.file))
+    problems = [_explain(draft, details, value, model, at) for details in reported]
+    if omitted := and_more(len(found) - _MOST_PROBLEMS, "problems"):
+        problems.append(Problem(omitted, file=draft.file))
     return problems
 
 
@@ -73,7 +73,7 @@ def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseMo
 
 
 def _misspelt(found: Sequence[ErrorDetails], value: Any, model: type[BaseModel]) -> Iterator[tuple[str | int, ...]]:
-    """The keys that unknown ones are taken to mean: those are not missing as well."""
+    """Yield the keys that unknown keys are taken to mean, so that they are not reported as missing, too."""
     for details in found:
         if details["type"] == "extra_forbidden":
             *section, key = details["loc"]
@@ -81,7 +81,7 @@ def _misspelt(found: Sequence[ErrorDetails], value: Any, model: type[BaseModel])
 
 
 def _at(value: Any, path: KeyPath) -> Any:
-    """What stands at a path, as far as it leads anywhere."""
+    """Return the value at a path, as far as the path exists."""
     for key in path:
         try:
             value = value[key]
@@ -91,7 +91,7 @@ def _at(value: Any, path: KeyPath) -> Any:
 
 
 def _follows_from_another(details: ErrorDetails, found: Sequence[ErrorDetails]) -> bool:
-    """Whether a list is only called too short because its items are wrong, which is told of each."""
+    """Return whether a list counts as too short only because its items are wrong, which is reported for each item."""
     location = details["loc"]
     return details["type"] == "too_short" and any(
         other["loc"][: len(location)] == location and other is not details for other in found
@@ -125,7 +125,7 @@ def _expected(kind: str, context: Mapping[str, Any], details: ErrorDetails) -> s
 def _resolve(
     value: Any, location: tuple[str | int, ...], model: type[BaseModel]
 ) -> tuple[KeyPath, type[BaseModel] | None]:
-    """The path of an error in the document, without pydantic's union tags, and the class that owns its last key."""
+    """Return an error's path in the document, without pydantic's union tags, and the class that owns its last key."""
     path: list[str | int] = []
     cls: type[BaseModel] | None = model
     owner = cls
@@ -151,13 +151,13 @@ def _kinds(owner: type[BaseModel] | None, path: KeyPath) -> list[str]:
 
 
 def _example(owner: type[BaseModel] | None, key: str | int) -> str:
-    """An example of what is missing, where its field gives one."""
+    """Return an example of a missing value, if its field gives one."""
     field = owner.model_fields.get(str(key)) if owner else None
     return f", e.g. {key}: {json.dumps(field.examples[0])}" if field and field.examples else ""
 
 
 def _form(owner: type[BaseModel] | None, path: KeyPath, context: Mapping[str, Any]) -> str:
-    """What text a field takes, in its own words if it has any."""
+    """Return the form of text that a field takes, in its own words if it has any."""
     field = owner.model_fields.get(str(path[-1])) if owner else None
     extra = field.json_schema_extra if field else None
     said = extra.get("patternErrorMessage") if isinstance(extra, dict) else None
@@ -165,7 +165,7 @@ def _form(owner: type[BaseModel] | None, path: KeyPath, context: Mapping[str, An
 
 
 def _limit(value: Any) -> str:
-    """A bound as it is easily read: 1,000,000."""
+    """Return a bound in readable digits: 1,000,000."""
     return f"{value:,}" if isinstance(value, int) else re.sub(r"\.0$", "", f"{value:,}") if value is not None else ""
 
 

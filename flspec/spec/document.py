@@ -1,4 +1,4 @@
-"""What a spec's file may hold beside an experiment: what it extends, a matrix, and its small variant."""
+"""The keys that a spec's file may have beside an experiment: `extends`, `matrix` and `small`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flspec.spec.spec import Spec
 
 __all__ = ["NOT_IN_SMALL", "SMALL", "Experiment", "SpecFile"]
 
-SMALL = "what is otherwise with --small, as a file that extends this one would say it"
+SMALL = "values that differ with --small, written as in a file that extends this one"
 
-NOT_IN_SMALL = ("flspec", "extends")  # of an experiment's keys; of the others none is required there
+NOT_IN_SMALL = ("flspec", "extends")  # keys of an experiment that `small` cannot have; the others are optional there
 
 
 class Experiment(Spec):
@@ -21,12 +21,12 @@ class Experiment(Spec):
 
     extends: Annotated[
         str | None,
-        Field(description="a file beside or below this one; what is said here goes over it", examples=["base.yaml"]),
+        Field(description="a file beside or below this one, over which this file is laid", examples=["base.yaml"]),
     ] = None
     matrix: Annotated[Matrix | None, Field(description="many experiments: each combination of values")] = None
 
 
 class SpecFile(Experiment):
-    """Every key that the file of a spec may have."""
+    """All keys that the file of a spec may have."""
 
     small: Annotated[Experiment | None, Field(description=SMALL)] = None

@@ -1,4 +1,4 @@
-"""From a file to a Spec, or to every problem it has, each with its place and a way out."""
+"""From a file to a Spec, or to all of its problems, each with its place and a way out."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def parse_spec(content: bytes | str, file: str = "spec") -> Spec:
 
 
 def validate_draft(draft: Draft) -> Spec:
-    """The Spec that a draft describes; raises SpecError with every problem found."""
+    """Return the Spec that a draft describes; raises SpecError with every problem found."""
     problems: list[Problem] = []
     if "matrix" in draft.value:
-        message = "a matrix is many experiments, but one is due here; plan, run and certify take one with --cell"
+        message = "a matrix is many experiments, but one is needed here; plan, run and certify take one with --cell"
         problems.append(draft.problem(("matrix",), message))
         draft = draft.without("matrix")
     try:
@@ -56,7 +56,7 @@ def validate_draft(draft: Draft) -> Spec:
 
 
 def mistakes_of(draft: Draft) -> list[Problem]:
-    """What is wrong with the values of a draft that need not be complete, nor free of contradictions."""
+    """Return the problems of a draft's values; the draft may be incomplete or contradict itself."""
     try:
         Spec.model_validate_json(json.dumps(draft.value))
     except ValidationError as error:
@@ -65,12 +65,14 @@ def mistakes_of(draft: Draft) -> list[Problem]:
 
 
 def _may_come(problem: Problem) -> bool:
-    """Whether what is missing may be said elsewhere; not in a list's item, since lists replace each other whole."""
+    """Return whether a missing value may come from another file; not in a list's item, since lists replace each other
+    whole.
+    """
     return problem.message.startswith("missing") and not any(part.isdigit() for part in problem.path.split("."))
 
 
 def mistakes_in_small(draft: Draft) -> list[Problem]:
-    """What is wrong with what the section `small` says, which need be neither complete nor free of contradictions."""
+    """Return the problems of the section `small`, which may be incomplete or contradict itself."""
     if draft.small is None:
         return []
     places = {(one.source, one.line, one.column) for one in draft.small.origins.values() if one.is_small}
@@ -79,12 +81,12 @@ def mistakes_in_small(draft: Draft) -> list[Problem]:
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """Each problem once, file by file, as they stand there."""
+    """Return each problem once, file by file, in the order of their places."""
     return sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line or 0, problem.column or 0))
 
 
 def _valid_sections(draft: Draft, error: ValidationError) -> dict[str, Any]:
-    """Those sections that are right in themselves, so that they can be held against each other."""
+    """Return the sections that are valid on their own, so that they can be checked against each other."""
     wrong = {details["loc"][0] for details in error.errors(include_url=False) if details["loc"]}
     right = {name: value for name, value in draft.value.items() if name not in wrong}
     sections = _sections_model().model_validate_json(json.dumps(right))
@@ -93,7 +95,7 @@ def _valid_sections(draft: Draft, error: ValidationError) -> dict[str, Any]:
 
 @cache
 def _sections_model() -> type[BaseModel]:
-    """Spec with every section optional; one that is required in a Spec is None where it is absent."""
+    """Return Spec with every section optional; a section that Spec requires is None where it is absent."""
     fields: Any = {
         name: (field.rebuild_annotation(), None if field.is_required() else field.default)
         for name, field in Spec.model_fields.items()
@@ -102,7 +104,7 @@ def _sections_model() -> type[BaseModel]:
 
 
 def _where(draft: Draft, path: tuple[str, ...], other: tuple[str, ...] | None) -> str:
-    """Where the other of two fields that contradict each other stands, unless it is in the same line or nowhere."""
+    """Return where the other of two contradicting fields stands, or nothing if it is in the same line or nowhere."""
     here, there = draft.origin(path), draft.origins.get(other or ())
     if there is None or str(here) == str(there):
         return ""

@@ -8,7 +8,7 @@
       exclude: [{client.optimizer.learning_rate: 0.1, seed: 2}]
       include: [{client.optimizer.learning_rate: 1, partition.alpha: 0.5}]
 
-Axes are named, so that a setting whose value is a list is never taken for one.
+Axes are named, so that a setting whose value is a list is never taken for an axis.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Combination = Mapping[str, JsonValue]  # the value of each path that a cell sets
 
 
 class Matrix(Document):
-    """Every combination of the axes' values, less `exclude`, plus `include`, each with every seed."""
+    """Every combination of the axes' values, without `exclude`, plus `include`, each with every seed."""
 
     axes: Annotated[
         dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]],
@@ -54,13 +54,15 @@ class Matrix(Document):
 
 
 def count(matrix: Matrix) -> int:
-    """How many experiments it asks for, before any is left out."""
+    """Return the number of experiments before any is excluded."""
     grid = math.prod(map(len, matrix.axes.values())) if _has_grid(matrix) else 0
     return (grid + len(matrix.include)) * max(1, len(matrix.seeds))
 
 
 def combinations(matrix: Matrix) -> Iterator[tuple[Combination, Mapping[str, KeyPath]]]:
-    """Each combination of values, and where in the matrix each value stands; axes in their order, seeds fastest."""
+    """Yield each combination of values, with the place of each value in the matrix; axes in
+    their order, seeds fastest.
+    """
     for combination, places in _grid(matrix):
         for seeded, seeded_places in _with_seeds(matrix, combination, places):
             if not any(_has(seeded, left_out) for left_out in matrix.exclude):
@@ -70,7 +72,7 @@ def combinations(matrix: Matrix) -> Iterator[tuple[Combination, Mapping[str, Key
 
 
 def mistakes(matrix: Matrix) -> Iterator[tuple[KeyPath, str]]:
-    """What makes a matrix mean something else than was meant: where, and what is wrong."""
+    """Yield each place where a matrix probably does not mean what its author meant, and what is wrong there."""
     if not matrix.axes and not matrix.seeds and not matrix.include:
         yield (), "asks for nothing; add axes, seeds or include"
     for axis, values in matrix.axes.items():
@@ -85,7 +87,7 @@ def mistakes(matrix: Matrix) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _has_grid(matrix: Matrix) -> bool:
-    """Whether axes or seeds make combinations; without either, only what is included is run."""
+    """Return whether axes or seeds make combinations; without either, only the included ones are run."""
     return bool(matrix.axes or matrix.seeds)
 
 
@@ -115,7 +117,7 @@ def _has(combination: Combination, values: Combination) -> bool:
 
 
 def _key(value: JsonValue) -> str:
-    """Equal for equal values, as 1 and 1.0 are; tells true from 1, which Python does not."""
+    """Return equal keys for equal values, as 1 and 1.0; unlike Python, true and 1 have different keys."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, sort_keys=True)
@@ -147,11 +149,11 @@ def _repetitions(values: Iterable[JsonValue], place: KeyPath) -> Iterator[tuple[
 
 
 def _exclusion_mistakes(matrix: Matrix, left_out: Combination, place: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    """An exclusion that leaves nothing out is a misspelling that would go unnoticed."""
+    """Yield the mistakes of an exclusion that excludes nothing, which would be a misspelling that nobody notices."""
     known: dict[str, Iterable[Any]] = {**matrix.axes, **({"seed": matrix.seeds} if matrix.seeds else {})}
     for name, value in left_out.items():
         if name not in known:
             yield (*place, name), choose(name, known).replace("choose one of", "the axes are")
         elif _key(value) not in map(_key, known[name]):
             values = ", ".join(_key(v) for v in known[name])
-            yield (*place, name), f"{shorten(_key(value))} is no value of this axis, which takes {shorten(values)}"
+            yield (*place, name), f"{shorten(_key(value))} is not a value of this axis, which has {shorten(values)}"

@@ -1,10 +1,10 @@
-"""From what was written to one tree of values: a file, the files it extends, and settings laid over them.
+"""From files and settings to one tree of values: a file, the files it extends, and settings laid over them.
 
     base.yaml ◀─extends─ spec.yaml ◀── small: ◀── --set a.b=v ◀── one cell of a matrix
 
-Mappings are merged key by key; lists and scalars replace what was there, and so does a section whose `kind` changes,
-since parameters belong to their kind. Of every value it is remembered who said what. A section `small` says what a
-file that extends this one would say; it is laid over the rest only where the small variant is asked for.
+Mappings are merged key by key. Lists and scalars replace earlier ones. A section whose `kind` changes replaces the
+earlier section, because parameters belong to their kind. The tree records where each value was written. A section
+`small` is like a file that extends this one; it is laid over the rest only when the small variant is asked for.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ __all__ = [
 
 _MOST_FILES = 16  # in one chain of `extends`
 _NOTHING = object()
-_NOT_SMALL = ("flspec", "extends", "small")  # what no variant can say of itself
+_NOT_SMALL = ("flspec", "extends", "small")  # keys that a variant cannot have
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where something was written: a place in a file, or a setting of the command line."""
+    """A place where something was written: in a file, or in a setting of the command line."""
 
     source: str  # the file, or "--set" with its argument
     line: int | None = None  # from 1
     column: int | None = None  # from 1
-    text: str = ""  # that line
-    is_small: bool = False  # in the section `small`
+    text: str = ""  # the text of that line
+    is_small: bool = False  # whether it stands in the section `small`
 
     def __str__(self) -> str:
         if self.line is None:
@@ -56,7 +56,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Said:
-    """What somebody wrote for a value."""
+    """A value as it was written, and where."""
 
     value: Any
     origin: Origin
@@ -64,12 +64,12 @@ class Said:
 
 @dataclass(frozen=True)
 class Override:
-    """A value for one path, laid over what the files say."""
+    """A value for one path, laid over the values of the files."""
 
     path: KeyPath
     value: Any
     origin: Origin
-    inner: Mapping[KeyPath, Origin] = field(default_factory=dict)  # of what is in the value, by its path from there
+    inner: Mapping[KeyPath, Origin] = field(default_factory=dict)  # origins inside the value, by path from its root
 
 
 @dataclass(frozen=True)
@@ -77,40 +77,40 @@ class Draft:
     """A spec before it is validated."""
 
     value: dict[str, Any]
-    origins: Mapping[KeyPath, Origin]  # of each key and list item that counts
-    said: Mapping[KeyPath, tuple[Said, ...]]  # of each scalar and list, by whom it was said; the last counts
+    origins: Mapping[KeyPath, Origin]  # of each key and list item in effect
+    said: Mapping[KeyPath, tuple[Said, ...]]  # all that was written for each scalar and list; the last is in effect
     file: str
-    original: str | None = field(repr=False, default=None)  # the text of the one file that says it all
-    heading: str = ""  # what it was put together from
-    small: Draft | None = field(repr=False, default=None)  # its small variant, with no setting laid over it
+    original: str | None = field(repr=False, default=None)  # the text of the file, if there is only one
+    heading: str = ""  # the files and settings that it consists of
+    small: Draft | None = field(repr=False, default=None)  # its small variant, before settings
 
     @property
     def text(self) -> str:
-        """The spec as YAML, whole."""
+        """Return the whole spec as YAML."""
         if self.original is not None:
             return self.original
         return f"# {printable(self.heading)}\n{write_yaml(self.value)}"
 
     def problem(self, path: KeyPath, message: str) -> Problem:
-        """A problem at `path`, or at the nearest place around it that was written."""
+        """Return a problem at `path`, or at the nearest place around it that was written."""
         origin = self.origin(path)
         if origin is None:
             return Problem(message, dotted(path), self.file)
         return Problem(message, dotted(path), origin.source, origin.line, origin.column, origin.text)
 
     def origin(self, path: KeyPath) -> Origin | None:
-        """Where `path`, or the nearest place around it, was written; None if that is the file as a whole."""
+        """Return where `path`, or the nearest place around it, was written; None if that is the file as a whole."""
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins.get(path)
 
     def without(self, key: str) -> Draft:
-        """The same but for one section."""
+        """Return the same draft without one section."""
         return replace(self, value={name: value for name, value in self.value.items() if name != key})
 
 
 def compose(path: Path) -> Draft:
-    """The draft of a spec file; raises InputError if it cannot be read, SpecError naming the file and the place."""
+    """Return the draft of a spec file; raises InputError if it cannot be read, SpecError with the file and place."""
     documents = list(_chain(path))
     draft = Draft({}, {}, {}, documents[0].file)
     for document in reversed(documents):
@@ -124,21 +124,21 @@ def compose(path: Path) -> Draft:
 
 
 def files_of(path: Path) -> list[Path]:
-    """A spec's file, the one it extends, and so on; raises as `compose` does."""
+    """Return a spec's file, the file it extends, and so on; raises as `compose` does."""
     return [Path(document.file) for document in _chain(path)]
 
 
 def draft_of_text(content: bytes, file: str) -> Draft:
-    """The draft of a text that stands for itself: there is no folder in which it could extend anything."""
+    """Return the draft of a text that stands alone: it has no folder, so it cannot extend a file."""
     document = read_yaml(content, file)
     draft = _lay_document(Draft({}, {}, {}, file, content.decode("utf-8-sig"), file), document)
     if "extends" in draft.value:
-        raise SpecError([draft.problem(("extends",), "a text cannot extend a file; load it from one")])
+        raise SpecError([draft.problem(("extends",), "a text cannot extend a file; save it to a file and load that")])
     return _apart_from_small(draft)
 
 
 def variant_of(draft: Draft, small: bool) -> Draft:
-    """The experiment as it is, or its small variant; raises SpecError if that is asked for and there is none."""
+    """Return the experiment as it is, or its small variant; raises SpecError if there is no small variant."""
     if not small:
         return draft
     if draft.small is None:
@@ -150,7 +150,7 @@ def variant_of(draft: Draft, small: bool) -> Draft:
 
 
 def parse_overrides(arguments: Iterable[str]) -> list[Override]:
-    """The settings of `--set a.b=value` arguments; raises SpecError with every problem of them."""
+    """Return the settings of `--set a.b=value` arguments; raises SpecError with all of their problems."""
     settings: list[Override] = []
     problems: list[Problem] = []
     for argument in arguments:
@@ -161,7 +161,7 @@ def parse_overrides(arguments: Iterable[str]) -> list[Override]:
             problems.append(Problem("expected a path and a value, as client.epochs=2", file=source))
             continue
         if not text.strip():
-            problems.append(Problem("no value; write null if that is meant", dotted(path), source))
+            problems.append(Problem("has no value; write null if you mean that", dotted(path), source))
             continue
         if path[:2] == ("matrix", "axes") and len(path) > 3:
             whole = f"--set 'matrix.axes={{{dotted(path[2:])}: {text}}}'"
@@ -172,7 +172,7 @@ def parse_overrides(arguments: Iterable[str]) -> list[Override]:
             continue
         if path[0] == "small":
             inner = f"--small --set {dotted(path[1:]) or 'a.b'}={text.strip()}"
-            problems.append(Problem(f"settings go over what small says; write {inner}", dotted(path), source))
+            problems.append(Problem(f"settings are laid over small; write {inner}", dotted(path), source))
             continue
         try:
             settings.append(Override(path, read_value(text, source), Origin(source)))
@@ -185,7 +185,7 @@ def parse_overrides(arguments: Iterable[str]) -> list[Override]:
 
 
 def apply_overrides(draft: Draft, settings: Sequence[Override]) -> Draft:
-    """The draft with all settings laid over it at once, so that their order changes nothing."""
+    """Return the draft with all settings laid over it at once, so that their order does not matter."""
     if not settings:
         return draft
     tree: dict[str, Any] = {}
@@ -198,18 +198,20 @@ def apply_overrides(draft: Draft, settings: Sequence[Override]) -> Draft:
         below[str(setting.path[-1])] = setting.value
         origins |= dict.fromkeys(_paths(setting.value, setting.path), setting.origin)
         origins |= {(*setting.path, *path): origin for path, origin in setting.inner.items()}
-    told = " ".join(f"--set {dotted(setting.path)}={write_value(setting.value)}" for setting in settings)
-    return replace(_lay(draft, tree, origins), original=None, heading=f"{draft.heading} {told}")
+    arguments = " ".join(f"--set {dotted(setting.path)}={write_value(setting.value)}" for setting in settings)
+    return replace(_lay(draft, tree, origins), original=None, heading=f"{draft.heading} {arguments}")
 
 
 def _apart_from_small(draft: Draft) -> Draft:
-    """The draft without its section `small`, but with the variant that it makes; raises SpecError if it makes none."""
+    """Return the draft without its section `small`, with the small variant beside it; raises SpecError if that is
+    wrong.
+    """
     section = draft.value.get("small")
     full = draft.without("small")
-    if section is None:  # absent, or taken away by an extending file
+    if section is None:  # absent, or set to null by an extending file
         return full
     if not isinstance(section, dict):
-        raise SpecError([draft.problem(("small",), "expected a mapping of what is otherwise, e.g. {rounds: 5}")])
+        raise SpecError([draft.problem(("small",), "expected a mapping of the values that differ, e.g. {rounds: 5}")])
     if wrong := [
         draft.problem(("small", key), f"{key} cannot differ; remove it") for key in _NOT_SMALL if key in section
     ]:
@@ -225,7 +227,7 @@ def _apart_from_small(draft: Draft) -> Draft:
 
 
 def _chain(path: Path) -> Iterator[LocatedDocument]:
-    """A file's document, then the one it extends, and so on."""
+    """Yield a file's document, then the document of the file it extends, and so on."""
     document, seen = read_yaml(_read_file(path), str(path)), [path.resolve()]
     yield document
     while "extends" in document.value:
@@ -243,7 +245,7 @@ def _chain(path: Path) -> Iterator[LocatedDocument]:
 
 
 def _extended(name: Any, path: Path, seen: Sequence[Path]) -> Path:
-    """The file that `extends: name` in `path` means; never one outside the folder of the first file."""
+    """Return the file that `extends: name` in `path` means; never one outside the folder of the first file."""
     if not isinstance(name, str) or not name:
         raise InputError("expected the name of one file, e.g. extends: base.yaml")
     extended = path.parent / name
@@ -253,19 +255,19 @@ def _extended(name: Any, path: Path, seen: Sequence[Path]) -> Path:
         raise InputError(f"{shorten(name)} cannot be read: {error}") from None
     home = seen[0].parent
     if not target.is_relative_to(home):
-        raise InputError(f"{shorten(name)} lies outside of {home.name}/, the spec's folder; move it there")
+        raise InputError(f"{shorten(name)} is outside of {home.name}/, the spec's folder; move it there")
     if target in seen:
         names = " -> ".join(file.name for file in [*seen[seen.index(target) :], target])
-        raise InputError(f"goes round in a circle: {names}; remove one of them")
+        raise InputError(f"the files extend each other in a circle: {names}; remove one extends")
     if len(seen) == _MOST_FILES:
-        raise InputError(f"a chain of more than {_MOST_FILES} files; extend one nearer to what you need")
+        raise InputError(f"more than {_MOST_FILES} files extend each other; extend a later file of the chain")
     return extended
 
 
 def _read_file(path: Path) -> bytes:
     shown = shorten(str(path), 200)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device could keep us reading for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device might never end
             raise InputError(f"{shown}: not a file; name a spec")
         with path.open("rb") as file:
             return file.read(2**20 + 1)
@@ -285,11 +287,11 @@ def _place(document: LocatedDocument, path: KeyPath) -> Origin:
 
 
 def _lay(draft: Draft, tree: Mapping[str, Any], origins: Mapping[KeyPath, Origin]) -> Draft:
-    """The draft with a tree of values laid over it."""
+    """Return the draft with a tree of values laid over it."""
     new_origins, said = dict(draft.origins), dict(draft.said)
 
     def forget(below: Any, path: KeyPath) -> None:
-        """What is replaced no longer counts, but for the kind that it had."""
+        """Drop the origins of a replaced value, except for the kind that it had."""
         for known in () if below is _NOTHING else _paths(below, path):
             new_origins.pop(known, None)
             if known not in (path, (*path, "kind")):
@@ -325,7 +327,7 @@ def _collisions(settings: Sequence[Override]) -> Iterator[Problem]:
 
 
 def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
-    """The path of a value and of everything in it."""
+    """Yield the path of a value and of everything in it."""
     yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in items:

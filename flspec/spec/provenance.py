@@ -1,4 +1,4 @@
-"""Who said what: for every value of a spec, where it was written, what it replaced, or that it is a default."""
+"""The provenance of every value of a spec: where it was written, what it replaced, or that it is a default."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Provenance", "Replaced", "provenance"]
 
 
 class Replaced(Document):
-    """What was said for a value before."""
+    """An earlier value, now replaced."""
 
     value: JsonValue
     origin: str
 
 
 class Provenance(Document):
-    """One value that counts."""
+    """One value in effect."""
 
     path: str
     value: JsonValue
@@ -32,7 +32,9 @@ class Provenance(Document):
 
 
 def provenance(spec: Spec, draft: Draft) -> tuple[Provenance, ...]:
-    """Every value of `spec`, which `draft` describes, in the order of its sections; what is absent is left out."""
+    """Return the provenance of every value of `spec`, in the order of its sections, by `draft`; absent values are left
+    out.
+    """
     return tuple(
         _of_value(path, value, draft)
         for path, value in _leaves(spec.model_dump(mode="json"), ())

@@ -1,6 +1,6 @@
-"""What keys and values of specs were called before: whoever still writes the old name is told the new one.
+"""The former names of keys and values in specs: an error about an old name gives the new one.
 
-A rename costs a line here; a class named here stands for its subclasses, too.
+A rename costs one line here. A class named here stands for its subclasses, too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VALUES = {
 
 
 def renamed_key(key: str, owner: type[BaseModel] | None) -> str | None:
-    """What `owner` calls today what was `key`; None if it never read that, or still does."""
+    """Return the name that `owner` has today for the former `key`; None if it never had that key, or still has it."""
     if owner is None or key in owner.model_fields:
         return None
     names = (_KEYS.get(f"{cls.__name__}.{key}") for cls in owner.__mro__)
@@ -31,6 +31,6 @@ def renamed_key(key: str, owner: type[BaseModel] | None) -> str | None:
 
 
 def renamed_value(value: object, key: str | int, owner: type[BaseModel] | None) -> str | None:
-    """What stands today for a value that the key of `owner` used to have, if it was renamed."""
+    """Return the value that replaces a former value of a key of `owner`, if it was renamed."""
     former = (_VALUES.get(f"{cls.__name__}.{key}", {}) for cls in (owner.__mro__ if owner else ()))
     return next((values[value] for values in former if isinstance(value, str) and value in values), None)

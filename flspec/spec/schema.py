@@ -1,10 +1,10 @@
 """JSON Schema of a spec file, so that an editor completes, explains and checks while one writes.
 
-Draft 7, which is what YAML's language servers know. A section that names its `kind` is held to that kind's own
-parameters, by `if` and `then`: editors then offer `alpha` as soon as `kind: dirichlet` is typed, and complain about
-one thing, where a union would complain about every kind that was not meant. Whatever the schema refuses, flspec
-refuses; it knows less than flspec, for instance nothing of two fields that contradict each other. (One exception: a
-wrong value that every cell of a matrix replaces is never used, and so not refused by flspec.)
+The version is draft 7, which YAML's language servers know. A section with a `kind` is checked against that kind's own
+parameters, by `if` and `then`. Editors then offer `alpha` as soon as `kind: dirichlet` is typed, and report one
+problem; with a union they would report one problem for every other kind. Whatever the schema refuses, flspec refuses.
+The schema checks less than flspec, for instance not two fields that contradict each other. (One exception: a wrong
+value that every cell of a matrix replaces is never used, so flspec does not refuse it.)
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = ["spec_schema", "write_schema"]
 
 
 def spec_schema(installed: bool = True) -> dict[str, Any]:
-    """The schema of a spec file with all kinds that are installed, or with those alone that come with flspec.
+    """Return the schema of a spec file, with all installed kinds or only those that come with flspec.
 
-    A file that `extends` another, or has a matrix, need not say everything, so nothing is required of it.
+    Nothing is required of a file that `extends` another or has a matrix, since it may be incomplete.
     """
     whole = _generate(_Whole if installed else _OwnWhole, "")
     partial = _generate(_Partial if installed else _OwnPartial, "partial_")
@@ -46,28 +46,28 @@ def spec_schema(installed: bool = True) -> dict[str, Any]:
 
 
 def write_schema(file: str | os.PathLike[str], installed: bool = True) -> None:
-    """Write the schema of spec files; raises InputError rather than replace anything but a schema."""
+    """Write the schema of spec files; raises InputError rather than overwrite anything but a schema."""
     path = Path(file)
     try:
         if path.exists() and '"$schema"' not in path.read_text(encoding="utf-8"):
-            raise InputError(f"{path} exists and is no JSON Schema; name another file")
+            raise InputError(f"{path} exists and is not a JSON Schema; name another file")
         path.write_text(json.dumps(spec_schema(installed), indent=2) + "\n", encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be written: {error}") from None
 
 
 def _generate(generator: type[GenerateJsonSchema], prefix: str) -> dict[str, Any]:
-    """Every document of a spec file by its class's name, with `prefix` before it."""
+    """Return every document of a spec file by its class's name, with `prefix` before it."""
     schema = Experiment.model_json_schema(ref_template=f"#/definitions/{prefix}{{model}}", schema_generator=generator)
     documents = schema.pop("$defs") | {Experiment.__name__: schema}
     return {prefix + name: document for name, document in documents.items()}
 
 
 def _with_small(definitions: dict[str, Any]) -> dict[str, Any]:
-    """The documents, of which an experiment may have a section `small`: what is otherwise with --small."""
+    """Return the documents, with a section `small` in an experiment: the values that differ with --small."""
     partial = definitions["partial_Experiment"]
     said = {name: value for name, value in partial["properties"].items() if name not in NOT_IN_SMALL}
-    small = partial | {"description": "What is otherwise with --small.", "properties": said, "title": "Small"}
+    small = partial | {"description": "The values that differ with --small.", "properties": said, "title": "Small"}
     section = {
         "description": SMALL,
         "anyOf": [{"$ref": "#/definitions/partial_Small"}, {"type": "null"}],
@@ -80,7 +80,7 @@ def _with_small(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Whole(GenerateJsonSchema):
-    """A family is a mapping whose `kind` decides what else it holds."""
+    """A schema generator: a family is a mapping whose `kind` decides its other keys."""
 
     installed = True
 
@@ -102,21 +102,21 @@ class _Whole(GenerateJsonSchema):
         } | self._without_kind(list(documents.values()))
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
-        """Names of what can be installed, each with its description, or any other literal."""
+        """Return an enumeration of installed names with their descriptions, or any other literal."""
         metadata = schema.get("metadata", {})
         if "own" not in metadata:
             return super().literal_schema(schema)
-        told = dict(zip(schema["expected"], metadata["markdownEnumDescriptions"], strict=True))
-        names = [name for name in told if self.installed or name in metadata["own"]]
-        return {"type": "string", "enum": names, "markdownEnumDescriptions": [told[name] for name in names]}
+        summaries = dict(zip(schema["expected"], metadata["markdownEnumDescriptions"], strict=True))
+        names = [name for name in summaries if self.installed or name in metadata["own"]]
+        return {"type": "string", "enum": names, "markdownEnumDescriptions": [summaries[name] for name in names]}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Without a default of null, which means "not given" and which editors would write out."""
+        """Return the schema without a default of null, which means "not given" and which editors would insert."""
         json_schema = super().default_schema(schema)
         return {k: v for k, v in json_schema.items() if k != "default" or v is not None}
 
     def tuple_schema(self, schema: core_schema.TupleSchema) -> JsonSchemaValue:
-        """With draft 7's word for items that differ by their position."""
+        """Return the schema with draft 7's keyword for items that differ by position."""
         return {{"prefixItems": "items"}.get(k, k): v for k, v in super().tuple_schema(schema).items()}
 
     def _without_kind(self, documents: list[JsonSchemaValue]) -> JsonSchemaValue:
@@ -124,7 +124,9 @@ class _Whole(GenerateJsonSchema):
 
 
 class _Partial(_Whole):
-    """Nothing is required; a section without `kind` has the parameters of one kind, which another file names."""
+    """A schema generator that requires nothing; without `kind` a section has the keys of a
+    kind named in another file.
+    """
 
     def field_is_required(self, field: Any, total: bool) -> bool:
         return False

@@ -1,7 +1,7 @@
-"""The sections of a spec, read off its own classes: what can stand in each, as `flspec list` tells it.
+"""The sections of a spec, read off its own classes, with their content as `flspec list` shows it.
 
-A section is a key of the file itself, or below one a mapping, a family of components, or a name out of several that
-say what they are, as metrics do. What else stands in a mapping are its keys.
+A section is any top-level key. Below the top level it is a key that holds a mapping, a family of components, or a name
+from a list with descriptions, such as a metric's. The other entries of a mapping are its keys.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["Section", "find_section", "sections"]
 
 @dataclass(frozen=True)
 class Section:
-    """What can stand in one place of a spec."""
+    """One section, and the values that it takes."""
 
     section: str  # its path: "client.optimizer"
     name: str  # the family's, "client_optimizers", which is its folder and entry point group; else the path's end
-    also: tuple[str, ...]  # further places that take the same
+    also: tuple[str, ...]  # other sections that take the same
     summary: str
-    type: str  # as a user says it: "integer"
+    type: str  # in a user's words: "integer"
     range: str
-    kinds: Mapping[str, Kind]  # of what has kinds, or of a name the names there are
-    keys: tuple[SpecKey, ...]  # of a mapping
+    kinds: Mapping[str, Kind]  # the kinds of a family, or the names that a name can be
+    keys: tuple[SpecKey, ...]  # the keys of a mapping
 
 
 def sections(document: type[BaseModel] = SpecFile) -> dict[str, Section]:
-    """Every section by its path, in the order of the spec."""
+    """Return every section by its path, in the order of the spec."""
     found: dict[str, Section] = {}
     for section in _below(document, (), (document,)):
         same = next((one for one in found.values() if _is_same(one, section)), None)
@@ -48,7 +48,7 @@ def sections(document: type[BaseModel] = SpecFile) -> dict[str, Section]:
 
 
 def find_section(name: str) -> Section:
-    """The section at that path, or of that name or last key; raises InputError with what was meant."""
+    """Return the section of that path, name or last key; raises InputError with a suggestion."""
     known = sections().values()
     for is_it in (
         lambda one: name == one.section,
@@ -62,13 +62,13 @@ def find_section(name: str) -> Section:
 
 
 def _is_same(one: Section, other: Section) -> bool:
-    """Whether both take the same kinds or keys."""
+    """Return whether both take the same kinds or keys."""
     what = (one.kinds, one.keys)
     return any(what) and what == (other.kinds, other.keys)
 
 
 def _below(cls: type[BaseModel], path: tuple[str, ...], above: tuple[type[BaseModel], ...]) -> Iterator[Section]:
-    """The sections in `cls`, which stands at `path` in the documents `above`."""
+    """Yield the sections in `cls`, which stands at `path` in the documents `above`."""
     schema = plain_schema(cls)
     for name in cls.model_fields:
         key, child = spec_key(cls, name), model_below(cls, name)
@@ -103,19 +103,19 @@ def _keys(cls: type[BaseModel]) -> list[SpecKey]:
 
 
 def _plain(key: SpecKey, names: Mapping[str, Any], path: tuple[str, ...]) -> Section:
-    """A key without anything below it; `names` is the schema of the names that it takes, if it takes any."""
-    told = names.get("markdownEnumDescriptions") or [""] * len(names.get("enum", ()))
+    """Return the section of a key with nothing below it; `names` is the schema of its names, if it takes names."""
+    summaries = names.get("markdownEnumDescriptions") or [""] * len(names.get("enum", ()))
     docs, packages = names.get("docs", {}), names.get("packages", {})
     kinds = {
         name: Kind(name, summary, (), docs.get(name, summary), packages.get(name, "flspec"))
-        for name, summary in zip(names.get("enum", ()), told, strict=True)
+        for name, summary in zip(names.get("enum", ()), summaries, strict=True)
     }
     name = names.get("family", path[-1])
     return Section(".".join(path), name, (), key.description, key.type, key.range, kinds, ())
 
 
 def _names(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of a key's schema that names what it takes, each with what it is; empty if it takes anything else."""
+    """Return the part of a key's schema that lists names with descriptions; empty if the key takes no such names."""
     if "markdownEnumDescriptions" in schema and "enum" in schema:
         return schema
     inner = [*schema.get("anyOf", ()), *([schema["items"]] if isinstance(schema.get("items"), Mapping) else [])]

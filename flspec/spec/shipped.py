@@ -1,7 +1,7 @@
 """The specs that come with flspec, and copies of them to start from.
 
-A copy is the file as it is, with the files that it extends beside it. Only the schema that its first line names is
-another: the one that knows the kinds installed here.
+A copy is the file as it is, with the files that it extends beside it. Only the schema in its first line differs: it is
+the one for the kinds installed here.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from flspec.spec.template import SCHEMA_FILE, check_is_new, write_new_spec
 __all__ = ["ShippedSpec", "copies", "shipped_specs", "write_copies"]
 
 _PACKAGE = Path(__file__).parents[1]
-_FOLDERS = ("flspec_specs", "specs")  # beside the package: where a wheel puts them, and where the sources have them
+_FOLDERS = ("flspec_specs", "specs")  # beside the package: in a wheel, and in the sources
 
 
 @dataclass(frozen=True)
 class ShippedSpec:
-    """One spec that comes with flspec."""
+    """A spec that comes with flspec."""
 
     name: str  # its path below the folder of specs, without the suffix: flair/central
     summary: str  # the first sentence of its heading
@@ -32,7 +32,7 @@ class ShippedSpec:
 
 
 def shipped_specs() -> dict[str, ShippedSpec]:
-    """Every shipped spec by its name; raises InputError if this installation has none."""
+    """Return every shipped spec by its name; raises InputError if this installation has none."""
     for folder in (_PACKAGE.parent / name for name in _FOLDERS):
         if files := sorted(folder.rglob("*.yaml")):
             specs = (_read(file, folder) for file in files)
@@ -41,9 +41,10 @@ def shipped_specs() -> dict[str, ShippedSpec]:
 
 
 def copies(wanted: str, file: Path | None, name: str | None = None) -> dict[Path, str]:
-    """The texts of a shipped spec and of what it extends, by where they go if the spec goes to `file`.
+    """Return the texts of a shipped spec and of the files it extends, by target path if the spec is copied to `file`.
 
-    Without a file there can be only one. Raises InputError if no spec is called `wanted`, or a copy has no place.
+    Without `file` there can be only one text. Raises InputError if no spec is called `wanted`, or if a copy has no
+    place.
     """
     specs = shipped_specs()
     if wanted not in specs:
@@ -52,7 +53,7 @@ def copies(wanted: str, file: Path | None, name: str | None = None) -> dict[Path
     if file is None:
         if extended:
             names = ", ".join(path.name for path in extended)
-            raise InputError(f"--from: {wanted} extends {names}; name a FILE beside which that goes too")
+            raise InputError(f"--from: {wanted} extends {names}; name a FILE, so that both can be copied")
         return {Path(source.name): _text(source, name)}
     beside = {file.parent / path.relative_to(source.parent): _text(path) for path in extended}
     if file in beside:
@@ -64,7 +65,7 @@ def copies(wanted: str, file: Path | None, name: str | None = None) -> dict[Path
 
 
 def write_copies(texts: Mapping[Path, str]) -> bool:
-    """Write what `copies` gives, the spec last; returns whether the schema beside it was not there yet."""
+    """Write the texts of `copies`, the spec last; returns whether the schema beside it is new."""
     (file, text), *beside = texts.items()
     check_is_new(file)
     try:
@@ -87,7 +88,7 @@ def _read(file: Path, folder: Path) -> ShippedSpec:
 
 
 def _text(file: Path, name: str | None = None) -> str:
-    """The file with the schema of this installation, and with another `name` if one is given."""
+    """Return the file's text with the schema of this installation, and with another `name` if one is given."""
     text = re.sub(r"(?<=\$schema=)\S+", SCHEMA_FILE, file.read_text(encoding="utf-8"), count=1)
     if name is None:
         return text

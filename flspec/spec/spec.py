@@ -33,7 +33,7 @@ __all__ = ["BestRound", "ClientWork", "Clipping", "Contradiction", "Evaluation",
 
 
 class Clipping(Document):
-    """A bound on the gradient of each step: g * min(1, norm / ||g||), the norm being Euclidean."""
+    """A bound on the gradient of each step: g * min(1, norm / ||g||), with the Euclidean norm."""
 
     norm: Annotated[float, Field(gt=0, le=1e12, description="the largest norm that is left as it is", examples=[10.0])]
     by: Annotated[Literal["global", "tensor"], Field(description="all tensors together, or each tensor by itself")] = (
@@ -42,7 +42,7 @@ class Clipping(Document):
 
 
 class ClientWork(Document):
-    """What a client is asked to do in a round: passes over its own examples, or a number of steps."""
+    """A client's work in a round: passes over its own examples, or a number of steps."""
 
     epochs: Annotated[
         int | None, Field(ge=1, le=100_000, description="passes over the client's examples; or give steps")
@@ -61,7 +61,7 @@ class ClientWork(Document):
     batch_across_epochs: Annotated[
         bool,
         Field(
-            description="batches run on from one pass into the next, so that only the last of all may hold fewer, as "
+            description="batches continue from one pass into the next, so that only the very last may hold fewer, as "
             "with TensorFlow's repeat(epochs).batch(size)"
         ),
     ] = False
@@ -97,7 +97,7 @@ class ClientWork(Document):
 
 
 class BestRound(Document):
-    """Which of the evaluated rounds is the best, the first if several are."""
+    """The rule that chooses the best of the evaluated rounds, the first if several are equal."""
 
     metric: Annotated[MetricName, Field(description="one of evaluation.metrics", examples=["loss"])]
     on: Annotated[
@@ -114,7 +114,7 @@ class BestRound(Document):
 
 
 class Evaluation(Document):
-    """When the aggregated model is evaluated, and by what."""
+    """When the aggregated model is evaluated, and by which metrics."""
 
     every: Annotated[PositiveInt, Field(description="rounds between evaluations; the last round always is")] = 1
     metrics: Annotated[
@@ -152,7 +152,7 @@ class Spec(Document):
             pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
             description="names run folders and reports",
             examples=["quickstart"],
-            # What editors show, and flspec too, instead of the pattern.
+            # Editors and flspec show this text instead of the pattern.
             json_schema_extra={
                 "patternErrorMessage": "up to 100 letters, digits, dots, hyphens, underscores, first a letter or digit"
             },
@@ -178,7 +178,7 @@ class Spec(Document):
         str,
         Field(
             pattern=r"^[a-z][a-z0-9_]*(:[a-z][a-z0-9_]*)?$",
-            description="where to run it, unless told otherwise",
+            description="where to run it, unless --backend says otherwise",
             json_schema_extra={"patternErrorMessage": "a backend, as local, flower or flower:inprocess"},
         ),
     ] = "local"
@@ -210,13 +210,13 @@ class Spec(Document):
     @classmethod
     def _is_known(cls, version: int) -> int:
         if version != 1:
-            raise ValueError(f"format {version} is not known to this flspec, which reads format 1; upgrade flspec")
+            raise ValueError(f"format {version} is unknown to this flspec, which reads format 1; upgrade flspec")
         return version
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """What is wrong between two fields."""
+    """A contradiction between two fields."""
 
     path: tuple[str, ...]  # where to point
     other: tuple[str, ...] | None  # the other field
@@ -224,7 +224,7 @@ class Contradiction:
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[Contradiction]:
-    """What is wrong between the fields of a spec, or of those of its sections that are right in themselves."""
+    """Return the contradictions among the fields of a spec, or of those of its sections that are valid on their own."""
     found: list[Contradiction] = []
     for rule in _RULES:
         needed = inspect.signature(rule).parameters
@@ -252,7 +252,7 @@ def _measured_schedule(client: ClientWork, partition: Partitioner) -> Iterator[C
         )
     if not partition.holdout:
         yield Contradiction(
-            where, ("partition", "holdout"), "measures what clients hold out, which is nothing; set partition.holdout"
+            where, ("partition", "holdout"), "measures the clients' holdout, but there is none; set partition.holdout"
         )
 
 
@@ -272,7 +272,7 @@ def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
         )
     if find_metric(best.metric).better == "neither" and not (best.on or "").endswith((" gap", "/gini")):
         yield Contradiction(
-            at, None, f"{best.metric} should be neither high nor low; name another, or on: the gap between groups"
+            at, None, f"{best.metric} is good neither high nor low; name another metric, or on: a gap between groups"
         )
 
 
@@ -281,7 +281,7 @@ def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> It
         yield Contradiction(("cohort",), ("partition", "clients"), problem)
 
 
-# Each is given the sections that its parameters name, if those are right in themselves.
+# Each is called with the sections that its parameters name, if these are valid on their own.
 _RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
     _epochs_or_steps,
     _measured_schedule,

@@ -32,23 +32,23 @@ class Cell:
     """One experiment of a study."""
 
     label: str  # "alpha=0.1,seed=0", unique in its study, safe as part of a file's name; empty without a matrix
-    values: Mapping[str, JsonValue]  # what sets it apart, by path: {"partition.alpha": 0.1, "seed": 0}
+    values: Mapping[str, JsonValue]  # the values that identify it, by path: {"partition.alpha": 0.1, "seed": 0}
     spec: Spec
-    text: str  # the spec as YAML, whole: what its run folder keeps
-    draft: Draft | None = None  # who said what
+    text: str  # the whole spec as YAML, as its run folder stores it
+    draft: Draft | None = None  # with the origin of each value
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a spec file asks for."""
+    """The experiments that a spec file asks for."""
 
     name: str
-    backend: str  # where to run it, unless told otherwise
+    backend: str  # where to run it by default
     cells: tuple[Cell, ...]  # at least one, in the order of the axes, seeds varying fastest
     is_matrix: bool
 
     def cell(self, label: str | None) -> Cell:
-        """The cell of that label, which need not be given where there is but one; raises InputError."""
+        """Return the cell of that label, which may be None if there is only one cell; raises InputError."""
         labels = [cell.label for cell in self.cells]
         if label is None and self.is_matrix:
             raise InputError(f"{self.name} is a matrix of {len(labels)}; choose one with --cell, e.g. {labels[0]}")
@@ -74,7 +74,9 @@ def load_study(
 def load_variants(
     path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS
 ) -> tuple[Study, Study | None]:
-    """A spec file's study, and that of its small variant if it has one; raises as `load_study`, of both at once."""
+    """Return a spec file's study, and that of its small variant if it has one; raises as `load_study`, for both at
+    once.
+    """
     given = parse_overrides(settings)
     draft = compose(Path(path))
     studies: list[Study] = []
@@ -95,7 +97,7 @@ def parse_study(content: bytes | str, file: str = "spec", max_runs: int = _MOST_
 
 
 def _study(draft: Draft, given: Sequence[Override], max_runs: int) -> Study:
-    if draft.value.get("matrix") is None:  # absent, or taken away by an extending file or a setting
+    if draft.value.get("matrix") is None:  # absent, or set to null by an extending file or a setting
         draft = draft.without("matrix")
         spec = validate_draft(draft)
         return Study(spec.name, spec.backend, (Cell("", {}, spec, draft.text, draft),), is_matrix=False)
@@ -105,7 +107,7 @@ def _study(draft: Draft, given: Sequence[Override], max_runs: int) -> Study:
 
 
 def check_backends(study: Study) -> None:
-    """Raise SpecError where a spec names a backend that is not installed here, which another machine may well have."""
+    """Raise SpecError if a spec names a backend that is not installed here; another machine may well have it."""
     from flspec.protocol.registry import find_backend
 
     problems: list[Problem] = []
@@ -120,7 +122,7 @@ def check_backends(study: Study) -> None:
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """For each path the shortest of its ends that no other has."""
+    """Return for each path its shortest suffix that no other path has."""
     every = list(dict.fromkeys(paths))
     names: dict[str, str] = {}
     for path in every:
@@ -132,7 +134,7 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _matrix(draft: Draft, given: Sequence[Override], max_runs: int) -> Matrix:
-    """The draft's matrix; raises SpecError if it is not one, or means something else than it seems to."""
+    """Return the draft's matrix; raises SpecError if it is invalid, or probably not what its author meant."""
     try:
         matrix = Matrix.model_validate_json(json.dumps(draft.value["matrix"]))
     except ValidationError as error:
@@ -153,10 +155,10 @@ def _cells(base: Draft, draft: Draft, matrix: Matrix) -> list[Cell]:
         settings = [_setting(draft, name, combination[name], ("matrix", *places[name])) for name in combination]
         drafts.append((combination, replace(apply_overrides(base, settings), small=None)))
     if not drafts:
-        raise SpecError([draft.problem(("matrix", "exclude"), "leaves nothing to run; remove some of it")])
+        raise SpecError([draft.problem(("matrix", "exclude"), "excludes every experiment; remove some of it")])
     labels = _labels([combination for combination, _ in drafts])
     cells: list[Cell] = []
-    problems = [*mistakes_of(base), *mistakes_in_small(base)]  # also of values that every cell replaces
+    problems = [*mistakes_of(base), *mistakes_in_small(base)]  # also problems of values that every cell replaces
     for label, (combination, one) in zip(labels, drafts, strict=True):
         try:
             cells.append(Cell(label, combination, validate_draft(one), one.text, one))
@@ -165,20 +167,20 @@ def _cells(base: Draft, draft: Draft, matrix: Matrix) -> list[Cell]:
     if alike := _alike(cells):
         problems.append(draft.problem(("matrix",), f"asks for the same experiment more than once: {alike}; remove one"))
     if problems:
-        told = {(problem.path, problem.message): problem for problem in reversed(problems)}  # once for all cells
-        raise SpecError(in_order(told.values()))
+        distinct = {(problem.path, problem.message): problem for problem in reversed(problems)}  # once for all cells
+        raise SpecError(in_order(distinct.values()))
     return cells
 
 
 def _alike(cells: Sequence[Cell]) -> str:
-    """The labels of the first cells that are one experiment, however their values are written."""
+    """Return the labels of the first cells that are the same experiment, however their values are written."""
     specs = [cell.spec.model_dump_json() for cell in cells]
     repeated = next((spec for spec, times in Counter(specs).items() if times > 1), None)
     return ", ".join(cell.label for cell, spec in zip(cells, specs, strict=True) if spec == repeated)
 
 
 def _setting(draft: Draft, name: str, value: JsonValue, place: KeyPath) -> Override:
-    """A value of the matrix as a setting that knows where it was written."""
+    """Return a value of the matrix as a setting that knows where it was written."""
     origin = draft.origin(place)
     assert origin is not None, place
     inner = {path[len(place) :]: where for path, where in draft.origins.items() if path[: len(place)] == place}
@@ -201,7 +203,7 @@ def _is_an_axis(axis: str, setting: Override) -> Problem:
 
 
 def _labels(combinations: Sequence[Combination]) -> list[str]:
-    """A short name for each combination, no two the same."""
+    """Return a short label for each combination, no two the same."""
     names = short_names(name for combination in combinations for name in combination)
     every = {name: [c[name] for c in combinations if name in c] for name in names}
     labels = [
@@ -217,7 +219,7 @@ def _labels(combinations: Sequence[Combination]) -> list[str]:
 
 
 def _tell(value: JsonValue, among: Sequence[JsonValue]) -> str:
-    """A value in few characters, all of them safe in a file's name; a component by its kind, if that is enough."""
+    """Return a value in few characters that are safe in a file's name; a component by its kind, if that is enough."""
     match value:
         case dict() if "kind" in value:
             alike = [v for v in among if isinstance(v, dict) and v.get("kind") == value["kind"]]

@@ -1,4 +1,4 @@
-"""What somebody may have meant by a name that is not known where it stands."""
+"""Suggestions for an unknown key: a similar key, or the place where the key belongs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flspec.spec.spec import Spec
 
 __all__ = ["meant_key", "model_below", "suggest_key"]
 
-# What other frameworks, and papers, call what has a place here.
+# Names that other frameworks and papers use for keys of a spec.
 _ALSO_CALLED = {
     **dict.fromkeys(
         ("lr", "step_size", "client_lr", "client_learning_rate", "eta_l"), "client.optimizer.learning_rate"
@@ -62,8 +62,8 @@ _ALSO_CALLED = {
     **dict.fromkeys(("sweep", "grid", "hyperparameters"), "matrix"),
     **dict.fromkeys(("smoke", "smoke_test", "tiny", "debug"), "small"),
 }
-_MOST_KINDS = 5  # that one message names
-_SHORT = 6  # letters; of shorter keys too many look alike
+_MOST_KINDS = 5  # named in one message
+_SHORT = 6  # letters; too many shorter keys look alike
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class _Place:
 def suggest_key(
     key: str, owner: type[BaseModel] | None, section: Sequence[str | int], present: Collection[str] = ()
 ) -> str:
-    """Why `key` is not read by `owner`, which stands at `section` and has the keys `present`, and what may be meant."""
+    """Return why `key` is unknown to `owner`, a document at `section` with the keys `present`, and a suggestion."""
     if name := renamed_key(key, owner):
         return f"is now called {name}; rename it" + (". It is given too" if name in present else "")
     unknown, known = f"unknown key {shorten(key)!r}", _keys(owner)
@@ -97,7 +97,7 @@ def suggest_key(
 
 
 def meant_key(key: str, owner: type[BaseModel] | None) -> str | None:
-    """The key of `owner` that `key` is almost certainly meant to be."""
+    """Return the key of `owner` that `key` almost certainly means."""
     if name := renamed_key(key, owner):
         return name
     known = _keys(owner)
@@ -109,26 +109,26 @@ def meant_key(key: str, owner: type[BaseModel] | None) -> str | None:
 
 
 def model_below(cls: type[BaseModel] | None, key: str | int) -> type[BaseModel] | None:
-    """The class of what stands at a key of a document; of a family, its base."""
+    """Return the class of the value at a key of a document; for a family, its base class."""
     if cls is None or key not in cls.model_fields:
         return None
     return next(_models_in(cls.model_fields[str(key)].annotation), None)
 
 
 def _elsewhere(key: str, section: Sequence[str | int]) -> str:
-    """Where in a spec `key` is read, in words; nothing if nowhere."""
+    """Return where in a spec `key` belongs, in words; nothing if nowhere."""
     every = list(_places())
     places = [place for place in every if key in place.cls.model_fields and key != "kind"]
     here = sorted({p.kind for p in places if p.kind and p.section == tuple(section)})
     if here:
         return f"{key!r} is read by {_kinds(here)} only"
-    sections = sorted(dict.fromkeys(place.section for place in places), key=len)  # what is nearer to the top first
+    sections = sorted(dict.fromkeys(place.section for place in places), key=len)  # those nearer to the top first
     described = [_describe(where, [p for p in every if p.section == where], places) for where in sections]
     return f"{key!r} belongs to {' or '.join(described[:3])}" if described else ""
 
 
 def _describe(section: tuple[str, ...], there: Sequence[_Place], reading: Sequence[_Place]) -> str:
-    """A section, and which of the kinds there read the key, unless all do."""
+    """Return a section, and the kinds there that have the key, unless all have it."""
     if not section:
         return "the top level"
     kinds = sorted(str(place.kind) for place in there if place in reading)
@@ -136,7 +136,7 @@ def _describe(section: tuple[str, ...], there: Sequence[_Place], reading: Sequen
 
 
 def _kinds(kinds: Sequence[str]) -> str:
-    """`kind a`, or `kinds a, b and c`, a few of them."""
+    """Return `kind a`, or `kinds a, b and c`, at most a few of them."""
     if len(kinds) == 1:
         return f"kind {kinds[0]}"
     if len(kinds) > _MOST_KINDS:
@@ -155,7 +155,7 @@ def _places() -> Iterator[_Place]:
 
 
 def _below(cls: type[BaseModel], section: tuple[str, ...], told: set[type[BaseModel]]) -> Iterator[_Place]:
-    """The documents in `cls`, each family where it first appears."""
+    """Yield the documents in `cls`, each family where it first appears."""
     for name in cls.model_fields:
         child = model_below(cls, name)
         if child is None or child in told:

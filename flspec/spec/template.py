@@ -1,7 +1,7 @@
-"""A new spec to start from: whatever must be said is said, whatever may be is there to be uncommented.
+"""A new spec to start from: required keys are written, optional keys are comments to uncomment.
 
-A value is that which was asked for, or else the example of its section, or of its field; a field that has a default
-and no part in an example is written as a comment.
+A value is the one asked for, or else the example of its section or its field. A field that has a default and is in no
+example is written as a comment.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _WIDTH = 110
 
 
 def new_spec(asked: Mapping[str, Any] | None = None) -> str:
-    """The text of a spec with what was `asked` for, as the spec's own tree: {"partition": {"kind": "iid"}}.
+    """Return the text of a spec with the values in `asked`, a tree like a spec's: {"partition": {"kind": "iid"}}.
 
-    Raises InputError if a kind is unknown, SpecError if what was asked for makes no valid spec.
+    Raises InputError if a kind is unknown, SpecError if `asked` makes no valid spec.
     """
     heading = [f"# yaml-language-server: $schema={SCHEMA_FILE}", "# Commented keys show their defaults."]
     text = "\n".join([*heading, *_keys(Spec, asked or {}, {}, ())]) + "\n"
@@ -41,18 +41,18 @@ def new_spec(asked: Mapping[str, Any] | None = None) -> str:
 
 
 def name_for(file: Path) -> str | None:
-    """What a spec in `file` may be called, if anything."""
+    """Return a valid spec name made from a file's name, or None."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("._-")[:100] or None
 
 
 def default_kind(section: str) -> str:
-    """The kind that a new spec has in a section at its top level."""
+    """Return the kind that a new spec has in a section at its top level."""
     parameter = next(parameter for parameter in parameters(Spec) if parameter.name == section)
     return _example(parameter, {})["kind"]  # type: ignore[no-any-return]
 
 
 def check_is_new(file: Path) -> None:
-    """Raise InputError unless `file` can be made."""
+    """Raise InputError unless `file` can be created."""
     if file.exists():
         raise InputError(f"{file} exists; name another file, or remove it")
     if not file.parent.is_dir():
@@ -60,7 +60,7 @@ def check_is_new(file: Path) -> None:
 
 
 def write_new_spec(file: Path, text: str) -> bool:
-    """Write a spec to a new file, and the schema that it names beside it; returns whether that was not there yet."""
+    """Write a spec to a new file, and the schema that it names beside it; returns whether the schema is new."""
     check_is_new(file)
     schema = file.parent / SCHEMA_FILE
     is_new = not schema.exists()
@@ -80,7 +80,7 @@ def write_new_spec(file: Path, text: str) -> bool:
 def _keys(
     cls: type[BaseModel], asked: Mapping[str, Any], example: Mapping[str, Any], path: tuple[str, ...]
 ) -> Iterator[str]:
-    """The lines of one mapping."""
+    """Yield the lines of one mapping."""
     known = parameters(cls)
     for parameter in known:
         section, given = section_below(cls, parameter.name), asked.get(parameter.name, {})
@@ -95,7 +95,7 @@ def _keys(
                 parameter, asked, example, _kinds(model_below(cls, parameter.name), (*path, parameter.name)), len(path)
             )
     for name in asked:
-        if name not in {"kind", *(parameter.name for parameter in known)}:  # refused in words when it is parsed
+        if name not in {"kind", *(parameter.name for parameter in known)}:  # the error comes when the text is parsed
             yield _indent(f"{name}: {write_value(asked[name])}", len(path))
 
 
@@ -108,12 +108,12 @@ def _key(
     if name in said:
         return _commented(f"{name}: {write_value(said[name])}", comment, depth)
     if parameter.required:
-        return []  # a kind without an example: that it is missing is told when the text is parsed
+        return []  # no example: parsing the text reports it as missing
     return _commented(f"# {name}: {write_value(parameter.default)}", comment, depth)
 
 
 def _kinds(cls: type[BaseModel] | None, path: tuple[str, ...]) -> str:
-    """What can be chosen from at a path, in words; nothing if it names no component."""
+    """Return the kinds to choose from at a path, in words; nothing if no component stands there."""
     if cls is None or not is_family(cls):
         return ""
     return f"; kinds: {', '.join(family_members(cls))} (flspec list {'.'.join(path)})"
@@ -126,7 +126,7 @@ def _section(
     example: Mapping[str, Any],
     path: tuple[str, ...],
 ) -> Iterator[str]:
-    """The lines of a mapping below a key; all of them comments if there is nothing to say."""
+    """Yield the lines of a mapping below a key; all are comments if no value is given."""
     path, kind_lines = (*path, parameter.name), []
     comment = (parameter.description + _kinds(cls, path)).removeprefix("; ")
     if is_family(cls):
@@ -147,7 +147,7 @@ def _section(
 
 
 def _example(parameter: SpecKey, example: Mapping[str, Any]) -> dict[str, Any]:
-    """What a section says as an example: of the one it stands in, of its own, or the kind that it has by default."""
+    """Return a section's example: from the section around it, its own, or its default kind."""
     if parameter.name in example:
         return dict(example[parameter.name])
     if parameter.examples:
@@ -162,7 +162,7 @@ def _commented(line: str, comment: str, depth: int) -> Sequence[str]:
 
 
 def _sentence(comment: str) -> str:
-    """With a capital, by which a line of prose is told from a key."""
+    """Return the comment with a capital letter, which tells a line of prose from a key."""
     return comment[:1].upper() + comment[1:]
 
 

@@ -1,8 +1,8 @@
-"""YAML as flspec reads it: what is written is what is meant, and every value knows its place.
+"""YAML as flspec reads it, strictly, with the position of every value.
 
-PyYAML finds the structure and the positions; the meaning of a scalar is decided here by YAML 1.2's rules, more
-strictly: `1e-3` is a number and `no` is text, while `010`, `1:30`, `.nan`, duplicate keys, tags, aliases and merge
-keys are refused, since each has made somebody run another experiment than the one that was written.
+PyYAML finds the structure and the positions. The meaning of a scalar is decided here by YAML 1.2's rules, more
+strictly: `1e-3` is a number and `no` is text. `010`, `1:30`, `.nan`, duplicate keys, tags, aliases and merge keys are
+refused, because each can make an experiment differ from the one that its author meant.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LocatedDocument:
 
 
 def dotted(path: KeyPath) -> str:
-    """A path as it is told: `client.optimizer.learning_rate`."""
+    """Return a path as messages show it: `client.optimizer.learning_rate`."""
     return ".".join(map(str, path))
 
 
@@ -66,17 +66,17 @@ def read_yaml(content: bytes, file: str) -> LocatedDocument:
 
 
 def read_value(text: str, source: str) -> Any:
-    """Read one value as it would be read in a spec, from text that `source` names; raises SpecError."""
+    """Read one value as in a spec, from text that `source` names; raises SpecError."""
     return _Reader(source, ()).read(text)
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` is text that would be a number if it stood in a spec without quotes."""
+    """Return whether `value` is text that would be a number in a spec without quotes."""
     return isinstance(value, str) and bool(_INTEGER.fullmatch(value) or _FLOAT.fullmatch(value))
 
 
 class _Reader:
-    """Builds values from PyYAML's events, so that nothing is constructed before it has been judged."""
+    """A builder of values from PyYAML's events, which constructs nothing before it is checked."""
 
     def __init__(self, file: str, lines: tuple[str, ...]) -> None:
         self.file, self.lines = file, lines
@@ -89,7 +89,7 @@ class _Reader:
         self.problems.append(Problem(message, dotted(path), self.file, line, column, source))
 
     def read(self, text: str) -> Any:
-        """The value of the text's one document; raises SpecError with every problem of it."""
+        """Return the value of the text's one document; raises SpecError with all of its problems."""
         value = None
         try:
             value = self._document(text)
@@ -156,7 +156,7 @@ class _Reader:
     def _key(self, event: Any, events: Iterator[Any], path: KeyPath, in_keys: int) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             self.refuse(event.start_mark, "keys must be text", path)
-            self._value(event, events, path, in_keys + 1)  # step over it
+            self._value(event, events, path, in_keys + 1)  # skip it
             return ""
         if event.value == "<<" and event.implicit[0]:
             self.refuse(event.start_mark, "merge keys are not supported; use extends: or write the values out", path)
@@ -199,7 +199,7 @@ class _Reader:
             self.refuse(event.start_mark, "number too large", path)
             return None
         if isinstance(value, float) and value.is_integer() and "e" in text.lower() and abs(value) < 2**53:
-            return int(value)  # 1e6 is an integer where one is due, and pydantic takes it where a float is
+            return int(value)  # 1e6 is valid for an integer, and pydantic takes an integer for a float
         return value
 
 

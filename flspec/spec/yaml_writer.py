@@ -1,4 +1,4 @@
-"""YAML as flspec writes it: what `yaml_reader` reads back is what was meant."""
+"""YAML as flspec writes it: `yaml_reader` reads back the same values."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
 def write_yaml(value: Any) -> str:
-    """A document of plain JSON values as block YAML, in its order."""
+    """Return plain JSON values as a document in block YAML, in their order."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
 
 
 def write_value(value: Any) -> str:
-    """One value in one line, as `--set` takes it."""
+    """Return one value in one line, as `--set` takes it."""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=2**20, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Quotes all text that could be taken for something else, by YAML 1.1's rules or 1.2's; makes no aliases."""
+    """A dumper that quotes all text that YAML 1.1 or 1.2 could read as something else, and makes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

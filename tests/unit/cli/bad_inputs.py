@@ -125,18 +125,18 @@ CASES = [
     edit(39, "seed: 0", f"seed: {2**63}", "seed: expected a number below 9,223,372,036,854,775,808"),
     edit(39, "seed: 0", "seed: random", 'seed: expected an integer, got text "random"'),
     edit(39, "seed: 0", "seed: 0.5", "seed: expected an integer, got 0.5"),
-    edit(40, "flspec: 1", "flspec: 2", "format 2 is not known to this flspec, which reads format 1; upgrade flspec"),
+    edit(40, "flspec: 1", "flspec: 2", "format 2 is unknown to this flspec, which reads format 1; upgrade flspec"),
     # 32: files that extend others
-    edit(32, "seed: 0", "extends: spec.yaml", "spec.yaml:3:1: extends: goes round in a circle: spec.yaml -> spec.yaml"),
+    edit(32, "seed: 0", "extends: spec.yaml", "spec.yaml:3:1: extends: the files extend each other in a circle"),
     edit(32, "seed: 0", "extends: nowhere.yaml", "nowhere.yaml: cannot be read: No such file or directory"),
-    edit(32, "seed: 0", "extends: ../../etc/passwd", "../../etc/passwd lies outside of"),
-    edit(32, "seed: 0", "extends: /etc/passwd", "/etc/passwd lies outside of"),
+    edit(32, "seed: 0", "extends: ../../etc/passwd", "../../etc/passwd is outside of"),
+    edit(32, "seed: 0", "extends: /etc/passwd", "/etc/passwd is outside of"),
     edit(32, "seed: 0", "extends: .", "not a file; name a spec"),
     edit(32, "seed: 0", "extends: [a, b]", "expected the name of one file, e.g. extends: base.yaml"),
     Case(
         32,
         "two extend each other",
-        "goes round in a circle: spec.yaml -> other.yaml -> spec.yaml",
+        "the files extend each other in a circle: spec.yaml -> other.yaml -> spec.yaml",
         b"extends: other.yaml\n",
         prepare=_write("other.yaml", "extends: spec.yaml\n"),
     ),
@@ -144,7 +144,7 @@ CASES = [
     Case(
         32,
         "1,000 files",
-        "a chain of more than 16 files",
+        "more than 16 files extend each other",
         b"extends: 0.yaml\n",
         prepare=lambda folder: [
             (folder / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n") for number in range(1000)

@@ -166,7 +166,7 @@ def test_new_writes_what_is_asked_for_and_says_what_it_wrote(told, tmp_path, mon
         (["list", "client", "batchsize"], "client: unknown 'batchsize'; did you mean 'batch_size'?"),
         (["list", "rounds", "3"], "rounds: is integer, of which there are no kinds; leave 3 out"),
         (["list", "partition", "dirchlet"], "partition: unknown 'dirchlet'; did you mean 'dirichlet'?"),
-        (["schema", "--out", "taken.yaml"], "taken.yaml exists and is no JSON Schema"),
+        (["schema", "--out", "taken.yaml"], "taken.yaml exists and is not a JSON Schema"),
         (["new", "taken.yaml"], "taken.yaml exists; name another file"),
         (["new", "nowhere/a.yaml"], "nowhere is not a folder"),
         (["new", "a.yaml", "--model", "mpl"], "model: unknown 'mpl'; did you mean 'mlp'?"),

@@ -69,7 +69,7 @@ def test_iid_draws_so_many_for_each_client_from_all_when_told():
 
 
 def test_iid_refuses_to_draw_more_than_there_are():
-    with pytest.raises(InputError, match=r"examples_per_client is 143, which 7 clients take 1,001.*lower it to 142"):
+    with pytest.raises(InputError, match=r"examples_per_client is 143, so 7 clients need 1,001.*lower it to 142"):
         split(Iid(clients=7, examples_per_client=143))
 
 

@@ -293,7 +293,7 @@ def test_a_given_distribution_is_shared_in_proportion_to_its_rows():
         ([[1, 1]], {}, "weights has 1 rows, but there are 10 classes"),
         ([[1, 1]] * 9 + [[1]], {}, "row 9 has 1 entries, but 2 of 10 clients have class number 9"),
         ([[0, 0]] + [[1, 1]] * 9, {}, "row 0 is all 0"),
-        ([[0.5, 1]] + [[1, 1]] * 9, {"rescale": False}, "row 0 is not of whole numbers"),
+        ([[0.5, 1]] + [[1, 1]] * 9, {"rescale": False}, "row 0 has a fraction"),
         ([[100, 1]] + [[1, 1]] * 9, {"rescale": False}, "row 0 sums to 101, but class number 0 has 100 examples"),
         ([[0, 0]] * 10, {"rescale": False}, "10 of 10 clients would hold nothing, as client 0; raise its entries"),
     ],

@@ -52,7 +52,7 @@ def test_shares_are_of_all_examples_and_leave_nothing_over(shares, expected):
     ("document", "message"),
     [
         ({"sizes": [1.5]}, "1.5 is no number of examples; give whole numbers, or unit: shares"),
-        ({"sizes": [0.6, 0.6], "unit": "shares"}, "sizes sum to 1.2, but all shares are 1"),
+        ({"sizes": [0.6, 0.6], "unit": "shares"}, "sizes sum to 1.2, but shares sum to at most 1"),
         ({"sizes": [0]}, "greater than 0"),
         ({"sizes": []}, "at least 1"),
     ],
@@ -188,8 +188,8 @@ def test_a_share_says_how_much_the_first_clients_hold():
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"iid_clients": 4, "rest": {"kind": "natural"}}, "iid_share: how many clients rest makes is not known"),
-        ({"iid_clients": 999, "rest": {"kind": "iid", "clients": 1}, "iid_share": 0.5}, "999 clients that are alike"),
+        ({"iid_clients": 4, "rest": {"kind": "natural"}}, "iid_share: the number of clients of rest is not known"),
+        ({"iid_clients": 999, "rest": {"kind": "iid", "clients": 1}, "iid_share": 0.5}, "the 999 i.i.d. clients"),
         (
             {"iid_clients": 5, "rest": {"kind": "iid", "clients": 600}, "iid_share": 0.5},
             "partition.rest.clients is 600, but there are only 500",

@@ -323,7 +323,7 @@ def test_what_is_confused_has_the_names_that_the_labels_have(root, tmp_path):
         ("{metric: loss, on: valdation}", "evaluation.best.on: unknown 'valdation'"),
         ("{metric: loss, on: validation}", "evaluation.best.on: unknown 'validation'"),  # there is none
         ("{metric: f1}", "f1 is not among evaluation.metrics; add it there"),
-        ("{metric: positive_rate}", "positive_rate should be neither high nor low; name another"),
+        ("{metric: positive_rate}", "positive_rate is good neither high nor low; name another"),
     ],
 )
 def test_a_best_that_is_not_measured_is_refused(root, best, told):

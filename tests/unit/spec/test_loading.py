@@ -184,7 +184,7 @@ ONE_PROBLEM = [
     ),
     (34, "name: example", 'name: "a\\n"', "2:1: name: expected up to 100 letters, digits, dots, hyphens, underscores"),
     # 40: a format from the future
-    (40, "flspec: 1", "flspec: 2", "1:1: flspec: format 2 is not known to this flspec, which reads format 1; upgrade"),
+    (40, "flspec: 1", "flspec: 2", "1:1: flspec: format 2 is unknown to this flspec, which reads format 1; upgrade"),
     # absent
     (0, "rounds: 10\n", "", "spec.yaml: rounds: missing; add it"),
     (0, "alpha: 0.5", "min_examples: 1", "6:1: partition.alpha: missing; add it"),

@@ -82,9 +82,7 @@ def test_settings_go_over_what_small_says(tmp_path: Path) -> None:
     spec = load_spec(path, ["rounds=7", "name=other"], small=True)
     assert (spec.name, spec.rounds, spec.cohort.size) == ("other", 7, 5)  # type: ignore[attr-defined]
     told = problems(path, settings=("small.rounds=7",))
-    assert told == [
-        "--set small.rounds=7: small.rounds: settings go over what small says; write --small --set rounds=7"
-    ]
+    assert told == ["--set small.rounds=7: small.rounds: settings are laid over small; write --small --set rounds=7"]
 
 
 def test_a_matrix_has_a_small_variant_too(tmp_path: Path) -> None:
@@ -127,7 +125,7 @@ def test_the_text_of_the_small_variant_is_the_spec_that_ran(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("small: 5", "12:1: small: expected a mapping of what is otherwise, e.g. {rounds: 5}"),
+        ("small: 5", "12:1: small: expected a mapping of the values that differ, e.g. {rounds: 5}"),
         ("small: {extends: base.yaml}", "12:9: small.extends: extends cannot differ; remove it"),
         ("small: {small: {rounds: 1}}", "12:9: small.small: small cannot differ; remove it"),
         ("small: {round: 5}", "12:9: round: unknown key 'round'; did you mean 'rounds'? It is given too"),
