@@ -1,1 +1,1 @@
-"""What a plan will do, in numbers, before it runs."""
+"""Numbers about a plan before it runs: skew, leakage, memory, time; and inventories of data sets."""

@@ -1,4 +1,4 @@
-"""What a plan will do, in numbers, before anything trains."""
+"""The numbers of a plan, before anything trains."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from flspec.protocol.registry import find_backend, installed_backends
 
 __all__ = ["Description", "describe_plan", "partition_counts", "plan_skew"]
 
-_STATISTICS = {"running_mean", "running_var"}  # of batch norm, as its tensors are called
+_STATISTICS = {"running_mean", "running_var"}  # names of batch norm's statistics
 
 
 class DataFacts(Document):
-    """The examples, and the shape of one."""
+    """The examples and their shape."""
 
     num_train: int
     num_test: int
     num_classes: int
     shape: tuple[int, ...]
-    twin: str | None = None  # what is not said of published data: that these are synthetic
+    twin: str | None = None  # a note that the data are synthetic; None for published data
 
 
 class PlannedClients(Document):
-    """How many there are, and how many examples they hold."""
+    """The number of clients and the numbers of their examples."""
 
     num: int
     min_examples: int
     median_examples: float
     max_examples: int
-    num_unheld: int  # training examples that no client holds
+    num_unheld: int  # training examples that no client has
 
 
 class RoundFacts(Document):
-    """How much is trained; steps are of one client in one round, except their total."""
+    """The amount of training; steps are of one client in one round, except their total."""
 
     num: int
     min_cohort: int
@@ -57,30 +57,30 @@ class RoundFacts(Document):
     min_steps: int
     max_steps: int
     total_steps: int
-    remarks: tuple[str, ...] = ()  # what schedules come to in these rounds
+    remarks: tuple[str, ...] = ()  # the range of each learning rate with a schedule
 
 
 class ModelFacts(Document):
     """The size of the model; `multiply_adds` are of one example's forward pass."""
 
-    num_parameters: int  # that are trained
-    num_tensors: int  # that hold them
+    num_parameters: int  # trained parameters
+    num_tensors: int  # tensors of trained parameters
     num_constants: int = 0  # values that never change and are never sent
-    num_local: int = 0  # values, trained or kept by training, that stay with each client
+    num_local: int = 0  # values, trained or updated in training, that stay with each client
     multiply_adds: int
-    remarks: tuple[str, ...] = ()  # where what never changes was not read from a file
+    remarks: tuple[str, ...] = ()  # on constants that were not read from a file
 
 
 class Traffic(Document):
-    """Bytes of float32 weights in one direction, without what a transport adds."""
+    """Bytes of float32 weights in one direction, without the overhead of a transport."""
 
-    each_time: int  # that a client takes part
+    each_time: int  # for one client in one round
     busiest_client: int  # over all rounds
     total: int  # over all rounds and clients
 
 
 class TimeEstimate(Document):
-    """Seconds, scaled up from training steps measured on this machine; starting the engine is not in it."""
+    """Seconds, scaled up from training steps measured on this machine, without starting the engine."""
 
     seconds: float  # of all rounds
     seconds_a_round: float
@@ -88,10 +88,10 @@ class TimeEstimate(Document):
 
 
 class Estimates(Document):
-    """What is not known but reckoned."""
+    """Estimates of memory and time."""
 
     memory_bytes: int  # of one process that trains and evaluates with torch
-    time: dict[str, TimeEstimate]  # by backend, of those that can tell
+    time: dict[str, TimeEstimate]  # by backend, for those that can estimate it
 
 
 class Description(Document):
@@ -101,7 +101,7 @@ class Description(Document):
     name: str
     data: DataFacts
     clients: PlannedClients
-    remarks: tuple[str, ...]  # of the clients, where they are not quite what was asked for
+    remarks: tuple[str, ...]  # on clients that differ from what the spec asks for
     skew: Skew | None
     leakage: Leakage | None
     rounds: RoundFacts
@@ -109,13 +109,13 @@ class Description(Document):
     bytes_down: Traffic
     bytes_up: Traffic
     estimates: Estimates
-    backends: dict[str, tuple[str, ...]]  # what stands in the way of each installed one; empty: it can run the plan
+    backends: dict[str, tuple[str, ...]]  # for each installed backend, why it cannot run the plan; empty if it can
 
 
 def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
-    """The facts of a plan, and for each installed backend what stands in its way.
+    """Return the numbers of a plan, and for each installed backend why it cannot run the plan.
 
-    With `rehearse`, backends that can also measure a few steps, a second or less, to estimate the time.
+    With `rehearse`, backends that support it also measure a few steps, for a second or less, to estimate the time.
     """
     backends = {name: _problems(name, plan) for name in installed_backends()}
     counts = partition_counts(plan)
@@ -139,13 +139,13 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
 
 
 def plan_skew(plan: Plan) -> Skew | None:
-    """How much the clients of a plan differ; None without the data, or where an example may have several labels."""
+    """Return how much the clients of a plan differ; None without the data, or if an example may have several labels."""
     counts = partition_counts(plan)
     return None if counts is None else measure_skew(counts)
 
 
 def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
-    """int64 [num_clients, num_classes]: examples of each label that each client holds; None without the data."""
+    """Return int64 [num_clients, num_classes]: each client's examples of each label; None without the data."""
     try:
         classes = open_data(plan.settings.data).examples.classes("dataset")
     except InputError:  # also where an example may have several labels
@@ -177,8 +177,8 @@ def _clients(plan: Plan) -> PlannedClients:
 
 def _remarks(plan: Plan) -> tuple[str, ...]:
     if plan.spec.get("mode") == "centralized":
-        return ()  # who held what no longer matters
-    sizes = _parts(plan, "client_ends") + np.array([len(held) for held in plan.holdout] or 0)
+        return ()  # the partition no longer matters
+    sizes = _parts(plan, "client_ends") + np.array([len(holdout) for holdout in plan.holdout] or 0)
     try:
         partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
     except ValidationError:  # of a kind that is not installed here
@@ -187,7 +187,7 @@ def _remarks(plan: Plan) -> tuple[str, ...]:
 
 
 def _unmeasured(plan: Plan) -> Iterator[str]:
-    """Of a schedule that waits for a metric, the clients that never have a value of it: their rates never fall."""
+    """Yield a remark on the clients for which the metric of a schedule is never defined: their rates never fall."""
     metric = (plan.settings.client_optimizer.get("schedule") or {}).get("metric")
     if metric is None:
         return
@@ -230,7 +230,7 @@ def _rounds(plan: Plan) -> RoundFacts:
 
 
 def _rates(plan: Plan) -> Iterator[str]:
-    """What the learning rates that have a schedule come to: a schedule may be longer than the run."""
+    """Yield the range of each learning rate with a schedule; a schedule may be longer than the run."""
     for who in ("client", "server"):
         if (factors := plan.arrays.get(f"{who}_rates")) is not None:
             span = f"{factors[0]:.3g} in the first round and {factors[-1]:.3g} in the last, {factors.max():.3g} at most"
@@ -252,18 +252,18 @@ def _model(plan: Plan) -> ModelFacts:
 
 
 def _as_drawn(plan: Plan) -> Iterator[str]:
-    """What never changes although nobody trained it."""
+    """Yield remarks on constants that keep their random initial values."""
     if not plan.constants or plan.spec.get("model", {}).get("pretrained"):
         return
     names = {name.rpartition(".")[2] for name in plan.constants}
     if names - _STATISTICS:
-        yield "what never changes is as drawn: model.pretrained names no file"
+        yield "constants keep their random initial values: model.pretrained names no file"
     if names & _STATISTICS:
         yield "batch norm is frozen at mean 0 and variance 1, which normalises nothing: model.pretrained names no file"
 
 
 def _traffic(plan: Plan, each: int) -> Traffic:
-    """One way, of `each` bytes a client and round."""
+    """Return the traffic in one direction, of `each` bytes a client and round."""
     tasks = plan.arrays["task_clients"]
     return Traffic(each_time=each, busiest_client=each * int(np.bincount(tasks).max()), total=each * len(tasks))
 
@@ -289,5 +289,5 @@ def _problems(name: str, plan: Plan) -> tuple[str, ...]:
 
 
 def _parts(plan: Plan, ends: str) -> NDArray[Any]:
-    """How long each of some parts is that stand one after another."""
+    """Return the lengths of consecutive parts, given their ends."""
     return np.diff(plan.arrays[ends], prepend=0)

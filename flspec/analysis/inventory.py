@@ -1,4 +1,4 @@
-"""What a data set holds, in numbers; and its synthetic twin, put where somebody wants it."""
+"""Numbers of a data set, and its synthetic twin in a folder of the user's choice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Inventory", "NaturalClientCounts", "make_twin", "take_inventory"]
 
 
 class NaturalClientCounts(Document):
-    """The clients that a data set has by nature, of the examples to train on."""
+    """The natural clients of a data set, among its training examples."""
 
     column: str
     num: int
@@ -35,19 +35,19 @@ class Inventory(Document):
 
     kind: str
     digest: str
-    shape: tuple[int, ...]  # of one example, as a model is given it
+    shape: tuple[int, ...]  # of one example, as the model's input
     stored_as: str  # uint8 or float32
     num_classes: int
     multi_label: bool
     examples: dict[str, int]  # of each split
-    labels: dict[str, list[int]]  # of each split, the examples of each label
+    labels: dict[str, list[int]]  # for each split, the number of examples of each label
     label_names: tuple[str, ...]
-    columns: dict[str, int]  # the different values of each, of the examples to train on
+    columns: dict[str, int]  # the number of different values of each, among the training examples
     clients: NaturalClientCounts | None
 
 
 def take_inventory(kind: str, data: Data) -> Inventory:
-    """What there is to know of `data` without a partition."""
+    """Return the numbers of `data` that need no partition."""
     return Inventory(
         kind=kind,
         digest=data.digest,
@@ -71,7 +71,7 @@ def make_twin(dataset: type[Dataset], folder: Path, size: TwinSize, seed: int) -
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name[:100]}-", dir=parent) as beside:
-            twin = Path(beside) / "twin"  # not that folder itself, which nobody else may read
+            twin = Path(beside) / "twin"  # a folder inside, because the temporary one is readable by its owner alone
             twin.mkdir()
             dataset.write_twin(twin, size, stream)
             if folder.is_dir():

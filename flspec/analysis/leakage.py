@@ -1,7 +1,7 @@
-"""What is known of one side of an experiment on another: a patient on two clients, an image in train and test.
+"""Leakage between the sides of an experiment: a patient with two clients, an image in train and test.
 
-Leakage between clients makes them more alike than they are said to be, leakage from train to test makes a model look
-better than it is. It is told and not refused, since many published experiments have it.
+Leakage between clients makes them more alike than the partition says. Leakage from train to test makes a model look
+better than it is. It is reported, not refused, because many published experiments have it.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from flspec.protocol.plan import Plan
 
 __all__ = ["Leakage", "Overlap", "find_leakage", "same_content"]
 
-_MOST_BYTES = 2**32  # read to find duplicates: of all images in the first pass, of those that look alike in the second
-_PROBE = 4096  # bytes of an image that the first pass reads: from its middle, since borders are often alike
+_MOST_BYTES = 2**32  # limit of each pass: over all images in the first, over similar images in the second
+_PROBE = 4096  # bytes that the first pass reads of an image: its middle, since borders are often alike
 _CHUNK = 2**24
 _IDENTIFIER = re.compile(r"(^|_)id$", re.IGNORECASE)
-_MIX = tuple(map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)))  # of splitmix64
+_MIX = tuple(map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)))  # constants of splitmix64
 
 Integers = NDArray[np.int64]
 
 
 class Overlap(Document):
-    """How many values, or contents, are on both sides; what no client holds is on none."""
+    """The number of values, or contents, on both sides; examples that no client has are on neither side."""
 
-    between_clients: int  # held by more than one client, to train on or held out
+    between_clients: int  # with more than one client, to train on or in the holdout
     train_and_holdout: int
     train_and_test: int
     train_and_validation: int
 
 
 class Leakage(Document):
-    """By column that tells examples' origins, and of images that are the same to the last byte."""
+    """Overlaps by each column of origins, and of images that are identical to the last byte."""
 
     groups: dict[str, Overlap]
-    duplicates: Overlap | None  # None where they were not looked for
-    not_checked: str = ""  # why duplicates were not looked for, where there are images
+    duplicates: Overlap | None  # None if nobody looked for them
+    not_checked: str = ""  # why duplicates of images were not searched
 
 
 def find_leakage(plan: Plan, data: Data) -> Leakage:
-    """What is on two sides of this plan; `data` are its own."""
+    """Return the overlaps between the sides of a plan; `data` are the plan's own."""
     sides = _sides(plan, data)
     groups = {name: _overlap(sides, _known_values(data, name)) for name in _columns(plan, data)}
     if data.train.features.ndim < 3:
@@ -67,7 +67,7 @@ def find_leakage(plan: Plan, data: Data) -> Leakage:
 
 
 def _sides(plan: Plan, data: Data) -> Mapping[str, Integers]:
-    """The client of each example, for those that are trained on and those held out; -1 for the others."""
+    """Return the client of each example, for training examples and for the holdout; -1 for other examples."""
     trained_on = [plan.client_examples(client) for client in range(plan.num_clients)]
     return {
         "train": owners_of(trained_on, len(data.train)),
@@ -76,16 +76,16 @@ def _sides(plan: Plan, data: Data) -> Mapping[str, Integers]:
 
 
 def _columns(plan: Plan, data: Data) -> Sequence[str]:
-    """The columns that tell examples' origins: the clients', those kept whole, and whatever is called an id."""
-    kept: set[str | None] = {data.client_column}
-    with suppress(InputError, ValidationError):  # of a kind that is not installed here
+    """Return the columns of origins: the clients' column, the columns kept whole, and every column named as an id."""
+    names: set[str | None] = {data.client_column}
+    with suppress(InputError, ValidationError):  # the kind is not installed here
         partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
-        kept |= {partitioner.holdout_by, partitioner.whole(data.examples)}
-    return [name for name in sorted(data.train.columns) if name in kept or _IDENTIFIER.search(name)]
+        names |= {partitioner.holdout_by, partitioner.whole(data.examples)}
+    return [name for name in sorted(data.train.columns) if name in names or _IDENTIFIER.search(name)]
 
 
 def _known_values(data: Data, column: str) -> dict[str, Integers]:
-    """The value of each example as a number, by split; -1 where it is missing."""
+    """Return the value of each example as a number, by split; -1 where it is missing."""
     columns = {name: split.columns[column] for name, split in data.splits.items() if column in split.columns}
     _, codes = np.unique(np.concatenate(list(columns.values())), return_inverse=True)
     ends = np.cumsum([len(values) for values in columns.values()])
@@ -94,12 +94,12 @@ def _known_values(data: Data, column: str) -> dict[str, Integers]:
 
 
 def _overlap(sides: Mapping[str, Integers], values: Mapping[str, Integers]) -> Overlap:
-    """How many values are on both of two sides; those below 0 are on none."""
+    """Return how many values are on both of two sides; values below 0 are on neither."""
     own = {side: (values["train"] >= 0) & (owners >= 0) for side, owners in sides.items()}
     on = {side: np.unique(values["train"][mask]) for side, mask in own.items()}
-    held = np.concatenate([values["train"][mask] for mask in own.values()])
+    value_of = np.concatenate([values["train"][mask] for mask in own.values()])
     clients = np.concatenate([sides[side][mask] for side, mask in own.items()])
-    pairs = np.unique(np.stack([held, clients]), axis=1)
+    pairs = np.unique(np.stack([value_of, clients]), axis=1)
     return Overlap(
         between_clients=int((np.unique(pairs[0], return_counts=True)[1] > 1).sum()),
         train_and_holdout=len(np.intersect1d(on["train"], on["holdout"], assume_unique=True)),
@@ -112,11 +112,11 @@ def _overlap(sides: Mapping[str, Integers], values: Mapping[str, Integers]) -> O
 
 
 def same_content(splits: Sequence[NDArray[Any]], most_bytes: int = _MOST_BYTES) -> list[Integers] | str:
-    """For each example of each split a number that equal contents share, -1 for one that is like no other.
+    """Return, for each example of each split, a number that equal contents share; -1 for unique contents.
 
-    Equal means equal in every byte. Two passes: a hash of a part of each example finds those that may be equal, a
-    digest of all of each of them says which are. A reason instead, in words, if either would read more than
-    `most_bytes`.
+    Equal means equal in every byte. There are two passes: a hash of a part of each example finds candidates, and a
+    digest of each whole candidate decides. If a pass would read more than `most_bytes`, a reason in words is returned
+    instead.
     """
     size = splits[0][:1].nbytes
     total = sum(map(len, splits))
@@ -134,7 +134,7 @@ def same_content(splits: Sequence[NDArray[Any]], most_bytes: int = _MOST_BYTES) 
     found = np.full(total, -1, np.int64)
     for place in alike:
         split = int(np.searchsorted(ends, place, side="right"))
-        row = splits[split][int(place - ends[split])]  # counted from the end of its split, which is the same
+        row = splits[split][int(place - ends[split])]  # a negative index, from the end of its split
         digest = hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=20).digest()
         found[place] = numbers.setdefault(digest, len(numbers))
     is_shared = np.bincount(found[alike], minlength=1) > 1
@@ -143,7 +143,7 @@ def same_content(splits: Sequence[NDArray[Any]], most_bytes: int = _MOST_BYTES) 
 
 
 def _hashes(features: NDArray[Any]) -> Iterator[NDArray[np.uint64]]:
-    """64 bits of the middle of each example, in parts; alike where all its bytes are."""
+    """Yield 64 bits of the middle of each example, in parts; equal examples have equal bits."""
     size = features[:1].nbytes
     start = max(0, size - _PROBE) // 2
     num_words = -(-min(size, _PROBE) // 8)

@@ -1,8 +1,8 @@
-"""How differently the clients of a partition are made up: in labels, and in how much they hold.
+"""Skew: how much the clients of a partition differ in labels and in size.
 
-All is computed from one matrix, `counts`: int64 [num_clients, num_classes], the examples of each label that each client
-holds. Every client holds at least one example, as compile sees to. Means over clients are unweighted: each client
-counts as much as any other, whatever it holds, because that is how cohorts are drawn.
+Every measure comes from one matrix, `counts`: int64 [num_clients, num_classes], each client's examples of each label.
+Every client has at least one example, as compile ensures. Means over clients are unweighted, because cohorts are drawn
+that way: each client counts the same, whatever its size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Counts = NDArray[np.int64]  # [num_clients, num_classes]
 
 
 def measure_skew(counts: Counts) -> Skew:
-    """All measures of one partition."""
+    """Return all measures of one partition."""
     entropies, distances = label_entropies(counts), label_distances(counts)
     return Skew(
         label_entropy=LabelEntropy(
@@ -37,7 +37,9 @@ def measure_skew(counts: Counts) -> Skew:
 def count_labels(
     examples: NDArray[np.integer], ends: NDArray[np.integer], labels: NDArray[np.int64], num_classes: int
 ) -> Counts:
-    """The matrix of counts; `examples` are the clients' one after another, each client's up to its entry of `ends`."""
+    """Return the matrix of counts; `examples` lists the clients' examples one client after
+    another, ending at `ends`.
+    """
     owners = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
     places = owners * num_classes + labels[examples]
     counts: Counts = np.bincount(places, minlength=len(ends) * num_classes).reshape(len(ends), num_classes)
@@ -45,9 +47,9 @@ def count_labels(
 
 
 def label_entropies(counts: Counts) -> NDArray[np.float64]:
-    """[num_clients], in nats: H_k = -sum_c p_k(c) ln p_k(c), p_k being client k's share of each label.
+    """Return [num_clients], in nats: H_k = -sum_c p_k(c) ln p_k(c), where p_k(c) is client k's share of label c.
 
-    From 0, where a client holds one label, to ln(num_classes) (Shannon, 1948, Section 6).
+    It ranges from 0, for a client with one label, to ln(num_classes) (Shannon, 1948, Section 6).
     """
     shares = _shares(counts)
     logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))  # 0 ln 0 is 0
@@ -56,22 +58,22 @@ def label_entropies(counts: Counts) -> NDArray[np.float64]:
 
 
 def label_distances(counts: Counts) -> NDArray[np.float64]:
-    """[num_clients]: sum_c |p_k(c) - p(c)|, p being the shares of the labels in what all clients hold together.
+    """Return [num_clients]: sum_c |p_k(c) - p(c)|, where p are the shares of the labels over all clients together.
 
-    Called the earth mover's distance by Zhao et al. 2018 (arXiv 1806.00582, Section 3.2), whose p is the population.
-    From 0, where a client is like the whole, towards 2, where it holds nothing of what the others hold.
+    Zhao et al. 2018 (arXiv 1806.00582, Section 3.2) call it the earth mover's distance; their p is the population. It
+    ranges from 0, for a client like the whole, towards 2, for a client that shares no label with the others.
     """
     distances: NDArray[np.float64] = np.abs(_shares(counts) - _shares(counts.sum(axis=0))).sum(axis=-1)
     return distances
 
 
 def gini(sizes: NDArray[np.integer] | NDArray[np.floating]) -> float:
-    """Half the mean difference between two sizes over the mean size: sum_ij |x_i - x_j| / (2 n^2 mean(x)).
+    """Return half the mean difference between two sizes over the mean size: sum_ij |x_i - x_j| / (2 n^2 mean(x)).
 
-    From 0, where all are equal, to 1 - 1/n, where one holds all (Gini 1912). `sizes` are not all 0.
+    It ranges from 0, if all are equal, to 1 - 1/n, if one has everything (Gini 1912). `sizes` are not all 0.
     """
     ordered, num = np.sort(sizes).astype(np.float64), len(sizes)
-    ranks = 2 * np.arange(1, num + 1) - num - 1  # the same sum, by rank: each size is added and taken away so often
+    ranks = 2 * np.arange(1, num + 1) - num - 1  # by rank: the times a size is added less subtracted
     return max(0.0, float((ranks * ordered).sum() / (num * ordered.sum())))
 
 

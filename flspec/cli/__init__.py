@@ -1,4 +1,4 @@
-"""The command line: arguments in, tables or JSON out; what it does lives in the library."""
+"""The command line: arguments in, tables or JSON out; the library does the work."""
 
 from flspec.cli.main import main
 

@@ -129,7 +129,7 @@ def run(
         raise InputError("--resume: name the interrupted run with --out")
     study, limits = load_study(spec, settings or (), max_runs, small), Limits(silence=timeout)
     selection = backend or study.backend
-    find_backend(selection)  # a name that nobody knows is told before the plan is made, which takes its time
+    find_backend(selection)  # reports an unknown name before the plan is made, which takes time
     find_trackers(trackers or ())
     if study.is_matrix and cell is None:
         from flspec.cli.sweeping import run_study
@@ -153,12 +153,12 @@ def run(
         try:
             result = run(compiled, selection, folder, **options, watch=progress.update, source=chosen.text)
         except (KeyboardInterrupt, SystemExit) as stop:
-            told: dict[str, object] = {"--backend": selection, "--cell": cell, "--data-root": data_root}
+            to_repeat: dict[str, object] = {"--backend": selection, "--cell": cell, "--data-root": data_root}
             limit = None if timeout == 3600.0 else timeout
-            told |= {"--workers": workers or None, "--timeout": limit, "--out": folder}
+            to_repeat |= {"--workers": workers or None, "--timeout": limit, "--out": folder}
             arguments = [str(spec), *(["--small"] if small else []), *_repeated("--set", settings)]
             arguments += _repeated("--tracker", trackers)
-            tell_interrupted(_how_far(progress.last_round, folder, arguments, told))
+            tell_interrupted(_how_far(progress.last_round, folder, arguments, to_repeat))
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     _tell_result(result, folder, as_json)
 
@@ -184,7 +184,7 @@ def _tell_result(result: Result, folder: Path, as_json: bool) -> None:
 
 
 def _how_far(last_round: int, folder: Path, arguments: Sequence[str], given: Mapping[str, object]) -> str:
-    """How far an interrupted run came, and the command that goes on with it, if it left anything to go on with."""
+    """Return how far an interrupted run came, and the command that continues it, if there is something to continue."""
     if not (folder / "plan" / "plan.json").exists():
         return "before anything was written"
     options = [part for option, value in given.items() if value is not None for part in (option, str(value))]

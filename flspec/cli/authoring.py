@@ -1,4 +1,4 @@
-"""`flspec list` and `schema`: what a spec can say, for people and editors."""
+"""`flspec list` and `schema`: the keys and kinds of a spec, for people and editors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", call
 
 
 def _sections(incomplete: str) -> list[tuple[str, str]]:
-    """The sections that a shell may complete to."""
+    """Return the sections that a shell may complete to."""
     from flspec.errors import FlspecError
 
     try:
@@ -43,9 +43,9 @@ def _kinds(section: str, incomplete: str) -> list[tuple[str, str]]:
         found = find_section(section)
     except FlspecError:
         return []
-    told = [(kind.kind, kind.summary) for kind in found.kinds.values()]
-    told += [(key.name, key.description) for key in found.keys]
-    return [one for one in told if one[0].startswith(incomplete)]
+    offered = [(kind.kind, kind.summary) for kind in found.kinds.values()]
+    offered += [(key.name, key.description) for key in found.keys]
+    return [one for one in offered if one[0].startswith(incomplete)]
 
 
 def _kinds_of_section(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -95,7 +95,7 @@ def list_kinds(
 
 
 def _find(section: Section, name: str) -> Kind | SpecKey:
-    """The kind or key of that name; raises InputError with what was meant."""
+    """Return the kind or key of that name; raises InputError with a suggestion."""
     from flspec.errors import InputError, choose
 
     parts: dict[str, Kind | SpecKey] = {**section.kinds, **{key.name: key for key in section.keys}}
@@ -172,7 +172,7 @@ def _print_keys(keys: Sequence[SpecKey], heading: str = "parameter") -> None:
 
 
 def print_rows(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A plain table of texts on stdout."""
+    """Print a plain table of texts on stdout."""
     from rich.markup import escape
 
     from flspec.cli.tables import plain_table

@@ -1,4 +1,4 @@
-"""`flspec backends`: what is there, making what is not, and checking that it works."""
+"""`flspec backends`: list, install, remove and check backends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", call
 
 @backends_app.command("list")
 def list_backends(as_json: Json = False) -> None:
-    """What can run here, and what is missing."""
+    """List the backends, and what each one lacks."""
     from flspec.cli.tables import plain_table
     from flspec.execution.doctor import availability
 

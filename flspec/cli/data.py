@@ -1,4 +1,4 @@
-"""`flspec data`: making a synthetic twin of a data set, checking files against what was published, counting them."""
+"""`flspec data`: make a synthetic twin of a data set, check files against the published ones, count them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def info(folder: Folder, kind: Kind, settings: Settings = None, seed: Seed = 0, 
     from flspec.core.randomness import Stream
 
     dataset = _dataset(kind, settings)
-    # The stream that `compile` takes, so that a share held out is the one of a spec with this seed.
+    # The same stream as in `compile`, so that a share drawn as the test set is the same as in a spec with this seed.
     found = take_inventory(kind, dataset.load(_existing(folder), Stream(seed).child("dataset")))
     if as_json:
         print_json(found.model_dump(mode="json"))
@@ -103,7 +103,7 @@ def _dataset_class(kind: str) -> type[Dataset]:
 
 
 def _dataset(kind: str, settings: list[str] | None) -> Dataset:
-    """The component that the options describe; raises SpecError with every problem and the option it is in."""
+    """Return the component that the options describe; raises SpecError with every problem and its option."""
     from pydantic import ValidationError
 
     from flspec.core.components import parse_component

@@ -1,4 +1,4 @@
-"""What models are worth, as tables for a terminal: set by set of examples, and run beside run."""
+"""Evaluations as tables for a terminal: by set of examples, and run beside run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ __all__ = ["compared_evaluations", "evaluation_tables"]
 
 Evaluation = Mapping[str, Mapping[str, float]]  # by set of examples, then by metric
 
-_MOST_COLUMNS = 6  # of metrics beside each other: what 80 characters have room for
+_MOST_COLUMNS = 6  # of metrics side by side: as many as fit into 80 characters
 _MOST_ROWS = 60  # of a comparison
 
 
 def evaluation_tables(result: Result) -> list[Table]:
-    """The last model's metrics and the best one's, a set of examples a row; none where the run's table says it all."""
+    """Return the metrics of the last and the best model, one row a set; none if the run's table shows everything
+    already.
+    """
     final, best = result.final, result.best
     tables: list[Table] = []
     is_last = bool(best and result.rounds and best.round == result.rounds[-1].round)
@@ -41,7 +43,9 @@ def evaluation_tables(result: Result) -> list[Table]:
 
 
 def compared_evaluations(comparison: Comparison) -> Table | None:
-    """What the last and the best models of runs are worth, a run a column; None where one table has said it all."""
+    """Return the metrics of the runs' last and best models, one column a run; None if one
+    table has shown everything.
+    """
     finals = [run.result.final.evaluation if run.result.final else {} for run in comparison.runs]
     bests = [run.result.best for run in comparison.runs]
     if all(map(_is_brief, finals)) and not any(bests):
@@ -64,17 +68,17 @@ def compared_evaluations(comparison: Comparison) -> Table | None:
         )
         table.add_row("", "by", *map(Text, chosen))
     if len(rows) > _MOST_ROWS:
-        table.caption = f"{len(rows) - _MOST_ROWS} more rows are told with --json or --out"
+        table.caption = f"{len(rows) - _MOST_ROWS} more rows are shown with --json or --out"
     return table
 
 
 def _is_brief(evaluation: Evaluation) -> bool:
-    """Whether a row of a table of runs or rounds has room for all of it."""
+    """Return whether a row of a table of runs or rounds has room for the whole evaluation."""
     return set(evaluation) <= {"test"} and set(evaluation.get("test", {})) <= {"loss", "accuracy"}
 
 
 def _tables(title: str, evaluation: Evaluation, undefined: Mapping[str, Mapping[str, str]]) -> Iterator[Table]:
-    """As many tables below each other as metrics need."""
+    """Yield as many tables, one below the other, as the metrics need."""
     metrics = list(dict.fromkeys(name for values in evaluation.values() for name in values))
     blocks = [metrics[start : start + _MOST_COLUMNS] for start in range(0, len(metrics), _MOST_COLUMNS)]
     for number, shown in enumerate(blocks):
@@ -86,18 +90,18 @@ def _tables(title: str, evaluation: Evaluation, undefined: Mapping[str, Mapping[
             if any(metric in values for metric in shown):
                 table.add_row(Text(printable(name)), *(_value(name, values.get(metric)) for metric in shown))
         if number == len(blocks) - 1:
-            table.caption = _told(evaluation, undefined)
+            table.caption = _reasons(evaluation, undefined)
         yield table
 
 
-def _told(evaluation: Evaluation, undefined: Mapping[str, Mapping[str, str]]) -> str | None:
-    if not (told := undefined_in_words(evaluation, undefined)):
+def _reasons(evaluation: Evaluation, undefined: Mapping[str, Mapping[str, str]]) -> str | None:
+    if not (reasons := undefined_in_words(evaluation, undefined)):
         return None
-    return escape(printable("; ".join(filter(None, (*told[:3], and_more(len(told) - 3))))))
+    return escape(printable("; ".join(filter(None, (*reasons[:3], and_more(len(reasons) - 3))))))
 
 
 def _rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str]]:
-    """Every set and metric that any run has, in the order in which runs tell them."""
+    """Yield every set and metric that any run has, in the order of the runs."""
     names = dict.fromkeys(name for evaluation in evaluations for name in evaluation)
     for name in names:
         metrics = dict.fromkeys(metric for evaluation in evaluations for metric in evaluation.get(name, {}))
@@ -105,5 +109,5 @@ def _rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str]]:
 
 
 def _value(name: str, value: float | None) -> str:
-    """A metric; of how many clients have it, a whole number."""
+    """Return a metric as text; a number of clients as a whole number."""
     return short_number(value, ".0f" if name.endswith("/num_clients") else ".4f")

@@ -1,4 +1,4 @@
-"""`flspec plan` and `flspec diff`: what will happen, and what sets two experiments apart, before or after they ran."""
+"""`flspec plan` and `flspec diff`: what will happen, and how two experiments differ, before or after they ran."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan will do, and what sets two experiments apart, as tables for a terminal."""
+"""Numbers of a plan, and differences of two experiments, as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from flspec.spec.yaml_writer import write_value
 
 __all__ = ["cells_table", "difference_tables", "partition_picture", "plan_table", "sameness", "settings_table"]
 
-_MOST_CLIENTS, _MOST_LABELS = 40, 20  # that a terminal shows at a glance
-_SHADES = "·░▒▓█"  # none, then quarters of the most that a client holds of a label
+_MOST_CLIENTS, _MOST_LABELS = 40, 20  # the most that a terminal shows at a glance
+_SHADES = "·░▒▓█"  # none, then quarters of the largest count of a client and label
 
 
 def plan_table(description: Description) -> Table:
-    """A plan, a fact a row."""
+    """Return a plan as a table, one fact a row."""
     table = plain_table(f"{description.name}, plan {description.plan_digest[:12]}")
     table.show_header = False
     table.add_column("fact", no_wrap=True)
@@ -52,14 +52,14 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
             f"{data.num_classes:,} classes, shape {' × '.join(map(str, data.shape))}",
         ],
     )
-    held = f"{_span(clients.min_examples, clients.max_examples)} examples"
+    sizes = f"{_span(clients.min_examples, clients.max_examples)} examples"
     if clients.min_examples < clients.max_examples:
-        held += f", median {clients.median_examples:,.0f}"
+        sizes += f", median {clients.median_examples:,.0f}"
     nobody = f"{clients.num_unheld:,} training examples are held by nobody" if clients.num_unheld else ""
-    yield "clients", list(filter(None, [f"{clients.num:,}, each holding {held}", nobody, *description.remarks]))
+    yield "clients", list(filter(None, [f"{clients.num:,}, each holding {sizes}", nobody, *description.remarks]))
     yield "skew", _skew(description)
-    if description.leakage and (told := _leakage(description.leakage)):
-        yield "leakage", told
+    if description.leakage and (overlaps := _leakage(description.leakage)):
+        yield "leakage", overlaps
     steps = f"{_span(rounds.min_steps, rounds.max_steps)} steps each"
     cohort = f"{rounds.num:,} of {_span(rounds.min_cohort, rounds.max_cohort)} clients"
     yield "rounds", [f"{cohort}, {steps}; {rounds.total_steps:,} steps in all", *rounds.remarks]
@@ -90,7 +90,7 @@ def _skew(description: Description) -> list[str]:
 
 
 def _leakage(leakage: Leakage) -> list[str]:
-    """What is on two sides, or that nothing is; no line if there was nothing to look at."""
+    """Return the overlaps found, or that there are none; no line if nothing could be checked."""
     lines = [f"{printable(name)}: {_overlap(overlap, 'value')}" for name, overlap in leakage.groups.items()]
     lines += [f"identical images: {_overlap(leakage.duplicates, 'image')}"] if leakage.duplicates else []
     return [*lines, *([leakage.not_checked] if leakage.not_checked else [])]
@@ -98,13 +98,13 @@ def _leakage(leakage: Leakage) -> list[str]:
 
 def _overlap(overlap: Overlap, one: str) -> str:
     """`12 values held by more than one client; 3 values in train and test`; `one` is what is counted."""
-    told = {
+    counts = {
         "held by more than one client": overlap.between_clients,
         "both trained on and held out": overlap.train_and_holdout,
         "in train and test": overlap.train_and_test,
         "in train and validation": overlap.train_and_validation,
     }
-    found = [f"{num:,} {one if num == 1 else f'{one}s'} {where}" for where, num in told.items() if num]
+    found = [f"{num:,} {one if num == 1 else f'{one}s'} {where}" for where, num in counts.items() if num]
     return "; ".join(found) or "none on two sides"
 
 
@@ -113,17 +113,17 @@ def _time(name: str, estimate: TimeEstimate) -> str:
 
 
 def settings_table(settings: Sequence[Provenance]) -> Table:
-    """Every value that counts, a value a row, and who said so."""
+    """Return every value in effect, one value a row, with its origin."""
     table = plain_table("settings, and who said so")
     table.add_column("setting", overflow="fold")
     table.add_column("value", overflow="fold")
     for one in settings:
-        table.add_row(one.path, Text(_told(one), style="dim" if one.origin == "default" else ""))
+        table.add_row(one.path, Text(_with_origin(one), style="dim" if one.origin == "default" else ""))
     return table
 
 
 def cells_table(study: Study, most_rows: int = 40) -> Table:
-    """The experiments of a matrix, one a row."""
+    """Return the experiments of a matrix, one a row."""
     names = short_names(name for cell in study.cells for name in cell.values)
     table = plain_table(f"{study.name}: {len(study.cells):,} experiments")
     for name in ("", *names.values()):
@@ -138,14 +138,14 @@ def _cell_value(values: Mapping[str, JsonValue], name: str) -> Text:
     return Text(printable(shorten(write_value(values[name]), 60)) if name in values else "as written")
 
 
-def _told(one: Provenance) -> str:
+def _with_origin(one: Provenance) -> str:
     """`0.05 ← --set; base.yaml:12 said 0.1`."""
     before = "".join(f"; {said.origin} said {write_value(said.value)}" for said in one.replaced)
     return printable(f"{shorten(write_value(one.value))} ← {one.origin}{shorten(before, 200)}")
 
 
 def partition_picture(counts: NDArray[np.int64]) -> Text | None:
-    """Clients by labels in shades, with a bar of each client's size; None if a terminal is too small for it."""
+    """Return clients by labels in shades, with a bar of each client's size; None if it does not fit a terminal."""
     clients, labels = counts.shape
     if clients > _MOST_CLIENTS or labels > _MOST_LABELS:
         return None
@@ -164,7 +164,7 @@ def partition_picture(counts: NDArray[np.int64]) -> Text | None:
 
 
 def sameness(found: Difference) -> str:
-    """One sentence: whether the plans are the same."""
+    """Return one sentence: whether the plans are the same."""
     if not found.same_plan:
         return "Two different plans: they answer different questions."
     if found.settings:
@@ -173,7 +173,7 @@ def sameness(found: Difference) -> str:
 
 
 def difference_tables(found: Difference) -> Iterator[Table]:
-    """What was asked for, what was decided, what that does, what came of it; only what differs."""
+    """Yield tables of what differs: settings, plans, their numbers, results."""
     yield _sides(found)
     if found.settings:
         yield _change_table("settings that differ", found.settings)
@@ -238,7 +238,7 @@ def _weights(runs: RunDifference) -> str:
 
 
 def _spoken(path: str) -> str:
-    """A path in words."""
+    """Return a path in words."""
     return path.removesuffix(".num").replace(".", " ").replace("num_", "").replace("_", " ")
 
 
@@ -257,7 +257,7 @@ def _span(low: int, high: int) -> str:
 
 
 def _bytes(number: int) -> str:
-    """A number of bytes in binary units, three digits or more."""
+    """Return a number of bytes in binary units, with three digits or more."""
     value, unit = float(number), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:

@@ -1,4 +1,4 @@
-"""Entry point: turns errors and signals into one line and an exit code.
+"""The entry point: it turns errors and signals into one line and an exit code.
 
 0 done; 1 the run failed, or backends differ; 2 the input is wrong and nothing was written; 130 interrupted, 143
 terminated.
@@ -30,7 +30,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and exit."""
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:  # else nohup's wish
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:  # else nohup's
             signal.signal(getattr(signal, name), _terminate)
     sys.exit(_run())
 
@@ -40,7 +40,7 @@ def _run() -> int:
         with warnings.catch_warnings():
             print_warnings()
             code = int(app(standalone_mode=False) or 0)
-        if code == 130:  # typer's word for Ctrl-C
+        if code == 130:  # typer's exit code for Ctrl-C
             tell_interrupted()
         return code
     except FlspecError as error:
@@ -56,20 +56,20 @@ def _run() -> int:
         tell_interrupted()
         return 130
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print cannot be
-        if isinstance(error, BrokenPipeError):  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the remaining output cannot be printed
+        if isinstance(error, BrokenPipeError):  # the reader of the output is gone
             return 0
         print(f"flspec: {error}", file=sys.stderr)
         return 1
 
 
 def _in_one_line(error: UsageError) -> str:
-    """A usage error in words; none where help was printed in place of them."""
+    """Return a usage error in words; empty if help was printed instead."""
     from pydantic import ValidationError
 
     sentences = re.findall(r".+?[.?](?= |$)|.+", error.format_message())
     message = " ".join(dict.fromkeys(map(str.strip, sentences)))  # typer and click may make the same suggestion
-    if isinstance(cause := error.__cause__, ValidationError):  # a newer typer leaves out what was given
+    if isinstance(cause := error.__cause__, ValidationError):  # newer versions of typer leave out the given value
         message += f", got {shorten(repr(cause.errors()[0]['input']))}"
     return message
 

@@ -1,4 +1,4 @@
-"""What is printed, and where: results on stdout, progress and errors on stderr."""
+"""Output: results on stdout, progress and errors on stderr."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _told_interrupted = False
 
 
 def tell_interrupted(how_far: str = "") -> None:
-    """Say, once, that the command was interrupted."""
+    """Print, once, that the command was interrupted."""
     global _told_interrupted  # noqa: PLW0603
     if not _told_interrupted:
         print(f"flspec: interrupted {how_far}".rstrip(), file=sys.stderr)
@@ -31,19 +31,19 @@ def tell_interrupted(how_far: str = "") -> None:
 
 
 def use_json(wanted: bool) -> bool:
-    """Remember that errors, too, are wanted as JSON; returns `wanted`."""
+    """Record that errors, too, are to be JSON; returns `wanted`."""
     global _wants_json  # noqa: PLW0603
     _wants_json = wanted
     return wanted
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 def print_warnings() -> None:
-    """Have warnings of trackers printed as a line on stderr, until `warnings.catch_warnings` ends."""
+    """Print warnings of trackers as a line on stderr, until `warnings.catch_warnings` ends."""
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
@@ -57,7 +57,7 @@ def print_warnings() -> None:
 
 
 def print_error(error: FlspecError) -> None:
-    """One line a problem on stderr, and with --json the same as objects on stdout."""
+    """Print one line a problem on stderr, and with --json the same as objects on stdout."""
     problems = error.problems if isinstance(error, SpecError) else [Problem(line) for line in _lines(error)]
     if _wants_json:
         print_json({"ok": False, "problems": [problem.as_dict() for problem in problems]})
@@ -68,9 +68,9 @@ def print_error(error: FlspecError) -> None:
 
 
 def _point_at(problem: Problem, column: int) -> None:
-    """The line that a problem stands in, as much of it as fits, and a caret below the place."""
+    """Print the line of a problem, as much of it as fits, with a caret below the place."""
     line, before = problem.source.replace("\t", " "), column - 1
-    room = max(40, progress_console.width) - 8  # columns, of which some characters take two and others six
+    room = max(40, progress_console.width) - 8  # columns; some characters take two, others six
     named = re.match(r"[\w.-]+", line[before:])
     left, name, right = line[:before], line[before : before + (named.end() if named else 1)], ""
     right = line[before + len(name) :]
@@ -86,7 +86,7 @@ def _cells(text: str) -> int:
 
 
 def _last(text: str, room: int) -> str:
-    """The end of a text that fits into so many columns."""
+    """Return the end of a text that fits into so many columns."""
     while cell_len(text) > room:
         text = text[1:]
     return text

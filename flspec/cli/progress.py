@@ -1,4 +1,4 @@
-"""Progress on a terminal: round, loss, accuracy, time left. Silent when stderr is not a terminal."""
+"""Progress on a terminal: round, loss, accuracy, time left. Nothing is shown when stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_METRICS = 2  # beside a bar
 
 @contextmanager
 def decoding_progress(console: Console) -> Iterator[None]:
-    """A bar, on a terminal, while pictures are decoded into the store, which is done once."""
+    """Show a bar, on a terminal, while pictures are decoded into the store, which is done once."""
     from flspec.data.image_store import Progress as Decoded
     from flspec.data.image_store import reporting
 
@@ -56,7 +56,7 @@ def decoding_progress(console: Console) -> Iterator[None]:
 
 
 def _stop(bar: Progress) -> None:
-    if not bar.disable:  # rich before 14.3 would end a line that it never began
+    if not bar.disable:  # rich before 14.3 would otherwise end a line that it never began
         bar.stop()
 
 
@@ -94,13 +94,13 @@ class RunProgress(_Bars):
         self.last_round = 0
 
     def update(self, record: RoundRecord) -> None:
-        """A round is complete."""
+        """Show a completed round."""
         self.last_round = record.round
         self._progress.update(self._task, description=self._backend, completed=record.round, metrics=_metrics(record))
 
 
 class CertifyProgress(_Bars):
-    """A bar for each backend and phase, as they come."""
+    """A bar for each backend and phase, in order of appearance."""
 
     def __init__(self, console: Console, num_rounds: int) -> None:
         super().__init__(console)
@@ -108,7 +108,7 @@ class CertifyProgress(_Bars):
         self._tasks: dict[str, TaskID] = {}
 
     def update(self, backend: str, phase: str, record: RoundRecord) -> None:
-        """A round of a backend's phase is complete."""
+        """Show a completed round of a backend's phase."""
         label = f"{backend} {phase}"
         if label not in self._tasks:
             self._tasks[label] = self._progress.add_task(label, total=self._num_rounds, metrics="")
@@ -116,13 +116,13 @@ class CertifyProgress(_Bars):
 
 
 def _metrics(record: RoundRecord) -> str:
-    """The evaluation if there is one, else what was measured in training, never mixed."""
+    """Return the evaluation if there is one, else the training metrics, never both."""
     if record.evaluation:
         return "test " + _brief(record.evaluation["test"])
     return "train " + _brief(record.train)
 
 
 def _brief(metrics: Mapping[str, float]) -> str:
-    """As many metrics as there is room for: loss and accuracy, and then those told first."""
+    """Return as many metrics as there is room for: loss and accuracy, then the first others."""
     shown = sorted(metrics.items(), key=lambda metric: metric[0] not in ("loss", "accuracy"))[:_MOST_METRICS]
     return " ".join(f"{name} {value:.4f}" for name, value in shown)

@@ -1,4 +1,4 @@
-"""`flspec new`: a spec to start from, by what was asked for or copied from those that come with flspec."""
+"""`flspec new`: a spec to start from, composed from options or copied from the shipped ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["new_file"]
 
 
 def _shipped(incomplete: str) -> list[tuple[str, str]]:
-    """The shipped specs that a shell may complete to."""
+    """Return the shipped specs for shell completion."""
     from flspec.errors import FlspecError
     from flspec.spec.shipped import shipped_specs
 
@@ -85,7 +85,7 @@ def new_file(
 
 
 def _refuse(reason: str, **options: Any) -> None:
-    """Raise InputError if an option was given that `reason` leaves without effect."""
+    """Raise InputError if an option was given that has no effect for this `reason`."""
     from flspec.errors import InputError
 
     if given := [option if option.isupper() else f"--{option}" for option, value in options.items() if value]:
@@ -123,7 +123,7 @@ def _copy(source: str, file: Path | None, name: str | None, as_json: bool) -> No
 def _compose(
     file: Path | None, name: str | None, given: Mapping[str, Any], settings: Sequence[str], as_json: bool
 ) -> None:
-    """A new spec of what was `given` for options, by their names, and of settings."""
+    """Write a new spec from the options in `given`, by name, and from settings."""
     from flspec.spec.overlays import Draft, apply_overrides, parse_overrides
     from flspec.spec.template import name_for, new_spec, write_new_spec
 
@@ -161,7 +161,7 @@ def _ask_for_kinds() -> dict[str, str]:
 
 
 def _ask(section: str) -> str:
-    """Let the user choose a kind, by its name or number."""
+    """Ask the user for a kind, by its name or number."""
     from flspec.errors import InputError
     from flspec.spec.catalogue import find_family, find_kind
     from flspec.spec.template import default_kind

@@ -1,4 +1,4 @@
-"""Running a matrix: progress on a terminal, and one table at the end."""
+"""Runs of a matrix: progress on a terminal, and one table at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["SweepProgress", "run_study", "sweep_table"]
 
 _MOST_METRICS = 4  # in a table
 _BAR_WIDTH = 18
-_AROUND = _BAR_WIDTH + 2 + 8 + 7  # the spinner, the time left, spaces, and room for the ^C that a terminal echoes
+_AROUND = _BAR_WIDTH + 2 + 8 + 7  # spinner, time left, spaces, and room for the ^C that a terminal echoes
 
 
 def run_study(
@@ -42,7 +42,7 @@ def run_study(
     as_json: bool = False,
     trackers: Sequence[str] = (),
 ) -> None:
-    """Run what is left of a study and print what came of it; exits with 1 unless every cell is done."""
+    """Run the unfinished cells of a study and print the results; exits with 1 unless every cell is done."""
     progress = SweepProgress(len(study.cells))
     try:
         with progress:
@@ -64,7 +64,7 @@ def run_study(
 
 
 class SweepProgress:
-    """The bar of a sweep, of the rounds that are left to do; silent when stderr is not a terminal."""
+    """The bar of a sweep, over the rounds left to do; nothing is shown when stderr is not a terminal."""
 
     def __init__(self, num_cells: int) -> None:
         self.num_done = 0
@@ -88,14 +88,14 @@ class SweepProgress:
         self._progress.stop()
 
     def update(self, standing: Standing) -> None:
-        """Something has changed."""
+        """Show the new state of the sweep."""
         self.num_done = standing.num_done
         failed = f", {standing.num_failed} failed" if standing.num_failed else ""
         description = f"{standing.num_done} of {standing.num_cells} cells{failed}"
         self._progress.update(
             self._task,
             description=description,
-            # What is taken over takes no time, and would make the rest look as if it took none either.
+            # Reused cells take no time, and counting them would make the time left too short.
             total=standing.num_cells - standing.num_reused,
             completed=standing.num_done - standing.num_reused + sum(standing.running.values()),
             running=_running(list(standing.running), progress_console.width - _AROUND - len(description)),
@@ -103,7 +103,7 @@ class SweepProgress:
 
 
 def sweep_table(result: Sweep) -> Table:
-    """A sweep, a combination of values a row."""
+    """Return a sweep as a table, one combination of values a row."""
     table = plain_table(f"{result.name} on {result.backend}, mean ± sd")
     paths = list(dict.fromkeys(path for group in result.groups for path in group.values))
     for heading in short_names(paths).values():
@@ -142,19 +142,19 @@ def _notes(chosen: tuple[str, str] | None, num_others: int) -> Iterator[str]:
 
 
 def _chosen_by(result: Sweep) -> tuple[str, str] | None:
-    """The set and the metric by which each cell's best round is chosen, if it is one rule for all."""
+    """Return the set and metric that choose each cell's best round, if they are the same for all."""
     rules = {(cell.best.on, cell.best.metric) for cell in result.cells if cell.best}
     return rules.pop() if len(rules) == 1 else None
 
 
 def _shown(measured: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The metrics that a table has room for: those of the test set first, then those of other whole sets."""
+    """Return the metrics that fit a table: those of the test set first, then those of other whole sets."""
     whole = [one for one in measured if "/" not in one[0]]
     return sorted(whole, key=lambda one: one[0] != "test")[:_MOST_METRICS]
 
 
 def _running(labels: Sequence[str], room: int) -> str:
-    """Which cells are running, in no more than `room` characters: a line that is too long loses its bar instead."""
+    """Return which cells are running, in at most `room` characters: a longer line would lose its bar."""
     if not labels:
         return ""
     others = f" +{len(labels) - 1}" if len(labels) > 1 else ""
@@ -175,12 +175,12 @@ def _print(result: Sweep, folder: Path) -> None:
     console.print(f"{taken_over}written to {folder}", markup=False)
     ours = version("flspec")
     if theirs := sorted({printable(cell.version) for cell in result.cells if cell.version} - {ours}):
-        told = f"some cells were done by flspec {', '.join(theirs)}, this is {ours}, which may measure otherwise"
-        console.print(f"{told}; for cells that are all alike name another --out", markup=False, soft_wrap=True)
+        warning = f"some cells were done by flspec {', '.join(theirs)}, this is {ours}, which may measure otherwise"
+        console.print(f"{warning}; for cells that are all alike name another --out", markup=False, soft_wrap=True)
 
 
 def _value(value: JsonValue) -> str:
-    """A value as a cell of the table; a component by its kind, and by what else is said of it."""
+    """Return a value as a cell of the table; a component by its kind and its parameters."""
     if isinstance(value, dict) and "kind" in value:
         others = [f"{name}={_value(inner)}" for name, inner in value.items() if name != "kind"]
         return " ".join([_value(value["kind"]), *others])
@@ -188,7 +188,7 @@ def _value(value: JsonValue) -> str:
 
 
 def _spread(spread: Spread | None, num_runs: int) -> str:
-    """Mean ± deviation, and of how many runs, if some have no value, as those that diverged."""
+    """Return mean ± deviation, and the number of runs if some have no value, for instance because they diverged."""
     if spread is None:
         return "none" if num_runs else ""
     form = ".4f" if max(abs(spread.mean), spread.sd or 0) < 1e4 else ".2e"

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["certificate_table", "comparison_table", "plain_table", "run_table", "short_number"]
 
-_MOST_METRICS = 2  # of the test set, a round a row
+_MOST_METRICS = 2  # of the test set, in each round's row
 _USUAL = ("loss", "accuracy")
 _ABBREVIATED = {"accuracy": "acc"}
 
 
 def run_table(result: Result, most_rows: int = 30) -> Table:
-    """A run, a round a row; training and test metrics in columns of their own."""
+    """Return a run as a table, one round a row, with training and test metrics in separate columns."""
     twin = ", synthetic twin" if twin_in_words(result.spec) else ""
     table = plain_table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}{twin}")
     shown, rounds = _shown(result), result.rounds
@@ -48,8 +48,8 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     if best := result.best:
         by = escape(printable(f"{best.on} {best.metric}"))
         table.caption += f"\nbest is round {best.round}, by {by}: {short_number(best.value)}"
-    elif told := _why_no_best(result):
-        table.caption += f"\n{escape(printable(told))}"
+    elif why := _why_no_best(result):
+        table.caption += f"\n{escape(printable(why))}"
     if failures := [failure for record in rounds for failure in record.failures]:
         table.caption += f"\n{len(failures)} client updates did not count, the first because {failures[0].reason}"
     if step > 1:
@@ -58,7 +58,7 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
 
 
 def _why_no_best(result: Result) -> str | None:
-    """What to tell of a run of whose evaluated rounds none could be the best; None where none was asked for."""
+    """Return why no evaluated round of a run could be the best; None if the spec asks for no best round."""
     evaluated = [record for record in result.rounds if record.evaluation is not None]
     best = _asked(result).get("best")
     if not evaluated or not isinstance(best, dict) or not isinstance(metric := best.get("metric"), str):
@@ -69,13 +69,13 @@ def _why_no_best(result: Result) -> str | None:
 
 
 def _asked(result: Result) -> dict[str, Any]:
-    """The spec's evaluation; a result may come from elsewhere, so it is no more than a hint."""
+    """Return the spec's evaluation; a result may come from another machine, so it is no more than a hint."""
     evaluation = result.spec.get("evaluation")
     return evaluation if isinstance(evaluation, dict) else {}
 
 
 def _shown(result: Result) -> list[str]:
-    """The metrics of the test set that there is room for: loss and accuracy, else those that the spec names first."""
+    """Return the test metrics that fit: loss and accuracy, else the first ones that the spec names."""
     named = _asked(result).get("metrics")
     measured = {name for record in result.rounds for name in (record.evaluation or {}).get("test", ())}
     ordered = [*_USUAL, *(name for name in named or () if isinstance(name, str)), *sorted(measured)]
@@ -88,7 +88,7 @@ def _form(metric: str) -> str:
 
 
 def certificate_table(certificate: Certificate) -> Table:
-    """A certificate, a backend a row."""
+    """Return a certificate as a table, one backend a row."""
     table = plain_table(
         f"{certificate.name}: {certificate.rounds} rounds against {certificate.reference}, "
         f"plan {certificate.plan_digest[:12]}"
@@ -105,7 +105,7 @@ def certificate_table(certificate: Certificate) -> Table:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Runs side by side, a run a row."""
+    """Return runs side by side, one run a row."""
     table = plain_table("runs, the first being the measure")
     table.add_column("run", overflow="fold")
     for heading in ("backend", "plan"):
@@ -131,7 +131,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def plain_table(title: str | None = None) -> Table:
-    """A table as all of them look."""
+    """Return an empty table in the common style."""
     style = {"title_style": "bold", "title_justify": "left", "caption_justify": "left"}
     return Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)  # type: ignore[arg-type]
 
@@ -148,7 +148,7 @@ def _praise(verdict: BackendVerdict) -> str:
 
 
 def short_number(value: float | None, form: str = ".4f") -> str:
-    """A number in a form, unless it is too large for a column; nothing if there is none."""
+    """Return a number in a format, unless it is too large for a column; empty if there is none."""
     if value is None:
         return ""
     return format(value, form if abs(value) < 1e4 else ".2e")

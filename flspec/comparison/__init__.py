@@ -1,1 +1,1 @@
-"""How far executions are apart: certificates, finished runs, and experiments before they run."""
+"""Comparisons of executions: certificates, finished runs, and experiments before they run."""

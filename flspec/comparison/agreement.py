@@ -1,4 +1,4 @@
-"""How far two executions of one plan are apart, round by round, and how far apart rounding alone may put them."""
+"""The distance between two executions of one plan, round by round, and the distance that rounding alone can explain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "RoundAgreement", "compa
 
 _STEP = 2.0**-23  # one float32 step, relative
 _OF_VALUE, _OF_MOVEMENT, _OF_SENSITIVITY = 4.0, 64.0, 4.0
-_LARGE = 1e-2  # of a round's movement: rounding does not do that, and what could hide it shows too little
+_LARGE = 1e-2  # share of a round's movement; a tolerance above it shows too little
 
 TOLERANCE_RULE = (
     "a tensor's: 2^-23 * (4 * its largest magnitude + 64 * the largest movement of any weight in the round); in rounds "
@@ -34,15 +34,15 @@ TOLERANCE_RULE = (
 
 
 class _Place(NamedTuple):
-    """Where in a server state a tensor stands."""
+    """The place of a tensor in a server state."""
 
-    client: int | None  # None: with the server
+    client: int | None  # None: the server's
     record: str
     name: str
 
     @property
     def group(self) -> str:
-        """The tensors whose movement is judged together: all weights, clients' included; or one record."""
+        """The tensors whose movement is judged together: all weights, clients' included; or one named record."""
         owner = "" if self.client is None or self.record == "weights" else "clients/"
         return f"{owner}{self.record}"
 
@@ -60,19 +60,19 @@ class RoundAgreement(Document):
     round: int
     max_abs_diff: float
     max_rel_diff: float  # the same, divided by the largest movement of any weight in that round
-    of_tolerance: float  # largest share of its tolerance that any tensor of the server state uses up
-    resolution: float  # the largest tolerance of any weight, divided by that movement: what could be hidden
+    of_tolerance: float  # largest share that any tensor of the server state uses of its tolerance
+    resolution: float  # the largest tolerance of any weight, divided by that movement: a deviation that could hide
 
 
 class Divergence(Document):
-    """The first place where two executions are further apart than rounding explains."""
+    """The first place where two executions differ by more than rounding explains."""
 
     round: int
     tensor: str | None
 
 
 class Agreement(Document):
-    """An execution against the reference, over all rounds."""
+    """An execution compared with the reference over all rounds."""
 
     max_abs_diff: float
     max_rel_diff: float
@@ -82,22 +82,22 @@ class Agreement(Document):
 
     @property
     def is_coarse(self) -> bool:
-        """Whether most rounds could not have shown a deviation of a hundredth of their movement."""
+        """Whether most rounds could not reveal a deviation of a hundredth of their movement."""
         return median(entry.resolution for entry in self.by_round) > _LARGE
 
     @property
     def beyond(self) -> list[int]:
-        """The rounds that are further apart than their tolerance."""
+        """The rounds whose difference exceeds their tolerance."""
         return [entry.round for entry in self.by_round if entry.of_tolerance > 1.0]
 
 
 def compare_states(
     plan: Plan, reference: Path, other: Path, nudged: Mapping[int, Sequence[Path]] | None = None
 ) -> Agreement:
-    """Compare the states that two executions kept of every round of `plan`, in their folders.
+    """Compare the stored states of every round of `plan`, from the folders of two executions.
 
-    `nudged` are, for some rounds, files of the states after them when the reference starts them from a `nudge`.
-    Raises InputError if a state is missing or damaged.
+    `nudged` has, for some rounds, the files of the states after the reference ran them from a `nudge`. Raises
+    InputError if a state is missing or damaged.
     """
     entries: list[RoundAgreement] = []
     first: Divergence | None = None
@@ -122,7 +122,8 @@ def compare_states(
 
 
 def nudge(state: ServerState, steps: int, number: int) -> ServerState:
-    """The state with every weight off by sqrt(`steps`) float32 steps, up or down by chance; `number` names the draw.
+    """Return the state with every weight moved by sqrt(`steps`) float32 steps, up or down by chance; `number` seeds the
+    draw.
 
     That is what rounding adds up to, as a random walk, in as many steps of training.
     """
@@ -130,7 +131,7 @@ def nudge(state: ServerState, steps: int, number: int) -> ServerState:
 
     def moved(name: str, weight: NDArray[np.float32], own: Stream) -> NDArray[np.float32]:
         signs = 1.0 - 2.0 * (own.child(name).words(weight.size).reshape(weight.shape) & np.uint64(1))
-        # What is exactly zero stays so: rounding does not move it, and it may decide a tie that no engine breaks.
+        # Exact zeros stay: rounding does not move them, and one may decide a tie that no engine breaks.
         step = np.where(weight == 0.0, 0.0, np.spacing(np.abs(weight)).astype(np.float64))
         nudged: NDArray[np.float32] = (weight + signs * math.sqrt(steps) * step).astype(np.float32)
         return nudged
@@ -150,18 +151,18 @@ def nudge(state: ServerState, steps: int, number: int) -> ServerState:
 def _compare_round(
     number: int, before: Tensors, ours: Tensors, theirs: Tensors, nudged: Sequence[Tensors]
 ) -> tuple[RoundAgreement, str]:
-    """The distance of one round, and the tensor that uses up most of its tolerance."""
-    if odd := _form(ours) ^ _form(theirs):  # missing, too many, or of another shape: no number describes that
+    """Return the distance of one round, and the tensor that uses the largest share of its tolerance."""
+    if odd := _form(ours) ^ _form(theirs):  # a tensor is missing, extra or of another shape, which no number describes
         most = float(np.finfo(np.float64).max)
         entry = RoundAgreement(round=number, max_abs_diff=most, max_rel_diff=most, of_tolerance=most, resolution=0.0)
         return entry, min(str(place) for place, _, _ in odd)
     differences = {name: _distance(value, theirs[name]) for name, value in ours.items()}
-    movements: dict[str, float] = {}  # of all weights together, and of each slot of an optimizer
+    movements: dict[str, float] = {}  # of all weights together, and of each optimizer slot
     for place, value in ours.items():
-        moved = _distance(value, before.get(place, np.zeros_like(value)))  # what a client begins to keep starts at 0
+        moved = _distance(value, before.get(place, np.zeros_like(value)))  # a new entry of a client's state starts at 0
         movements[place.group] = max(moved, movements.get(place.group, 0.0))
-    # Of all weights together too: where a tie falls to the other side is seldom the same, and each time it is other
-    # tensors that it moves most.
+    # All weights share the largest effect too: a tie seldom flips in the same place twice, and each time it moves
+    # other tensors most.
     sensitivities: dict[str, float] = dict.fromkeys(movements, 0.0)
     for place, value in ours.items():
         moved = max((_distance(value, other[place]) for other in nudged), default=0.0)
@@ -175,7 +176,7 @@ def _compare_round(
     }
     shares = {name: _share(difference, tolerances[name]) for name, difference in differences.items()}
     worst = max(shares, key=lambda name: shares[name])
-    weights = [name for name in ours if name.group == "weights"]  # with the server and with clients
+    weights = [name for name in ours if name.group == "weights"]  # the server's and the clients'
     entry = RoundAgreement(
         round=number,
         max_abs_diff=max(differences[name] for name in weights),
@@ -187,7 +188,7 @@ def _compare_round(
 
 
 def _tensors(state: ServerState) -> dict[_Place, NDArray[np.generic]]:
-    """All that a state holds; what an optimizer or an algorithm remembers counts as much as the weights."""
+    """Return all tensors of a state; the records of optimizers and algorithms count as much as the weights."""
     owned: list[tuple[int | None, Records]] = [(None, state.carried), *state.clients.items()]
     tensors: dict[_Place, NDArray[np.generic]] = {
         _Place(owner, record, name): value
@@ -211,7 +212,7 @@ def _distance(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
 
 
 def _largest(values: NDArray[np.generic]) -> float:
-    """The largest magnitude; one that is not finite counts as larger than any."""
+    """Return the largest magnitude; a value that is not finite counts as larger than any."""
     largest = float(np.max(np.abs(values.astype(np.float64)), initial=0.0))
     return largest if np.isfinite(largest) else float(np.finfo(np.float64).max)
 

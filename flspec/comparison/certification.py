@@ -1,8 +1,8 @@
-"""Certificates: one plan executed by several backends, and how far apart they are, round by round.
+"""Certificates: one plan executed by several backends, and their distances from the reference, round by round.
 
-Agreement is judged in lockstep: every round starts from the reference's server state. Left to run freely, two
-engines that differ only in the order of their sums drift apart, because a ReLU or max-pool tie flipped by 1e-8
-snowballs; in lockstep they agree to the float floor, and a real difference stands out in the round that makes it.
+Agreement is judged in lockstep: every round starts from the reference's server state. Two engines that run freely drift
+apart even if they differ only in the order of their sums, because a ReLU or max-pool tie flipped by 1e-8 snowballs. In
+lockstep they agree to the float floor, and a real difference stands out in the round that makes it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Verdict = Literal["equivalent", "different", "inconclusive", "refused", "failed"
 Phase = Literal["free-running", "lockstep"]
 CertifyWatch = Callable[[str, Phase, RoundRecord], None]
 
-_LOCKSTEP, _SENSITIVITY = "lockstep", "sensitivity"  # folders in a backend's, while they are needed
-_NUDGES = 8  # draws of rounding by which the reference's sensitivity to it is measured
+_LOCKSTEP, _SENSITIVITY = "lockstep", "sensitivity"  # temporary folders inside a backend's folder
+_NUDGES = 8  # draws that measure the reference's sensitivity to rounding
 _COARSE_REASON = (
     "within rounding, but rounding alone moves most rounds by more than a hundredth of what they learn, so little is "
     "shown; certify with fewer steps a round"
@@ -45,18 +45,18 @@ _COARSE_REASON = (
 
 
 class BackendVerdict(Document):
-    """What became of one backend."""
+    """The verdict on one backend."""
 
     verdict: Verdict
     lockstep: Agreement | None = None
     free_running: Agreement | None = None
     first_divergence: Divergence | None = None  # in lockstep
     reason: str | None = None
-    bitwise: bool = False  # every round's state, running freely, is the reference's to the last bit
+    bitwise: bool = False  # in the free run, every round's state equals the reference's to the last bit
 
 
 class Certificate(Document):
-    """Which backends carried out one plan alike."""
+    """The verdicts on the backends that executed one plan."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -68,7 +68,7 @@ class Certificate(Document):
 
     @property
     def is_equivalent(self) -> bool:
-        """Whether every backend that was asked carried out the plan."""
+        """Whether every requested backend carried out the plan."""
         return all(verdict.verdict == "equivalent" for verdict in self.backends.values())
 
 
@@ -86,9 +86,10 @@ def certify(
 ) -> Certificate:
     """Run an experiment on each of `backends`, the first being the reference, and compare them.
 
-    Writes `certificate.json` and a run folder a backend into `out`, by default a new folder below `certificates`.
-    `engines` are backends that are open already, by name, and stay so: they serve several certificates. `source` is the
-    spec as text, to be kept there instead of the one that the plan carries.
+    Writes `certificate.json` and one run folder for each backend into `out`, by default a new folder below
+    `certificates`. `engines` are open backends by name, which stay open: they serve several certificates. `source` is
+    the spec's text to be stored instead of the plan's own.
+
     Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
     """
     plan, source = planned(experiment, data, source)
@@ -98,7 +99,7 @@ def certify(
     if len(names) < 2:
         raise InputError(f"backends: two different ones are needed to compare, got {', '.join(names) or 'none'}")
     for name in set(names) - set(engines or {}):
-        find_backend(name)  # a name that nobody knows is a mistake, not a refusal
+        find_backend(name)  # an unknown name is a mistake, not a refusal
     folder = Path(out).absolute() if out else new_folder(Path("certificates"), str(plan.spec["name"]))
     session = _Session(plan, names[0], folder, workers, watch, _Opener(engines or {}, limits or Limits()))
     with prepared_folder(folder, plan, source):
@@ -120,7 +121,7 @@ def certify(
 
 
 def load_certificate(folder: Path) -> Certificate:
-    """Read a certificate back; raises InputError if there is none."""
+    """Read a certificate; raises InputError if there is none."""
     try:
         return Certificate.model_validate_json((folder / "certificate.json").read_bytes())
     except (OSError, ValueError) as error:
@@ -129,7 +130,7 @@ def load_certificate(folder: Path) -> Certificate:
 
 @dataclass(frozen=True)
 class _Opener:
-    """Lends out backends: those that are open already, or others for as long as they are needed."""
+    """A lender of backends: open ones stay open, others are opened for as long as they are needed."""
 
     engines: Mapping[str, Backend]
     limits: Limits
@@ -167,12 +168,12 @@ class _Session:
             except PlanViolation as error:
                 divergence = Divergence(round=error.round, tensor=None)
                 return BackendVerdict(verdict="different", reason=str(error), first_divergence=divergence)
-            except Exception as error:  # whatever somebody's engine raises, the other backends are still judged
+            except Exception as error:  # whatever an engine raises, the other backends are still judged
                 reason = str(error) if isinstance(error, FlspecError) else repr(error)
                 return BackendVerdict(verdict="failed", reason=reason)
 
     def forget_states(self) -> None:
-        """States of every round are large and have served; each run keeps its last weights."""
+        """Delete the states of every round, which are large and no longer needed; each run keeps its last weights."""
         for pattern in (f"**/{CHECKPOINTS}", f"*/{_LOCKSTEP}", f"*/{_SENSITIVITY}"):
             for folder in list(self.folder.glob(pattern)):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -181,11 +182,11 @@ class _Session:
         rounds = self._run_freely(engine, name).rounds
         free = compare_states(self.plan, self._home(self.reference), self._home(name))
         lockstep, folders = free, (self._home(self.reference), self._home(name))
-        if not free.bitwise and self.plan.num_rounds > 1:  # else every round did start from the reference's state
+        if not free.bitwise and self.plan.num_rounds > 1:  # else every round started from the reference's state already
             rounds = self._run_in_lockstep(engine, name)
             folders = self._home(self.reference), self._home(name) / _LOCKSTEP
             lockstep = compare_states(self.plan, *folders)
-        if lockstep.beyond:  # is that the backend, or would rounding alone do as much in these rounds?
+        if lockstep.beyond:  # measure whether rounding alone would do as much in these rounds
             lockstep = compare_states(self.plan, *folders, self._nudge(lockstep.beyond))
         divergence = _earliest(lockstep.first_divergence, self._metrics_diverge(rounds))
         verdict, reason = _verdict(lockstep, divergence)
@@ -214,7 +215,7 @@ class _Session:
         return self._record(engine, job, lambda record: self._tell(name, "lockstep", record))
 
     def _nudge(self, rounds: Sequence[int]) -> dict[int, list[Path]]:
-        """Files of the states after these rounds, begun by the reference from weights off by what rounding adds."""
+        """Return files of the states after these rounds, which the reference ran from weights moved by rounding."""
         with self.open(self.reference) as engine:
             return {number: [self._run_nudged(engine, number, draw) for draw in range(_NUDGES)] for number in rounds}
 
@@ -246,10 +247,10 @@ class _Session:
         return tuple(recorder.rounds)
 
     def _metrics_diverge(self, rounds: Sequence[RoundRecord]) -> Divergence | None:
-        """Where what a backend measured in training is not what the reference measured from the same weights."""
+        """Return where a backend's training metrics differ from the reference's, from the same weights."""
         for ours, theirs in zip(load_result(self._home(self.reference)).rounds, rounds, strict=True):
             for metric, value in ours.train.items():
-                # A thousandth, and two examples that may fall on the other side of a tie.
+                # Tolerance: a thousandth, and two examples that may fall on the other side of a tie.
                 num_trained = sum(task.num_trained for task in self.plan.cohort(ours.round))
                 tolerance = 1e-3 * abs(value) + 2 / num_trained
                 if not abs(theirs.train.get(metric, math.inf) - value) <= tolerance:
@@ -269,7 +270,7 @@ def _earliest(*divergences: Divergence | None) -> Divergence | None:
 
 
 def _verdict(lockstep: Agreement, divergence: Divergence | None) -> tuple[Verdict, str | None]:
-    """What an agreement shows, and the words for it."""
+    """Return the verdict of an agreement, and its reason in words."""
     if divergence is None:
         coarse = not lockstep.bitwise and lockstep.is_coarse
         return ("inconclusive", _COARSE_REASON) if coarse else ("equivalent", None)

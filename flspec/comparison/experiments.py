@@ -1,6 +1,6 @@
-"""What sets two experiments apart: what is asked for, what was decided, what that does, and what came of it.
+"""Differences between two experiments: in settings, in the plan, in its numbers, and in results.
 
-Each side is a spec's file, a folder that holds a plan, or a run's folder.
+Each side is a spec's file, a folder with a plan, or a run's folder.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _SECTIONS = {
     "evaluation": "evaluation",
     "code": "code of parts that do not come with flspec",
 }
-_NOT_FACTS = ("plan_digest", "name", "backends", "estimates.time")  # of a description: names, and what is measured
+_NOT_FACTS = ("plan_digest", "name", "backends", "estimates.time")  # not compared: names, measured values
 
 
 class Change(Document):
-    """One value in A and in B, by dotted path; None where a side does not have it."""
+    """One value in A and in B, by dotted path; None if a side does not have it."""
 
     path: str
     a: JsonValue
@@ -50,10 +50,10 @@ class MetricChange(Change):
 
 
 class Part(Document):
-    """A part of the plan that was decided otherwise."""
+    """A part of the plan that differs."""
 
     name: str
-    what: str = ""  # how much of it, where it has several entries
+    what: str = ""  # how much of it differs, if it has several entries
 
 
 class Side(Document):
@@ -66,23 +66,23 @@ class Side(Document):
 
 
 class RunDifference(Document):
-    """What came of two runs."""
+    """The differences between two runs' results."""
 
-    metrics: tuple[MetricChange, ...]  # all of them, moved or not
-    same_weights: bool | None  # to the last bit; None if either run has no final weights
+    metrics: tuple[MetricChange, ...]  # all metrics, equal ones included
+    same_weights: bool | None  # equal to the last bit; None if either run has no final weights
     weights_diff: float | None  # largest difference of any weight; None if they cannot be compared
-    engines: tuple[Change, ...]  # backend, its versions, the machine
+    engines: tuple[Change, ...]  # backend, versions, machine
 
 
 class Difference(Document):
-    """Two experiments held against each other."""
+    """All differences between two experiments."""
 
     a: Side
     b: Side
     same_plan: bool
-    settings: tuple[Change, ...]  # of the resolved specs, defaults included
-    parts: tuple[Part, ...]  # of the plans; empty when they are the same
-    facts: tuple[Change, ...]  # of their descriptions
+    settings: tuple[Change, ...]  # between the resolved specs, defaults included
+    parts: tuple[Part, ...]  # between the plans; empty if they are the same
+    facts: tuple[Change, ...]  # between their descriptions
     runs: RunDifference | None  # None unless both are runs
 
 
@@ -94,9 +94,9 @@ class _Opened:
 
 
 def difference(a: str | Path, b: str | Path, data: Path | None = None) -> Difference:
-    """Hold two experiments against each other; specs are compiled, with `data` as compile takes it.
+    """Compare two experiments; specs are compiled, with `data` as compile takes it.
 
-    Raises InputError where one is neither a spec nor a folder of a plan or run.
+    Raises InputError if one is neither a spec nor a folder of a plan or run.
     """
     ours, theirs = _open(Path(a), data), _open(Path(b), data)
     same = ours.side.plan_digest == theirs.side.plan_digest
@@ -121,11 +121,11 @@ def _open(path: Path, data: Path | None) -> _Opened:
     if (path / "result.json").is_file():
         plan, result = Plan.load(path / "plan"), load_result(path)
         if result.plan_digest != plan.digest:
-            raise InputError(f"{path} is damaged: its result is not of the plan beside it")
+            raise InputError(f"{path} is damaged: its result belongs to another plan than the one beside it")
         return _opened(path, "run", plan, result)
-    if (path / "plan" / "plan.json").is_file():  # a run that has not ended
+    if (path / "plan" / "plan.json").is_file():  # the run has not ended
         return _opened(path, "plan", Plan.load(path / "plan"))
-    raise InputError(f"{path} holds neither result.json nor plan.json; name a spec, or the folder of a plan or run")
+    raise InputError(f"{path} has neither result.json nor plan.json; name a spec, or the folder of a plan or run")
 
 
 def _opened(path: Path, kind: Literal["spec", "plan", "run"], plan: Plan, result: Result | None = None) -> _Opened:
@@ -137,14 +137,14 @@ def _opened(path: Path, kind: Literal["spec", "plan", "run"], plan: Plan, result
 
 
 def _changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[Change, ...]:
-    """Where two documents differ; a key that is absent is as one without a value."""
+    """Return where two documents differ; an absent key counts as a key without a value."""
     return tuple(change for change in _pairs(ours, theirs) if change.a != change.b)
 
 
 def _pairs(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Change]:
     flat, other = dict(_flatten(ours)), dict(_flatten(theirs))
     paths = list(dict.fromkeys([*flat, *other]))
-    sections = list(dict.fromkeys(map(_section_of, paths)))  # a section stays together, whichever side has the setting
+    sections = list(dict.fromkeys(map(_section_of, paths)))  # keeps a section together, whichever side has the setting
     for path in sorted(paths, key=lambda path: sections.index(_section_of(path))):
         yield Change(path=path, a=flat.get(path), b=other.get(path))
 
@@ -171,7 +171,7 @@ def _facts(plan: Plan) -> dict[str, JsonValue]:
 
 
 def _parts(ours: Plan, theirs: Plan) -> Iterator[Part]:
-    """The decided parts that differ, in the order in which they are decided."""
+    """Yield the parts of the plans that differ, in the order in which compile decides them."""
     settings = {key for key in {*ours.document, *theirs.document} if ours.document.get(key) != theirs.document.get(key)}
     yield from _settings_part("data", settings)
     yield from _array_parts(ours, theirs)
@@ -212,7 +212,7 @@ def _array_parts(ours: Plan, theirs: Plan) -> Iterator[Part]:
 
 
 def _differing_holdings(ours: Plan, theirs: Plan) -> str:
-    """Which clients hold other examples."""
+    """Return which clients have different examples."""
     if ours.num_clients != theirs.num_clients:
         return f"{ours.num_clients:,} and {theirs.num_clients:,} clients"
     clients = range(ours.num_clients)
@@ -231,7 +231,7 @@ def _differing_weights(ours: Plan, theirs: Plan) -> str:
 
 
 def _differing_rates(ours: Plan, theirs: Plan) -> str:
-    """In how many of the rounds that both have a schedule multiplies a learning rate otherwise."""
+    """Return in how many common rounds a schedule gives a different factor."""
     rounds = range(1, min(ours.num_rounds, theirs.num_rounds) + 1)
     sides = [[(plan.client_rate(number), plan.server_rate(number)) for number in rounds] for plan in (ours, theirs)]
     other = sum(a != b for a, b in zip(*sides, strict=True))

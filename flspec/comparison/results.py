@@ -21,34 +21,34 @@ __all__ = ["ComparedRun", "Comparison", "compare"]
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run beside the first."""
+    """One run compared with the first."""
 
     folder: Path
     result: Result
-    same_plan: bool  # as the first run
-    same_weights: bool | None  # to the last bit; None if either has no final weights
+    same_plan: bool  # as the first run has
+    same_weights: bool | None  # equal to the last bit; None if either has no final weights
     weights_diff: float | None  # largest difference of any final weight; None if they cannot be compared
 
     @property
     def seconds_a_round(self) -> float | None:
-        """Median over the rounds, evaluation left out."""
+        """Median over the rounds, without evaluation."""
         seconds = [sum(record.seconds.get(p, 0.0) for p in ("train", "aggregate")) for record in self.result.rounds]
         return float(np.median(seconds)) if seconds else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side; the first is what the others are held against."""
+    """Runs side by side; the first is the reference."""
 
     runs: tuple[ComparedRun, ...]
 
     @property
     def plan_digests(self) -> list[str]:
-        """The different plans among them, in order of appearance."""
+        """The different plans among the runs, in order of appearance."""
         return list(dict.fromkeys(run.result.plan_digest for run in self.runs))
 
     def as_dict(self) -> dict[str, Any]:
-        """The comparison as plain JSON."""
+        """Return the comparison as plain JSON."""
         return {
             "warning": self.warning,
             "runs": [
@@ -72,7 +72,7 @@ class Comparison:
 
     @property
     def warning(self) -> str | None:
-        """What must be said before anybody ranks these runs."""
+        """The warning that must be shown before these runs are ranked, if any."""
         if len(self.plan_digests) <= 1:
             return None
         return (
@@ -82,7 +82,7 @@ class Comparison:
 
 
 def compare(runs: str | Path | Sequence[str | Path]) -> Comparison:
-    """Read run folders and hold them against the first; raises InputError if one has no result."""
+    """Read run folders and compare each run with the first; raises InputError if one has no result."""
     if isinstance(runs, str | Path):
         runs = [runs]
     if not runs:
@@ -103,7 +103,7 @@ def _hold_against(first_folder: Path, first: Result, folder: Path, result: Resul
 
 
 def _weights(folder: Path, stated: WeightsFile) -> Mapping[str, NDArray[np.float32]]:
-    """A run's final weights; they must lie in its folder and be what its result says they are."""
+    """Return a run's final weights; raises InputError unless they are in its folder and match its result."""
     if Path(stated.path).name != stated.path:
         raise InputError(f"{folder}: its result names weights outside of it, {stated.path!r}")
     path = folder / stated.path

@@ -2,8 +2,8 @@
 
     certificate or comparison ──▶ Subject ──sections/*──▶ Page ──page.html.j2──▶ one file
 
-A section is a function from a Subject to a Section of paragraphs, facts, tables and figures, or to None where it has
-nothing to say. To add one, write it in a module of `sections/` and name it in `sections.SECTIONS`.
+A section is a function from a Subject to a Section of paragraphs, facts, tables and figures, or to None if it has no
+content. To add one, write it in a module of `sections/` and name it in `sections.SECTIONS`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Charts, drawn by matplotlib into SVG text: equal input gives equal bytes.
+"""Charts, drawn by matplotlib as SVG text: equal input gives equal bytes.
 
-Nothing here knows what is drawn; sections bring lines and bars. matplotlib takes a second to import, so it is
-imported when the first chart is drawn, and its global state is left as it was found.
+Nothing here knows the meaning of the data; sections supply lines and bars. matplotlib takes a second to import, so the
+first chart imports it. Its global state is left unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "Line", "draw_bars", "draw_lines", "draw_magnitudes"]
 
 _WIDTH, _HEIGHT = 4.3, 2.6  # in inches of 72 points, which are the units of the SVG
-_MOST_DOTS = 40  # more than this on one line only thicken it
+_MOST_DOTS = 40  # more dots on one line would only thicken it
 
 _SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bar:
-    """One run's value in one or more parts, the first drawn full and the others pale; None if it is not known."""
+    """One run's value in one or more parts, the first drawn full and the others pale; None if it is unknown."""
 
     label: str
     style: Style
@@ -55,7 +55,7 @@ class Bar:
 
 
 def draw_lines(lines: Sequence[Line]) -> str:
-    """Values by round, on a linear axis."""
+    """Draw values by round, on a linear axis."""
     with _figure() as (figure, axes):
         for line in lines:
             _draw_line(axes, line.style, [(x, y) for x, y in line.points if abs(y) < NOT_FINITE])
@@ -70,10 +70,10 @@ def draw_magnitudes(
     limit: float | None = None,
     tick: Callable[[int], str] = power,
 ) -> str:
-    """Values by round on an axis of powers of ten, whose lowest row is for zeros and highest for what is not finite.
+    """Draw values by round on an axis of powers of ten; its lowest row is for zeros, its highest for values not finite.
 
-    The axis covers the values of `alike`, too, so that two charts can be given the same; `limit` is a value to draw
-    a rule at; `tick` labels a power of ten.
+    The axis also covers the values of `alike`, so that two charts can have the same axis. `limit` is a value to draw a
+    rule at. `tick` labels a power of ten.
     """
     levels = _Levels.of([value for line in (*lines, *alike) for _, value in line.points] + ([limit] if limit else []))
     with _figure() as (figure, axes):
@@ -93,7 +93,7 @@ def draw_magnitudes(
 
 
 def draw_bars(bars: Sequence[Bar]) -> str:
-    """A bar a run, with its value at its end."""
+    """Draw one bar a run, with its value at its end."""
     with _figure(height=0.12 + 0.3 * len(bars)) as (figure, axes):
         for row, bar in enumerate(bars):
             _draw_bar(axes, row, bar)
@@ -109,9 +109,11 @@ def draw_bars(bars: Sequence[Bar]) -> str:
 
 @dataclass(frozen=True)
 class _Levels:
-    """Where values stand on an axis of powers of ten that also has a place for zero and for what is not finite."""
+    """The heights of values on an axis of powers of ten that also has a place for zero and for values that are not
+    finite.
+    """
 
-    low: int  # exponents that bound the positive, finite values
+    low: int  # exponents around the positive, finite values
     high: int
     has_zero: bool
     has_infinite: bool
@@ -147,7 +149,7 @@ class _Levels:
 
 @contextmanager
 def _figure(height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
-    """A drawing with one frame that has only what helps to read it."""
+    """Open a drawing with one frame that has only what helps to read it."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -168,7 +170,7 @@ def _figure(height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
 
 
 def _draw_line(axes: Axes, style: Style, points: Points) -> None:
-    """A line through the rounds that have a value, with a dot at each if there are few and far between."""
+    """Draw a line through the rounds that have a value, with a dot at each if there are few."""
     if not points:
         return
     axes.plot(
@@ -211,7 +213,7 @@ def _draw_bar(axes: Axes, row: int, bar: Bar) -> None:
 
 
 def _finish_rounds(axes: Axes, lines: Sequence[Line]) -> None:
-    """An axis of whole rounds that begins with the first."""
+    """Draw an axis of whole rounds that begins with the first."""
     from matplotlib.ticker import MaxNLocator
 
     last = max((line.points[-1][0] for line in lines if line.points), default=1)

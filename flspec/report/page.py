@@ -33,7 +33,7 @@ Tone = Literal["good", "bad", "unsure", "plain"]
 
 @dataclass(frozen=True)
 class Badge:
-    """A word that stands for a judgement; its tone adds a colour and a sign to it, and never replaces it."""
+    """A word for a judgement; its tone adds a colour and a sign, and never replaces the word."""
 
     text: str
     tone: Tone
@@ -67,7 +67,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; a folded table shows its caption until it is asked for."""
+    """Rows of cells; a folded table shows only its caption until a reader opens it."""
 
     block: ClassVar = "table"
     caption: str
@@ -78,7 +78,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing, as matplotlib wrote it, and what cannot be seen in it."""
+    """One drawing, as matplotlib wrote it, and a note on what it cannot show."""
 
     title: str
     svg: str
@@ -114,9 +114,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """All of a page."""
+    """The whole page."""
 
-    kind: str  # what it is, e.g. "Certificate"
+    kind: str  # e.g. "Certificate"
     title: str
     origin: str  # which plan or plans it is about
     status: Badge
@@ -140,7 +140,7 @@ def _render(page: Page) -> str:
     environment = Environment(
         loader=PackageLoader("flspec", "report"),
         autoescape=True,
-        finalize=clean,  # of every value, so that none can be forgotten
+        finalize=clean,  # cleans every value, so that none can be forgotten
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

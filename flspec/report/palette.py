@@ -1,4 +1,6 @@
-"""Colours and line styles, told apart by the colour-blind (after Okabe and Ito 2008), in print and in the dark."""
+"""Colours and line styles that the colour-blind can distinguish (after Okabe and Ito 2008), in
+print and in the dark.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ INK, MUTED, RULE, GROUND = (PALETTE[name][0] for name in ("ink", "muted", "rule"
 
 @dataclass(frozen=True)
 class Style:
-    """How one run is drawn, the same wherever it appears on a page."""
+    """The look of one run, the same everywhere on a page."""
 
     name: str  # in PALETTE
     width: float  # in points
@@ -38,13 +40,13 @@ class Style:
         return PALETTE[self.name][0]
 
 
-# The first is a broad pale band and each next one is thinner, so that lines that coincide are all still seen.
+# The first is a broad pale band and each next one is thinner, so that coinciding lines all stay visible.
 _FIRST = (("series-0", 7.0, ()), ("series-1", 3.0, ()), ("series-2", 1.4, (5.0, 4.0)))
 _NEXT = ((1.8, (2.0, 3.0)), (1.4, (8.0, 2.5, 1.4, 2.5)), (1.4, (9.0, 6.0)), (1.4, ()))
 
 
 def style(index: int) -> Style:
-    """The style of the run that comes at `index`, from 0."""
+    """Return the style of the run at `index`, from 0."""
     if index < len(_FIRST):
         return Style(*_FIRST[index])
     width, dash = _NEXT[(index - len(_FIRST)) % len(_NEXT)]

@@ -1,7 +1,7 @@
-"""A partition as a picture: who holds how many examples of which label, and how much in all.
+"""A picture of a partition: each client's examples of each label, and its total.
 
-A few clients are drawn as circles whose area is the number of examples; many as shades, very many in the order of
-their commonest label, so that a skew shows as blocks.
+A few clients are drawn as circles whose area is the number of examples. Many are drawn as shades. Very many are sorted
+by their commonest label, so that a skew shows as blocks.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["draw_partition"]
 
 _COLOR, _PALE = PALETTE["series-0"][1], PALETTE["series-0"][0]
-_DARK = "#0d3350"  # the most, where shades count
+_DARK = "#0d3350"  # the largest count, for shades
 _MOST_CIRCLES = 30  # clients or labels
 _MOST_ROWS = 2_000
-_MOST_NUMBERED = 40  # clients, that are shown in their own order and by number
+_MOST_NUMBERED = 40  # clients shown in their own order and by number
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.75, 0.75, 1.35, 0.95  # margins and all lengths below: inches
 _GAP, _BARS, _NARROWEST = 0.25, 1.5, 5.2
 
@@ -35,7 +35,7 @@ Counts = NDArray[np.int64]  # [num_clients, num_classes]
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where the matrix stands, and how large a cell of it is."""
+    """The place of the matrix, and the size of its cells."""
 
     cell: tuple[float, float]  # width, height
     matrix: tuple[float, float]
@@ -55,13 +55,13 @@ class _Frame:
         return max(width, _NARROWEST), _TOP + self.matrix[1] + _BOTTOM
 
     def place(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-        """Inches from the lower left corner as matplotlib's shares of the figure."""
+        """Return a rectangle, in inches from the lower left corner, as matplotlib's shares of the figure."""
         across, up = self.size
         return left / across, bottom / up, width / across, height / up
 
 
 def draw_partition(counts: Counts, name: str, skew: Skew | None = None) -> str:
-    """SVG text of one partition; equal input gives equal bytes."""
+    """Return the SVG text of one partition; equal input gives equal bytes."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -85,8 +85,8 @@ def draw_partition(counts: Counts, name: str, skew: Skew | None = None) -> str:
 def _write_head(figure: Figure, frame: _Frame, counts: Counts, name: str, skew: Skew | None) -> None:
     across, up = frame.size
     clients, labels = counts.shape
-    held = f"{clients:,} clients hold {counts.sum():,} examples of {labels:,} labels"
-    lines = [(name, 0.3, INK, 11.0, "bold"), (held, 0.52, INK, 9.0, "normal")]
+    summary = f"{clients:,} clients hold {counts.sum():,} examples of {labels:,} labels"
+    lines = [(name, 0.3, INK, 11.0, "bold"), (summary, 0.52, INK, 9.0, "normal")]
     if skew:
         entropy = f"label entropy {skew.label_entropy.mean:.2f} of {skew.label_entropy.greatest:.2f} nats"
         measures = f"{entropy} · EMD {skew.emd.mean:.2f} · Gini of sizes {skew.size_gini:.2f}"
@@ -105,13 +105,13 @@ def _draw_circles(axes: Axes, frame: _Frame, counts: Counts) -> None:
 
 
 def _areas(frame: _Frame, values: NDArray[np.int64], most: int) -> NDArray[np.float64]:
-    """In square points; the largest count nearly fills its cell, none is too small to be seen."""
+    """Return areas in square points; the largest count nearly fills its cell, and none is too small to be seen."""
     largest = (0.94 * frame.cell[0] * 72) ** 2
     return np.maximum(largest * values / most, 1.2)
 
 
 def _explain_areas(figure: Any, frame: _Frame, most: int) -> None:
-    """What a circle's area means."""
+    """Draw the legend of the circles' areas."""
     axes = figure.add_axes(frame.place(_LEFT, 0.15, 3.4, 0.42))
     axes.set_axis_off()
     axes.set_xlim(0, 3.4)
@@ -134,7 +134,7 @@ def _draw_shades(axes: Axes, frame: _Frame, counts: Counts) -> None:
     for spine in axes.spines.values():
         spine.set(visible=True, color=RULE, linewidth=0.8)
     shades = LinearSegmentedColormap.from_list("examples", [GROUND, _PALE, _COLOR, _DARK])
-    # By the root of the count: a few clients that hold much would leave all others white.
+    # By the root of the count; otherwise a few clients with many examples would leave all others white.
     by_root = PowerNorm(0.5, 0, int(counts.max()))
     picture = axes.imshow(counts, cmap=shades, norm=by_root, aspect="auto", interpolation="none")
     scale = axes.figure.add_axes(frame.place(_LEFT, 0.52, 1.6, 0.12))
@@ -148,13 +148,13 @@ def _draw_shades(axes: Axes, frame: _Frame, counts: Counts) -> None:
 
 
 def _by_commonest_label(counts: Counts) -> NDArray[np.intp]:
-    """By the label that a client holds most of, then by how much of what it holds that is."""
+    """Return an order of clients: by commonest label, then by the share of that label."""
     commonest = counts.argmax(axis=1)
     return np.lexsort((-counts.max(axis=1) / counts.sum(axis=1), commonest))
 
 
 def _condensed(counts: Counts) -> Counts:
-    """At most so many rows as can be seen: means of neighbours."""
+    """Return at most as many rows as can be seen, as means of neighbours."""
     if len(counts) <= _MOST_ROWS:
         return counts
     return np.array([np.rint(part.mean(axis=0)) for part in np.array_split(counts, _MOST_ROWS)]).astype(np.int64)
@@ -172,7 +172,7 @@ def _finish(axes: Axes, frame: _Frame, counts: Counts) -> None:
 
 
 def _name_rows(axes: Axes, rows: int, clients: int, *, numbered: bool) -> None:
-    """A number a row, or what the order of the rows is."""
+    """Label each row by number, or the axis by the order of the rows."""
     axes.set_yticks(range(rows) if numbered else [])
     order = "client" if numbered else "clients, in the order of their commonest label"
     condensed = f"\neach row the mean of about {clients / rows:.3g}" if rows < clients else ""
@@ -180,7 +180,7 @@ def _name_rows(axes: Axes, rows: int, clients: int, *, numbered: bool) -> None:
 
 
 def _draw_sizes(axes: Axes, counts: Counts, *, numbered: bool) -> None:
-    """How much each client holds: with its number where there is room."""
+    """Draw each client's size, with its number if there is room."""
     sizes = counts.sum(axis=1)
     _undress(axes)
     axes.set_yticks([])
@@ -201,7 +201,7 @@ def _draw_sizes(axes: Axes, counts: Counts, *, numbered: bool) -> None:
 
 
 def _undress(axes: Axes) -> None:
-    """No frame, no ticks, no ground."""
+    """Remove the frame, ticks and ground."""
     axes.patch.set_visible(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=INK, labelsize=8, pad=4)

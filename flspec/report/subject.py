@@ -1,4 +1,4 @@
-"""What a page is about: runs of one plan or several, and the certificate or comparison they belong to."""
+"""The subject of a page: runs of one plan or several, and the certificate or comparison that they belong to."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["PlanGroup", "ReportedRun", "Subject", "subject_of_certificate", "sub
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """One run, or the one that should be there."""
+    """One run, or the place of a missing one."""
 
-    name: str  # of the backend, as selected
-    label: str  # its own on this page, safe to show
+    name: str  # the backend's, as selected
+    label: str  # unique on this page, safe to show
     style: Style
     plan_digest: str
     result: Result | None
-    problem: str | None = None  # why there is no result, if that is worth saying
+    problem: str | None = None  # why there is no result, if the page should say so
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class PlanGroup:
 
     @property
     def result(self) -> Result | None:
-        """Any result, for what is the same in all."""
+        """Any result, for values that are the same in all."""
         return next((run.result for run in self.runs if run.result), None)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """All that sections are made of."""
+    """The input of all sections."""
 
     name: str
     runs: tuple[ReportedRun, ...]
@@ -67,21 +67,21 @@ class Subject:
 
     @property
     def noun(self) -> str:
-        """What a row of a table is about."""
+        """The word for the subject of a table's row."""
         return "backend" if self.certificate else "run"
 
     def short_name(self, plan: PlanGroup) -> str:
-        """A plan, for a table; with a letter if there are several to tell apart."""
+        """Return a plan's name for a table, with a letter if there are several plans."""
         digest = brief(plan.digest[:12])
         return digest if self.has_one_plan else f"{plan.letter}, {digest}"
 
     def heading(self, plan: PlanGroup) -> str:
-        """What begins a caption, so that nobody takes one plan's figure for another's."""
+        """Return the start of a caption, so that nobody takes one plan's figure for another's."""
         return "" if self.has_one_plan else f"Plan {self.short_name(plan)}. "
 
 
 def subject_of_certificate(folder: Path, certificate: Certificate) -> Subject:
-    """The certificate of a folder, and the runs that lie beside it."""
+    """Return the certificate of a folder, and the runs beside it."""
     names = list(dict.fromkeys((certificate.reference, *certificate.backends)))
     runs = tuple(
         _read(folder, name, label, index, certificate.plan_digest)
@@ -91,7 +91,7 @@ def subject_of_certificate(folder: Path, certificate: Certificate) -> Subject:
 
 
 def subject_of_comparison(comparison: Comparison) -> Subject:
-    """Runs side by side; those of one backend are told apart by their folders."""
+    """Return runs side by side; runs of one backend are distinguished by their folders."""
     backends = Counter(run.result.backend.name for run in comparison.runs)
     names = [
         run.result.backend.name
@@ -108,11 +108,11 @@ def subject_of_comparison(comparison: Comparison) -> Subject:
 
 
 def _read(folder: Path, name: str, label: str, index: int, plan_digest: str) -> ReportedRun:
-    """The run of one backend; one that was refused or died early has left none."""
+    """Return the run of one backend; a refused run or one that died early has no result."""
     home = name.replace(":", "-")
     result, problem = None, None
     try:
-        # A certificate from elsewhere must not make us read outside its folder.
+        # A certificate from another machine must not make flspec read outside its folder.
         is_inside = home == Path(home).name and home not in ("", "..")
         if is_inside and (folder / home / "result.json").exists():
             result = load_result(folder / home)
@@ -122,7 +122,7 @@ def _read(folder: Path, name: str, label: str, index: int, plan_digest: str) -> 
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Short names, numbered where two would read the same."""
+    """Return short names, with numbers where two would be the same."""
     labels = [brief(name, 40) or "unnamed" for name in names]
     total, seen = Counter(labels), Counter[str]()
     for index, label in enumerate(labels):
@@ -133,5 +133,5 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _letters(index: int) -> str:
-    """A, B, …, Z, AA, …"""
+    """Return A, B, …, Z, AA, …"""
     return (_letters(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)

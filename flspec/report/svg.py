@@ -1,4 +1,4 @@
-"""From matplotlib's SVG file to a piece of a page.
+"""A conversion from matplotlib's SVG file to a piece of a page.
 
 Unlike a file, a piece must not share ids with its siblings, set styles for the whole page, or fix colours that dark
 mode changes.
@@ -19,11 +19,13 @@ _VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in PALETTE.i
 _COLOR = re.compile("|".join(_VARIABLES))
 _REFERENCE = re.compile(r"(url\(#|^#)")
 _FONT_FAMILY = re.compile(r"font-family:[^;]*;?")
-_FONT = re.compile(r"font:[^;]*?([\d.]+px)[^;]*")  # all in one, before matplotlib 3.11
+_FONT = re.compile(r"font:[^;]*?([\d.]+px)[^;]*")  # one property for all, before matplotlib 3.11
 
 
 def embed(svg: str, prefix: str, label: str) -> Markup:
-    """The drawing as inline SVG: ids begin with `prefix`, colours follow the page, `label` is read to the blind."""
+    """Return the drawing as inline SVG: ids begin with `prefix`, colours follow the page,
+    screen readers read `label`.
+    """
     root = ElementTree.fromstring(svg)
     for parent in root.iter():
         for child in [c for c in parent if _local(c.tag) in ("metadata", "style")]:
@@ -31,14 +33,14 @@ def embed(svg: str, prefix: str, label: str) -> Markup:
     for element in root.iter():
         element.tag = _local(element.tag)
         element.attrib = {_local(key): _adapt(_local(key), value, prefix) for key, value in element.attrib.items()}
-    for fixed in ("width", "height"):  # the page decides; viewBox keeps the proportions
+    for fixed in ("width", "height"):  # the page decides the size; viewBox keeps the proportions
         root.attrib.pop(fixed)
     root.attrib |= {"role": "img", "aria-label": label}
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # serialising has escaped it
 
 
 def _local(name: str) -> str:
-    """A name without its namespace, which HTML supplies."""
+    """Return a name without its namespace, which HTML supplies."""
     return name.rpartition("}")[2]
 
 

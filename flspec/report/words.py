@@ -1,7 +1,7 @@
 """Numbers and names as a page shows them.
 
-Whatever comes from a spec, a backend or a folder's name is hostile until shown otherwise: it may hold escape
-sequences, characters that reverse the reading direction, or a megabyte of text.
+Text from a spec, a backend or a folder's name is treated as hostile: it may have escape sequences, characters that
+reverse the reading direction, or a megabyte of text.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from markupsafe import Markup
 
 __all__ = ["DASH", "NOT_FINITE", "brief", "clean", "join", "number", "plural", "power", "share", "typeset"]
 
-DASH = "–"  # stands for what is not there
+DASH = "–"  # stands for a missing value
 _NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-NOT_FINITE = 1e300  # from here on: agreement.py writes the largest float for a difference that is not finite
+NOT_FINITE = 1e300  # at or above: agreement.py writes the largest float for a difference that is not finite
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, direction and joining marks, lone surrogates, separators
 
 
 def clean(value: object) -> object:
-    """Text with every control and invisible character spelled out, so that nothing acts on a page unseen.
+    """Return text with every control and invisible character spelled out, so that none acts on a page unseen.
 
-    Markup, which this package wrote, stays as it is; line feeds and tabs are harmless and stay, too.
+    Markup, which this package wrote, stays as it is. Line feeds and tabs are harmless and stay, too.
     """
     if isinstance(value, Markup):
         return value
@@ -33,13 +33,13 @@ def clean(value: object) -> object:
 
 
 def brief(text: str, most: int = 60) -> str:
-    """At most `most` characters of a text, on one line and safe to show anywhere."""
+    """Return at most `most` characters of a text, on one line and safe to show anywhere."""
     line = str(clean(" ".join(text[: 4 * most].split())))
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number to so many significant digits; a dash if there is none."""
+    """Return a number with so many significant digits; a dash if there is none."""
     if value is None or math.isnan(value):
         return DASH
     if abs(value) >= NOT_FINITE:
@@ -55,12 +55,12 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def power(exponent: int) -> str:
-    """A power of ten."""
+    """Return a power of ten."""
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
 def share(value: float | None) -> str:
-    """A share of a whole: in percent, or as a multiple where percent would not be read."""
+    """Return a share in percent, or as a multiple where a percentage would be hard to read."""
     if value is None or value >= NOT_FINITE:
         return number(value)
     if value > 10:
@@ -71,18 +71,18 @@ def share(value: float | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """`3 rounds`, `1 round`."""
+    """Return `3 rounds`, `1 round`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def typeset(formula: str) -> str:
-    """A formula written in ASCII as a page shows it."""
+    """Return a formula, written in ASCII, as a page shows it."""
     raised = re.sub(r"\^(-?\d+)", lambda found: found[1].translate(_SUPERSCRIPTS), formula)
     return raised.replace("*", "×").replace("'", "’")
 
 
 def join(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return `a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 

@@ -1,1 +1,1 @@
-"""A run and its folder: events recorded, models evaluated, results written; sweeps of many runs."""
+"""Runs and their folders: events recorded, models evaluated, results written; sweeps of many runs."""

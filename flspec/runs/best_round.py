@@ -1,4 +1,4 @@
-"""Which evaluated round is the best so far, by one metric on one set of examples."""
+"""The best evaluated round so far, by one metric on one set of examples."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ __all__ = ["BestSoFar", "is_lower_better"]
 
 
 def is_lower_better(metric: str, on: str) -> bool:
-    """Whether a metric's value on a set of examples should be low, as how far groups or clients are apart always is."""
+    """Return whether low values of a metric are good on a set of examples; gaps of groups or clients are always good
+    low.
+    """
     return on.endswith((" gap", "/gini")) or find_metric(metric).better == "lower"
 
 
 class BestSoFar:
-    """Told of each evaluated round in turn, it knows which were better than all before; of equal ones, the first is.
+    """The best rounds so far: it sees each evaluated round in turn; among equal rounds the first is the best.
 
-    `rule` is None where no best is asked for.
+    `rule` is None if the spec asks for no best round.
     """
 
     def __init__(self, rule: BestSettings | None) -> None:
         self.rule = rule
-        self.rounds: list[int] = []  # each better than the ones before it
-        self.value: float | None = None  # of the last of them
+        self.rounds: list[int] = []  # each better than all before it
+        self.value: float | None = None  # the value of the last of them
 
     def improves(self, evaluation: Mapping[str, Mapping[str, float]] | None) -> bool:
-        """Whether a round so evaluated is better than all before; one without a value is not."""
+        """Return whether a round with this evaluation is better than all before; without a value it is not."""
         value = self._value(evaluation)
         if value is None or self.rule is None:
             return False
@@ -36,7 +38,7 @@ class BestSoFar:
         return value < self.value if is_lower_better(self.rule.metric, self.rule.on) else value > self.value
 
     def see(self, number: int, evaluation: Mapping[str, Mapping[str, float]] | None) -> None:
-        """Count a round."""
+        """Take a round into account."""
         if self.improves(evaluation):
             self.rounds.append(number)
             self.value = self._value(evaluation)

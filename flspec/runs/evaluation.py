@@ -1,14 +1,14 @@
-"""How good an aggregated model is: one evaluator for every backend, so that engines differ only by their training.
+"""The evaluation of aggregated models: one evaluator for every backend, so that engines differ in their training alone.
 
-Every set of examples is scored once and measured over masks: `test`, `validation` where there is one, the groups of
-each column that `evaluation.groups` names (`test/Male=1`; see `flspec.data.groups`), how far these are apart
-(`test/Male gap`: the greatest value less the least, so that of `recall` it is what equal opportunity asks to be 0, and
-of `positive_rate` what demographic parity does; examples without a value, `test/Male missing`, are no side of it), and
-what each client holds out, pooled (`holdout`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
+Every set of examples is scored once and measured over masks. The sets are `test`; `validation` if there is one; the
+groups of each column in `evaluation.groups` (`test/Male=1`; see `flspec.data.groups`) and their gaps (`test/Male gap`);
+the clients' holdouts, pooled (`holdout`) and as a distribution over clients (`clients/mean`, `clients/worst`, …).
 
-Where parts of the model stay with clients there is a model for each client, and a value of `test` is the mean over the
-clients of what their models are worth, of those that have one; `test/clients/worst` and so on say how that is
-distributed.
+A gap is the greatest value less the least. Equal opportunity asks that it be 0 for `recall`, demographic parity for
+`positive_rate`. Examples without a value, `test/Male missing`, do not count in it.
+
+If parts of the model stay with clients, each client has its own model. A value of `test` is then the mean over the
+clients' models for which it is defined, and `test/clients/worst` and so on describe its distribution.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["Evaluator", "Measured"]
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics by set of examples, then by name, why some, or some clients, have no value, and what is confused."""
+    """Metrics by set of examples, then by name; reasons for undefined values; confusion tables."""
 
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Measured:
             self.undefined[name] = reasons
 
     def add_gap(self, name: str, groups: Sequence[str], metrics: Sequence[str]) -> None:
-        """Of each metric, how far those groups are apart that have a value."""
+        """Add, for each metric, the gap between those groups that have a value."""
         found = {metric: [self.values[g][metric] for g in groups if metric in self.values[g]] for metric in metrics}
         self.values[name] = {metric: max(values) - min(values) for metric, values in found.items() if len(values) > 1}
         if lone := [metric for metric, values in found.items() if len(values) < 2]:
@@ -58,7 +58,7 @@ class Measured:
 
 
 class Evaluator:
-    """Measures a plan's metrics of any weights on its examples, which it first makes sure are the plan's."""
+    """The metrics of a plan, measured for any weights on the plan's examples, which are verified first."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -68,7 +68,7 @@ class Evaluator:
         self._scorer = _scorer(plan)
 
     def __call__(self, state: ServerState) -> Measured:
-        """What the models of a state are worth: the one of the server, or that of each client."""
+        """Measure the models of a state: the server's model, or each client's."""
         if self._plan.local:
             clients = self._plan.participants
             sizes = [len(self._plan.client_examples(client)) for client in clients]
@@ -81,7 +81,7 @@ class Evaluator:
         return measured
 
     def _measure(self, weights: Weights) -> Measured:
-        """What one model is worth on every set that is the same for all."""
+        """Measure one model on every set that is the same for all models."""
         measured = Measured()
         for name, split in self._data.splits.items():
             if name == "train":
@@ -89,7 +89,7 @@ class Evaluator:
             scores = self._scores(weights, split)
             measured.add(name, scores, self._metrics)
             if not self._plan.local and (table := confusion_of(scores, self._data.label_names)):
-                measured.confusion[name] = table  # of one model; clients' own would be one for each
+                measured.confusion[name] = table  # only for one model; clients' own models would need one each
             for group in self._groups:
                 masks = group.masks(split.columns[group.column])
                 for part, mask in masks.items():
@@ -99,17 +99,17 @@ class Evaluator:
         return measured
 
     def _measure_clients(self, state: ServerState, measured: Measured) -> None:
-        """What clients hold out, pooled, and how their own values are distributed."""
+        """Measure the pooled holdouts, and the distribution of the clients' own values."""
         scores = self._scores_of_holdout(state)
         measured.add("holdout", scores, self._metrics)
         each = np.split(np.arange(len(scores)), np.cumsum([len(held) for held in self._plan.holdout])[:-1])
         own = [measure(scores.part(rows), self._metrics) for rows in each]
         measured.values.update(_distribution("clients", [values for values, _ in own], [len(rows) for rows in each]))
-        if told := _told_of(range(len(own)), [reasons for _, reasons in own]):
-            measured.undefined["clients"] = told
+        if undefined := _reasons_over_clients(range(len(own)), [reasons for _, reasons in own]):
+            measured.undefined["clients"] = undefined
 
     def _scores_of_holdout(self, state: ServerState) -> Scores:
-        """Of what clients hold out, client after client, each by its own model where it has one."""
+        """Return the scores of the holdouts, client after client, each by the client's own model if it has one."""
         split, held = self._data.train_as_tested, np.concatenate(self._plan.holdout)
         if not self._plan.local:
             return self._scores(state.weights, split.part(held))
@@ -125,15 +125,15 @@ class Evaluator:
 
 
 def _model(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.float32]]:
-    """The server's tensors and a client's own, which are as they started with one that never takes part."""
+    """Return the server's tensors and a client's own; a client that never takes part has the initial ones."""
     own = state.clients.get(client, {}).get("weights", plan.local)
     return {**state.weights, **own}
 
 
 def _over_clients(clients: Sequence[int], each: Sequence[Measured], sizes: Sequence[int]) -> Measured:
-    """The mean over clients of what each one's model is worth, of those whose value is defined.
+    """Return the mean over the clients' models, for each value over those models for which it is defined.
 
-    `sizes` are what the clients count in the weighted mean: the examples that each holds.
+    `sizes` weigh the clients in the weighted mean: the number of examples of each.
     """
     together = Measured()
     for name in each[0].values:
@@ -141,31 +141,33 @@ def _over_clients(clients: Sequence[int], each: Sequence[Measured], sizes: Seque
         together.values[name] = found[f"{name}/clients/mean"]
         if "/" not in name:
             together.values.update(found)
-        if told := _told_of(clients, [measured.undefined.get(name, {}) for measured in each]):
-            together.undefined[name] = told
+        if undefined := _reasons_over_clients(clients, [measured.undefined.get(name, {}) for measured in each]):
+            together.undefined[name] = undefined
     return together
 
 
 def _distribution(of: str, each: Sequence[Mapping[str, float]], sizes: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Of each metric over the clients that have it: how many these are, and how their values are distributed.
+    """Return, for each metric, the number of clients that have a value, and the distribution of their values.
 
-    The mean counts each client the same, the weighted mean each example (`sizes`, of each client); Gini is 0 where all
-    are alike.
+    The mean counts each client the same, the weighted mean each example (`sizes`, one for each client). Gini is 0 if
+    all are alike.
     """
     names = dict.fromkeys(name for own in each for name in own)
     having = {name: [client for client, own in enumerate(each) if name in own] for name in names}
-    told = {
+    by_metric = {
         name: _statistics(name, np.array([each[c][name] for c in clients]), np.array([sizes[c] for c in clients]))
         for name, clients in having.items()
     }
     return {
-        f"{of}/{statistic}": {name: found[statistic] for name, found in told.items() if statistic in found}
+        f"{of}/{statistic}": {name: found[statistic] for name, found in by_metric.items() if statistic in found}
         for statistic in ("num_clients", *OVER_CLIENTS)
     }
 
 
 def _statistics(metric: str, values: NDArray[np.float64], sizes: NDArray[np.int64]) -> dict[str, float]:
-    """One metric's values of some clients, in numbers; without the worst where none is better than another."""
+    """Return statistics of one metric's values over some clients, without the worst if no direction of the metric is
+    better.
+    """
     worst: Callable[[NDArray[np.float64]], np.float64] = np.max if is_lower_better(metric, "") else np.min
     found = {
         "num_clients": len(values),
@@ -182,18 +184,20 @@ def _statistics(metric: str, values: NDArray[np.float64], sizes: NDArray[np.int6
     return {name: float(value) for name, value in found.items()}
 
 
-def _told_of(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _reasons_over_clients(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Of each metric that some clients have no value of, how many these are, and why the first has none."""
-    told: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for metric in dict.fromkeys(name for reasons in each for name in reasons):
         why = {client: reasons[metric] for client, reasons in zip(clients, each, strict=True) if metric in reasons}
         first = next(iter(why))
-        told[metric] = f"{len(why):,} of {len(each):,} clients have no value; client {first}: {why[first]}"
-    return told
+        reasons[metric] = f"{len(why):,} of {len(each):,} clients have no value; client {first}: {why[first]}"
+    return reasons
 
 
 def _scorer(plan: Plan) -> Scorer:
-    """The reference's, whichever backend trains, so that engines differ only by their training."""
+    """Return the reference backend's scorer, whichever backend trains, so that engines differ
+    in their training alone.
+    """
     scorer = find_backend(REFERENCE).scorer(plan)
     if scorer is None:
         raise InputError(f"evaluation: backend {REFERENCE!r} does not score models; install flspec again")

@@ -1,4 +1,4 @@
-"""A run's trackers, of which none can harm the run."""
+"""A run's trackers, none of which can harm the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Followers"]
 
 
 class Followers:
-    """Tells trackers of a run; one that raises is told no more, and a TrackerWarning says so."""
+    """The trackers of a run; one that raises is called no more, and a TrackerWarning says so."""
 
     def __init__(self, trackers: Sequence[Chosen], folder: Path) -> None:
         self._folder = folder
@@ -30,7 +30,7 @@ class Followers:
                 self._warn(tracker.name, error)
 
     def start(self, plan: Plan, rounds: Iterable[RoundRecord]) -> None:
-        """The run begins, after these rounds if it is resumed."""
+        """Begin the run, after these rounds if it is resumed."""
         if not self._trackers:
             return
         plan = _read_only(plan)
@@ -39,32 +39,32 @@ class Followers:
             self.round(record)
 
     def round(self, record: RoundRecord) -> None:
-        """A round is complete."""
+        """Pass on the record of a completed round."""
         self._tell(lambda tracker: tracker.round(record.model_copy(deep=True)))
 
     def finish(self, result: Result) -> None:
-        """The run has ended."""
+        """Pass on the result of the run."""
         self._tell(lambda tracker: tracker.finish(result.model_copy(deep=True)))
 
     def _tell(self, what: Callable[[Tracker], None]) -> None:
         for tracker in list(self._trackers):
             try:
                 what(tracker)
-            except Exception as error:  # whatever somebody's tracker does
+            except Exception as error:  # a tracker may raise anything
                 self._trackers.remove(tracker)
                 self._warn(tracker.name, error)
 
     def _warn(self, name: str, error: Exception) -> None:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        told = printable(redact(f"tracker {name}: {why}; the run in {self._folder} goes on without it"))
+        message = printable(redact(f"tracker {name}: {why}; the run in {self._folder} goes on without it"))
         try:
-            warnings.warn(told, TrackerWarning, stacklevel=2)
-        except TrackerWarning:  # warnings are errors here, and this one must not lose the run
-            print(f"flspec: {told}", file=sys.stderr)
+            warnings.warn(message, TrackerWarning, stacklevel=2)
+        except TrackerWarning:  # where warnings are errors, this one must not end the run
+            print(f"flspec: {message}", file=sys.stderr)
 
 
 def _read_only(plan: Plan) -> Plan:
-    """The same plan, whose arrays cannot be written to."""
+    """Return the same plan with read-only arrays."""
     arrays = {name: array.view() for name, array in plan.arrays.items()}
     for array in arrays.values():
         array.flags.writeable = False

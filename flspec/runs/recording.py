@@ -1,4 +1,4 @@
-"""The one consumer of a backend's events: checks them against the plan, evaluates, and keeps the record."""
+"""The one consumer of a backend's events: it checks them against the plan, evaluates models, and keeps the record."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ __all__ = ["Recorder", "read_events"]
 
 
 class Recorder:
-    """Writes `events.jsonl` into a run's folder and builds the records of its rounds."""
+    """A writer of `events.jsonl` into a run's folder, and of the records of its rounds."""
 
     def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None, keeps_all: bool = False) -> None:
         self.versions: dict[str, str] = {}
-        self.started: str | None = None  # when the run began, at its first attempt
+        self.started: str | None = None  # when the first attempt of the run began
         self.rounds: list[RoundRecord] = []
         self.best = BestSoFar(plan.settings.evaluation.best)
-        self.confusion: dict[int, dict[str, Confusion]] = {}  # of the last round, and of each that was the best
+        self.confusion: dict[int, dict[str, Confusion]] = {}  # for the last round, and for each best round so far
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
         self._bytes_down, self._bytes_up = bytes_per_client(plan)
 
     def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
-        """Follow a run to its end, giving each round's record as it is complete.
+        """Follow a run to its end, and yield each round's record when it is complete.
 
-        Raises PlanViolation when what ran is not what was planned, BackendError when it ends too early, RunError when
-        nothing is left to go on with.
+        Raises PlanViolation if the execution differs from the plan, BackendError if it ends too early, RunError if no
+        client update of a round is usable.
         """
         with (self._folder / "events.jsonl").open("a", encoding="utf-8") as log:
             for event in events:
@@ -62,7 +62,7 @@ class Recorder:
             raise BackendError(f"the backend ended after round {len(self.rounds)} of {self._plan.num_rounds}")
 
     def replay(self, events: Iterable[Event]) -> None:
-        """Take the rounds of an earlier, interrupted execution as they were recorded."""
+        """Take the recorded rounds of an earlier, interrupted execution."""
         finished: RoundFinished | None = None
         for event in events:
             self._note(event)
@@ -85,12 +85,12 @@ class Recorder:
                 self.versions = event.versions
 
     def _check(self, event: RoundFinished) -> None:
-        """Hold what a backend says it did against what it was asked to do."""
+        """Check a backend's report of a round against the plan."""
         due = len(self.rounds) + 1
         if event.round != due or due > self._plan.num_rounds:
             raise PlanViolation(due, f"the backend reports round {event.round} of {self._plan.num_rounds}")
         if (self._keeps_all or self._plan.keeps(due)) and not (event.state and (self._folder / event.state).is_file()):
-            raise BackendError(f"round {due}: the backend did not keep the state that it was told to keep")
+            raise BackendError(f"round {due}: the backend did not store the state that it was asked to store")
         tasks = self._plan.cohort(due)
         planned = tuple(task.client for task in tasks)
         if event.cohort != planned:
@@ -144,7 +144,7 @@ class Recorder:
 
 
 def read_events(folder: Path) -> list[Event]:
-    """The events of a run as far as they were written; a last line cut short by a crash is left out."""
+    """Return the events of a run as far as they were written, without a last line cut short by a crash."""
     try:
         lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The result of a run as a file: `result.json`."""
+"""The result of a run as a file, `result.json`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def save_result(folder: Path, result: Result) -> None:
 
 
 def load_result(folder: Path) -> Result:
-    """Read a run's result; raises InputError if there is none or it is not one."""
+    """Read a run's result; raises InputError if there is none or it is not valid."""
     path = folder / "result.json"
     try:
         content = read_regular(path)
@@ -58,7 +58,7 @@ def load_result(folder: Path) -> Result:
 
 
 def describe_environment() -> dict[str, Any]:
-    """What of this machine and its software may matter to whoever reads the result."""
+    """Return facts about this machine and its software that may matter to a reader of the result."""
     return {
         "flspec": version("flspec"),
         "python": platform.python_version(),
@@ -72,7 +72,7 @@ def _why_not(content: bytes, error: ValidationError) -> str:
     try:
         document = json.loads(content)
         if isinstance(document, dict) and document.get("schema_version") not in (None, 1):
-            return f"schema_version {document['schema_version']} is not known to this flspec; upgrade it"
+            return f"schema_version {document['schema_version']} is unknown to this flspec; upgrade flspec"
     except (ValueError, RecursionError):
         return "not valid JSON; was it cut short?"
     first = error.errors(include_url=False)[0]

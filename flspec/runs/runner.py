@@ -1,4 +1,4 @@
-"""Running one experiment on one backend, from a spec to a run folder."""
+"""One experiment on one backend, from a spec to a run folder."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 Experiment = str | Path | Spec | Plan  # a spec's file, a spec, or what it compiled into
-Watch = Callable[[RoundRecord], None]  # told of each round as it is complete
+Watch = Callable[[RoundRecord], None]  # called with each round's record when it is complete
 
 _LAST_MODEL = "weights.safetensors", "clients.safetensors"
 _BEST_MODEL = "best.safetensors", "best_clients.safetensors"
@@ -81,11 +81,12 @@ def run(
 ) -> Result:
     """Run an experiment and write its folder.
 
-    `backend` is a NAME or NAME:VARIANT, by default the spec's; `out` the folder, by default a new one below
-    `runs`; `source` the spec as text, to be kept there instead of the one that the plan carries. With `resume`, `out`
-    is an interrupted run of the same plan, which goes on after its last kept round. `trackers` follow its records, by
-    name, class or made: see `flspec.trackers`.
-    Raises InputError before anything is written, RunError (after writing a result that says so) when it fails.
+    `backend` is a NAME or NAME:VARIANT, by default the spec's. `out` is the folder, by default a new one below `runs`.
+    `source` is the spec's text to be stored instead of the plan's own. With `resume`, `out` is an interrupted run of
+    the same plan, which goes on after its last stored round. `trackers` follow its records, given by name, class or
+    instance: see `flspec.trackers`.
+
+    Raises InputError before anything is written, RunError (after writing a result that says so) if the run fails.
     """
     if workers < 0:
         raise InputError(f"workers is {workers}; give 0 for one a core, or how many clients to train at once")
@@ -94,7 +95,7 @@ def run(
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:
         refuse_unsupported(engine, selection, plan)
-        evaluator = Evaluator(plan)  # makes sure that the data are there, before anything is written
+        evaluator = Evaluator(plan)  # checks that the data exist, before anything is written
         folder = Path(out).absolute() if out else new_folder(Path("runs"), f"{plan.spec['name']}-{selection}")
         with prepared_folder(folder, plan, source, resume_on=selection if resume else None):
             job = Job(folder, workers=workers)
@@ -104,7 +105,7 @@ def run(
 
 
 def planned(experiment: Experiment, data: Path | None = None, source: str | None = None) -> tuple[Plan, str | None]:
-    """The plan of an experiment in any of its forms, and the text of its spec, if it has one."""
+    """Return the plan of an experiment in any of its forms, and the text of its spec, if it has one."""
     if isinstance(experiment, Plan):
         return experiment, source
     if isinstance(experiment, Spec):
@@ -114,7 +115,7 @@ def planned(experiment: Experiment, data: Path | None = None, source: str | None
 
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
-    """Raise InputError, naming the fields, if the backend cannot do what the plan says."""
+    """Raise InputError, naming the fields, if the backend cannot execute the plan."""
     if problems := engine.refusals(plan):
         raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
 
@@ -133,8 +134,8 @@ def execute_plan(
 ) -> Result:
     """Execute a plan into a folder that is ready, and write `result.json` however it ends.
 
-    `memory` measures what is the run's, by default this process and all that it starts.
-    Raises RunError for whatever goes wrong from here on: the input was right, and something has been written.
+    `memory` measures the run, by default this process and all that it starts. Raises RunError for whatever goes wrong
+    from here on: the input was right, and something has been written.
     """
     followers = Followers(trackers, job.folder)
     attempt = _Attempt(selection, plan, job, evaluator or Evaluator(plan), memory or MemoryMeter(), followers)
@@ -148,7 +149,7 @@ def execute_plan(
                 if watch:
                     watch(record)
                 if job.keep == "planned":
-                    # A run may go on from the newest two states, so the best round before either must be there, too.
+                    # A run may go on from the newest two states, so the best rounds before both must be stored, too.
                     forget_old_states(job.folder, record.round, attempt.recorder.best.rounds[-2:])
         return attempt.finish("completed")
     except (KeyboardInterrupt, SystemExit):
@@ -186,7 +187,7 @@ class _Attempt:
         self._startup: float | None = None
 
     def clocked(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The same events; notes when the first came."""
+        """Yield the same events, and record when the first came."""
         yield RunAttempted(backend=self._selection, started=self._started)
         for event in events:
             if self._startup is None:
@@ -194,16 +195,16 @@ class _Attempt:
             yield event
 
     def resume(self) -> Path | None:
-        """Keep what an interrupted execution recorded up to its last usable state; returns that state."""
+        """Keep the record of an interrupted execution up to its last usable state; returns that state."""
         events = read_events(self._folder)
         last, state = _last_state(self._folder, self._plan, events)
-        kept = [event for event in events if getattr(event, "round", 0) <= last and event.event != "run_finished"]
-        write_atomically(self._folder / "events.jsonl", "".join(dump_event(e) + "\n" for e in kept).encode())
-        self.recorder.replay(kept)
+        recorded = [event for event in events if getattr(event, "round", 0) <= last and event.event != "run_finished"]
+        write_atomically(self._folder / "events.jsonl", "".join(dump_event(e) + "\n" for e in recorded).encode())
+        self.recorder.replay(recorded)
         return state
 
     def finish(self, status: Literal["completed", "failed", "interrupted"], error: str | None = None) -> Result:
-        """Write down what came of it."""
+        """Write the result, and return it."""
         plan, rounds, completed = self._plan, self.recorder.rounds, status == "completed"
         last = rounds[-1].evaluation if rounds else None
         confusion = self.recorder.confusion.get(len(rounds), {})
@@ -230,12 +231,12 @@ class _Attempt:
         return result
 
     def _best(self) -> BestRecord | None:
-        """The best round, its model saved beside the last one."""
+        """Return the best round, with its model saved beside the last one."""
         best = self.recorder.best
         if best.rule is None or best.value is None:
             return None
         record, weights = self.recorder.rounds[best.rounds[-1] - 1], None
-        with suppress(InputError):  # damaged or gone: what it was worth is known all the same
+        with suppress(InputError):  # the state is damaged or gone, but its evaluation is known
             weights = self._save_model(record.round, *_BEST_MODEL)
         return BestRecord(
             round=record.round,
@@ -250,14 +251,14 @@ class _Attempt:
         )
 
     def _save_model(self, round_number: int, name: str, name_of_clients: str) -> WeightsFile:
-        """The model after a round whose state is kept, and what clients have for themselves beside it."""
+        """Save the model after a round whose state is stored, and the clients' own tensors beside it."""
         state = load_state(kept_state(self._folder, round_number), self._plan.digest)
         if state.clients:
             own = {
                 f"{who}/{path}": value for who, owned in state.clients.items() for path, value in flatten(owned).items()
             }
             save_weights(self._folder / name_of_clients, own)
-        # Constants too, so that the file is a whole model by its names, but for what stays with clients.
+        # Constants too, so that the file has the whole model by name, except for the clients' own tensors.
         whole = {**self._plan.constants, **state.weights}
         return WeightsFile(path=name, sha256=save_weights(self._folder / name, whole))
 
@@ -266,11 +267,11 @@ class _Attempt:
 def prepared_folder(
     folder: Path, plan: Plan, source: str | None = None, resume_on: str | None = None
 ) -> Iterator[None]:
-    """Make a run's folder, or make sure that the one to resume is of this plan and backend; keep others out of it.
+    """Make a run's folder, or check that the one to resume is of this plan and backend; lock it against other runs.
 
-    `source` is the spec's text that the folder keeps, by default the spec that the plan carries.
+    `source` is the spec's text to be stored, by default the spec of the plan.
     """
-    made = not resume_on and _make(folder)  # only what was made here may be taken away again
+    made = not resume_on and _make(folder)  # only a folder made here may be removed again
     try:
         with locked_folder(folder):
             if resume_on:
@@ -285,7 +286,7 @@ def prepared_folder(
 
 
 def _make(folder: Path) -> bool:
-    """Make a folder; whether it was not there before."""
+    """Make a folder; returns whether it is new."""
     try:
         existed = folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
@@ -297,8 +298,8 @@ def _make(folder: Path) -> bool:
 def _check_resumable(folder: Path, plan: Plan, selection: str) -> None:
     if (found := Plan.load(folder / "plan").digest) != plan.digest:
         raise InputError(
-            f"{folder} is a run of plan {found[:12]}, this spec compiles into {plan.digest[:12]}; "
-            "resume with the spec and data it was started with"
+            f"{folder} is a run of plan {found[:12]}, but this spec compiles into {plan.digest[:12]}; "
+            "resume with the spec and data that it began with"
         )
     if (folder / "result.json").exists() and load_result(folder).status == "completed":
         raise InputError(f"{folder} is complete; there is nothing to resume")
@@ -319,16 +320,16 @@ def _fill(folder: Path, plan: Plan, source: str | None) -> None:
 
 
 def _last_state(folder: Path, plan: Plan, events: Sequence[Event]) -> tuple[int, Path | None]:
-    """The last round whose state can be read, and its file; round 0 if there is none.
+    """Return the last round whose state can be read, and its file; round 0 if there is none.
 
-    A round whose evaluation is planned and was not written down is trained again, so that none is lost; and where the
-    best round before a state cannot be read, an earlier state is taken, so that it is found again.
+    A round whose planned evaluation is missing is trained again, so that no evaluation is lost. If the best round
+    before a state cannot be read, an earlier state is taken, so that the best round is found again.
     """
     evaluated = {event.round: event.evaluation for event in events if isinstance(event, RoundEvaluated)}
     for event in reversed(events):
         if isinstance(event, RoundFinished) and event.state and event.round in evaluated:
             path = kept_state(folder, event.round)
-            with suppress(InputError):  # damaged or gone: the one before it will do
+            with suppress(InputError):  # damaged or gone: the one before it is used
                 state = load_state(path, plan.digest)
                 for best in _best_until(plan, evaluated, state.round):
                     load_state(kept_state(folder, best), plan.digest)
@@ -337,7 +338,7 @@ def _last_state(folder: Path, plan: Plan, events: Sequence[Event]) -> tuple[int,
 
 
 def _best_until(plan: Plan, evaluated: Mapping[int, Mapping[str, Mapping[str, float]]], last: int) -> list[int]:
-    """The best round up to `last`, if there is one."""
+    """Return the best round up to `last`, if there is one."""
     best = BestSoFar(plan.settings.evaluation.best)
     for number in sorted(evaluated):
         if number <= last:
@@ -346,13 +347,12 @@ def _best_until(plan: Plan, evaluated: Mapping[int, Mapping[str, Mapping[str, fl
 
 
 def forget_old_states(folder: Path, round_number: int, spared: Collection[int] = ()) -> None:
-    """Of the kept states up to a round, leave the newest two: one to go on from, and one should it be damaged.
+    """Delete stored states up to a round, except for the newest two: one to go on from, one as its replacement.
 
-    Those after the rounds `spared` stay as well.
-
-    A backend in a process of its own may be some rounds ahead, whose states are still to be evaluated.
+    The states after the rounds `spared` stay as well. Newer states stay too, because a backend in its own process may
+    be some rounds ahead, and these states are still to be evaluated.
     """
     last = kept_state(folder, round_number)
-    kept = sorted(path for path in last.parent.glob("*.safetensors") if path <= last)  # names sort as rounds do
-    for old in set(kept[:-2]) - {kept_state(folder, number) for number in spared}:
+    stored = sorted(path for path in last.parent.glob("*.safetensors") if path <= last)  # names sort as rounds do
+    for old in set(stored[:-2]) - {kept_state(folder, number) for number in spared}:
         old.unlink()

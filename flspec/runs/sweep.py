@@ -1,9 +1,9 @@
-"""Sweeps: every experiment of a study, each in a run folder of its own, several at once.
+"""Sweeps: every experiment of a study, each in its own run folder, several at once.
 
-A thread a job takes one cell after another to a worker process that it keeps, so that an engine starts once a thread
-and not once a cell, and whatever a cell does to its process hurts no other. A cell is done if its folder says so: the
-folder is named by the plan's digest, so the same command goes on where a killed one stopped, and a changed experiment
-starts anew. `matrix.json` is written for the reader and never read.
+Each of several threads takes one cell after another to a worker process of its own. So an engine starts once a thread
+and not once a cell, and a cell that breaks its process hurts no other cell. A cell is done if its folder says so. The
+folder is named by the plan's digest, so the same command continues a killed sweep, and a changed experiment starts
+anew. `matrix.json` is written for readers; flspec never reads it.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from flspec.trackers import Chosen, Tracker, find_trackers
 __all__ = ["Standing", "SweepWatch", "cell_folder", "sweep"]
 
 _MATRIX = "matrix.json"
-_JOB_BYTES = 2 * 2**30  # measured: 0.4 GiB of a worker that trains mnist_cnn, 0.7 GiB of TFF, 1.1 GiB of Ray
+_JOB_BYTES = 2 * 2**30  # measured: 0.4 GiB for a worker that trains mnist_cnn, 0.7 GiB for TFF, 1.1 GiB for Ray
 _TICK_SECONDS = 0.5
-_LONGEST_NAME = 130  # characters of a folder's name from the label; systems take 255 bytes
+_LONGEST_NAME = 130  # characters of a label in a folder's name; file systems take 255 bytes
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a sweep has come."""
+    """The progress of a sweep."""
 
     num_cells: int
     num_done: int  # completed or failed, reused ones included
@@ -56,7 +56,7 @@ class Standing:
     running: Mapping[str, float]  # by label, the share of its rounds that is done
 
 
-SweepWatch = Callable[[Standing], None]  # told whenever something changes, by several threads but one at a time
+SweepWatch = Callable[[Standing], None]  # called at every change, from several threads but one at a time
 
 
 def sweep(
@@ -70,22 +70,22 @@ def sweep(
     watch: SweepWatch | None = None,
     trackers: Sequence[str | type[Tracker]] = (),
 ) -> Sweep:
-    """Run the cells of a study that `folder` does not hold done yet, and write `matrix.json` there.
+    """Run the cells of a study that are not done in `folder`, and write `matrix.json` there.
 
     `jobs` cells run at once, sharing the cores; 0 means one a core, as far as 2 GiB are free for each. Measured on two
-    cores, one and two at once: eight cells of 100 rounds of the quickstart on local 22 and 13 s; two of mnist_cnn,
-    whose clients take both cores, 20 and 23 s; eight of 10 rounds on flower:inprocess 7.1 and 5.1 s; four on flower,
-    which mostly wait for Ray to start, 55 and 26 s.
+    cores, with one job and with two: eight cells of 100 rounds of the quickstart on local take 22 and 13 s; two of
+    mnist_cnn, whose clients use both cores, 20 and 23 s; eight of 10 rounds on flower:inprocess 7.1 and 5.1 s; four on
+    flower, which mostly wait for Ray to start, 55 and 26 s.
 
-    A cell that fails is recorded and stops no other. Each cell that is run has `trackers` of its own.
-    Raises InputError before anything is run if nothing can be.
+    A failed cell is recorded and stops no other. Each cell has its own `trackers`. Raises InputError before anything
+    runs if nothing can run.
     """
     if jobs < 0:
-        raise InputError(f"jobs is {jobs}; give 0 for as many as pays, or how many cells to run at once")
+        raise InputError(f"jobs is {jobs}; give 0 for the default, or the number of cells to run at once")
     selection, folder, stop = backend or study.backend, Path(folder).absolute(), threading.Event()
     classes = find_trackers(trackers)
     with open_backend(selection):
-        pass  # there is one, and its environment, before anything is written
+        pass  # checks the backend and its environment before anything is written
     num_jobs = min(jobs or _default_jobs(), len(study.cells))
     _make(folder)
     with locked_folder(folder), ExitStack() as stack:
@@ -100,7 +100,7 @@ def sweep(
 
 
 def cell_folder(label: str, plan_digest: str) -> str:
-    """The name of a cell's folder; different labels have different names, whatever characters they are of."""
+    """Return the name of a cell's folder; different labels get different names, whatever their characters."""
     safe = re.sub(r"[^A-Za-z0-9._=,+~-]", "-", label).lstrip("-.~")[:_LONGEST_NAME] or "cell"
     if safe != label:
         safe = f"{safe}~{hashlib.sha256(label.encode()).hexdigest()[:8]}"
@@ -112,7 +112,7 @@ def _default_jobs() -> int:
 
 
 def _make(folder: Path) -> None:
-    """Make sure of a folder that a sweep may use."""
+    """Create a folder for the sweep, or check that it may use an existing one."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -122,13 +122,13 @@ def _make(folder: Path) -> None:
 
 
 def _run_all(server: _CellRunner, engines: Sequence[Remote]) -> None:
-    """Have a thread for each engine run cells until none is left; on Ctrl-C, until each has put its cell away."""
+    """Run cells in a thread for each engine until none is left; after Ctrl-C, until each has stored its cell."""
     try:
         with ThreadPoolExecutor(len(engines), thread_name_prefix="cells") as pool:
             try:
                 due = {pool.submit(server.serve, engine) for engine in engines}
                 while due:
-                    # In spells: a signal that reaches another thread of this process does not end a wait of this one.
+                    # Wait in short spells: a signal that reaches another thread does not end a wait of this one.
                     done, due = wait(due, timeout=_TICK_SECONDS)
                     for thread in done:
                         thread.result()
@@ -140,7 +140,7 @@ def _run_all(server: _CellRunner, engines: Sequence[Remote]) -> None:
 
 
 class _CellRunner:
-    """Runs cells, in any number of threads."""
+    """A runner of cells in any number of threads."""
 
     def __init__(
         self,
@@ -170,14 +170,14 @@ class _CellRunner:
             self.board.end(self._record(cell, engine))
 
     def _record(self, cell: Cell, engine: Remote) -> CellRecord:
-        """What comes of a cell, which may be anything but an exception."""
+        """Return the record of a cell, whatever happens in it."""
         record, folder = _pending(cell), None
         try:
             plan = compile(cell.spec, self._data)
             folder = self._folder / cell_folder(cell.label, plan.digest)
             record = record.model_copy(update={"plan_digest": plan.digest})
             done = _finished(folder, plan, self._selection)
-            if done is None and not folder.exists():  # under a label from before an axis was changed, perhaps
+            if done is None and not folder.exists():  # perhaps under the label of an axis that has changed since
                 for other in sorted(self._folder.glob(f"*-{plan.digest[:8]}")):
                     if done := _finished(other, plan, self._selection):
                         folder = other
@@ -186,8 +186,10 @@ class _CellRunner:
             outcome = {"status": "completed", "reused": done is not None, **_what_came_of(result)}
         except KeyboardInterrupt:
             outcome = {"status": "interrupted"}
-        except Exception as error:  # whatever a component or an engine raises, the other cells are still run
-            status = "interrupted" if self.stop.is_set() else "failed"  # what is asked to stop may break at anything
+        except Exception as error:  # whatever a component or an engine raises, the other cells still run
+            status = (
+                "interrupted" if self.stop.is_set() else "failed"
+            )  # a cell that is being stopped may fail in any way
             outcome = {"status": status, "error": redact(_in_one_line(error))}
         written = folder.name if folder and folder.is_dir() else None
         return record.model_copy(update={**outcome, "folder": written})
@@ -212,7 +214,7 @@ class _CellRunner:
                 evaluator=evaluator,
                 resume=begun,
                 watch=watch,
-                memory=MemoryMeter(lambda: engine.process),  # this process serves other cells too
+                memory=MemoryMeter(lambda: engine.process),  # not this process, which serves other cells too
                 trackers=self._trackers,
             )
 
@@ -222,7 +224,7 @@ class _CellRunner:
 
 
 class _Board:
-    """What has come of all cells so far: for `matrix.json`, and for whoever watches."""
+    """The records of all cells so far: for `matrix.json`, and for `watch`."""
 
     def __init__(self, study: Study, selection: str, folder: Path, watch: SweepWatch | None) -> None:
         self._name, self._selection, self._watch = study.name, selection, watch
@@ -230,7 +232,7 @@ class _Board:
         self._records = {cell.label: _pending(cell) for cell in study.cells}
         self._running: dict[str, float] = {}
         self._lock = threading.Lock()
-        for partial in folder.glob(f".{_MATRIX}.*.partial"):  # of a sweep that was killed while it wrote
+        for partial in folder.glob(f".{_MATRIX}.*.partial"):  # left by a sweep that was killed while it wrote
             partial.unlink(missing_ok=True)
         try:
             self.write()
@@ -238,18 +240,18 @@ class _Board:
             raise InputError(f"out: {self._path} cannot be written: {error}") from None
 
     def advance(self, label: str, share: float) -> None:
-        """A cell is running, and so much of it is done."""
+        """Record that a cell is running and how far it is."""
         with self._lock:
             self._running[label] = share
             self._tell()
 
     def end(self, record: CellRecord) -> None:
-        """A cell runs no more."""
+        """Record that a cell has ended."""
         with self._lock:
             self._running.pop(record.label, None)
             self._records[record.label] = record
             self._tell()
-        if not record.reused:  # which nobody waits for, and there may be thousands
+        if not record.reused:  # reused cells may be thousands, and nobody waits for them
             self.write()
 
     def write(self) -> None:
@@ -276,11 +278,11 @@ class _Board:
         )
 
 
-# What a folder holds
+# The contents of a folder
 
 
 def _finished(folder: Path, plan: Plan, selection: str) -> Result | None:
-    """The result of a completed run of this plan on this backend, if the folder holds one with its weights intact."""
+    """Return the result of a completed run of this plan on this backend, if the folder has one with intact weights."""
     try:
         result = load_result(folder)
         if result.status != "completed" or not result.weights:
@@ -293,10 +295,10 @@ def _finished(folder: Path, plan: Plan, selection: str) -> Result | None:
 
 
 def _mend(folder: Path, plan: Plan, source: str, selection: str) -> None:
-    """Make what was begun here fit to be gone on with, in whatever state a kill or a full disk left it.
+    """Repair an unfinished run, in whatever state a kill or a full disk left it, so that it can go on.
 
-    Takes nothing away: what is missing is added, a plan that cannot be read is replaced by the same, and a result that
-    is none is put aside. States are checked when they are read, and name their plan.
+    Nothing is deleted: what is missing is added, a plan that cannot be read is replaced by the same plan, and an
+    invalid result is put aside. States are checked when they are read, and name their plan.
     """
     result = folder / "result.json"
     with locked_folder(folder):
@@ -314,7 +316,9 @@ def _mend(folder: Path, plan: Plan, source: str, selection: str) -> None:
 
 
 def _is_damaged(folder: Path, selection: str) -> bool:
-    """Whether the result that is there says more than is so; raises InputError if it is somebody else's."""
+    """Return whether the result in the folder claims more than is there; raises InputError if
+    it is of another backend.
+    """
     try:
         found = load_result(folder)
     except InputError:
@@ -332,11 +336,11 @@ def _is_unreadable(plan_folder: Path) -> bool:
     return False
 
 
-# What is told
+# Records
 
 
 def _what_came_of(result: Result) -> dict[str, Any]:
-    """How good a run's last model is, and its best one where one is chosen; and who says so."""
+    """Return the evaluation of a run's last model, its best model if one is chosen, and the version of flspec."""
     best = result.best
     return {
         "version": result.environment.get("flspec"),

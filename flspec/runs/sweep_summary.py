@@ -1,4 +1,4 @@
-"""What came of a sweep: its cells one by one, and each combination of values over its seeds."""
+"""The results of a sweep: its cells one by one, and each combination of values over its seeds."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ class BestRound(Document):
 
     round: int
     metric: str
-    on: str  # the set of examples
-    evaluation: Metrics  # of the model after it
+    on: str  # a set of examples
+    evaluation: Metrics  # metrics of the model after it
 
 
 class CellRecord(Document):
-    """What came of one cell."""
+    """The record of one cell."""
 
     label: str
     values: dict[str, JsonValue]  # by path
-    folder: str | None = None  # in the sweep's; None if nothing was written
+    folder: str | None = None  # below the sweep's; None if nothing was written
     plan_digest: str | None = None  # None if it could not be compiled
     status: Literal["completed", "failed", "interrupted", "pending"] = "pending"
-    reused: bool = False  # it was done before
-    version: str | None = None  # of the flspec that did it
+    reused: bool = False  # done by an earlier sweep
+    version: str | None = None  # of the flspec that ran it
     error: str | None = None  # in one line
     evaluation: Metrics | None = None  # of the last model
     best: BestRound | None = None  # None where none is asked for, or no round has a value
 
 
 class Spread(Document):
-    """A metric over runs that differ by their seeds."""
+    """A metric over runs that differ only in their seeds."""
 
-    num_runs: int  # that have it
+    num_runs: int  # runs that have a value
     mean: float
-    sd: float | None  # of the sample, over num_runs - 1; None for one run
+    sd: float | None  # sample standard deviation, over num_runs - 1; None for one run
 
 
 class SeedGroup(Document):
     """The runs of one combination of values."""
 
     values: dict[str, JsonValue]  # by path, without the seed
-    num_runs: int  # completed
+    num_runs: int  # completed runs
     num_failures: int
     evaluation: dict[str, dict[str, Spread]]  # of the last models
     best: dict[str, dict[str, Spread]] = {}  # noqa: RUF012  # of each run's best model
 
 
 class Sweep(Document):
-    """A study and what came of it."""
+    """A study and its results."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -74,7 +74,7 @@ class Sweep(Document):
 
 
 def groups_of(cells: Sequence[CellRecord]) -> tuple[SeedGroup, ...]:
-    """The cells that differ by nothing but their seed, together, in the order of the first of each."""
+    """Return the cells that differ only in their seeds, together, in the order of each group's first cell."""
     together: dict[str, list[CellRecord]] = {}
     for cell in cells:
         together.setdefault(json.dumps(_without_seed(cell.values), sort_keys=True), []).append(cell)

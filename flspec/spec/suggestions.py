@@ -154,17 +154,17 @@ def _places() -> Iterator[_Place]:
     yield _Place(("matrix",), None, Matrix)
 
 
-def _below(cls: type[BaseModel], section: tuple[str, ...], told: set[type[BaseModel]]) -> Iterator[_Place]:
+def _below(cls: type[BaseModel], section: tuple[str, ...], seen: set[type[BaseModel]]) -> Iterator[_Place]:
     """Yield the documents in `cls`, each family where it first appears."""
     for name in cls.model_fields:
         child = model_below(cls, name)
-        if child is None or child in told:
+        if child is None or child in seen:
             continue
-        told.add(child)
+        seen.add(child)
         members: Mapping[str, type[BaseModel]] = family_members(child) if issubclass(child, Component) else {}
         for kind, member in members.items() or [(None, child)]:
             yield _Place((*section, name), kind, member)
-            yield from _below(member, (*section, name), told)
+            yield from _below(member, (*section, name), seen)
 
 
 def _keys(owner: type[BaseModel] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""How far apart the backends' weights are, round by round."""
+"""The distances of the backends' weights from the reference, round by round."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _figure(reference: str, judged: Judged) -> Figure:
 
 
 def _table(judged: Judged) -> Table:
-    """All that the figure shows, in numbers."""
+    """Return all values of the figure as numbers."""
     columns = [Column("round")]
     measures: list[dict[int, str]] = []
     for run, verdict in judged:
@@ -69,12 +69,12 @@ def _entries(agreement: Agreement | None) -> Sequence[RoundAgreement]:
 
 
 def _identical(judged: Judged, phase: str) -> str:
-    """Who is at zero all along, in words, since a logarithmic axis has no zero."""
+    """Return in words which runs are at zero throughout, since a logarithmic axis has no zero."""
     same = [run.label for run, verdict in judged if getattr(verdict, phase).max_abs_diff == 0.0]
     return f"{join(same)}: 0 in every round, identical." if same else ""
 
 
 def _percent(exponent: int) -> str:
-    """A power of ten, as a percentage."""
+    """Return a power of ten, as a percentage."""
     percent = exponent + 2
     return f"{number(10.0**percent, 1) if abs(percent) <= 4 else power(percent)} %"

@@ -1,4 +1,4 @@
-"""What a certificate says, for the verdict."""
+"""The verdict of a certificate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLUMNS = (
 
 
 def status(certificate: Certificate) -> Badge:
-    """The verdict over all backends."""
+    """Return the verdict over all backends."""
     verdicts = {verdict.verdict for verdict in certificate.backends.values()}
     if "different" in verdicts:
         return Badge("not equivalent", "bad")
@@ -42,7 +42,7 @@ def status(certificate: Certificate) -> Badge:
 
 
 def sentence(subject: Subject, certificate: Certificate) -> str:
-    """What can be said of each backend."""
+    """Return one clause for each backend, as a sentence."""
     reference = subject.runs[0].label
     judged = [(run.label, certificate.backends[run.name]) for run in subject.runs if run.name in certificate.backends]
     if not judged:
@@ -52,7 +52,7 @@ def sentence(subject: Subject, certificate: Certificate) -> str:
 
 
 def blocks(subject: Subject, certificate: Certificate) -> list[Table | Paragraph]:
-    """Every backend's verdict, and what the numbers mean."""
+    """Return every backend's verdict, and the meaning of the numbers."""
     reference = subject.runs[0].label
     table = Table(
         f"Each backend’s weights against {reference}’s over {plural(certificate.rounds, 'round')}: the largest "

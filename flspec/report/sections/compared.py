@@ -1,4 +1,4 @@
-"""What a comparison says, for the verdict."""
+"""The verdict of a comparison."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS = (
 
 
 def status(subject: Subject) -> Badge:
-    """Whether the runs may be held against each other."""
+    """Return whether the runs can be compared."""
     if not subject.has_one_plan:
         return Badge("different plans", "bad")
     completed = all(run.result and run.result.status == "completed" for run in subject.runs)
@@ -32,7 +32,7 @@ def status(subject: Subject) -> Badge:
 
 
 def sentence(subject: Subject) -> str:
-    """What can be said of the runs."""
+    """Return one clause for each run, as a sentence."""
     num_runs = len(subject.runs)
     if warning := subject.comparison and subject.comparison.warning:
         return f"{warning[0].upper()}{warning[1:]}."
@@ -44,7 +44,7 @@ def sentence(subject: Subject) -> str:
 
 
 def table(subject: Subject) -> Table:
-    """A run a row, its final weights held against the first's."""
+    """Return one row for each run, with its final weights compared with the first run's."""
     labels = {plan.digest: subject.short_name(plan) for plan in subject.plans}
     rows: list[list[str | Badge]] = [
         [

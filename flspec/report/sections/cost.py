@@ -1,4 +1,4 @@
-"""What each run took: time, memory and traffic."""
+"""The cost of each run: time, memory and traffic."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class _Cost:
-    """What a run took; None where it was not measured."""
+    """The cost of a run; None where it was not measured."""
 
     startup: float | None  # seconds
     train: float | None  # seconds, median over rounds

@@ -1,4 +1,4 @@
-"""Metrics by round: those of local training and those of the aggregated model are never drawn or tabled as one."""
+"""Metrics by round. Those of local training and those of the aggregated model never share a chart or a column."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def curves_section(subject: Subject) -> Section:
 
 
 def _figure(kind: str, metrics: Metrics, caption: str, runs: Sequence[ReportedRun]) -> Figure:
-    """A chart a metric."""
+    """Return one chart for each metric."""
     charts = []
     for name in _names(metrics, runs):
         drawn = [(run, points) for run in runs if (points := _points(run, metrics, name))]
@@ -52,7 +52,7 @@ def _figure(kind: str, metrics: Metrics, caption: str, runs: Sequence[ReportedRu
 
 
 def _overlap(drawn: Sequence[tuple[ReportedRun, Points]]) -> str:
-    """Which lines hide each other, and how far apart the others are."""
+    """Return which lines hide each other, and how far apart the others are."""
     (first, measure), *others = drawn
     gaps = [(run.label, _gap(measure, points)) for run, points in others]
     same = [label for label, gap in gaps if gap == 0.0]
@@ -70,7 +70,7 @@ def _overlap(drawn: Sequence[tuple[ReportedRun, Points]]) -> str:
 
 
 def _gap(ours: Points, theirs: Points) -> float | None:
-    """The largest difference in the rounds that both have."""
+    """Return the largest difference in the rounds that both have."""
     values = dict(ours)
     return max((abs(values[number] - value) for number, value in theirs if number in values), default=None)
 
@@ -91,7 +91,7 @@ def _last_values(subject: Subject, plan: PlanGroup) -> Table:
 
 
 def _last(run: ReportedRun, metrics: Metrics, names: Sequence[str]) -> list[str]:
-    """The last round that has metrics, and these."""
+    """Return the last round that has metrics, and these metrics."""
     measured = [record for record in _rounds(run) if metrics(record)]
     if not measured:
         return [DASH] * (1 + len(names))
@@ -99,7 +99,7 @@ def _last(run: ReportedRun, metrics: Metrics, names: Sequence[str]) -> list[str]
 
 
 def _names(metrics: Metrics, runs: Iterable[ReportedRun]) -> list[str]:
-    """The metrics that any run has: loss and accuracy first."""
+    """Return the metrics that any run has, loss and accuracy first."""
     found = {name for run in runs for record in _rounds(run) for name in metrics(record)}
     usual = [name for name in ("loss", "accuracy") if name in found]
     return usual + sorted(found - set(usual))

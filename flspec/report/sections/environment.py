@@ -1,4 +1,4 @@
-"""Where each run ran, and with which versions."""
+"""The machine and the versions of each run."""
 
 from __future__ import annotations
 

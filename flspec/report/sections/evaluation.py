@@ -1,4 +1,4 @@
-"""What the last model of each run, and its best one, are worth, by set, by group, over clients; what is confused."""
+"""Evaluation of each run's last and best model: by set, by group, over clients; and confusion tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from flspec.runs.result import BestRecord
 __all__ = ["evaluation_section"]
 
 Evaluation = Mapping[str, Mapping[str, float]]  # by set of examples, then by metric
-Undefined = Mapping[str, Mapping[str, str]]  # the reason, likewise
+Undefined = Mapping[str, Mapping[str, str]]  # reasons, by set of examples, then by metric
 
 _MOST_SHOWN = 12  # classes or labels whose table is not folded
-_MOST_REASONS = 6  # of values that are not there
+_MOST_REASONS = 6  # of undefined values
 _GROUPS = (
     "By group: each value of a column by itself, and the examples of which it says nothing as missing. A gap is the "
     "greatest value less the least over the groups that have one, those missing left out; of recall it is what equal "
@@ -31,7 +31,7 @@ _OUTCOMES = ("true negatives", "false positives", "false negatives", "true posit
 
 
 def evaluation_section(subject: Subject) -> Section | None:
-    """None where no run has more to say than its curves do."""
+    """Return the section, or None if no run has more to show than its curves do."""
     blocks: list[Table | Paragraph] = []
     for plan in subject.plans:
         blocks += _blocks(subject, plan)
@@ -44,7 +44,7 @@ def _blocks(subject: Subject, plan: PlanGroup) -> Iterator[Table | Paragraph]:
     best = [(run, run.result.best) for run in runs if run.result and run.result.best]
     if any(set(evaluation) - {"test"} for _, evaluation in last):
         yield from _tables(subject, f"{heading}The last model. ", last)
-        yield from _reasons([(run, told, _last_reasons(run)) for run, told in last])
+        yield from _reasons([(run, evaluation, _last_reasons(run)) for run, evaluation in last])
     if best:
         yield _best_rounds(subject, heading, best)
         yield from (
@@ -59,21 +59,21 @@ def _blocks(subject: Subject, plan: PlanGroup) -> Iterator[Table | Paragraph]:
 
 
 def _is_last(run: ReportedRun, best: BestRecord) -> bool:
-    """Whether the best model is the last, so that it need not be told again."""
+    """Return whether the best model is the last, so that it need not be shown again."""
     return bool(run.result and run.result.rounds[-1:] and run.result.rounds[-1].round == best.round)
 
 
 def _tables(subject: Subject, heading: str, evaluated: Sequence[tuple[ReportedRun, Evaluation]]) -> Iterator[Table]:
-    """Whole sets, groups and clients apart, for these are read in different ways."""
+    """Yield tables of whole sets, groups and clients apart, because each is read in a different way."""
     for caption, belongs in (("Whole sets of examples.", _is_whole), (_GROUPS, _is_group), (_CLIENTS, _is_of_clients)):
-        parts = [(run, {name: v for name, v in told.items() if belongs(name)}) for run, told in evaluated]
-        metrics = sorted({metric for _, told in parts for values in told.values() for metric in values})
-        names = list(dict.fromkeys(name for _, told in parts for name in told))
+        parts = [(run, {name: v for name, v in evaluation.items() if belongs(name)}) for run, evaluation in evaluated]
+        metrics = sorted({metric for _, evaluation in parts for values in evaluation.values() for metric in values})
+        names = list(dict.fromkeys(name for _, evaluation in parts for name in evaluation))
         rows = [
-            [brief(name), run.label, *(_value(name, told[name].get(metric)) for metric in metrics)]
+            [brief(name), run.label, *(_value(name, evaluation[name].get(metric)) for metric in metrics)]
             for name in names
-            for run, told in parts
-            if name in told
+            for run, evaluation in parts
+            if name in evaluation
         ]
         headings = [Column(brief(metric.replace("_", " "))) for metric in metrics]
         if metrics:
@@ -85,14 +85,14 @@ def _last_reasons(run: ReportedRun) -> Undefined:
 
 
 def _reasons(evaluated: Sequence[tuple[ReportedRun, Evaluation, Undefined]]) -> Iterator[Paragraph]:
-    """Why values are not there, each reason once, with the runs that it is of unless it is of all."""
+    """Yield the reasons for undefined values, each once, with its runs unless it applies to all."""
     runs: dict[str, list[str]] = {}
     for run, values, undefined in evaluated:
-        for told in undefined_in_words(values, undefined):
-            runs.setdefault(told, []).append(run.label)
-    for told, labels in list(runs.items())[:_MOST_REASONS]:
+        for reason in undefined_in_words(values, undefined):
+            runs.setdefault(reason, []).append(run.label)
+    for reason, labels in list(runs.items())[:_MOST_REASONS]:
         of = "" if len(labels) == len(evaluated) else f"{join(labels)}: "
-        yield Paragraph(f"Note: {of}{brief(told, 300)}.")
+        yield Paragraph(f"Note: {of}{brief(reason, 300)}.")
     if (more := len(runs) - _MOST_REASONS) > 0:
         yield Paragraph(f"Note: {more} more such {'reason is' if more == 1 else 'reasons are'} in result.json.")
 
@@ -106,7 +106,7 @@ def _is_group(name: str) -> bool:
 
 
 def _is_of_clients(name: str) -> bool:
-    """`clients/mean`, or `test/clients/mean` where each client has a model of its own."""
+    """Return whether a set is `clients/mean` or like it, or `test/clients/mean` if each client has its own model."""
     return "clients" in name.split("/")[:-1]
 
 
@@ -128,9 +128,9 @@ def _best_rounds(subject: Subject, heading: str, best: Sequence[tuple[ReportedRu
 def _confusions(heading: str, run: ReportedRun) -> Iterator[Table]:
     assert run.result
     final, best = run.result.final, run.result.best
-    told = {"The last model": final.confusion if final else {}}
-    told["The best model"] = best.confusion if best and not _is_last(run, best) else {}
-    for model, tables in told.items():
+    by_model = {"The last model": final.confusion if final else {}}
+    by_model["The best model"] = best.confusion if best and not _is_last(run, best) else {}
+    for model, tables in by_model.items():
         for name, table in tables.items():
             yield _confusion(f"{heading}{model}: what is confused, examples of {brief(name)}", table)
 
@@ -144,5 +144,5 @@ def _confusion(caption: str, table: Confusion) -> Table:
 
 
 def _value(name: str, value: float | None) -> str:
-    """A metric; of how many clients have it, a whole number."""
+    """Return a metric as text; a number of clients as a whole number."""
     return str(int(value)) if value is not None and name.endswith("/num_clients") else number(value)

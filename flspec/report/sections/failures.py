@@ -1,4 +1,4 @@
-"""What went wrong: clients that dropped out, and runs that ended early."""
+"""Failures: clients that dropped out, and runs that ended early."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def failures_section(subject: Subject) -> Section:
 
 
 def _errors(subject: Subject, run: ReportedRun) -> list[tuple[str, str]]:
-    """What kept a run from its end, each text once."""
+    """Return the errors that ended a run, each text once."""
     found: dict[str, str] = {}
     if run.result and run.result.error:
         found[run.result.error] = f"{run.result.status} after {plural(len(run.result.rounds), 'round')}"
@@ -43,7 +43,7 @@ def _errors(subject: Subject, run: ReportedRun) -> list[tuple[str, str]]:
 
 
 def _dropped(heading: str, plan: PlanGroup) -> list[Table | Paragraph]:
-    """Clients by round and reason, and on which backends: all of them, if the plan said so."""
+    """Return the clients that dropped out, by round and reason, with the backends on which they did."""
     found: dict[tuple[int, str], dict[int, list[str]]] = {}
     for run in plan.runs:
         for record in run.result.rounds if run.result else ():
@@ -64,7 +64,7 @@ def _dropped(heading: str, plan: PlanGroup) -> list[Table | Paragraph]:
 
 
 def _by_backends(by_client: dict[int, list[str]]) -> dict[tuple[str, ...], list[int]]:
-    """Clients that dropped out on the same backends, together."""
+    """Return the clients that dropped out on the same backends, together."""
     grouped: dict[tuple[str, ...], list[int]] = {}
     for client, labels in sorted(by_client.items()):
         grouped.setdefault(tuple(labels), []).append(client)

@@ -1,4 +1,4 @@
-"""What was asked for: the plan, and the spec it was compiled from."""
+"""The plan, and the spec that it was compiled from."""
 
 from __future__ import annotations
 

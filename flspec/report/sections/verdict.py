@@ -1,4 +1,4 @@
-"""The verdict: in a word, in a sentence that can be quoted, and as a table."""
+"""The verdict: a word, a sentence that can be quoted, and a table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _OTHER_PLANS = (
 
 
 def status(subject: Subject) -> Badge:
-    """The verdict in a word."""
+    """Return the verdict as a word."""
     if subject.certificate:
         return certified.status(subject.certificate)
     return compared.status(subject)
 
 
 def verdict_sentence(subject: Subject) -> str:
-    """The verdict in one sentence."""
+    """Return the verdict as one sentence."""
     if subject.certificate:
         return certified.sentence(subject, subject.certificate)
     return compared.sentence(subject)

@@ -62,7 +62,7 @@ PICTURES = {"dataset": {"kind": "digits"}, "client": {"steps": 1, "batch_size": 
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        ({"kind": "mobilenet_v2"}, ["as drawn", "normalises nothing"]),
+        ({"kind": "mobilenet_v2"}, ["random initial values", "normalises nothing"]),
         ({"kind": "mobilenet_v2", "train": "all", "batch_norm": "frozen"}, ["normalises nothing"]),
         ({"kind": "mobilenet_v2", "train": "all", "batch_norm": "averaged"}, []),
         ({"kind": "mlp", "hidden": [4]}, []),

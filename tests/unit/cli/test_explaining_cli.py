@@ -177,7 +177,7 @@ def test_diff_of_runs_shows_what_came_of_them(folder):
     [
         (["a.yaml"], "'B'"),
         (["a.yaml", "absent.yaml"], "absent.yaml: cannot be read"),
-        (["a.yaml", "."], "flspec: . holds neither result.json nor plan.json; name a spec"),
+        (["a.yaml", "."], "flspec: . has neither result.json nor plan.json; name a spec"),
     ],
 )
 def test_what_cannot_be_held_against_another_is_one_line(folder, arguments, message):

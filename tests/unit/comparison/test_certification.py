@@ -74,7 +74,7 @@ class KeepsNothing(LocalBackend):
         (Refuses(), "refused", "model: unknown here"),
         (MeasuresWrongly(), "different", "train loss"),
         (RepeatsARound(), "different", "reports round 1"),
-        (KeepsNothing(), "failed", "did not keep the state"),
+        (KeepsNothing(), "failed", "did not store the state"),
         (LocalBackend(), "equivalent", None),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, LocalBackend) else "",

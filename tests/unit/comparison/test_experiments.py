@@ -216,12 +216,12 @@ def test_a_run_that_has_not_ended_is_its_plan(runs, tmp_path):
 def test_a_result_beside_another_plan_is_refused(runs, tmp_path, make_plan):
     make_plan(rounds=2).save(tmp_path / "plan")
     (tmp_path / "result.json").write_bytes((runs / "a" / "result.json").read_bytes())
-    with pytest.raises(InputError, match="its result is not of the plan beside it"):
+    with pytest.raises(InputError, match="its result belongs to another plan than the one beside it"):
         difference(tmp_path, runs / "a")
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path, write):
-    with pytest.raises(InputError, match=r"holds neither result\.json nor plan\.json; name a spec"):
+    with pytest.raises(InputError, match=r"has neither result\.json nor plan\.json; name a spec"):
         difference(write("a.yaml"), tmp_path)
 
 

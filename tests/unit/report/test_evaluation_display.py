@@ -133,7 +133,7 @@ def test_a_comparison_says_what_it_leaves_out():
     table = compared_evaluations(compare_results(a_result("local", final={"evaluation": many})))
     assert table is not None
     assert table.row_count == 60
-    assert str(table.caption) == "10 more rows are told with --json or --out"
+    assert str(table.caption) == "10 more rows are shown with --json or --out"
 
 
 def test_a_value_over_some_of_the_clients_is_not_said_to_be_missing() -> None:

@@ -269,7 +269,7 @@ def test_results_are_read_strictly(plan: Plan, tmp_path: Path) -> None:
     path = tmp_path / "run" / "result.json"
     for damage, message in [
         (b"{", "not valid JSON"),
-        (b'{"schema_version": 2}', "schema_version 2 is not known"),
+        (b'{"schema_version": 2}', "schema_version 2 is unknown"),
         (b"{}", "not a result of this schema"),
         (result.model_dump_json().replace('"seed":0', '"seed":0,"extra":1').encode(), "extra"),
     ]:
