@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from flspec.protocol.settings import BestSettings
 from flspec.runs.best_round import BestSoFar, is_lower_better
 
 
 def best_of(values: list[float | None], metric: str = "loss", on: str = "test") -> list[int]:
-    best = BestSoFar({"metric": metric, "on": on})
+    best = BestSoFar(BestSettings(metric=metric, on=on))
     for number, value in enumerate(values, start=1):
         best.see(number, None if value is None else {on: {metric: value}})
     return best.rounds
@@ -26,7 +27,7 @@ def test_of_equal_rounds_the_first_is_the_best():
 
 def test_rounds_without_a_value_do_not_count():
     assert best_of([None, 2.0, None, 1.0]) == [2, 4]
-    best = BestSoFar({"metric": "roc_auc", "on": "validation"})
+    best = BestSoFar(BestSettings("roc_auc", "validation"))
     best.see(1, {"validation": {}})
     best.see(2, {"test": {"roc_auc": 1.0}})
     assert (best.rounds, best.value) == ([], None)
@@ -55,7 +56,7 @@ def test_the_direction_follows_from_metric_and_set(metric, on, lower):
 
 
 def test_seeing_a_round_and_asking_of_it_agree():
-    best = BestSoFar({"metric": "accuracy", "on": "test"})
+    best = BestSoFar(BestSettings("accuracy", "test"))
     for number, value in enumerate([0.2, 0.1, 0.4, 0.4], start=1):
         improves = best.improves({"test": {"accuracy": value}})
         best.see(number, {"test": {"accuracy": value}})
