@@ -17,7 +17,7 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -43,6 +43,7 @@ __all__ = [
     "comes_with_flspec",
     "family_members",
     "load_family",
+    "load_installed",
     "parse_component",
     "source_digests",
 ]
@@ -94,25 +95,45 @@ C = TypeVar("C", bound=Component)
 OneOf = Annotated[C, OneOfOthers()]
 
 
-def load_family(package: str, path: Iterable[str]) -> list[tuple[str, Any]]:
-    """Import every part of a family: the modules of its folder, then what installed packages offer.
+_unloaded: set[str] = set()  # families whose installed parts have not been imported
+_loading: set[str] = set()  # and those whose installed parts are being imported
 
-    Returns the parts of installed packages, each with the name of its entry point. Raises InputError if one of them
-    cannot be imported.
+
+def load_family(package: str, path: Iterable[str]) -> None:
+    """Import the modules of a family's folder. What installed packages offer is imported when members are first needed.
+
+    Not at once, because a package with parts of several families imports these, and would find them half imported.
     """
-    offered = []
+    _unloaded.add(package)
     for module in pkgutil.iter_modules(path):
         importlib.import_module(f"{package}.{module.name}")
-    for entry_point in entry_points(group=package):
-        try:
-            offered.append((entry_point.name, entry_point.load()))
-        except Exception as error:
-            offered_by = entry_point.dist.name if entry_point.dist else "an installed package"
-            raise InputError(
-                f"{package}: kind {entry_point.name!r}, offered by {offered_by}, cannot be imported: {error!r}; "
-                f"repair or uninstall {offered_by}"
-            ) from error
+
+
+def load_installed(package: str) -> list[tuple[str, Any]]:
+    """Import what installed packages offer to a family, once; returns what was imported, by the entry point's name.
+
+    Raises InputError if a part cannot be imported.
+    """
+    if package not in _unloaded or package in _loading:
+        return []
+    _loading.add(package)
+    try:
+        offered = [(entry.name, _load(package, entry)) for entry in entry_points(group=package)]
+        _unloaded.discard(package)
+    finally:
+        _loading.discard(package)
     return offered
+
+
+def _load(package: str, entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:
+        offered_by = entry.dist.name if entry.dist else "an installed package"
+        raise InputError(
+            f"{package}: kind {entry.name!r}, offered by {offered_by}, cannot be imported: {error!r}; "
+            f"repair or uninstall {offered_by}"
+        ) from error
 
 
 def family_members(base: type[C]) -> dict[str, type[C]]:
@@ -120,6 +141,7 @@ def family_members(base: type[C]) -> dict[str, type[C]]:
 
     Raises InputError if two classes have the same kind: nobody could know which of them ran.
     """
+    load_installed(base.__module__.removesuffix(".base"))
     members: dict[str, type[C]] = {}
     for cls in _descendants(base):
         if inspect.isabstract(cls) or "kind" not in cls.model_fields:

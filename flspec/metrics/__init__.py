@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from flspec.core.components import load_family
 from flspec.errors import InputError, choose
-from flspec.metrics.base import Better, Metric, metric, registered_metrics
+from flspec.metrics.base import Better, Metric, RegisteredMetrics, metric
 from flspec.metrics.confusion import Confusion, confusion_of
 from flspec.metrics.scores import Scores, Undefined
 
@@ -53,4 +53,5 @@ def measure(scores: Scores, names: Iterable[str]) -> tuple[dict[str, float], dic
     return values, reasons
 
 
-METRICS = registered_metrics(load_family(__name__, __path__))  # last: the modules it loads may import the names above
+METRICS = RegisteredMetrics()
+load_family(__name__, __path__)  # last: the modules it imports may import the names above

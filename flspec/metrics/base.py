@@ -12,15 +12,16 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
-from flspec.core.components import comes_with_flspec
+from flspec.core.components import comes_with_flspec, load_installed
 from flspec.errors import InputError
 from flspec.metrics.scores import Scores, Undefined
 
-__all__ = ["Better", "Metric", "metric", "registered_metrics"]
+__all__ = ["Better", "Metric", "RegisteredMetrics", "check_offered", "metric"]
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -96,24 +97,41 @@ def metric(
     return register
 
 
-def registered_metrics(offered: Iterable[tuple[str, Any]]) -> dict[str, Metric]:
-    """Return every metric by name, in alphabetical order; `offered` are the entry points of packages.
+def check_offered(offered: Iterable[tuple[str, Any]]) -> None:
+    """Raise InputError if what a package offers as a metric is none."""
+    for entry, found in offered:
+        if not isinstance(found, Metric):
+            why = f"{entry!r} is {found!r}, which is no metric"
+            raise InputError(f"flspec.metrics: {why}; decorate it with flspec.metrics.metric")
+
+
+class RegisteredMetrics(Mapping[str, Metric]):
+    """Every metric by name, in alphabetical order: flspec's own, and those of installed packages.
 
     Raises InputError if an entry point is no metric, or if two metrics have one name.
     """
-    for entry, found in offered:
-        if not isinstance(found, Metric):
-            raise InputError(
-                f"flspec.metrics: {entry!r} is {found!r}, which is no metric; decorate it with flspec.metrics.metric"
-            )
-    return dict(sorted(_by_name(_registered).items()))
+
+    def __getitem__(self, name: str) -> Metric:
+        return self._now[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now)
+
+    def __len__(self) -> int:
+        return len(self._now)
+
+    @property
+    def _now(self) -> dict[str, Metric]:
+        check_offered(load_installed("flspec.metrics"))
+        return _by_name(tuple(_registered))
 
 
-def _by_name(metrics: Iterable[Metric]) -> dict[str, Metric]:
+@lru_cache(maxsize=1)
+def _by_name(metrics: tuple[Metric, ...]) -> dict[str, Metric]:
     named: dict[str, Metric] = {}
     for one in metrics:
         if one.name in named:
             ours, theirs = (f"{each.of.__module__}.{each.of.__qualname__}" for each in (named[one.name], one))
             raise InputError(f"metric {one.name!r} is defined by both {ours} and {theirs}; uninstall or rename one")
         named[one.name] = one
-    return named
+    return dict(sorted(named.items()))

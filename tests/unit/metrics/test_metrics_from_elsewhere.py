@@ -11,7 +11,7 @@ import pytest
 
 from flspec.errors import InputError
 from flspec.metrics import METRICS, Metric, Scores, Undefined, find_metric, metric
-from flspec.metrics.base import _by_name, registered_metrics
+from flspec.metrics.base import _by_name, check_offered
 from flspec.runs.result import load_result
 from flspec.spec.schema import spec_schema
 from tests.unit.scratch_packages import digest_of, flspec, write_package
@@ -49,16 +49,16 @@ def test_two_metrics_of_one_name_are_refused_by_both():
         return 1.0
 
     with pytest.raises(InputError, match=r"'accuracy' is defined by both flspec\.metrics\.decisions\.accuracy and .*<"):
-        _by_name([METRICS["accuracy"], made(accuracy)])
-    assert list(_by_name([METRICS["accuracy"], made(accuracy, name="hits")])) == ["accuracy", "hits"]
+        _by_name((METRICS["accuracy"], made(accuracy)))
+    assert list(_by_name((METRICS["accuracy"], made(accuracy, name="hits")))) == ["accuracy", "hits"]
 
 
 def test_an_entry_point_that_is_no_metric_is_refused():
     with pytest.raises(
         InputError, match=r"flspec.metrics: 'len' is <built-in function len>, which is no metric; decor"
     ):
-        registered_metrics([("len", len)])
-    assert registered_metrics([("accuracy", METRICS["accuracy"])]) == METRICS
+        check_offered([("len", len)])
+    check_offered([("accuracy", METRICS["accuracy"])])
 
 
 @pytest.mark.parametrize(

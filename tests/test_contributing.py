@@ -1,0 +1,97 @@
+"""What CONTRIBUTING shows how to add works: all of its examples in one package, in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+IMPORTS = """
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from flspec.client_algorithms import ClientAlgorithm
+from flspec.core.randomness import Stream
+from flspec.data.examples import Examples
+from flspec.metrics import metric
+from flspec.metrics.decisions import recall, specificity
+from flspec.metrics.scores import Scores
+from flspec.partitioners import ClientIndices, Counted
+from flspec.protocol.named_records import Records
+from flspec.protocol.plan import Plan
+from flspec.protocol.records import RoundRecord
+from flspec.protocol.updates import Delta
+from flspec.trackers import Tracker
+
+"""
+ENTRY_POINTS = """
+[flspec.partitioners]
+stripes = shown:Stripes
+[flspec.metrics]
+youden = shown:youden
+[flspec.trackers]
+board = shown:Board
+[flspec.client_algorithms]
+pull = shown:Pull
+"""
+SPEC = """
+flspec: 1
+name: shown
+rounds: 3
+dataset: {kind: synthetic, classes: 2, features: 4, train_examples: 60, test_examples: 40}
+partition: {kind: stripes, clients: 4, skip: 4}
+model: {kind: softmax_regression}
+client:
+  epochs: 1
+  batch_size: 5
+  optimizer: {kind: sgd, learning_rate: 0.1}
+  algorithm: {kind: pull, strength: 0.5}
+evaluation: {metrics: [loss, youden]}
+"""
+
+
+def examples() -> list[str]:
+    """The page's classes and functions, but for the backend, which stands for an engine that is not there."""
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if "my_engine" not in block and re.match(r"class |@metric", block)]
+
+
+def test_everything_that_the_page_adds_takes_part_in_one_run(tmp_path: Path) -> None:
+    shown = examples()
+    names = ("Stripes", "youden", "Board", "Pull")
+    assert [name for name in names if not any(name in block for block in shown)] == []
+    metadata = tmp_path / "shown-1.0.dist-info"
+    metadata.mkdir()
+    (tmp_path / "shown.py").write_text(
+        IMPORTS + "\n\n".join(block for block in shown if any(n in block for n in names))
+    )
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shown\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    weights = []
+    for backend in ("local", "flower:inprocess"):
+        command = [sys.executable, "-m", "flspec", "run", "spec.yaml", "--backend", backend, "--tracker", "board"]
+        done = subprocess.run(
+            [*command, "--out", backend.replace(":", "-")],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        folder = tmp_path / backend.replace(":", "-")
+        result = json.loads((folder / "result.json").read_text())
+        assert "youden" in result["final"]["evaluation"]["test"]
+        assert len((folder / "board.txt").read_text().splitlines()) == 3
+        weights.append(result["weights"]["sha256"])
+    assert len(set(weights)) == 1
