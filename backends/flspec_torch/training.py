@@ -128,7 +128,7 @@ class Trainer:
         outcome = self.algorithm.finish(self._work(task, weights, after, server, client_state))
         return ClientUpdate(
             client=task.client,
-            delta=in_float32({"delta": outcome.delta})["delta"],
+            delta={name: np.asarray(value, weights[name].dtype) for name, value in outcome.delta.items()},
             weight=task.weight,
             num_trained=task.num_trained,
             sums=sums,
