@@ -123,7 +123,7 @@ def test_label_weights_that_its_translation_does_not_take_are_refused(tmp_path):
     (tmp_path / "spec.yaml").write_text(spec.replace("loss: {", "label_weights: [1, 2, 1], loss: {"))
     told = run_python(tmp_path, "-c", REFUSALS).stdout.splitlines()
     assert told[0] == (
-        "local client.label_weights: torch weighs those of flspec's own losses, and margin is none; remove them"
+        "local client.label_weights: torch supports them only for flspec's own losses, not margin; remove them"
     )
 
 
