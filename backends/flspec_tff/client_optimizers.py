@@ -85,8 +85,8 @@ class _Stepwise(tff.learning.optimizers.Optimizer):
     def next(self, state: State, weights: Tensors, gradients: Tensors) -> tuple[State, Tensors]:
         number, slots = state["step"] + 1, list(self.rule.initial_slots())
         stepped = [
-            self.step(tf.cast(number, tf.float64), weight, gradient, *held)
-            for weight, gradient, *held in zip(weights, gradients, *(state[slot] for slot in slots), strict=True)
+            self.step(tf.cast(number, tf.float64), weight, gradient, *own)
+            for weight, gradient, *own in zip(weights, gradients, *(state[slot] for slot in slots), strict=True)
         ]
         after, *kept = (tuple(tensors) for tensors in zip(*stepped, strict=True))
         return OrderedDict([("step", number), *zip(slots, kept, strict=True)]), after

@@ -91,8 +91,8 @@ class _ServerStep(tff.learning.optimizers.Optimizer):
     def next(self, state: State, weights: Tensors, gradients: Tensors) -> tuple[State, Tensors]:
         rate, step, slots = state["rate"], state["step"] + 1, list(self._rule.initial_slots())
         stepped = [
-            self._step(rate, tf.cast(step, tf.float64), weight, -gradient, dict(zip(slots, held, strict=True)))
-            for weight, gradient, *held in zip(weights, gradients, *(state[slot] for slot in slots), strict=True)
+            self._step(rate, tf.cast(step, tf.float64), weight, -gradient, dict(zip(slots, own, strict=True)))
+            for weight, gradient, *own in zip(weights, gradients, *(state[slot] for slot in slots), strict=True)
         ]
         kept = [(slot, tuple(after[slot] for _, after in stepped)) for slot in slots]
         return OrderedDict([("rate", rate), ("step", step), *kept]), tuple(weight for weight, _ in stepped)

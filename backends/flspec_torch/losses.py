@@ -33,11 +33,11 @@ def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
         case CrossEntropy():
             return lambda outputs, labels: F.cross_entropy(outputs, labels, weights, reduction="sum") / len(labels)
         case BinaryCrossEntropy():
-            return lambda outputs, held: F.binary_cross_entropy_with_logits(outputs, held, pos_weight=weights)
+            return lambda outputs, labels: F.binary_cross_entropy_with_logits(outputs, labels, pos_weight=weights)
         case MeanSquaredError():
             return F.mse_loss
         case Huber(delta=delta):
-            return lambda outputs, held: F.huber_loss(outputs, held, delta=delta)
+            return lambda outputs, labels: F.huber_loss(outputs, labels, delta=delta)
     raise ValueError(f"no torch translation for loss {loss!r}")
 
 
@@ -46,11 +46,11 @@ def to_targets(loss: Loss, labels: NDArray[Any], outputs: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(loss.targets(labels, outputs)))
 
 
-def count_correct(loss: Loss, outputs: Tensor, held: Tensor, is_multi_label: bool) -> float:
+def count_correct(loss: Loss, outputs: Tensor, labels: Tensor, is_multi_label: bool) -> float:
     """Count the correct predictions in a batch. With several labels, sum each example's share of correct ones."""
-    if held.ndim == 1:  # classes
-        return float((outputs.argmax(1) == held).sum())
+    if labels.ndim == 1:  # classes
+        return float((outputs.argmax(1) == labels).sum())
     if outputs.shape[1] > 1 and not is_multi_label:
-        return float((outputs.argmax(1) == held.argmax(1)).sum())
+        return float((outputs.argmax(1) == labels.argmax(1)).sum())
     boundary = 0.0 if loss.are_logits else 0.5
-    return float(((outputs > boundary) == (held > 0.5)).sum()) / outputs.shape[1]
+    return float(((outputs > boundary) == (labels > 0.5)).sum()) / outputs.shape[1]

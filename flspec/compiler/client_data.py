@@ -40,7 +40,7 @@ def owners_of(client_indices: Sequence[NDArray[np.integer]], num_examples: int) 
     """Return the client that has each example, [num_examples]; -1 if none has it."""
     owners = np.full(num_examples, -1, np.int64)
     owners[np.concatenate([*client_indices, np.empty(0, np.int64)])] = np.repeat(
-        np.arange(len(client_indices)), [len(held) for held in client_indices]
+        np.arange(len(client_indices)), [len(own) for own in client_indices]
     )
     return owners
 
@@ -49,16 +49,16 @@ def _split_holdout(
     partitioner: Partitioner, client_indices: ClientIndices, examples: Examples, stream: Stream
 ) -> tuple[ClientIndices, ClientIndices]:
     """Split each client's examples, in their order, into training examples and holdout."""
-    groups = [np.arange(len(held)) for held in client_indices]  # each example by itself
+    groups = [np.arange(len(own)) for own in client_indices]  # each example is a group
     if partitioner.holdout_by is not None:
         column = examples.column(partitioner.holdout_by, "partition.holdout_by")
         codes = np.unique(column, return_inverse=True)[1].astype(np.int64)
-        groups = [codes[held] for held in client_indices]
+        groups = [codes[own] for own in client_indices]
     is_out = [_is_in_holdout(partitioner.holdout, own, stream.child(client)) for client, own in enumerate(groups)]
     if failed := [client for client, out in enumerate(is_out) if out is None]:
         _refuse(partitioner, groups, failed)
-    pairs = [(held, out) for held, out in zip(client_indices, is_out, strict=True) if out is not None]
-    return [held[~out] for held, out in pairs], [held[out] for held, out in pairs]
+    pairs = [(own, out) for own, out in zip(client_indices, is_out, strict=True) if out is not None]
+    return [own[~out] for own, out in pairs], [own[out] for own, out in pairs]
 
 
 def _is_in_holdout(share: float, groups: Integers, stream: Stream) -> NDArray[np.bool_] | None:
@@ -105,11 +105,11 @@ def _broken(partitioner: Partitioner, client_indices: Sequence[Integers], exampl
     if partitioner.num_clients is not None and len(client_indices) != partitioner.num_clients:
         return f"made {len(client_indices)} clients instead of {partitioner.num_clients}"
     if min(map(len, client_indices)) == 0:
-        return f"left client {next(c for c, held in enumerate(client_indices) if not len(held))} without examples"
-    held = np.concatenate(client_indices)
-    if held.min() < 0 or held.max() >= len(examples):
-        return f"assigned example {held.max() if held.min() >= 0 else held.min()} of {len(examples)}"
-    if np.bincount(held).max() > 1:
+        return f"left client {next(c for c, own in enumerate(client_indices) if not len(own))} without examples"
+    assigned = np.concatenate(client_indices)
+    if assigned.min() < 0 or assigned.max() >= len(examples):
+        return f"assigned example {assigned.max() if assigned.min() >= 0 else assigned.min()} of {len(examples)}"
+    if np.bincount(assigned).max() > 1:
         return "gave one example to two clients, or twice to one client"
     return _torn(partitioner.whole(examples), client_indices, examples)
 

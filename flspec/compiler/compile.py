@@ -52,8 +52,8 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
     examples = spec.dataset.load(folder, root.child("dataset"))
     check_evaluation(spec, examples)
-    apart, holdout = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
-    client_indices = pooled(spec, apart)
+    separate, holdout = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
+    client_indices = pooled(spec, separate)
     if wrong := spec.cohort.why_invalid(len(client_indices)):
         raise SpecError([Problem(wrong, "cohort")])
     layers = _layers(spec, examples)

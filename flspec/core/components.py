@@ -139,7 +139,7 @@ def _load(package: str, entry: EntryPoint) -> Any:
 def family_members(base: type[C]) -> dict[str, type[C]]:
     """Return the concrete components of a family by kind, in alphabetical order.
 
-    Raises InputError if two classes have the same kind: nobody could know which of them ran.
+    Raises InputError if two classes have the same kind, because a run could use either.
     """
     load_installed(base.__module__.removesuffix(".base"))
     members: dict[str, type[C]] = {}

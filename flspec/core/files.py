@@ -64,7 +64,7 @@ def locked(file: Path, waiting: Callable[[], None] | None = None) -> Iterator[in
     descriptor = _take(file)
     if descriptor is None:
         if waiting is None:
-            raise BlockingIOError(f"{file} is held by another process")
+            raise BlockingIOError(f"{file} is locked by another process")
         waiting()
         while (descriptor := _take(file)) is None:
             time.sleep(_POLL_SECONDS)
@@ -123,7 +123,7 @@ def _is_at(file: Path, descriptor: int) -> bool:
 
 
 def is_empty(folder: Path) -> bool:
-    """Return whether a folder holds nothing, apart from the lock of `locked_folder`."""
+    """Return whether a folder is empty, except for the lock of `locked_folder`."""
     return all(path.name == _LOCK for path in folder.iterdir())
 
 

@@ -62,5 +62,5 @@ def locate_file(location: str, root: Path, field: str) -> Path:
     """
     path = locate(location, root, field)
     if not path.is_file():
-        raise InputError(f"{field}: {shorten(str(path), 300)} is no file; name one below the data root, or absolute")
+        raise InputError(f"{field}: {shorten(str(path), 300)} is not a file; name one below the data root, or absolute")
     return path

@@ -123,7 +123,7 @@ def _names(groups: Sequence[ExampleGroup], data: Data, split: Split) -> list[str
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a column as numbers. In a table with empty cells they are text. Raises ValueError if it is no number."""
+    """Return a column as numbers. In a table with empty cells they are text. Raises ValueError for other text."""
     return np.where(values == "", "nan", values).astype(np.float64) if values.dtype.kind == "U" else values
 
 

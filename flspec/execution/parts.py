@@ -55,7 +55,7 @@ def client_algorithm_of(plan: Plan) -> ClientAlgorithm:
 
 
 def loss_of(plan: Plan) -> Loss:
-    """What the outputs of an example cost."""
+    """Return the loss of an example's outputs."""
     return parse_loss(plan.settings.loss)
 
 

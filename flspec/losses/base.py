@@ -75,5 +75,5 @@ class Loss(Component, ABC):
 
     @model_serializer(mode="wrap")
     def _briefly(self, handler: SerializerFunctionWrapHandler) -> Any:
-        told = handler(self)
-        return told["kind"] if set(told) == {"kind"} else told  # a name alone, as specs have it
+        document = handler(self)
+        return document["kind"] if set(document) == {"kind"} else document  # a name alone, as in specs

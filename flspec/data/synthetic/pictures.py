@@ -53,12 +53,12 @@ def write_flair(folder: Path, size: TwinSize, stream: Stream) -> None:
     (folder / "small_images").mkdir()
     entries = []
     for number, user in enumerate(holders.tolist()):
-        mine = stream.child("picture", number)
-        labels = _flair_labels(stream.child("user", user), mine, number)
-        variants = [int(mine.child("fine", label).uniform(1)[0] * (1 + len(_fine(label)))) for label in labels]
+        of_picture = stream.child("picture", number)
+        labels = _flair_labels(stream.child("user", user), of_picture, number)
+        variants = [int(of_picture.child("fine", label).uniform(1)[0] * (1 + len(_fine(label)))) for label in labels]
         image = f"{10_000_000_000 + 7919 * number}"
-        picture = paint_icons(labels, variants, _style(stream, user), 128, mine)
-        _save(folder / "small_images" / f"{image}.jpg", picture, 0.15, mine, enlarged=2)
+        picture = paint_icons(labels, variants, _style(stream, user), 128, of_picture)
+        _save(folder / "small_images" / f"{image}.jpg", picture, 0.15, of_picture, enlarged=2)
         coarse = list(_FINE)
         entries.append(
             {
@@ -84,10 +84,10 @@ def write_celeba(folder: Path, size: TwinSize, stream: Stream) -> None:
     (folder / "img_align_celeba").mkdir()
     rows = []
     for number, person in enumerate(holders.tolist()):
-        mine, whose = stream.child("picture", number), stream.child("person", person)
-        shown = _attributes(ATTRIBUTES, whose, mine)
-        face = paint_face(shown, whose, mine, 109, 89)
-        _save(folder / "img_align_celeba" / _file(number), face, 0.12, mine, enlarged=2)
+        of_picture, of_person = stream.child("picture", number), stream.child("person", person)
+        shown = _attributes(ATTRIBUTES, of_person, of_picture)
+        face = paint_face(shown, of_person, of_picture, 109, 89)
+        _save(folder / "img_align_celeba" / _file(number), face, 0.12, of_picture, enlarged=2)
         rows.append(" ".join([_file(number), *(f"{1 if name in shown else -1:2}" for name in ATTRIBUTES)]))
     header = f"{len(holders)}\n{' '.join(ATTRIBUTES)} \n"
     _write(folder / "list_attr_celeba.txt", header + "".join(f"{row}\n" for row in rows))
@@ -108,12 +108,12 @@ def write_isic(folder: Path, size: TwinSize, stream: Stream) -> None:
     header = ["image_name", "patient_id", "sex", "age_approx", "anatom_site_general_challenge", "target"]
     rows = []
     for number, patient in enumerate(holders.tolist()):
-        mine, whose = stream.child("picture", number), stream.child("patient", patient)
-        target = int(patient % 10 == 1 or mine.child("target").uniform(1)[0] < 0.2)
+        of_picture, of_person = stream.child("picture", number), stream.child("patient", patient)
+        target = int(patient % 10 == 1 or of_picture.child("target").uniform(1)[0] < 0.2)
         name = f"ISIC_{1_000_000 + 37 * number:07}"
-        mole = paint_mole(bool(target), whose, mine, 128)
-        _save(folder / "train" / "train" / f"{name}.jpg", mole, 0.1, mine, enlarged=2)
-        sex, age, site = whose.child("about").uniform(3)
+        mole = paint_mole(bool(target), of_person, of_picture, 128)
+        _save(folder / "train" / "train" / f"{name}.jpg", mole, 0.1, of_picture, enlarged=2)
+        sex, age, site = of_person.child("about").uniform(3)
         about = ["male" if sex < 0.5 else "female", f"{5 * int(4 + 13 * age)}.0", _SITES[int(site * len(_SITES))]]
         is_known = patient % 10 != 0
         rows.append(
@@ -129,17 +129,17 @@ def write_image_folder(folder: Path, size: TwinSize, stream: Stream) -> None:
         raise InputError(f"examples: {len(holders)} are too few for {len(_CLASSES)} classes; ask for {least} or more")
     rows = []
     for number, client in enumerate(holders.tolist()):
-        mine = stream.child("picture", number)
+        of_picture = stream.child("picture", number)
         # The first pictures put every class into both splits. Others have the client's preferred class or a random one.
         likes, whim, which = (
-            float(u) for u in (*stream.child("client", client).uniform(1), *mine.child("class").uniform(2))
+            float(u) for u in (*stream.child("client", client).uniform(1), *of_picture.child("class").uniform(2))
         )
         drawn = int((likes if whim < 0.5 else which) * len(_CLASSES))
         label = number // 5 % len(_CLASSES) if number < 10 * len(_CLASSES) else drawn
         place = folder / ("test" if number % 5 == 4 else "train") / _CLASSES[label] / f"{number:05}.jpg"
         place.parent.mkdir(parents=True, exist_ok=True)
-        height, width = (int(72 + 56 * share) for share in mine.child("size").uniform(2))
-        _save(place, paint_shape(label, height, width, mine), 0.15, mine)
+        height, width = (int(72 + 56 * share) for share in of_picture.child("size").uniform(2))
+        _save(place, paint_shape(label, height, width, of_picture), 0.15, of_picture)
         rows.append([place.relative_to(folder).as_posix(), f"client-{client:03}"])
     _write_table(folder / "metadata.csv", [["file", "client"], *rows])
 
@@ -171,12 +171,12 @@ def _partitions(clients: int, stream: Stream) -> list[str]:
     return partitions
 
 
-def _flair_labels(user: Stream, mine: Stream, number: int) -> list[int]:
+def _flair_labels(user: Stream, of_picture: Stream, number: int) -> list[int]:
     """Draw one to five coarse labels: common ones, those the user likes, and each label once in the first pictures."""
     liking = np.exp(1.5 * user.child("likes").normal(len(_FINE)))
     weights = np.sqrt(np.array(_COMMON)) * liking
-    keys = mine.child("labels").uniform(len(_FINE)) ** (1.0 / (weights / weights.max()))
-    count = 1 + int(5 * mine.child("count").uniform(1)[0] ** 1.5)
+    keys = of_picture.child("labels").uniform(len(_FINE)) ** (1.0 / (weights / weights.max()))
+    count = 1 + int(5 * of_picture.child("count").uniform(1)[0] ** 1.5)
     chosen = {int(label) for label in np.argsort(-keys, kind="stable")[:count]}
     return sorted(chosen | ({number % len(_FINE)} if number < 2 * len(_FINE) else set()))
 

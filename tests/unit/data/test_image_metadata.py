@@ -229,7 +229,7 @@ CASES = {
         content("train/more.zip", b""),
         r"train: extract more\.zip, which flspec does not, and mov",
     ),
-    "folder: no table": (FOLDER, gone(TABLE), r"dataset\.metadata: .*metadata\.csv is no file"),
+    "folder: no table": (FOLDER, gone(TABLE), r"dataset\.metadata: .*metadata\.csv is not a file"),
     "folder: escapes": (FOLDER, line(TABLE, 3, "../evil.jpg,a"), rf"{TABLE}:3: '\.\./evil\.jpg' leads out of"),
     "folder: stranger": (FOLDER, line(TABLE, 3, "train/x.jpg,a"), rf"{TABLE}:3: there is no picture 'train/x\.jpg' in"),
     "folder: no line": (FOLDER, line(TABLE, 3, None), rf"{TABLE}: no line for 1 of 40 pictures: train/"),

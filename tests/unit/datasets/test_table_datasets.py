@@ -137,7 +137,7 @@ def test_a_column_has_one_role(parameters, message):
     ("parameters", "message"),
     [
         ({"file": "none.csv"}, "dataset.file: "),
-        ({"file": "."}, "is no file"),
+        ({"file": "."}, "is not a file"),
         ({"file": "train.csv", "test_file": "none.csv"}, "dataset.test_file: "),
         ({"shape": (3, 1)}, "dataset.shape: [3, 1] is 3 numbers, but "),
         ({"columns": ("regoin",)}, "did you mean 'region'?"),
