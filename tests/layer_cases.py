@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +39,13 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def conv(**fields: int) -> list[Layer]:
-    return [Conv(**({"name": "l", "channels": 4, "kernel_size": 3} | fields))]
+    settings: dict[str, Any] = {"name": "l", "channels": 4, "kernel_size": 3} | fields
+    return [Conv(**settings)]
 
 
 def gate() -> list[Layer]:
     """An image times a factor a channel that is made of it, as squeeze and excitation has it."""
-    factor = [GlobalAveragePool(name="p"), Conv(name="c", channels=6, kernel_size=1)]
+    factor: list[Layer] = [GlobalAveragePool(name="p"), Conv(name="c", channels=6, kernel_size=1)]
     return [*chain(factor), Multiply(name="l", inputs=("input", "c"))]
 
 

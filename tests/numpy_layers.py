@@ -31,7 +31,7 @@ class Pass:
 
 def forward(layers: Sequence[Layer], tensors: Tensors, inputs: NDArray[Any], masks: Tensors | None = None) -> Pass:
     """One pass of a whole graph: in training, if there are `masks` (a dropout's factors by its name), else not."""
-    values, statistics = {INPUT: np.asarray(inputs, np.float64)}, {}
+    values, statistics = {INPUT: np.asarray(inputs, np.float64)}, dict[str, NDArray[np.float64]]()
     for layer in layers:
         prefix = f"{layer.name}."
         own = {k.removeprefix(prefix): np.asarray(v, np.float64) for k, v in tensors.items() if is_of(k, layer.name)}

@@ -77,7 +77,7 @@ def train_client(
     settings: PlanSettings,
     weights: Tensors,
     inputs: NDArray[np.float64],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.integer[Any]],
     batches: Sequence[NDArray[np.integer[Any]]],
 ) -> Trained:
     """One client's steps of SGD in a round."""
@@ -128,14 +128,14 @@ def loss_and_gradient(
 
 def weighted_mean(deltas: Sequence[Tensors], shares: Sequence[float]) -> Tensors:
     return {
-        name: sum(share * delta[name] for share, delta in zip(shares, deltas, strict=True)) / sum(shares)
+        name: np.asarray(sum(share * delta[name] for share, delta in zip(shares, deltas, strict=True))) / sum(shares)
         for name in deltas[0]
     }
 
 
-def initial_slots(aggregator: Mapping[str, Any], weights: Tensors) -> dict[str, Tensors]:
+def initial_slots(aggregator: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> dict[str, Tensors]:
     """What the server remembers before the first round, by slot and tensor."""
-    starts = {
+    starts: dict[str, dict[str, Any]] = {
         "fedavg": {},
         "fedavgm": {"momentum": 0.0} if aggregator.get("momentum") else {},
         "fedadagrad": {"accumulator": aggregator.get("initial_accumulator")},

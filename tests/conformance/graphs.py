@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def _enlarged(split: Split) -> Split:
     return replace(split, features=np.concatenate([images, 16 - images, images // 2], axis=1))
 
 
-def _conv(name: str, channels: int, size: int, stride: int = 1, groups: int = 1, **more: object) -> Conv:
+def _conv(name: str, channels: int, size: int, stride: int = 1, groups: int = 1, **more: Any) -> Conv:
     return Conv(name=name, channels=channels, kernel_size=size, stride=stride, groups=groups, padding=size // 2, **more)
 
 

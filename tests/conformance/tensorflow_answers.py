@@ -85,7 +85,8 @@ def answer_keras(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.nd
 
 
 def channels_first(values: tf.Tensor) -> np.ndarray:
-    return values.numpy().transpose(0, 3, 1, 2) if values.shape.rank == 4 else values.numpy()
+    array: np.ndarray = values.numpy()
+    return array.transpose(0, 3, 1, 2) if values.shape.rank == 4 else array
 
 
 def _below(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
@@ -100,7 +101,7 @@ def main(folder: Path) -> None:
     for name, question in json.loads((folder / "questions.json").read_text()).items():
         found = answer[question["about"]](question, _below(f"{name}:", arrays))
         answers |= {f"{name}:{key}": value for key, value in found.items()}
-    np.savez(folder / "answers.npz", **answers)
+    np.savez(folder / "answers.npz", allow_pickle=False, **answers)
 
 
 if __name__ == "__main__":

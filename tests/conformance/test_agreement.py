@@ -27,6 +27,7 @@ def test_backend_is_equivalent_to_local(certified: Get, name: str, backend: str)
 def test_lockstep_is_within_a_millionth(certified: Get, name: str, backend: str) -> None:
     case = certified(name, backend)
     verdict = case.verdict(backend)
+    assert verdict.lockstep
     assert len(verdict.lockstep.by_round) == case.plan.num_rounds
     assert verdict.lockstep.max_abs_diff <= 1e-6
 

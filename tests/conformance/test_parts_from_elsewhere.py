@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from tests.oracle import loss_and_gradient
 SCAFFOLD = '''
 """SCAFFOLD, option II: Karimireddy et al., ICML 2020, Algorithm 1."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from flspec.client_algorithms import ClientAlgorithm, ClientOutcome
 
@@ -195,13 +196,14 @@ def scaffold(plan: Plan, corrects: bool = True, num_clients: int | None = None) 
     """Algorithm 1 in a loop, float64: the server's weights after the last round."""
     train, rate = open_data(plan.settings.data).train, plan.settings.client_optimizer["learning_rate"]
     x = {name: value.astype(np.float64) for name, value in plan.weights.items()}
-    c, of_clients = {n: np.zeros_like(v) for n, v in x.items()}, {}
+    inputs: Any = train.inputs
+    c, of_clients = {n: np.zeros_like(v) for n, v in x.items()}, dict[Any, Any]()
     for number in range(1, plan.num_rounds + 1):
         tasks, moves, changes = plan.cohort(number), [], []
         for task in tasks:
             own, y = of_clients.get(task.client, {n: np.zeros_like(v) for n, v in x.items()}), dict(x)
             for batch in task.batches:
-                _, _, gradient = loss_and_gradient(plan.settings.layers, y, train.inputs(batch), train.labels[batch])
+                _, _, gradient = loss_and_gradient(plan.settings.layers, y, inputs(batch), train.labels[batch])
                 y = {n: y[n] - rate * (gradient[n] + corrects * (c[n] - own[n])) for n in y}
             after = {n: own[n] - c[n] + (x[n] - y[n]) / (len(task.batches) * rate) for n in x}
             moves.append({n: y[n] - x[n] for n in x})

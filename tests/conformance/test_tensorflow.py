@@ -65,7 +65,7 @@ LOSSES: dict[str, tuple[dict[str, Any], NDArray[Any], NDArray[Any]]] = {
     "bounded classes": ({"loss": {"kind": "huber", "delta": 0.5}}, OUTPUTS[4], CLASSES),
     "bounded of several": ({"loss": {"kind": "huber", "delta": 0.5}}, OUTPUTS[4], SEVERAL),
 }
-MOMENTS = {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-2}
+MOMENTS: dict[str, Any] = {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-2}
 OPTIMIZERS: dict[str, tuple[ClientOptimizer, dict[str, Any] | None]] = {
     "sgd": (Sgd(learning_rate=0.1), None),
     "momentum": (Sgd(learning_rate=0.1, momentum=0.9), None),
@@ -97,9 +97,11 @@ class Graph:
 
     def __init__(self, name: str) -> None:
         if name in ZOO:
-            self.layers, shape, num_examples = ZOO[name].layers(PICTURE, 5), PICTURE, 2
+            shape: tuple[int, ...] = PICTURE
+            self.layers, num_examples = ZOO[name].layers(PICTURE, 5), 2
         else:
-            (self.layers, shape), num_examples = graph_of(name), 4
+            self.layers, shape = graph_of(name)
+            num_examples = 4
         self.tensors = random_tensors(self.layers, shape)
         self.inputs = random_inputs(shape, num_examples, scale=1.0 if name in ZOO else 4.0)
         self.masks = random_masks(self.layers, shape, num_examples)
@@ -139,21 +141,28 @@ def graphs() -> dict[str, Graph]:
 @pytest.fixture(scope="module")
 def answers(graphs: dict[str, Graph], tmp_path_factory: pytest.TempPathFactory) -> Answers:
     """What TensorFlow answers to each question, by its name."""
-    folder, questions, arrays = tmp_path_factory.mktemp("tensorflow"), {}, {}
+    questions: dict[str, Any] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    folder = tmp_path_factory.mktemp("tensorflow")
     for name, graph in graphs.items():
         told = [layer.model_dump(mode="json") for layer in graph.layers]
         ask(questions, arrays, name, {"about": "graph", "layers": told}, given_to(graph))
     for name, (settings, outputs, labels) in LOSSES.items():
         ask(questions, arrays, name, {"about": "loss", **settings}, {"outputs": outputs, "labels": labels})
     for name, (rule, clip) in OPTIMIZERS.items():
-        question = {"optimizer": rule.model_dump(mode="json"), "clip": clip, "rate": RATE, "steps": NUM_STEPS}
+        question: dict[str, Any] = {
+            "optimizer": rule.model_dump(mode="json"),
+            "clip": clip,
+            "rate": RATE,
+            "steps": NUM_STEPS,
+        }
         ask(questions, arrays, name, {"about": "optimizer", **question}, below(weights=WEIGHTS, gradients=GRADIENTS))
     for name, kind in KERAS.items():
         question = {"kind": kind, "settings": in_keras_words(OPTIMIZERS[name][0]), "steps": NUM_STEPS}
         given = below(weights=WEIGHTS, gradients=GRADIENTS)
         ask(questions, arrays, f"{name} itself", {"about": "keras", **question}, given)
     (folder / "questions.json").write_text(json.dumps(questions))
-    np.savez(folder / "questions.npz", **arrays)
+    np.savez(folder / "questions.npz", allow_pickle=False, **arrays)
     run_in_tff(folder)
     with np.load(folder / "answers.npz") as file:
         found = dict(file)
@@ -327,7 +336,7 @@ def test_a_weight_on_the_labels_that_are_not_held_is_caught(answers: Answers) ->
 # --------------------------------------------------------------------------------------------------- client optimizers
 
 
-def descend_by_hand(rule: ClientOptimizer, clip: Mapping[str, Any] | None, wrong: str = "") -> Arrays:
+def descend_by_hand(rule: Any, clip: Mapping[str, Any] | None, wrong: str = "") -> Arrays:
     """The weights after each optimizer's docstring, in float64; `wrong` is what is done in another way."""
     w = {name: weight.astype(np.float64) for name, weight in WEIGHTS.items()}
     rate, first = rule.learning_rate * RATE, {name: np.zeros_like(weight) for name, weight in w.items()}

@@ -123,7 +123,7 @@ class LateBiasCorrection(LocalBackend):
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         with pytest.MonkeyPatch.context() as patch:
-            right = FedAdam.server_optimizer.fget
+            right: Any = vars(FedAdam)["server_optimizer"].fget
             patch.setattr(FedAdam, "server_optimizer", property(lambda aggregator: _OneStepLate(right(aggregator))))
             yield from super().execute(plan, job)
 
@@ -147,7 +147,7 @@ class SlightlyOffLearningRate(_Wrong):
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         optimizer = plan.settings.client_optimizer
-        off = optimizer | {"learning_rate": optimizer["learning_rate"] * 1.001}
+        off = {**optimizer, "learning_rate": optimizer["learning_rate"] * 1.001}
         altered = _disguised(plan, settings=replace(plan.settings, client_optimizer=off))
         yield from LocalBackend.execute(self, altered, job)
 
@@ -220,7 +220,8 @@ class ClientsEpsilonElsewhere(LocalBackend):
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         rule = {name: value for name, value in getattr(plan.settings, self.whose).items() if name != "epsilon_hat"}
-        yield from super().execute(_disguised(plan, settings=replace(plan.settings, **{self.whose: rule})), job)
+        kept: dict[str, Any] = {self.whose: rule}
+        yield from super().execute(_disguised(plan, settings=replace(plan.settings, **kept)), job)
 
 
 class ServersEpsilonElsewhere(ClientsEpsilonElsewhere):

@@ -153,5 +153,6 @@ class FakeBackend(Backend):
 def _start_daemon(environ: Mapping[str, str]) -> None:
     command = [sys.executable, "-S", "-c", _DAEMON, os.environ.get("FLSPEC_TEST", "")]
     daemon = subprocess.Popen(command, stdout=subprocess.PIPE, env=environ)
+    assert daemon.stdout
     daemon.stdout.readline()
     daemon.wait()

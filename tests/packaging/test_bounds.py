@@ -7,8 +7,9 @@ import datetime
 import tomllib
 from typing import Any
 
-import bounds
 import pytest
+
+from tests.packaging import bounds
 
 PROJECT: dict[str, Any] = tomllib.loads((bounds.ROOT / "pyproject.toml").read_text())["project"]
 

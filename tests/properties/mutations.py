@@ -50,7 +50,8 @@ def write(value, repeated=()) -> str:
             return "{" + ",\n ".join(items) + "}"
         return json.dumps(value)
 
-    return emit(value, ())
+    text: str = emit(value, ())
+    return text
 
 
 class Raw(str):

@@ -170,9 +170,9 @@ def covers(p: Any, known: Examples) -> bool:
         case "slices":
             return p.slices is None
         case "pathological":
-            return p.assignment != "random" and p.clients >= NUM_CLASSES
+            return bool(p.assignment != "random" and p.clients >= NUM_CLASSES)
         case "power_law" | "distribution":
-            return p.clients >= NUM_CLASSES
+            return bool(p.clients >= NUM_CLASSES)
         case "explicit" | "group_sizes":
             return False
     return True

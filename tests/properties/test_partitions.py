@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import partition_cases as cases
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,7 @@ from flspec.errors import InputError
 from flspec.partitioners import Partitioner
 from flspec.partitioners.iid import Iid
 from flspec.partitioners.sizes import Sizes
+from tests.properties import partition_cases as cases
 
 GOLDEN = Path(__file__).parent / "partitions.json"
 every_kind = pytest.mark.parametrize("kind", cases.KINDS)
@@ -78,7 +78,10 @@ def test_a_partition_follows_from_the_seed(kind, data, known, seed):
     ],
 )
 def test_every_fault_of_a_partition_is_found(held, fault):
-    assert cases.faults(Iid(clients=2), [np.array(client, int) for client in held], Examples(np.zeros(5), 1)) == fault
+    assert (
+        cases.faults(Iid(clients=2), [np.array(client, int) for client in held], Examples(np.zeros(5, np.int64), 1))
+        == fault
+    )
 
 
 BROKEN: list[Any] = [

@@ -48,10 +48,12 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[dict[str
     ) as flower:
         assert flower.stdin
         assert flower.stdout
+        asked, told = flower.stdin, flower.stdout
 
         def put(question: dict[str, Any]) -> dict[str, Any]:
-            print(json.dumps(question), file=flower.stdin, flush=True)
-            return json.loads(flower.stdout.readline())
+            print(json.dumps(question), file=asked, flush=True)
+            answer: dict[str, Any] = json.loads(told.readline())
+            return answer
 
         yield put
 
@@ -83,7 +85,7 @@ def counts(held: list[np.ndarray]) -> np.ndarray:
 
 
 def sizes(held: list[np.ndarray]) -> np.ndarray:
-    return counts(held).sum(axis=1)
+    return np.asarray(np.sum(counts(held), axis=1))
 
 
 def late_share(held: list[np.ndarray]) -> np.ndarray:
@@ -95,12 +97,12 @@ def late_share(held: list[np.ndarray]) -> np.ndarray:
 
 def top_share(held: list[np.ndarray]) -> np.ndarray:
     """The part of each client's most frequent label."""
-    return counts(held).max(axis=1) / sizes(held)
+    return np.asarray(np.divide(counts(held).max(axis=1), sizes(held)))
 
 
 def spread(held: list[np.ndarray]) -> np.ndarray:
     """How many clients hold each label."""
-    return (counts(held) > 0).sum(axis=0)
+    return np.asarray(np.sum(counts(held) > 0, axis=0))
 
 
 def mean_age(held: list[np.ndarray]) -> np.ndarray:
@@ -281,7 +283,7 @@ def test_clients_are_distributed_as_flower_s(measure, mine, wrong, flower_s, the
 
 def test_a_client_whose_classes_have_run_out_makes_flower_fail_and_not_us(theirs):
     """flower#4377: all of a client's prior is on classes of which nothing is left, and the rest of it is 0 / 0."""
-    alike = {"alpha": 0.001}
+    alike: dict[str, Any] = {"alpha": 0.001}
     with pytest.raises(ValueError, match="NaN"):
         theirs("InnerDirichletPartitioner", partition_sizes=[300, 300, 300], partition_by="label", **alike)
     held = ours(kind="inner_dirichlet", clients=3, **alike)

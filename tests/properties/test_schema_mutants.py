@@ -72,7 +72,7 @@ def mixed(seed):
     ids=["far", "near"],
 )
 def test_what_the_schema_refuses_flspec_refuses(mutants, share):
-    met = Counter()
+    met = Counter[str]()
 
     @settings(max_examples=COUNT)
     @given(mutant=mutants)
@@ -103,7 +103,7 @@ def laid_over(base, above):
 
 
 def test_what_the_schema_refuses_of_a_file_that_extends_flspec_refuses():
-    met = Counter()
+    met = Counter[str]()
 
     @settings(max_examples=COUNT)
     @given(data=st.data(), base=st.sampled_from(TEXTS), text=st.sampled_from(TEXTS))

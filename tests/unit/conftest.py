@@ -13,7 +13,6 @@ import pytest
 
 from flspec.core.randomness import Stream
 from flspec.data.synthetic.twins import TwinSize
-from flspec.datasets.base import Dataset
 from flspec.execution.remote import Limits
 from flspec.protocol.backend import Job
 from flspec.spec.spec import Spec
@@ -61,6 +60,6 @@ def image_twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copied(image_twins: Path, tmp_path: Path) -> Callable[[Dataset], Path]:
+def copied(image_twins: Path, tmp_path: Path) -> Callable[[Any], Path]:
     """`copied(FLAIR)` is the folder of that data set, for this test alone."""
     return lambda dataset: Path(shutil.copytree(image_twins / dataset.kind, tmp_path / dataset.kind))

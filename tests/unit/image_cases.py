@@ -7,6 +7,7 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -65,7 +66,8 @@ def make_listing(folder: Path, names: list[str], num_test: int = 1, decoding: De
         )
 
     splits = {"train": pictures(names[:-num_test]), "test": pictures(names[-num_test:])}
-    return Listing(**({"folder": folder, "splits": splits, "decoding": decoding, "num_classes": 2} | changes))
+    fields: dict[str, Any] = {"folder": folder, "splits": splits, "decoding": decoding, "num_classes": 2}
+    return Listing(**fields | changes)
 
 
 def edit_json(path: Path, change) -> None:

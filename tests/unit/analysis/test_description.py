@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,15 +92,19 @@ def test_examples_that_nobody_holds_are_counted(make_plan):
     plan = make_plan(partition={"kind": "by_label", "clients": 3, "examples_per_client": 4}, cohort={"kind": "all"})
     facts = describe_plan(plan)
     assert facts.clients.num_unheld == 60 - 12
+    assert facts.skew
     assert facts.skew.label_entropy.max == 0.0
     assert facts.skew.emd.mean == pytest.approx(4 / 3)
-    assert partition_counts(plan).tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
+    counts = partition_counts(plan)
+    assert counts is not None
+    assert counts.tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
 
 
 def test_the_span_of_steps_is_of_clients_that_differ():
     facts = describe_plan(compile(QUICKSTART))
     assert facts.rounds.min_steps < facts.rounds.max_steps
     assert facts.clients.min_examples < facts.clients.median_examples < facts.clients.max_examples
+    assert facts.skew
     assert facts.skew.size_gini > 0.1
 
 
@@ -180,13 +185,15 @@ def test_a_rehearsal_is_scaled_by_the_steps_of_the_plan(make_plan, monkeypatch):
 def test_a_step_too_large_to_try_is_tried_on_fewer_examples(make_plan, monkeypatch):
     from flspec_local import rehearsal
 
-    tried = []
-    monkeypatch.setattr(rehearsal, "_train", lambda plan, tasks: (tried.extend(tasks), (0.5, 1, []))[1])
+    tried: Any = []
+    monkeypatch.setattr(rehearsal, "_train", lambda plan, tasks: tried.extend(tasks) or (0.5, 1, []))
     monkeypatch.setattr(rehearsal, "_aggregate", lambda plan, updates: 0.0)
     monkeypatch.setattr(rehearsal, "_evaluate", lambda plan, num: 0.0)
     plan = make_plan()
     monkeypatch.setattr(rehearsal, "_MOST_WORK", 2 * 51)  # two examples of the five of a batch
-    assert rehearsal.rehearse(plan, workers=1).seconds_a_round == pytest.approx(9 * 0.5 * 5 / 2)
+    rehearsed = rehearsal.rehearse(plan, workers=1)
+    assert rehearsed
+    assert rehearsed.seconds_a_round == pytest.approx(9 * 0.5 * 5 / 2)
     assert {len(batch) for task in tried for batch in task.batches} == {2}
     monkeypatch.setattr(rehearsal, "_MOST_WORK", 50)
     assert rehearsal.rehearse(plan, workers=1) is None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -147,7 +148,7 @@ def test_new_writes_what_is_asked_for_and_says_what_it_wrote(told, tmp_path, mon
     shown = told("new", "my mlp.yaml", *options, *more)
     assert "flspec.schema.json" in shown
     assert "next: flspec plan 'my mlp.yaml'" in shown
-    spec = load_spec("my mlp.yaml")
+    spec: Any = load_spec("my mlp.yaml")
     kinds = (spec.dataset.kind, spec.partition.kind, spec.model.kind, spec.aggregator.kind, spec.cohort.kind)
     assert kinds == ("synthetic", "iid", "cnn", "fedadam", "uniform")
     assert (spec.name, spec.partition.clients, spec.rounds, spec.cohort.size, spec.seed) == ("my-mlp", 7, 3, 2, 5)
@@ -210,7 +211,7 @@ def on_a_terminal(folder, *arguments, typed):
 def test_on_a_terminal_new_asks_and_takes_names_numbers_and_what_is_usual(tmp_path):
     shown, code = on_a_terminal(tmp_path, "new", "a.yaml", typed=[b"\n", b"1\n", b"99\n", b"cnn\n", b"fedadam\n"])
     assert code == 0, shown
-    spec = load_spec(tmp_path / "a.yaml")
+    spec: Any = load_spec(tmp_path / "a.yaml")
     kinds = (spec.dataset.kind, spec.partition.kind, spec.model.kind, spec.aggregator.kind)
     assert kinds == ("digits", "by_label", "cnn", "fedadam")
     assert "model: unknown '99'; choose one of cifar_cnn, cnn, efficientnet_b2" in shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,12 +26,13 @@ def eighty_columns(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, make_spec):
-    for file, sections in {
+    specs: dict[str, dict[str, Any]] = {
         "a.yaml": {},
         "named.yaml": {"name": LONG},
         "longer.yaml": {"rounds": 4},
         "cohort.yaml": {"cohort": {"kind": "all"}},
-    }.items():
+    }
+    for file, sections in specs.items():
         spec = make_spec(**sections).model_dump(mode="json", exclude_none=True)
         (tmp_path / file).write_text(yaml.safe_dump(spec))
     return tmp_path
@@ -95,7 +97,9 @@ def test_a_picture_that_cannot_be_written_is_one_line(folder):
 
 
 def test_a_text_picture_shades_by_quarters_of_the_most():
-    text = partition_picture(np.array([[0, 1, 25], [26, 75, 100]])).plain.splitlines()
+    picture = partition_picture(np.array([[0, 1, 25], [26, 75, 100]]))
+    assert picture
+    text = picture.plain.splitlines()
     assert text[1].split() == ["0", "··", "░░", "░░", "26", "█"]
     assert text[2].split() == ["1", "▒▒", "▓▓", "██", "201", "█" * 10]
     assert text[3].strip() == "examples of a label: · none, ░ to 25, ▒ to 50, ▓ to 75, █ to 100"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -40,7 +41,7 @@ def result_of(*cells: CellRecord) -> Sweep:
     return Sweep(name="small", backend="local", cells=cells, groups=groups_of(cells))
 
 
-def cell(number: int, **values: object) -> CellRecord:
+def cell(number: int, **values: Any) -> CellRecord:
     evaluation = {"test": {"accuracy": 0.9 + number / 100, "loss": 12345.678 * number}}
     return CellRecord(label=str(number), values=values, status="completed", evaluation=evaluation)
 

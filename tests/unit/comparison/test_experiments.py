@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_another_partition_changes_who_holds_what_and_how_skewed_they_are(write)
         "batches": "9 of the 9 tasks that both have",
         "clients' shares of the mean": "9 of the 9 tasks that both have",
     }
-    facts = {change.path: (change.a, change.b) for change in found.facts}
+    facts: dict[str, Any] = {change.path: (change.a, change.b) for change in found.facts}
     assert facts["clients.num_unheld"] == (0, 30)
     assert facts["skew.label_entropy.max"][1] == 0.0 < facts["skew.label_entropy.max"][0]
     assert "model.num_parameters" not in facts
@@ -172,6 +173,7 @@ def runs(tmp_path_factory, make_plan):
 
 def test_two_runs_of_a_plan_are_the_same_in_metrics_and_weights(runs):
     found = difference(runs / "a", runs / "again")
+    assert found.runs
     assert found.same_plan
     assert [(metric.path, metric.difference) for metric in found.runs.metrics] == [
         ("test.accuracy", 0.0), ("test.loss", 0.0),
@@ -181,11 +183,13 @@ def test_two_runs_of_a_plan_are_the_same_in_metrics_and_weights(runs):
 
 def test_two_runs_that_differ_say_by_how_much(runs):
     found = difference(runs / "a", runs / "longer")
-    loss = next(metric for metric in found.runs.metrics if metric.path == "test.loss")
+    assert found.runs
+    loss: Any = next(metric for metric in found.runs.metrics if metric.path == "test.loss")
     stated = [json.loads((runs / name / "result.json").read_text())["final"]["evaluation"] for name in ("a", "longer")]
     assert (loss.a, loss.b) == tuple(side["test"]["loss"] for side in stated)
     assert loss.difference == loss.b - loss.a != 0
     assert found.runs.same_weights is False
+    assert found.runs.weights_diff
     assert found.runs.weights_diff > 0
 
 
@@ -196,7 +200,9 @@ def test_another_engine_is_named(runs, tmp_path):
     result = json.loads((tmp_path / "b" / "result.json").read_text())
     result["backend"] = {"name": "flower", "versions": {"flwr": "1.0"}}
     (tmp_path / "b" / "result.json").write_text(json.dumps(result))
-    engines = {change.path: (change.a, change.b) for change in difference(runs / "a", tmp_path / "b").runs.engines}
+    found = difference(runs / "a", tmp_path / "b").runs
+    assert found
+    engines = {change.path: (change.a, change.b) for change in found.engines}
     assert engines["backend"] == ("local", "flower")
     assert engines["versions.flwr"] == (None, "1.0")
 

@@ -189,7 +189,7 @@ def test_a_plan_tells_where_clients_do_not_hold_what_was_asked_for(make_plan, mo
 @pytest.mark.parametrize("kind", ["iid", "pathological", "shards", "log_normal", "size_ladder", "deal", "slices"])
 def test_ten_million_clients_are_refused_at_once(kind):
     more = {"classes_per_client": 2, "growth": "linear", "sigma": 1.0}
-    cls = family_members(Partitioner)[kind]
+    cls: Any = family_members(Partitioner)[kind]
     partitioner = cls(clients=10_000_000, **{key: value for key, value in more.items() if key in required(cls)})
     with pytest.raises(InputError, match="clients is 10000000"):
         assign_examples(partitioner, KNOWN, Stream(0))

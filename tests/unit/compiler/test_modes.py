@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from flspec.runs.runner import run
 from flspec_local import LocalBackend
 from flspec_torch.scoring import TorchScorer
 
-ADAM = {"epochs": 2, "batch_size": 5, "optimizer": {"kind": "adam", "learning_rate": 0.01}}
+ADAM: dict[str, Any] = {"epochs": 2, "batch_size": 5, "optimizer": {"kind": "adam", "learning_rate": 0.01}}
 
 
 def states(plan, folder):
@@ -84,11 +86,11 @@ def test_pooled_training_takes_of_each_client_what_it_would_give_alone(make_plan
 
 def test_a_pooled_optimizer_goes_on_from_round_to_round_as_one_that_nobody_interrupts(make_plan, tmp_path):
     """Three rounds of two passes in the partition's order are six passes in one round."""
-    ordered = ADAM | {"shuffle": False}
+    ordered, optimizer = ADAM | {"shuffle": False}, ADAM["optimizer"]
     rounds = states(make_plan(mode="centralized", client=ordered), tmp_path / "rounds")[-1]
     at_once = states(make_plan(mode="centralized", client=ordered | {"epochs": 6}, rounds=1), tmp_path / "one")[-1]
     reset = states(
-        make_plan(mode="centralized", client=ordered | {"optimizer": ADAM["optimizer"] | {"state": "reset"}}),
+        make_plan(mode="centralized", client=ordered | {"optimizer": {**optimizer, "state": "reset"}}),
         tmp_path / "reset",
     )[-1]
     for name, value in at_once.weights.items():
@@ -175,7 +177,8 @@ def test_where_each_has_a_model_a_value_of_the_test_set_is_the_mean_over_clients
     state = load_state(kept_state(tmp_path / "run", 3), plan.digest)
     data, told = open_data(plan.settings.data), result.rounds[-1].evaluation
     assert told is not None
-    own, holdout = [], []
+    own: list[Any] = []
+    holdout: list[Any] = []
     for client in range(4):
         weights = {name: state.clients[client]["weights"][name] for name in plan.local}
         held = plan.holdout_examples(client)

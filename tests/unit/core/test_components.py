@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError
@@ -112,8 +112,9 @@ def test_a_document_that_is_no_component_is_refused(document):
 
 
 def test_a_component_cannot_be_changed():
+    rule: Any = Sgd(learning_rate=0.1)
     with pytest.raises(ValidationError, match="frozen"):
-        Sgd(learning_rate=0.1).learning_rate = 0.2
+        rule.learning_rate = 0.2
 
 
 # ------------------------------------------------------------------------------------------------ installed packages

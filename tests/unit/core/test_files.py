@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import filelock
 import pytest
@@ -44,12 +45,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
 
 def test_the_new_file_is_on_disk_before_it_takes_the_old_ones_name(tmp_path, monkeypatch):
-    steps = []
+    steps: Any = []
     fsync, replace = os.fsync, type(tmp_path).replace
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (steps.append("fsync"), fsync(descriptor))[1])
-    monkeypatch.setattr(
-        type(tmp_path), "replace", lambda path, target: (steps.append("rename"), replace(path, target))[1]
-    )
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append("fsync") or fsync(descriptor))
+    monkeypatch.setattr(type(tmp_path), "replace", lambda path, target: steps.append("rename") or replace(path, target))
     write_atomically(tmp_path / "file", b"content")
     assert steps == ["fsync", "rename", "fsync"]  # the content, the name, and that the folder has it
 

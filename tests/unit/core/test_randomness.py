@@ -80,11 +80,11 @@ def test_streams_of_different_names_share_no_word(one, other):
 
 def test_streams_of_neighbouring_names_are_uncorrelated():
     columns = [Stream(0, "cohort", number).uniform(DRAWS) for number in range(5)]
-    correlations = np.corrcoef(columns)[np.triu_indices(5, 1)]
+    correlations = np.asarray(np.corrcoef(columns))[np.triu_indices(5, 1)]
     bound = stats.norm.isf(IMPROBABLE) / np.sqrt(DRAWS)
     assert np.abs(correlations).max() < bound
     shifted = [columns[0], columns[0] + 0.1 * columns[1]]  # the wrong variant: one stream leaks into the other
-    assert np.corrcoef(shifted)[0, 1] > bound
+    assert np.asarray(np.corrcoef(shifted))[0, 1] > bound
 
 
 def test_uniform_values_are_uniform():
@@ -165,4 +165,4 @@ def evenly_spread(drawn, outcomes) -> bool:
     counts = dict.fromkeys(outcomes, 0)
     for outcome in drawn:
         counts[outcome] += 1
-    return stats.chisquare(list(counts.values())).pvalue > IMPROBABLE
+    return bool(stats.chisquare(list(counts.values())).pvalue > IMPROBABLE)

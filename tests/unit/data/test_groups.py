@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -14,11 +16,11 @@ from flspec.spec.schema import spec_schema
 AGES = np.array([29.0, 30.0, np.nan, 49.5, 50.0, 80.0])
 
 
-def names(group: ExampleGroup, values: list) -> dict[str, list[int]]:
+def names(group: ExampleGroup, values: list[Any]) -> dict[str, list[int]]:
     return {name: np.flatnonzero(mask).tolist() for name, mask in group.masks(np.array(values)).items()}
 
 
-def data_with(**columns: list) -> Data:
+def data_with(**columns: list[Any]) -> Data:
     num = len(next(iter(columns.values())))
     split = Split(
         np.zeros((num, 2), np.float32),

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,10 +116,10 @@ def test_a_list_that_holds_itself_is_a_list():
 
 
 def test_a_name_is_found_as_something_that_only_takes_note():
-    found = _InertUnpickler(BytesIO()).find_class("numpy", "dtype")
-    assert type(found) is _Noted
+    found: Any = _InertUnpickler(BytesIO()).find_class("numpy", "dtype")
     with pytest.raises(AttributeError):
         found.other = 1
+    assert type(found) is _Noted
     with pytest.raises(pickle.UnpicklingError):
         _InertUnpickler(BytesIO()).find_class("os", "system")
 

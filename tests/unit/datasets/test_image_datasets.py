@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,7 +216,7 @@ def test_the_challenge_has_its_published_sizes():
 
 def test_people_are_numbered_as_they_come_in_the_identity_file(root):
     data = load(CelebA(size=16, split="challenge"), root)
-    first = {}
+    first: dict[Any, Any] = {}
     for line in (root / "celeba" / "identity_CelebA.txt").read_text().splitlines():
         first.setdefault(int(line.split()[1]), len(first))
     assert data.train.columns["identity_order"].tolist() == [first[int(i)] for i in data.train.columns["identity"]]
@@ -245,7 +246,7 @@ def test_the_shipped_specs_take_the_people_of_the_challenge_in_its_order(root):
 
     due = challenged(root / "celeba", 4)
     assert people(by_identity.model_copy(update={"clients": 4})) == [[person] for person in due]
-    among = iid.among.model_copy(update={"clients": 4})
+    among = vars(iid)["among"].model_copy(update={"clients": 4})
     dealt = people(iid.model_copy(update={"clients": 3, "among": among}))
     assert {person for one in dealt for person in one} == set(due)
     # As they appear in the shuffled rows they are others, not only in another order.
@@ -367,4 +368,5 @@ def test_pictures_train_on_a_backend_through_transforms(root, make_spec, tmp_pat
     result = flspec.run(plan, backend="local", out=tmp_path / "run")
     assert plan.settings.data.input_shape == (3, 28, 28)
     assert result.status == "completed"
-    assert result.rounds[-1].evaluation["test"]["accuracy"] >= least
+    assert result.final
+    assert result.final.evaluation["test"]["accuracy"] >= least

@@ -29,6 +29,7 @@ from flspec.execution.environments import (
     is_installed,
     remove_environment,
 )
+from flspec.protocol.registry import installed_backends
 from flspec.protocol.requirements import Environment
 from tests.processes import wait_until
 from tests.unit.execution.installing import Told, script
@@ -251,7 +252,7 @@ def test_a_folder_without_its_mark_is_not_an_environment(pip_that: Callable[[str
     (environment_folder(toy) / "complete").unlink()
     with pytest.raises(InputError) as caught:
         environment_python(TOY)
-    others = ", ".join(name for name in environments.installed_backends() if name != "toy")
+    others = ", ".join(name for name in installed_backends() if name != "toy")
     assert "local" in others
     assert str(caught.value) == (
         "backend: toy is not installed; run 'flspec backends install toy' (about 0.1 GB, minutes), "
@@ -299,11 +300,12 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 def test_another_machine_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    for function, given in ((environment_python, TOY), (install_environment, "toy")):
+    calls: list[Callable[[], Path]] = [lambda: environment_python(TOY), lambda: install_environment("toy")]
+    for call in calls:
         with pytest.raises(
             InputError, match=r"Toy runs on Linux x86_64 only, this is Linux arm64; use one of: .*local"
         ):
-            function(given)
+            call()
 
 
 def test_removing_takes_every_environment_of_the_name(pip_that: Callable[[str], None], tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -18,15 +18,15 @@ import pytest
 
 from flspec.errors import BackendError, InputError, RunError
 from flspec.execution.remote import Limits, Remote, open_backend
-from flspec.protocol.backend import Job
+from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import RunFinished, RunStarted, parse_event
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend
 from tests.plan_settings import settings_with
 from tests.processes import wait_until
+from tests.unit.execution.workers import MARK, leftovers, marked, read_line, warden_of
 
 FAKES = Path(__file__).parents[2] / "fakes"
-MARK = "FLSPEC_TEST"  # everything that a test starts has it in its environment or its arguments
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -50,27 +50,15 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     assert not left
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Every living process with this mark, but not the one that tests."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            is_marked = process.environ().get(MARK) == mark or mark in process.cmdline()
-            if is_marked and process.pid != os.getpid():
-                found.append(process)
-    return found
-
-
-def leftovers(mark: str, started: RunStarted) -> list[object]:
-    """Everything that the worker which said `started` should have taken with it."""
-    paths = (Path(started.versions["temp"]), Path("/dev/shm", f"fake-{started.versions['pid']}"))
-    return [*marked(mark), *(path for path in paths if path.exists())]
+def executed(backend: Backend, job: Job, other: Plan = PLAN) -> Generator[Any, None, None]:
+    """The events of the plan; each is tried by the test for being what it should."""
+    return backend.execute(other, job)
 
 
 def failure(selection: str, folder: Path, **limits: float) -> str:
     """The message of the BackendError that a run ends with."""
     with open_backend(selection, Limits(**limits)) as backend, pytest.raises(BackendError) as caught:
-        list(backend.execute(PLAN, Job(folder)))
+        list(executed(backend, Job(folder)))
     message = str(caught.value)
     assert "\n" not in message
     assert str(folder / "worker.log") in message
@@ -83,7 +71,7 @@ def failure(selection: str, folder: Path, **limits: float) -> str:
 def test_events_pass_through_unchanged_and_in_order(tmp_path: Path) -> None:
     job = Job(tmp_path, follow=tmp_path / "states", keep="all", workers=2)
     with open_backend("fake") as backend:
-        first, *remote = backend.execute(PLAN, job)
+        first, *remote = executed(backend, job)
     here, *direct = find_backend("fake").execute(PLAN, job)
     assert remote == direct
     assert isinstance(first, RunStarted)
@@ -105,8 +93,8 @@ def test_a_backend_that_wants_no_process_gets_none() -> None:
 
 def test_jobs_share_a_process_and_its_backend(tmp_path: Path) -> None:
     with open_backend("fake") as backend:
-        first, *_ = backend.execute(PLAN, Job(tmp_path / "first"))
-        second, *_ = backend.execute(PLAN, Job(tmp_path / "second"))
+        first, *_ = executed(backend, Job(tmp_path / "first"))
+        second, *_ = executed(backend, Job(tmp_path / "second"))
     assert first.versions["pid"] == second.versions["pid"]
     assert (first.versions["jobs"], second.versions["jobs"]) == ("1", "2")
     assert not (tmp_path / "second" / "worker.log").exists()
@@ -114,23 +102,23 @@ def test_jobs_share_a_process_and_its_backend(tmp_path: Path) -> None:
 
 def test_what_a_backend_prints_goes_to_the_log(tmp_path: Path) -> None:
     with open_backend("fake:chatty") as backend:
-        events = list(backend.execute(PLAN, Job(tmp_path)))
+        events = list(executed(backend, Job(tmp_path)))
     assert [event.event for event in events] == ["run_started", *["round_finished"] * 3, "run_finished"]
     assert (tmp_path / "worker.log").read_text().count("run_finished") == 3
 
 
 def test_the_log_stays_small(tmp_path: Path) -> None:
     with open_backend("fake:floods") as backend:
-        list(backend.execute(PLAN, Job(tmp_path)))
+        list(executed(backend, Job(tmp_path)))
     assert (tmp_path / "worker.log").stat().st_size < 70 * 2**20
 
 
 def test_the_plan_is_saved_once_and_never_mistaken(tmp_path: Path) -> None:
     with open_backend("fake") as backend:
-        list(backend.execute(PLAN, Job(tmp_path)))
+        list(executed(backend, Job(tmp_path)))
         other = Plan(PLAN.settings, dict(PLAN.arrays) | {"round_task_ends": np.zeros(2, np.int64)})
         with pytest.raises(InputError, match="choose another folder"):
-            list(backend.execute(other, Job(tmp_path)))
+            list(executed(backend, Job(tmp_path), other))
     assert Plan.load(tmp_path / "plan").digest == PLAN.digest
 
 
@@ -139,7 +127,7 @@ def test_the_folder_where_flspec_was_started_is_not_searched(tmp_path: Path, mon
     (tmp_path / "json.py").write_text("raise ImportError")
     monkeypatch.chdir(tmp_path)
     with open_backend("fake") as backend:
-        assert list(backend.execute(PLAN, Job(tmp_path)))[-1] == RunFinished()
+        assert list(executed(backend, Job(tmp_path)))[-1] == RunFinished()
 
 
 # What goes wrong is told
@@ -147,13 +135,13 @@ def test_the_folder_where_flspec_was_started_is_not_searched(tmp_path: Path, mon
 
 def test_an_input_error_is_raised_as_it_is(tmp_path: Path) -> None:
     with open_backend("fake:raises_input_error") as backend, pytest.raises(InputError) as caught:
-        list(backend.execute(PLAN, Job(tmp_path)))
+        list(executed(backend, Job(tmp_path)))
     assert str(caught.value) == "rounds: 3 is one too many; ask for 2"
 
 
 def test_a_run_error_keeps_its_class_and_names_the_log(tmp_path: Path) -> None:
     with open_backend("fake:raises_run_error") as backend, pytest.raises(RunError) as caught:
-        list(backend.execute(PLAN, Job(tmp_path)))
+        list(executed(backend, Job(tmp_path)))
     assert str(caught.value) == f"fake: client 7 fell asleep; its log is {tmp_path / 'worker.log'}"
     assert type(caught.value) is RunError
 
@@ -195,7 +183,7 @@ def test_a_round_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 
 def test_rounds_may_take_longer_together_than_one_may(tmp_path: Path) -> None:
     with open_backend("fake:sleeps", Limits(silence=2.5)) as backend:
-        assert list(backend.execute(PLAN, Job(tmp_path)))[-1] == RunFinished()
+        assert list(executed(backend, Job(tmp_path)))[-1] == RunFinished()
 
 
 @pytest.mark.parametrize("ailment", ["freezes", "seizes"])
@@ -206,7 +194,7 @@ def test_a_frozen_process_is_told_from_a_slow_one(tmp_path: Path, ailment: str) 
 
 def test_time_spent_by_the_reader_of_events_is_not_silence(tmp_path: Path) -> None:
     with open_backend("fake", Limits(silence=3)) as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
+        events = executed(backend, Job(tmp_path))
         next(events)
         time.sleep(4)  # the reader's own time, whatever the machine does
         assert list(events)[-1] == RunFinished()
@@ -226,7 +214,7 @@ def test_after_a_failure_the_next_job_gets_a_new_process(tmp_path: Path) -> None
     with open_backend("fake:exits") as backend:
         for attempt in "ab":
             with pytest.raises(BackendError, match="exit code 3"):
-                list(backend.execute(PLAN, Job(tmp_path / attempt)))
+                list(executed(backend, Job(tmp_path / attempt)))
 
 
 # Nothing is left
@@ -234,14 +222,14 @@ def test_after_a_failure_the_next_job_gets_a_new_process(tmp_path: Path) -> None
 
 def test_nothing_is_left_of_a_run_that_ends_well(tmp_path: Path, mark: str) -> None:
     with open_backend("fake:daemon") as backend:
-        first, *_ = backend.execute(PLAN, Job(tmp_path))
+        first, *_ = executed(backend, Job(tmp_path))
         assert len(leftovers(mark, first)) == 5  # warden, worker, daemon, folder, segment
     assert leftovers(mark, first) == []
 
 
 def test_nothing_is_left_when_the_events_are_closed(tmp_path: Path, mark: str) -> None:
     with open_backend("fake:daemon_then_hangs") as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
+        events = executed(backend, Job(tmp_path))
         first, _, _ = next(events), next(events), next(events)
         events.close()
         assert leftovers(mark, first) == []
@@ -253,7 +241,7 @@ def test_nothing_is_left_when_the_backend_is_closed_in_the_middle_of_a_job(
 ) -> None:
     monkeypatch.setattr("flspec.execution.remote._GRACE_SECONDS", 600)  # which only an idle worker is given
     with open_backend("fake:daemon_then_hangs") as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
+        events = executed(backend, Job(tmp_path))
         first, _, _ = next(events), next(events), next(events)
     assert leftovers(mark, first) == []
     with pytest.raises(BackendError, match="its process ended"):
@@ -265,14 +253,14 @@ def test_nothing_is_left_of_a_worker_that_does_not_end_by_itself(
 ) -> None:
     monkeypatch.setattr("flspec.execution.remote._GRACE_SECONDS", 0.5)
     with open_backend("fake:lingers") as backend:
-        first, *_ = backend.execute(PLAN, Job(tmp_path))
+        first, *_ = executed(backend, Job(tmp_path))
     assert leftovers(mark, first) == []
 
 
 @pytest.mark.parametrize("misfortune", ["raises", "exits", "dies", "freezes"])
 def test_nothing_is_left_of_a_run_that_fails(tmp_path: Path, mark: str, misfortune: str) -> None:
     with open_backend(f"fake:{misfortune}", Limits(heartbeat=2.5)) as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
+        events = executed(backend, Job(tmp_path))
         first = next(events)
         with pytest.raises(BackendError):
             list(events)
@@ -281,7 +269,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path: Path, mark: str, misfortu
 
 def test_a_daemon_that_dropped_its_environment_is_found(tmp_path: Path, mark: str) -> None:
     with open_backend("fake:hides") as backend:
-        first, *_ = backend.execute(PLAN, Job(tmp_path))
+        first, *_ = executed(backend, Job(tmp_path))
         assert len(leftovers(mark, first)) == 4  # warden, worker, daemon, folder
     assert leftovers(mark, first) == []
 
@@ -289,7 +277,7 @@ def test_a_daemon_that_dropped_its_environment_is_found(tmp_path: Path, mark: st
 @pytest.mark.timeout(240)  # it sleeps for longer
 def test_a_process_forked_from_flspec_does_not_keep_the_worker_alive(tmp_path: Path, mark: str) -> None:
     with open_backend("fake:daemon_then_hangs") as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
+        events = executed(backend, Job(tmp_path))
         first, _, _ = next(events), next(events), next(events)
         sleeper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
         sleeper.start()
@@ -302,7 +290,7 @@ def test_a_process_forked_from_flspec_does_not_keep_the_worker_alive(tmp_path: P
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path, mark: str, number: signal.Signals) -> None:
     with open_backend("fake:daemon_then_hangs") as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
+        events = executed(backend, Job(tmp_path))
         first, _, _ = next(events), next(events), next(events)
         os.kill(int(first.versions["pid"]), number)
         with pytest.raises(BackendError, match=rf"killed by {number.name}.*\) in round 3"):
@@ -313,10 +301,10 @@ def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path, mark: str, nu
 @pytest.mark.parametrize("idle", [False, True])
 def test_no_process_is_left_when_the_warden_is_killed(tmp_path: Path, mark: str, idle: bool) -> None:
     with open_backend("fake:daemon" if idle else "fake:daemon_then_hangs") as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
+        events = executed(backend, Job(tmp_path))
         first, _, _ = next(events), next(events), next(events)
         list(events if idle else ())
-        psutil.Process(int(first.versions["pid"])).parent().kill()
+        warden_of(first).kill()
         if not idle:
             with pytest.raises(BackendError, match=r"killed by SIGKILL.*\) in round 3"):
                 next(events)
@@ -327,17 +315,17 @@ def test_no_process_is_left_when_the_warden_is_killed(tmp_path: Path, mark: str,
 
 def test_a_worker_ends_with_its_warden_whatever_it_is_doing(tmp_path: Path) -> None:
     with open_backend("fake:seizes") as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
+        events = executed(backend, Job(tmp_path))
         first, _ = next(events), next(events)
         worker = psutil.Process(int(first.versions["pid"]))
-        worker.parent().kill()
+        warden_of(first).kill()
         worker.wait(timeout=120)
 
 
 def test_the_warden_does_not_heed_signals_meant_for_flspec(tmp_path: Path) -> None:
     with open_backend("fake:sleeps") as backend:
-        events = backend.execute(PLAN, Job(tmp_path))
-        warden = psutil.Process(int(next(events).versions["pid"])).parent()
+        events = executed(backend, Job(tmp_path))
+        warden = warden_of(next(events))
         for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
             warden.send_signal(number)
         assert list(events)[-1] == RunFinished()
@@ -347,8 +335,8 @@ def test_a_stopped_warden_is_not_waited_for(tmp_path: Path, mark: str, monkeypat
     monkeypatch.setattr("flspec.execution.remote._GRACE_SECONDS", 0.5)
     monkeypatch.setattr("flspec.execution.remote._WARDEN_SECONDS", 0.5)
     with open_backend("fake") as backend:
-        first, *_ = backend.execute(PLAN, Job(tmp_path))
-        psutil.Process(int(first.versions["pid"])).parent().suspend()
+        first, *_ = executed(backend, Job(tmp_path))
+        warden_of(first).suspend()
     assert leftovers(mark, first) == []
 
 
@@ -356,13 +344,15 @@ def start_flspec(selection: str, folder: Path, how: str = "") -> subprocess.Pope
     """A process that executes the plan in `folder` and prints the events."""
     PLAN.save(folder / "plan")
     command = [sys.executable, FAKES / "fake_flspec.py", selection, how, folder]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_nothing_is_left_when_flspec_is_killed(tmp_path: Path, mark: str, number: signal.Signals) -> None:
     with start_flspec("fake:daemon_then_hangs", tmp_path) as flspec:
-        started, _, _ = (parse_event(flspec.stdout.readline()) for _ in range(3))
+        started, _, _ = (parse_event(read_line(flspec)) for _ in range(3))
         assert len(leftovers(mark, started)) == 6  # flspec, warden, worker, daemon, folder, segment
         os.killpg(flspec.pid, number)  # as a terminal does
         flspec.wait(timeout=120)
@@ -372,8 +362,8 @@ def test_nothing_is_left_when_flspec_is_killed(tmp_path: Path, mark: str, number
 
 def test_nothing_is_left_when_only_a_process_forked_from_flspec_lives(tmp_path: Path, mark: str) -> None:
     with start_flspec("fake:daemon_then_hangs", tmp_path, "forks") as flspec:
-        started, _, _ = (parse_event(flspec.stdout.readline()) for _ in range(3))
-        (forked,) = set(psutil.Process(flspec.pid).children()) - {psutil.Process(int(started.versions["pid"])).parent()}
+        started, _, _ = (parse_event(read_line(flspec)) for _ in range(3))
+        (forked,) = set(psutil.Process(flspec.pid).children()) - {warden_of(started)}
         flspec.kill()
         wait_until(lambda: leftovers(mark, started) == [forked])
         forked.kill()
@@ -382,8 +372,8 @@ def test_nothing_is_left_when_only_a_process_forked_from_flspec_lives(tmp_path: 
 
 def test_a_flspec_that_was_stopped_finds_its_worker_well(tmp_path: Path) -> None:
     with start_flspec("fake:sleeps", tmp_path, "impatient") as flspec:
-        flspec.stdout.readline()
+        read_line(flspec)
         flspec.send_signal(signal.SIGSTOP)
         time.sleep(4)
         flspec.send_signal(signal.SIGCONT)
-        assert b"run_finished" in flspec.stdout.read()
+        assert b"run_finished" in flspec.communicate()[0]

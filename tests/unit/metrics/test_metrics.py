@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def value(name: str, scores: Scores) -> float:
     return values[name]
 
 
-def reason(name: str, logits: list, labels: list) -> str:
+def reason(name: str, logits: list[Any], labels: list[Any]) -> str:
     values, reasons = measure(Scores(np.array(logits, np.float32), np.array(labels, np.int64)), [name])
     assert not values
     return reasons[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,15 +127,16 @@ def only_line(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 def test_a_metric_from_a_package_is_measured_on_every_backend_and_chooses_the_best_round(tmp_path):
     install(tmp_path)
-    values = {}
+    values: dict[str, Any] = {}
     for backend in ("local", "flower:inprocess"):
         folder = tmp_path / backend.partition(":")[0]
         done = flspec(tmp_path, "run", "spec.yaml", "--backend", backend, "--out", str(folder))
         assert done.returncode == 0, done.stderr
         result = load_result(folder)
-        values[backend] = [each.evaluation["test"] for each in result.rounds]
+        values[backend] = [(each.evaluation or {})["test"] for each in result.rounds]
         for one in values[backend]:
             assert one["misses"] == pytest.approx((1 - one["accuracy"]) * 20 / 100)
+        assert result.best
         assert result.best.value == min(one["misses"] for one in values[backend])
     assert values["local"] == values["flower:inprocess"]
 

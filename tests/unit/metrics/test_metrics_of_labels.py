@@ -260,6 +260,7 @@ def test_confusion_is_scikit_learn_s() -> None:
     table = confusion_of(SEVERAL)
     assert table is not None
     expected = reference.multilabel_confusion_matrix(LABELS, TAKEN).reshape(6, 4)  # tn, fp, fn, tp
+    assert table.labels
     assert np.array_equal(table.labels, expected)
 
 

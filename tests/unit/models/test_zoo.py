@@ -163,7 +163,7 @@ def test_a_rate_of_zero_leaves_dropout_out():
         EfficientNetB2(batch_norm="local", dropout=0.0, stochastic_depth=0.0),
     ]
     for model in with_none:
-        assert not any(layer.kind == "dropout" for layer in layers_of(model)), model.kind
+        assert not any(layer.kind == "dropout" for layer in layers_of(model)), model
     rates = [layer.rate for layer in layers_of(CifarCnn(dropout=(0.1, 0.6))) if layer.kind == "dropout"]
     assert rates == [0.1, 0.6]
 

@@ -64,7 +64,7 @@ def test_users_in_random_order_are_drawn():
 
 # Of the users' least values d's is the lowest, b's and the unknown one's are equal, and a's is the highest.
 SINCE = np.array([7, 9, 3, 3, 5, 4, 8, 6, 9, 1, 9, 9])
-DATED = Examples(LABELS, 2, KNOWN.columns | {"since": SINCE, "when": np.char.mod("2024-01-%02d", SINCE)}, "user")
+DATED = Examples(LABELS, 2, {**KNOWN.columns, "since": SINCE, "when": np.char.mod("2024-01-%02d", SINCE)}, "user")
 
 
 @pytest.mark.parametrize("column", ["since", "when"])

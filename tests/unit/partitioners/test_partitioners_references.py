@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def moles():
 
 def held_by_clinics(name, moles, root, **changes):
     """How many pictures each clinic of a shipped spec trains on and holds out, and how many are left to the server."""
-    spec = load_study(SPECS / f"isic_melanoma_{name}.yaml").cells[0].spec
+    spec: Any = load_study(SPECS / f"isic_melanoma_{name}.yaml").cells[0].spec
     train, test = train_test_split(
         moles, stratify=moles, test_size=spec.dataset.holdout, random_state=spec.dataset.split_seed
     )
@@ -227,7 +228,7 @@ IMAGES = {"train": 345_879, "validation": 39_239, "test": 43_960}
 @pytest.fixture(scope="module")
 def flair():
     rng = np.random.default_rng(3)
-    splits, first = {}, 0
+    splits, first = dict[str, Any](), 0
     for name, num in USERS.items():
         weights = rng.pareto(1.1, num)
         users = np.concatenate([np.arange(num), rng.choice(num, IMAGES[name] - num, p=weights / weights.sum())])

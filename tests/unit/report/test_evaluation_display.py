@@ -151,7 +151,10 @@ def test_metrics_that_have_no_value_for_one_reason_are_told_together() -> None:
     assert "holdout has no f1, recall: no example is of class 1; holdout has no roc_auc: all 3" in text
 
 
-NO_VALUE = {"evaluation": {"test": {"loss": 1.0}}, "undefined": {"test": {"recall": "no example is of class 1"}}}
+NO_VALUE: dict[str, Any] = {
+    "evaluation": {"test": {"loss": 1.0}},
+    "undefined": {"test": {"recall": "no example is of class 1"}},
+}
 
 
 @pytest.mark.parametrize("on", [{}, {"on": None}, {"on": "test"}])
@@ -163,7 +166,7 @@ def test_a_run_says_that_no_round_is_the_best(on: dict[str, Any]) -> None:
 
 
 def test_a_round_is_chosen_on_the_validation_examples_where_there_are_some() -> None:
-    there = {"evaluation": {"test": {"recall": 0.5}, "validation": {}}}
+    there: dict[str, Any] = {"evaluation": {"test": {"recall": 0.5}, "validation": {}}}
     result = a_result("local", [a_round(1, **there)], spec={"evaluation": {"best": {"metric": "recall"}}})
     assert str(run_table(result).caption).endswith("no round is the best: none has a value of validation recall")
 

@@ -205,14 +205,14 @@ class Knowing:
 
 
 @pytest.mark.parametrize("group", ["sex", "age"])
-def test_those_of_whom_nothing_is_known_are_measured_and_are_no_side_of_a_gap(root, tmp_path, group):
+def test_those_of_whom_nothing_is_known_are_measured_and_are_no_side_of_a_gap(root, tmp_path, group, monkeypatch):
     lines = (root / "train.csv").read_text().splitlines()
     rows = [line.replace(",m,", ",,").replace(",f,", ",,") if line.endswith(",") else line for line in lines]
     (tmp_path / "train.csv").write_text("\n".join(rows) + "\n")
     groups = {"sex": "[sex]", "age": "[{column: age, edges: [40]}]"}[group]
     evaluator = Evaluator(compile(parse_spec(SPEC.replace("[sex]}", f"{groups}}}")), tmp_path))
     evaluator._scorer = Knowing()
-    evaluator._measure_clients = lambda *_: None
+    monkeypatch.setattr(evaluator, "_measure_clients", lambda *_: None)
     measured = evaluator(ServerState(0, {}))
     own = {name: values["accuracy"] for name, values in measured.values.items() if "/" in name}
     names = {"sex": ["sex=f", "sex=m"], "age": ["age=(-inf,40)", "age=[40,inf)"]}[group]
@@ -357,7 +357,9 @@ def test_a_best_by_what_some_models_have_a_value_of_is_none_of_our_business(root
     """Precision has one as soon as an example is predicted as class 1."""
     for metric in ("precision", "f1", "macro_roc_auc", "binned_macro_average_precision"):
         text = SPEC.replace("positive_rate]", f"{metric}]").replace("groups: [sex]", f"best: {{metric: {metric}}}")
-        assert compile(parse_spec(text), root).settings.evaluation.best.metric == metric
+        best = compile(parse_spec(text), root).settings.evaluation.best
+    assert best
+    assert best.metric == metric
 
 
 @pytest.mark.parametrize(

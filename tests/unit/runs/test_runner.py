@@ -94,7 +94,8 @@ def test_a_result_says_how_much_its_clients_differ_if_an_example_has_one_label(m
     assert Result.model_validate(without).skew is None  # of before there was one
 
     labels = np.eye(3, dtype=np.uint8)
-    data = Data(*(Split(np.zeros((3, 2), np.float32), labels) for _ in range(2)), num_classes=3)
+    train, test = (Split(np.zeros((3, 2), np.float32), labels) for _ in range(2))
+    data = Data(train, test, num_classes=3)
     store_data(data)
     arrays = {"client_examples": np.arange(3), "client_ends": np.array([1, 3])}
     assert plan_skew(Plan(settings_with(data=data.describe()), arrays)) is None  # of several labels an example

@@ -75,10 +75,9 @@ def test_the_best_round_of_every_cell_is_kept(make_study: MakeStudy, tmp_path: P
 def test_a_group_has_the_mean_and_the_sample_s_standard_deviation() -> None:
     def cell(rate: float, seed: int, accuracy: float | None) -> CellRecord:
         evaluation = None if accuracy is None else {"test": {"accuracy": accuracy}}
-        status = "failed" if accuracy is None else "completed"
-        return CellRecord(
-            label=f"{rate} {seed}", values={"lr": rate, "seed": seed}, status=status, evaluation=evaluation
-        )
+        values: dict[str, Any] = {"lr": rate, "seed": seed}
+        status: Any = "failed" if accuracy is None else "completed"
+        return CellRecord(label=f"{rate} {seed}", values=values, status=status, evaluation=evaluation)
 
     cells = [cell(1, 0, 0.5), cell(2, 0, 0.25), cell(1, 1, 0.75), cell(2, 1, None), cell(3, 0, None), cell(1, 2, 1.0)]
     one, two, three = groups_of(cells)
@@ -92,7 +91,8 @@ def test_a_group_has_the_mean_and_the_sample_s_standard_deviation() -> None:
 
 
 def test_values_of_other_types_are_other_combinations() -> None:
-    cells = [CellRecord(label=str(v), values={"x": v}) for v in (1, 1.0, True, "1", [1], {"b": 1, "a": 2})]
+    values: list[Any] = [1, 1.0, True, "1", [1], {"b": 1, "a": 2}]
+    cells = [CellRecord(label=str(v), values={"x": v}) for v in values]
     assert len(groups_of([*cells, CellRecord(label="again", values={"x": {"a": 2, "b": 1}})])) == 6
 
 
@@ -146,7 +146,7 @@ def test_jobs_share_cores_and_memory(
     num_jobs: int,
     cores_each: int,
 ) -> None:
-    opened: list[Any] = []
+    opened: Any = []
     open_apart = MODULE.open_apart
     monkeypatch.setattr(MODULE, "open_apart", lambda *given: opened.append(open_apart(*given)) or opened[-1])
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
@@ -273,7 +273,7 @@ def test_cells_that_hang_are_interrupted_promptly_and_leave_nothing(
 def test_a_thread_keeps_its_worker_from_cell_to_cell(
     make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[Any] = []
+    started: Any = []
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *given, **more: started.append(given) or popen(*given, **more))
     study = make_study(cohorts(2), seeds=(0, 1))

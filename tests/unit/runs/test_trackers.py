@@ -6,7 +6,7 @@ import csv
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -223,7 +223,7 @@ def test_one_that_meddles_changes_nothing(plan: Plan, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_choice_is_refused_before_anything_is_written(
-    plan: Plan, tmp_path: Path, chosen: list, told: str
+    plan: Plan, tmp_path: Path, chosen: list[Any], told: str
 ) -> None:
     with pytest.raises(InputError, match=told):
         run(plan, out=tmp_path / "run", trackers=chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from flspec.runs.missing_values import undefined_in_words
 from tests.unit.metrics.score_cases import any_scores
 
 
-def reason(metric: str, labels: list, loss: LossDocument = "cross_entropy", num_classes: int = 2) -> str | None:
+def reason(metric: str, labels: list[Any], loss: LossDocument = "cross_entropy", num_classes: int = 2) -> str | None:
     kind = np.uint8 if np.ndim(labels) == 2 else np.int64
     return why_never_defined(metric, np.array(labels, kind), num_classes, loss)
 

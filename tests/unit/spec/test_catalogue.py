@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -172,7 +172,8 @@ def documents(cls: type[BaseModel], above: tuple[type[BaseModel], ...] = ()) -> 
     for name in cls.model_fields:
         if child := model_below(cls, name):
             is_family = issubclass(child, Component) and "kind" not in child.model_fields
-            for member in family_members(child).values() if is_family else (child,):
+            family: Any = child
+            for member in family_members(family).values() if is_family else (child,):
                 yield from documents(member, (*above, cls))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -300,7 +301,7 @@ def test_what_is_written_is_what_is_meant(before, after, read):
 
 
 def test_sections_have_the_defaults_of_plain_federated_averaging():
-    spec = parse_spec(
+    spec: Any = parse_spec(
         "".join(line for line in TEXT.splitlines(True) if line.split(":")[0] not in ("cohort", "aggregator"))
     )
     assert (spec.cohort.kind, spec.aggregator.kind, spec.aggregator.learning_rate) == ("all", "fedavg", 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,8 @@ def problems(path: Path, *settings: str) -> list[str]:
 
 def test_mappings_are_merged_and_the_rest_is_replaced(folder: Path) -> None:
     path = write(folder, "extends: base.yaml\nname: mine\nclient: {epochs: 5}\nmodel: {hidden: [8]}\n")
-    spec, base = load_spec(path), load_spec(folder / "base.yaml")
+    spec: Any = load_spec(path)
+    base = load_spec(folder / "base.yaml")
     assert (spec.name, spec.client.epochs, spec.model.hidden) == ("mine", 5, (8,))
     assert (spec.client.batch_size, spec.client.optimizer) == (base.client.batch_size, base.client.optimizer)
 
@@ -146,7 +148,7 @@ def test_a_text_cannot_extend_a_file() -> None:
 
 def test_settings_are_laid_over_the_file(folder: Path) -> None:
     settings = ["client.optimizer.learning_rate=1e-3", "model.hidden=[8, 4]", "cohort={kind: uniform, size: 3}"]
-    spec = load_spec(folder / "base.yaml", settings)
+    spec: Any = load_spec(folder / "base.yaml", settings)
     assert (spec.client.optimizer.learning_rate, spec.model.hidden, spec.cohort.size) == (0.001, (8, 4), 3)
 
 

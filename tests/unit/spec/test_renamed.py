@@ -6,7 +6,6 @@ import importlib
 import json
 
 import pytest
-from test_loading import TEXT, edited, problems
 
 from flspec.cli import main
 from flspec.datasets.csv import CsvTable
@@ -16,6 +15,7 @@ from flspec.spec import renamed
 from flspec.spec.renamed import renamed_key, renamed_value
 from flspec.spec.spec import BestRound, ClientWork, Spec
 from flspec.spec.suggestions import _places, suggest_key
+from tests.unit.spec.test_loading import TEXT, edited, problems
 
 OF_PICTURES = "dataset: {kind: image_folder, size: 8, "
 RENAMED = [

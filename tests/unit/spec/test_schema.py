@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -21,8 +22,8 @@ SPECS = Path(__file__).parents[3] / "specs"
 SCHEMA = spec_schema(installed=False)
 QUICKSTART = read_yaml((SPECS / "quickstart.yaml").read_bytes(), "quickstart.yaml").value
 FAMILIES = families()
-EXAMPLES = {  # a complete mapping of each kind, from the examples of its required parameters
-    (family.section, kind.kind): {"kind": kind.kind} | {p.name: p.examples[0] for p in kind.parameters if p.required}
+EXAMPLES: dict[Any, dict[str, Any]] = {  # a complete mapping of each kind, from the examples of its required parameters
+    (family.section, kind.kind): {"kind": kind.kind, **{p.name: p.examples[0] for p in kind.parameters if p.required}}
     for family in FAMILIES.values()
     for kind in family.kinds.values()
     if kind.package == "flspec"
@@ -202,7 +203,7 @@ def test_no_default_is_null_for_an_editor_would_write_it():
 
 INSTALLED = """
 import json, os, sys
-from typing import Literal
+from typing import Any, Literal
 from flspec.core.components import OneOf
 from flspec.partitioners import Counted
 from flspec.samplers import Sampler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ LINES = len(BASE.splitlines())
 
 @pytest.fixture
 def study(tmp_path: Path):
-    def load(matrix: str, *settings: str, **options: int) -> Study:
+    def load(matrix: str, *settings: str, **options: Any) -> Study:
         path = tmp_path / "s.yaml"
         path.write_text(f"{BASE}matrix:\n{matrix}")
         return load_study(path, settings, **options)
@@ -38,7 +39,7 @@ def study(tmp_path: Path):
 
 @pytest.fixture
 def problems(study, tmp_path):
-    def told(matrix: str, *settings: str, **options: int) -> list[str]:
+    def told(matrix: str, *settings: str, **options: Any) -> list[str]:
         with pytest.raises(SpecError) as refused:
             study(matrix, *settings, **options)
         return [str(problem).replace(f"{tmp_path}/s.yaml:", "") for problem in refused.value.problems]

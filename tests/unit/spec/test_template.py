@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,7 @@ def test_each_key_is_explained_beside_it_or_above_it():
 
 def test_what_is_asked_for_is_said():
     asked = {"name": "mine", "partition": {"clients": 3, "min_examples": 2}, "client": {"optimizer": {"momentum": 0.9}}}
-    spec = parse_spec(new_spec(asked | {"evaluation": {"metrics": ["loss"]}}))
+    spec: Any = parse_spec(new_spec(asked | {"evaluation": {"metrics": ["loss"]}}))
     assert spec.name == "mine"
     assert (spec.partition.kind, spec.partition.clients, spec.partition.min_examples) == ("dirichlet", 3, 2)
     assert (spec.client.optimizer.momentum, spec.client.epochs) == (0.9, 1)
@@ -103,7 +104,8 @@ def test_what_is_asked_for_is_said():
 
 
 def test_the_example_of_a_section_is_said_and_holds_for_its_own_kind_alone():
-    assert parse_spec(new_spec()).model.hidden == (64,)
+    spec: Any = parse_spec(new_spec())
+    assert spec.model.hidden == (64,)
     assert "hidden:" not in new_spec({"model": {"kind": "cnn"}})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.di
 
 
 @given(st.dictionaries(texts, values, min_size=1, max_size=4))
-def test_a_document_comes_back(value: dict) -> None:
+def test_a_document_comes_back(value: dict[str, Any]) -> None:
     assert read_yaml(write_yaml(value).encode(), "again").value == value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
 from flspec.core.components import parse_component
 from flspec.protocol.named_records import flatten, unflatten
+from flspec.schedules.plateau import Plateau
 from flspec_torch.optimizers import build_stepper
 
 RNG = np.random.default_rng(0)
@@ -122,7 +124,7 @@ def test_epsilon_hat_is_torchs_own_with_less_epsilon_from_step_to_step(rule):
 @pytest.mark.parametrize("rule", STATEFUL, ids=str)
 def test_what_is_carried_over_goes_on_as_if_never_interrupted(rule):
     ours, theirs, reset = leaves(), leaves(), leaves()
-    reference, carried = torchs_own(rule, theirs.values()), {}
+    reference, carried = torchs_own(rule, theirs.values()), dict[Any, Any]()
     for start in range(0, len(STEPS), 7):
         stepper, fresh = build_stepper(rule, ours, 1.0, carried), build_stepper(rule, reset)
         for step in STEPS[start : start + 7]:
@@ -143,9 +145,9 @@ def test_what_is_carried_is_float32_by_slot_and_name_and_a_copy(rule):
     weights = leaves()
     stepper = build_stepper(rule, weights)
     stepper(gradients(STEPS[0]))
-    carried = stepper.carry()
+    records = stepper.carry()
     expected = {f"optimizer/{slot}/{name}": SHAPES[name] for slot in rule.initial_slots() for name in SHAPES}
-    carried = flatten(carried)
+    carried: Any = flatten(records)
     assert {key: value.shape for key, value in carried.items()} == expected | (
         {"optimizer/step": ()} if rule.counts_steps else {}
     )
@@ -281,6 +283,7 @@ def test_an_optimizer_is_read_back_with_its_state_and_schedule(rule):
     document = rule.model_dump(mode="json") | {"state": "kept", "schedule": schedule}
     read = parse_component(ClientOptimizer, document)
     assert read.state == "kept"
+    assert isinstance(read.schedule, Plateau)
     assert read.schedule.patience == 1
     assert parse_component(ClientOptimizer, read.model_dump(mode="json")) == read
 

@@ -88,8 +88,9 @@ def test_it_is_trained_to_the_same_bits_on_local_and_flower_and_measured(tmp_pat
         done = flspec(tmp_path, "run", "spec.yaml", "--backend", backend, "--out", str(folder))
         assert done.returncode == 0, done.stderr
         result = load_result(folder)
+        assert result.weights
         weights[backend] = result.weights.sha256
-        losses = [record.evaluation["test"]["loss"] for record in result.rounds]
+        losses = [(record.evaluation or {})["test"]["loss"] for record in result.rounds]
         assert losses[-1] == pytest.approx(margin_by_hand(folder, 1.0), rel=1e-5)
         assert losses[-1] != pytest.approx(margin_by_hand(folder, 2.0), rel=1e-2)
         assert losses[-1] < losses[0]
@@ -140,7 +141,10 @@ def test_it_is_listed_validated_and_in_the_schema_as_flspecs_own(tmp_path):
 
 
 def own_kinds() -> list[str]:
-    return spec_schema(installed=False)["definitions"]["ClientWork"]["properties"]["loss"]["anyOf"][0]["enum"]
+    kinds: list[str] = spec_schema(installed=False)["definitions"]["ClientWork"]["properties"]["loss"]["anyOf"][0][
+        "enum"
+    ]
+    return kinds
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def test_uniform_gives_each_round_a_cohort_of_its_own():
 
 def test_uniform_is_decided_by_the_rounds_stream():
     again = [Uniform(size=3).cohort(50, Stream(0, "cohort", 7)) for _ in range(2)]
-    assert np.array_equal(*again)
+    first, second = again
+    assert np.array_equal(first, second)
 
 
 def test_uniform_chooses_every_client_equally_often():
@@ -48,5 +49,6 @@ def test_uniform_takes_up_to_every_client(size):
 
 def test_uniform_names_both_numbers_when_there_are_too_few_clients():
     problem = Uniform(size=11).why_invalid(10)
+    assert problem
     assert "cohort.size is 11" in problem
     assert "partition.clients is 10" in problem

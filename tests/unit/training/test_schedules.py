@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -215,7 +215,7 @@ def test_a_plateau_knows_its_metrics_and_which_of_them_should_fall():
 
 def test_a_server_has_any_schedule_that_is_known_before_training():
     warmup = {"kind": "warmup", "rounds": 30, "final": 0.2}
-    aggregator = parse_component(Aggregator, {"kind": "fedadam", "learning_rate": 0.1, "schedule": warmup})
+    aggregator: Any = parse_component(Aggregator, {"kind": "fedadam", "learning_rate": 0.1, "schedule": warmup})
     assert aggregator.schedule == PFL
     assert parse_component(Aggregator, aggregator.model_dump(mode="json")) == aggregator
     assert aggregator.server_optimizer.learning_rate == 0.1

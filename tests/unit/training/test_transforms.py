@@ -156,7 +156,7 @@ def test_a_rotation_is_torch_s_grid_sample():
     sine, cosine = np.sin(np.deg2rad(30)), np.cos(np.deg2rad(30))
     ours = Rotation(degrees=30).apply(images, Constant(1.0))
     turn = torch.tensor([[[cosine, -sine, 0], [sine, cosine, 0]]])
-    grid = F.affine_grid(turn, (1, 3, 16, 16), align_corners=False)
+    grid = F.affine_grid(turn, [1, 3, 16, 16], align_corners=False)
     theirs = F.grid_sample(torch.from_numpy(images.astype(np.float64)), grid, align_corners=False)
     assert np.abs(ours - theirs.numpy()).max() <= 0.5 + 1e-6
 
