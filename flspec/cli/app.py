@@ -106,7 +106,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; else a new one below runs/.")] = None,
     cell: CellLabel = None,
     max_runs: MaxRuns = 10_000,
-    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Experiments of a matrix at once; 0: as pays.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Experiments of a matrix at once; 0: automatic.")] = 0,
     workers: Workers = 0,
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
@@ -114,7 +114,7 @@ def run(
     trackers: Trackers = None,
     as_json: Json = False,
 ) -> None:
-    """Run a spec on one backend and write its result; of a matrix, every experiment that is not done yet."""
+    """Run a spec on one backend and write its result; for a matrix, run every experiment that is not done yet."""
     from flspec.cli.progress import RunProgress, decoding_progress
     from flspec.compiler.compile import compile
     from flspec.core.files import new_folder

@@ -29,7 +29,7 @@ def _sections(incomplete: str) -> list[tuple[str, str]]:
         from flspec.spec.sections import sections
 
         found = sections().values()
-    except FlspecError:  # a broken package is told of by commands, not in the middle of somebody's typing
+    except FlspecError:  # commands report a broken package; completion stays silent
         return []
     return [(one.section, one.summary) for one in found if one.section.startswith(incomplete)]
 
@@ -73,7 +73,7 @@ def list_kinds(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what a spec can say: its sections, their kinds or keys, a kind's parameters."""
+    """List the sections of a spec, their kinds or keys, and a kind's parameters."""
     from flspec.spec.sections import find_section, sections
 
     if section is None:
@@ -118,7 +118,7 @@ def _print_sections(found: list[Section]) -> None:
 
 
 def _choice(section: Section) -> str:
-    """What one can write there, in short."""
+    """Return in short what can be written there."""
     names = [*section.kinds, *(f"{key.name}:" for key in section.keys)]
     return " ".join(names) or ", ".join(filter(None, (section.type, section.range)))
 

@@ -33,7 +33,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the kind, e.g. label=age; repeatable."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="All that is drawn follows from it.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random draws.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
 
 

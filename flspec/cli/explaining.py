@@ -33,9 +33,9 @@ def plan(
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a spec will do, without doing it; of a matrix, which experiments it asks for.
+    """Say what a spec will do, without doing it; for a matrix, list its experiments.
 
-    Measures a few training steps, of which nothing is kept, to say how long it will take.
+    Measures a few training steps, and discards them, to estimate the time.
     """
     from flspec.analysis.description import describe_plan, partition_counts
     from flspec.cli.explanation_tables import partition_picture, plan_table, settings_table
@@ -79,7 +79,7 @@ def plan(
 
 
 def diff(a: Experiment, b: Experiment, data_root: DataRoot = None, as_json: Json = False) -> None:
-    """Say what sets two experiments apart: settings, what was decided, what that does, what came of it."""
+    """Say how two experiments differ: in settings, in what was decided, in what that does, in results."""
     from flspec.cli.explanation_tables import difference_tables, sameness
     from flspec.comparison.experiments import difference
 

@@ -97,7 +97,9 @@ def _leakage(leakage: Leakage) -> list[str]:
 
 
 def _overlap(overlap: Overlap, one: str) -> str:
-    """`12 values held by more than one client; 3 values in train and test`; `one` is what is counted."""
+    """Return `12 values held by more than one client; 3 values in train and test`, where `one`
+    names what is counted.
+    """
     counts = {
         "held by more than one client": overlap.between_clients,
         "both trained on and held out": overlap.train_and_holdout,
@@ -139,7 +141,7 @@ def _cell_value(values: Mapping[str, JsonValue], name: str) -> Text:
 
 
 def _with_origin(one: Provenance) -> str:
-    """`0.05 ← --set; base.yaml:12 said 0.1`."""
+    """Return `0.05 ← --set; base.yaml:12 said 0.1`."""
     before = "".join(f"; {said.origin} said {write_value(said.value)}" for said in one.replaced)
     return printable(f"{shorten(write_value(one.value))} ← {one.origin}{shorten(before, 200)}")
 

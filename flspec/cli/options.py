@@ -40,13 +40,13 @@ MaxRuns = Annotated[int, typer.Option(min=1, help="Most experiments of a matrix.
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", help="Folder of data sets; else $FLSPEC_DATA, else ./data.")
 ]
-Workers = Annotated[int, typer.Option(min=0, max=1024, help="Clients trained at once; 0: as many as pays.")]
+Workers = Annotated[int, typer.Option(min=0, max=1024, help="Clients trained at once; 0: automatic.")]
 Trackers = Annotated[
     list[str] | None,
     typer.Option(
         "--tracker",
         metavar="NAME",
-        help="Who follows, e.g. csv: a table of rounds; repeatable.",
+        help="A tracker, e.g. csv: a table of rounds; repeatable.",
         autocompletion=_tracker_names,
     ),
 ]

@@ -25,7 +25,7 @@ def _shipped(incomplete: str) -> list[tuple[str, str]]:
 
     try:
         return [(name, spec.summary) for name, spec in shipped_specs().items() if name.startswith(incomplete)]
-    except FlspecError:  # a broken installation is told of by commands, not in the middle of somebody's typing
+    except FlspecError:  # commands report a broken installation; completion stays silent
         return []
 
 
@@ -34,17 +34,17 @@ def new_file(
     source: Annotated[
         str | None, typer.Option("--from", metavar="SPEC", help="Copy a shipped spec.", autocompletion=_shipped)
     ] = None,
-    wants_list: Annotated[bool, typer.Option("--list", help="Tell which specs are shipped.")] = False,
-    name: Annotated[str | None, typer.Option(help="What it is called; else as its file, or as in --from.")] = None,
+    wants_list: Annotated[bool, typer.Option("--list", help="List the shipped specs.")] = False,
+    name: Annotated[str | None, typer.Option(help="The spec's name; else that of its file, or of --from.")] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="KIND", help="The examples.", autocompletion=kinds_of("dataset"))
     ] = None,
     partition: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="Which client holds which.", autocompletion=kinds_of("partition")),
+        typer.Option(metavar="KIND", help="The split over clients.", autocompletion=kinds_of("partition")),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="KIND", help="What is trained.", autocompletion=kinds_of("model"))
+        str | None, typer.Option(metavar="KIND", help="The model to train.", autocompletion=kinds_of("model"))
     ] = None,
     cohort: Annotated[
         str | None, typer.Option(metavar="KIND", help="The clients of a round.", autocompletion=kinds_of("cohort"))
@@ -58,7 +58,7 @@ def new_file(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Any other value, e.g. client.epochs=2; repeatable."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is usual.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take the defaults.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a commented spec to start from, or copy one that comes with flspec.

@@ -52,7 +52,7 @@ class Metric:
 
     @property
     def summary(self) -> str:
-        """What it is, in one line, and which values are good."""
+        """The description in one line, and which values are good."""
         good = {"higher": "higher is better", "lower": "lower is better", "neither": "neither high nor low is better"}
         return f"{self.description}; {good[self.better]}"
 

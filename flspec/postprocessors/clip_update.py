@@ -22,7 +22,7 @@ class ClipUpdate(Postprocessor):
     """
 
     kind: Literal["clip_update"] = "clip_update"
-    norm: Annotated[float, Field(gt=0, le=1e12, description="the largest norm that is left as it is", examples=[1.0])]
+    norm: Annotated[float, Field(gt=0, le=1e12, description="largest norm that stays unchanged", examples=[1.0])]
 
     def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:
         length = math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))

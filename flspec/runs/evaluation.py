@@ -185,7 +185,7 @@ def _statistics(metric: str, values: NDArray[np.float64], sizes: NDArray[np.int6
 
 
 def _reasons_over_clients(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Of each metric that some clients have no value of, how many these are, and why the first has none."""
+    """Return, for each metric that is undefined for some clients, their number and the first client's reason."""
     reasons: dict[str, str] = {}
     for metric in dict.fromkeys(name for reasons in each for name in reasons):
         why = {client: reasons[metric] for client, reasons in zip(clients, each, strict=True) if metric in reasons}

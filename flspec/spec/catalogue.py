@@ -115,7 +115,7 @@ def spec_key(cls: type[BaseModel], name: str) -> SpecKey:
 def plain_schema(cls: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of a section, in which only the kinds of components appear."""
     schema = cls.model_json_schema(schema_generator=_Plain)
-    if "$ref" in schema:  # of a section that may hold one like itself
+    if "$ref" in schema:  # a section that can contain itself
         return dict(schema["$defs"][schema["$ref"].rpartition("/")[2]])
     return schema
 
@@ -163,7 +163,7 @@ def family_folder(base: type[BaseModel]) -> str:
 
 
 def kind_of(kind: str, member: type[Component]) -> Kind:
-    """What there is to tell of a member."""
+    """Return the facts of a member."""
     return Kind(kind, first_line(member), parameters(member), inspect.cleandoc(member.__doc__ or ""), _package(member))
 
 
@@ -181,7 +181,7 @@ class _Plain(GenerateJsonSchema):
         return {"type": "component", "enum": list(schema["choices"])}
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
-        """Of names that are a family, all that is known of them."""
+        """Return a family's names with all facts about them, or any other literal."""
         return super().literal_schema(schema) | schema.get("metadata", {})
 
 
@@ -222,7 +222,7 @@ def _type(schema: Mapping[str, Any], many: bool = False) -> str:
 
 
 def _without_names(options: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The options, but for names of components that stand for the components themselves."""
+    """Return the options without the names of components that stand for the components themselves."""
     kinds = {kind for option in options if option.get("type") == "component" for kind in option["enum"]}
     return [
         one for one in options if one.get("type") == "component" or not kinds or not kinds >= {*one.get("enum", "?")}

@@ -35,7 +35,7 @@ __all__ = ["BestRound", "ClientWork", "Clipping", "Contradiction", "Evaluation",
 class Clipping(Document):
     """A bound on the gradient of each step: g * min(1, norm / ||g||), with the Euclidean norm."""
 
-    norm: Annotated[float, Field(gt=0, le=1e12, description="the largest norm that is left as it is", examples=[10.0])]
+    norm: Annotated[float, Field(gt=0, le=1e12, description="largest norm that stays unchanged", examples=[10.0])]
     by: Annotated[Literal["global", "tensor"], Field(description="all tensors together, or each tensor by itself")] = (
         "global"
     )
@@ -52,7 +52,7 @@ class ClientWork(Document):
         Field(
             ge=1,
             le=10_000_000,
-            description="batches, going over the examples as often as it takes; or epochs",
+            description="number of batches, with as many passes as they need; or give epochs",
         ),
     ] = None
     batch_size: Annotated[
@@ -70,29 +70,29 @@ class ClientWork(Document):
         PositiveInt | None,
         Field(
             description="train on at most so many of the client's examples a round: drawn anew if shuffled, else the "
-            "first; of each client's where they are pooled"
+            "first; with mode centralized, the limit holds for each client's examples"
         ),
     ] = None
     loss: Annotated[
-        LossOrName, Field(description="mean over the batch of what each example's outputs cost; a name, or a mapping")
+        LossOrName, Field(description="mean over the batch of each example's loss; a name, or a mapping")
     ] = CrossEntropy()
     label_weights: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None,
         Field(
-            description="cross_entropy: what examples of each class count; binary_cross_entropy: what having each "
-            "label counts",
+            description="weights: with cross_entropy one for each class's examples, with binary_cross_entropy one for "
+            "the presence of each label",
             examples=[[1.0, 3.0]],
         ),
     ] = None
-    objective: Annotated[OneOf[Objective], Field(description="what a step minimises")] = Supervised()
-    clip: Annotated[Clipping | None, Field(description="bound each step's gradient; absent: do not")] = None
+    objective: Annotated[OneOf[Objective], Field(description="loss of a step that a client minimises")] = Supervised()
+    clip: Annotated[Clipping | None, Field(description="bound of each step's gradient; absent: no bound")] = None
     algorithm: Annotated[
         OneOf[ClientAlgorithm] | None,
-        Field(description="how a client corrects its gradients, before they are clipped; absent: it does not"),
+        Field(description="correction of a client's gradients before they are clipped; absent: none"),
     ] = None
     optimizer: Annotated[
         OneOf[ClientOptimizer],
-        Field(description="how the client descends", examples=[{"kind": "sgd", "learning_rate": 0.1}]),
+        Field(description="optimizer of a client's steps", examples=[{"kind": "sgd", "learning_rate": 0.1}]),
     ]
 
 
@@ -116,22 +116,26 @@ class BestRound(Document):
 class Evaluation(Document):
     """When the aggregated model is evaluated, and by which metrics."""
 
-    every: Annotated[PositiveInt, Field(description="rounds between evaluations; the last round always is")] = 1
+    every: Annotated[
+        PositiveInt, Field(description="rounds between evaluations; the last round is always evaluated")
+    ] = 1
     metrics: Annotated[
         tuple[MetricName, ...],
-        Field(min_length=1, description="measured on the test examples, and on those to validate and held out, if any"),
+        Field(
+            min_length=1, description="metrics on the test examples, and on validation examples and holdouts, if any"
+        ),
     ] = ("loss", "accuracy")
     groups: Annotated[
         tuple[NamedGroup, ...],
         Field(
-            description="columns of the test examples, each of whose values is measured apart, as is how far they are "
-            "from each other; numbers may be put in bins: {column: age, edges: [30, 50]}",
+            description="columns of the test examples: each value is measured separately, and the gap between the "
+            "values; numbers can be binned: {column: age, edges: [30, 50]}",
             examples=[["Male"]],
         ),
     ] = ()
     best: Annotated[
         BestRound | None,
-        Field(description="keep the model of the round that is the best", examples=[{"metric": "loss"}]),
+        Field(description="save the model of the best round", examples=[{"metric": "loss"}]),
     ] = None
 
     @field_validator("metrics")
@@ -150,7 +154,7 @@ class Spec(Document):
         str,
         Field(
             pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-            description="names run folders and reports",
+            description="name in run folders and reports",
             examples=["quickstart"],
             # Editors and flspec show this text instead of the pattern.
             json_schema_extra={
@@ -158,12 +162,12 @@ class Spec(Document):
             },
         ),
     ]
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="all that is drawn follows from it")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of all random draws")] = 0
     mode: Annotated[
         Literal["federated", "centralized", "local_only"],
         Field(
-            description="clients learn together; or one client holds what all of them do; or each learns alone and "
-            "sends nothing. The last two read neither cohort nor aggregator, client.algorithm nor postprocessors",
+            description="clients train together; or one client has all examples; or each trains alone and "
+            "sends nothing. The last two ignore cohort, aggregator, client.algorithm and postprocessors",
             json_schema_extra={
                 "markdownEnumDescriptions": [
                     "clients learn together",
@@ -178,7 +182,7 @@ class Spec(Document):
         str,
         Field(
             pattern=r"^[a-z][a-z0-9_]*(:[a-z][a-z0-9_]*)?$",
-            description="where to run it, unless --backend says otherwise",
+            description="backend to run on, unless --backend names another",
             json_schema_extra={"patternErrorMessage": "a backend, as local, flower or flower:inprocess"},
         ),
     ] = "local"
@@ -186,25 +190,25 @@ class Spec(Document):
     partition: Annotated[
         OneOf[Partitioner],
         Field(
-            description="which client holds which examples",
+            description="split of the training examples over clients",
             examples=[{"kind": "dirichlet", "clients": 10, "alpha": 0.5}],
         ),
     ]
-    model: Annotated[OneOf[Model], Field(description="what is trained", examples=[{"kind": "mlp", "hidden": [64]}])]
+    model: Annotated[OneOf[Model], Field(description="model to train", examples=[{"kind": "mlp", "hidden": [64]}])]
     client: Annotated[
         ClientWork,
         Field(
-            description="what a client does in a round",
+            description="a client's work in a round",
             examples=[{"epochs": 1, "batch_size": 16, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}],
         ),
     ]
     cohort: Annotated[OneOf[Sampler], Field(description="the clients of a round")] = All()
-    aggregator: Annotated[OneOf[Aggregator], Field(description="what the server makes of their updates")] = FedAvg()
+    aggregator: Annotated[OneOf[Aggregator], Field(description="combination of their updates on the server")] = FedAvg()
     postprocessors: Annotated[
         tuple[OneOf[Postprocessor], ...],
-        Field(max_length=16, description="done to each client's update and to the combined one, one after another"),
+        Field(max_length=16, description="operations on each client's update and on the combined update, in order"),
     ] = ()
-    evaluation: Annotated[Evaluation, Field(description="what is measured, and when")] = Evaluation()
+    evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = Evaluation()
 
     @field_validator("flspec")
     @classmethod
