@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import math
@@ -34,6 +35,14 @@ from tests.unit.runs.sweep_cases import MakeStudy, assert_as_alone, cohorts, con
 
 FAKES = Path(__file__).parents[2] / "fakes"
 MODULE = importlib.import_module("flspec.runs.sweep")  # not the function, should the package offer it by this name
+
+
+@pytest.fixture(autouse=True)
+def without_collection() -> Iterator[None]:
+    """An interrupt is lost where it comes in a callback of the garbage collector, such as hypothesis has."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 # ----------------------------------------------------------------------------------------------------------- to the end
