@@ -11,13 +11,14 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flspec.execution.part_checks import PartCall
 from flspec.losses import Loss
 from flspec.losses.binary_cross_entropy import BinaryCrossEntropy
 from flspec.losses.cross_entropy import CrossEntropy
 from flspec.losses.huber import Huber
 from flspec.losses.mean_squared_error import MeanSquaredError
 
-__all__ = ["BatchLoss", "build_loss", "count_correct", "to_targets"]
+__all__ = ["BatchLoss", "build_loss", "check_loss", "count_correct", "to_targets"]
 
 BatchLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs [batch, outputs], targets) -> the batch's mean loss
 
@@ -26,7 +27,7 @@ def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
     """Build a loss with these label weights; without them all labels count equally."""
     weights = torch.tensor(label_weights, dtype=torch.float32) if label_weights else None
     if type(loss).torch is not Loss.torch:  # its own translation
-        return loss.torch
+        return _checked(loss)
     match loss:
         case CrossEntropy() if weights is None:
             return F.cross_entropy
@@ -39,6 +40,29 @@ def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
         case Huber(delta=delta):
             return lambda outputs, labels: F.huber_loss(outputs, labels, delta=delta)
     raise ValueError(f"no torch translation for loss {loss!r}")
+
+
+def _checked(loss: Loss) -> BatchLoss:
+    """Return a loss's own translation. What it gives is checked at every step."""
+    call = PartCall("client.loss", loss, "torch")
+
+    def batch_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        with call.guarded():
+            given = loss.torch(outputs, targets)
+        check_loss(call, given, outputs.requires_grad)
+        return given  # type: ignore[no-any-return]
+
+    return batch_loss
+
+
+def check_loss(call: PartCall, loss: Any, trains: bool = True) -> None:
+    """Raise RunError unless this is a tensor of no dimensions, in training one that depends on the weights."""
+    if not isinstance(loss, Tensor):
+        raise call.error(f"gave the loss as a {type(loss).__name__}, not as a tensor")
+    if loss.ndim:
+        raise call.error(f"gave a loss of shape {list(loss.shape)}, not of no dimensions")
+    if trains and not loss.requires_grad:
+        raise call.error("gave a loss that does not depend on the weights")
 
 
 def to_targets(loss: Loss, labels: NDArray[Any], outputs: int) -> Tensor:

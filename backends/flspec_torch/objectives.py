@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from flspec.execution.part_checks import PartCall
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
+from flspec_torch.losses import check_loss
 from flspec_torch.step import StepInputs
 
 __all__ = ["StepLoss", "build_step_loss"]
@@ -17,10 +19,24 @@ StepLoss = Callable[[StepInputs], tuple[Tensor, Mapping[str, float]]]
 
 def build_step_loss(objective: Objective) -> StepLoss:
     """Return the function from a step's inputs to its loss and to the sums of its metrics."""
-    return _supervised if isinstance(objective, Supervised) else objective.torch
+    return _supervised if isinstance(objective, Supervised) else _checked(objective)
 
 
 def _supervised(step: StepInputs) -> tuple[Tensor, Mapping[str, float]]:
     outputs = step.forward(step.inputs)
     loss = step.loss(outputs)
     return loss, {"loss": loss.item() * len(step.labels), "accuracy": step.num_correct(outputs)}
+
+
+def _checked(objective: Objective) -> StepLoss:
+    """Return an objective's own translation. What it gives is checked at every step."""
+    call = PartCall("client.objective", objective, "torch")
+
+    def step_loss(step: StepInputs) -> tuple[Tensor, Mapping[str, float]]:
+        with call.guarded():
+            given = objective.torch(step)
+        loss, sums = call.pair(given, "the loss and the sums by name")
+        check_loss(call, loss)
+        return loss, call.sums(sums)
+
+    return step_loss

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flspec.client_algorithms import ClientAlgorithm, LocalWork
+from flspec.client_algorithms import ClientAlgorithm, ClientOutcome, LocalWork
 from flspec.client_optimizers import ClientOptimizer
 from flspec.data.examples import Data, step_stream
 from flspec.data.store import open_data
+from flspec.execution.part_checks import PartCall, read_only, read_only_records
 from flspec.execution.parts import client_algorithm_of, client_optimizer_of, layers_of, loss_of, objective_of
-from flspec.execution.server_step import sent_with_weights
+from flspec.execution.server_step import learned_weights, sent_with_weights
 from flspec.layers import Layer, trace
 from flspec.metrics import Scores, measure
-from flspec.protocol.named_records import Records, Weights, in_float32
+from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
@@ -116,28 +117,41 @@ class Trainer:
             if self.stop and self.stop.is_set():
                 raise Stopped
             loss, measured = self.step_loss(self._inputs(task, number, tensors))
-            gradients = correct(torch.autograd.grad(loss, list(learned.values())))
+            gradients = correct(self._gradients(loss, learned))
             if bound := self.plan.settings.clip:
                 gradients = clip(gradients, bound.norm, bound.by)
             stepper(gradients)
+            if sums and set(measured) != set(sums):
+                raise self._objective_call.error(f"measured {', '.join(measured)} in a step after {', '.join(sums)}")
             for name, value in measured.items():
                 sums[name] = sums.get(name, 0.0) + value
             if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
                 stepper.rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
-        outcome = self.algorithm.finish(self._work(task, weights, after, server, client_state))
+        outcome = self._finish(self._work(task, weights, after, server, client_state))
         return ClientUpdate(
             client=task.client,
-            delta={name: np.asarray(value, weights[name].dtype) for name, value in outcome.delta.items()},
+            delta=dict(outcome.delta),
             weight=task.weight,
             num_trained=task.num_trained,
             sums=sums,
             client_state={
                 **self._carried({name: after[name] for name in own}, stepper, plateau),
-                **in_float32(outcome.own),
+                **outcome.own,
             },
-            sent=in_float32(outcome.sent),
+            sent=dict(outcome.sent),
         )
+
+    @property
+    def _objective_call(self) -> PartCall:
+        return PartCall("client.objective", objective_of(self.plan), "torch")
+
+    def _gradients(self, loss: Tensor, learned: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        gradients = torch.autograd.grad(loss, list(learned.values()), allow_unused=True)
+        for name, gradient in zip(learned, gradients, strict=True):
+            if gradient is None:
+                raise self._objective_call.error(f"gave a loss that does not depend on {name}")
+        return gradients
 
     def _inputs(self, task: ClientTask, number: int, tensors: Mapping[str, Tensor]) -> StepInputs:
         batch, stream = task.batches[number], step_stream(task, number)
@@ -154,32 +168,50 @@ class Trainer:
         received = {slot: to_tensors(server[slot]) for slot in self.algorithm.server_slots}
         carried = {slot: to_tensors(own[slot]) for slot in self.algorithm.client_slots}
 
+        call = PartCall("client.algorithm", self.algorithm, "correct")
+
+        def correct_one(name: str, gradient: Tensor) -> Tensor:
+            if name not in start:
+                return gradient
+            of_server, of_client = (
+                {slot: one[name] for slot, one in records.items()} for records in (received, carried)
+            )
+            with call.guarded():
+                corrected = self.algorithm.correct(gradient, learned[name], start[name], of_server, of_client)
+            if not isinstance(corrected, Tensor) or corrected.shape != gradient.shape:
+                given = list(corrected.shape) if isinstance(corrected, Tensor) else type(corrected).__name__
+                raise call.error(f"gave {given} for {name}, not a tensor of shape {list(gradient.shape)}")
+            return corrected.to(gradient.dtype)
+
         @torch.no_grad()
         def correct(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-            return [
-                self.algorithm.correct(
-                    gradient,
-                    weight,
-                    start[name],
-                    {slot: values[name] for slot, values in received.items()},
-                    {slot: values[name] for slot, values in carried.items()},
-                )
-                if name in start
-                else gradient
-                for (name, weight), gradient in zip(learned.items(), gradients, strict=True)
-            ]
+            return [correct_one(name, gradient) for name, gradient in zip(learned, gradients, strict=True)]
 
         return correct
+
+    def _finish(self, work: LocalWork) -> ClientOutcome:
+        """Return what the client algorithm sends and stores, checked to be exactly what its class declares."""
+        call = PartCall("client.algorithm", self.algorithm, "finish")
+        with call.guarded():
+            outcome = self.algorithm.finish(work)
+        if not isinstance(outcome, ClientOutcome):
+            raise call.error(f"gave a {type(outcome).__name__}, not a ClientOutcome")
+        learned = learned_weights(self.plan)
+        return ClientOutcome(
+            delta=call.tensors(outcome.delta, work.start, "delta"),
+            own=call.records(outcome.own, self.algorithm.client_slots, learned),
+            sent=call.records(outcome.sent, self.algorithm.sends, learned),
+        )
 
     def _work(
         self, task: ClientTask, weights: Weights, after: Weights, server: Records, client_state: Records
     ) -> LocalWork:
         """Return the client algorithm's input after the steps."""
         return LocalWork(
-            start=weights,
+            start=read_only(weights),
             after={name: after[name] for name in weights},
-            server=server,
-            own={slot: client_state[slot] for slot in self.algorithm.client_slots},
+            server=read_only_records(server),
+            own=read_only_records({slot: client_state[slot] for slot in self.algorithm.client_slots}),
             num_steps=len(task.batches),
             learning_rate=self.optimizer.learning_rate * task.rate,
         )

@@ -6,6 +6,7 @@ numpy arrays and on any framework's tensors. The part of each round is written i
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.components import Component
-from flspec.protocol.named_records import Records, Weights
+from flspec.protocol.named_records import RESERVED, Records, Weights
 from flspec.protocol.updates import Delta
 
 __all__ = ["ClientAlgorithm", "ClientOutcome", "LocalWork"]
@@ -55,6 +56,14 @@ class ClientAlgorithm(Component, ABC):
     client_slots: ClassVar[Mapping[str, float]] = {}  # each client's records, likewise
     sends: ClassVar[tuple[str, ...]] = ()  # the records of `ClientOutcome.sent`, each as large as the weights
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a class whose records could not be stored or sent."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for attribute in ("server_slots", "client_slots", "sends"):
+            if wrong := _why_invalid(getattr(cls, attribute), holds_starts=attribute != "sends"):
+                raise ValueError(f"{cls.__name__}.{attribute} {wrong}")
+
     def correct(self, gradient: Any, weight: Any, start: Any, server: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
         """Return the gradient of one tensor as the optimizer is to take it, before `client.clip`.
 
@@ -83,6 +92,22 @@ class ClientAlgorithm(Component, ABC):
     def initial_client(self, weights: Weights) -> Records:
         """Return a client's records before its first round."""
         return _slots(self.client_slots, weights)
+
+
+def _why_invalid(declared: Any, holds_starts: bool) -> str | None:
+    """Return why this is no declaration of records; None if it is one."""
+    if not isinstance(declared, Mapping if holds_starts else tuple | list):
+        wanted = "a mapping from a record's name to the value it starts with" if holds_starts else "a tuple of names"
+        return f"is {declared!r}; it should be {wanted}"
+    for name in declared:
+        if not isinstance(name, str) or not name or "/" in name:
+            return f"names a record {name!r}; a name is text without a slash"
+        if name in RESERVED:
+            return f"names a record {name!r}, which flspec uses itself; choose another name"
+        start = declared[name] if isinstance(declared, Mapping) else 0.0
+        if not isinstance(start, int | float) or not math.isfinite(start):
+            return f"starts {name!r} with {start!r}; it should be a finite number"
+    return None
 
 
 def _slots(starts: Mapping[str, float], weights: Weights) -> Records:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flspec.errors import RunError
-from flspec.execution.parts import aggregator_of, client_algorithm_of
-from flspec.execution.server_step import RoundOutcome, named_postprocessors
+from flspec.execution.parts import aggregator_of
+from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records, learned_weights
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
 from flspec.protocol.named_records import Records
@@ -79,16 +79,10 @@ def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds
 
 def initial_state(plan: Plan) -> ServerState:
     """Return the server state before the first round, with the client state of each client that takes part."""
-    learned = {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
-    algorithm = client_algorithm_of(plan)
-    records = dict(algorithm.initial_server(learned))
-    for name, part in named_postprocessors(plan).items():
-        if record := part.initial_record():
-            records[name] = record
-    own: Records = {**({"weights": plan.local} if plan.local else {}), **algorithm.initial_client(learned)}
+    own: Records = {**({"weights": plan.local} if plan.local else {}), **initial_client_records(plan)}
     clients = dict.fromkeys(plan.participants, own) if own else {}
-    optimizer = aggregator_of(plan).server_optimizer.initialize(learned)
-    return ServerState(0, plan.weights, optimizer, records, clients)
+    optimizer = aggregator_of(plan).server_optimizer.initialize(learned_weights(plan))
+    return ServerState(0, plan.weights, optimizer, initial_records(plan), clients)
 
 
 def timed() -> Callable[[], float]:

@@ -11,14 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
-from flspec.execution.parts import aggregator_of, client_algorithm_of, postprocessors_of
+from flspec.execution.part_checks import PartCall, stream_for
+from flspec.execution.parts import aggregator_of, client_algorithm_of, objective_of, postprocessors_of
 from flspec.postprocessors import Combined, Postprocessor
-from flspec.protocol.named_records import Records, Weights, in_float32
+from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState
 from flspec.protocol.updates import ClientUpdate, Delta
 
-__all__ = ["RoundOutcome", "finish_round", "named_postprocessors", "sent_with_weights"]
+__all__ = [
+    "RoundOutcome",
+    "finish_round",
+    "initial_client_records",
+    "initial_records",
+    "learned_weights",
+    "named_postprocessors",
+    "sent_with_weights",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +45,7 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
     An update with a value that is not finite is dropped, with its part of the metrics and the client's new state. If no
     update is left, the server's weights, optimizer state and records stay as they are.
     """
+    _check_metrics(plan, updates)
     finite = [update for update in sorted(updates, key=lambda u: u.client) if _is_finite(update)]
     counted = {update.client for update in finite}
     dropped = {u.client: "its update is not finite" for u in updates if u.client not in counted}
@@ -53,10 +63,32 @@ def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) ->
     post, stream = _Postprocessing(plan, state), Stream(plan.round_seed(state.round + 1), "postprocessors")
     updates = [post.on_each(update, stream.child("update", update.client)) for update in updates]
     mean = aggregator_of(plan).combine(updates)
-    sent = [update.sent for update in updates]
-    delta, carried = client_algorithm_of(plan).combine(mean, sent_with_weights(plan, state), sent, plan.num_clients)
+    delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
     delta, remembered = post.on_combined(delta, updates, stream.child("combined"))
-    return delta, in_float32({**carried, **remembered})
+    return delta, {**carried, **remembered}
+
+
+def _combine_by_algorithm(
+    plan: Plan, state: ServerState, mean: Delta, sent: Sequence[Records]
+) -> tuple[Delta, dict[str, Weights]]:
+    """Return what the client algorithm makes of the mean, and the server's records from now on."""
+    if plan.settings.client_algorithm is None:
+        return mean, {}
+    algorithm = client_algorithm_of(plan)
+    call, learned = PartCall("client.algorithm", algorithm, "combine"), learned_weights(plan)
+    with call.guarded():
+        given = algorithm.combine(mean, sent_with_weights(plan, state), sent, plan.num_clients)
+    delta, records = call.pair(given, "the update and the server's records")
+    delta = call.tensors(delta, mean, "update", np.float64)
+    records = call.records(records, algorithm.server_slots, learned)
+    for name, tensors in {"update": delta, **{f"record {name}": record for name, record in records.items()}}.items():
+        call.check_finite(tensors, name)
+    return delta, records
+
+
+def learned_weights(plan: Plan) -> dict[str, NDArray[np.float32]]:
+    """Return the server's initial weights without statistics: a record of an algorithm has a tensor for each."""
+    return {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
 
 
 def sent_with_weights(plan: Plan, state: ServerState) -> Records:
@@ -76,17 +108,55 @@ class _Postprocessing:
             return update
         delta: Delta = {name: value.astype(np.float64) for name, value in update.delta.items()}
         for name, part in self._parts.items():
-            delta = part.on_each(delta, self._records[name], stream.child(name))
+            call = _call(name, part, "on_each")
+            with call.guarded():
+                given = part.on_each(delta, self._records[name], stream_for(part.is_random, stream.child(name)))
+            delta = call.tensors(given, update.delta, "update", np.float64)
+            call.check_finite(delta, "update")
         return replace(update, delta=delta)
 
     def on_combined(self, delta: Delta, updates: Sequence[ClientUpdate], stream: Stream) -> tuple[Delta, Records]:
         total_weight, remembered = sum(update.weight for update in updates), dict[str, Weights]()
         for name, part in self._parts.items():
             combined = Combined(delta, len(updates), total_weight, self._records[name])
-            delta, record = part.on_combined(combined, stream.child(name))
-            if record:
+            call = _call(name, part, "on_combined")
+            with call.guarded():
+                given = part.on_combined(combined, stream_for(part.is_random, stream.child(name)))
+            after, record = call.pair(given, "the combined update and the record")
+            delta = call.tensors(after, delta, "update", np.float64)
+            call.check_finite(delta, "update")
+            if record := call.record(record):
                 remembered[name] = record
         return delta, remembered
+
+
+def _call(name: str, part: Postprocessor, method: str) -> PartCall:
+    return PartCall(name.replace("/", "."), part, method)
+
+
+def initial_records(plan: Plan) -> dict[str, Weights]:
+    """Return the records that the server has before the first round."""
+    algorithm, learned = client_algorithm_of(plan), learned_weights(plan)
+    call = PartCall("client.algorithm", algorithm, "initial_server")
+    with call.guarded():
+        given = algorithm.initial_server(learned)
+    records = call.records(given, algorithm.server_slots, learned)
+    for name, part in named_postprocessors(plan).items():
+        call = _call(name, part, "initial_record")
+        with call.guarded():
+            record = part.initial_record()
+        if record := call.record(record):
+            records[name] = record
+    return records
+
+
+def initial_client_records(plan: Plan) -> dict[str, Weights]:
+    """Return the client algorithm's records that a client has before its first round."""
+    algorithm, learned = client_algorithm_of(plan), learned_weights(plan)
+    call = PartCall("client.algorithm", algorithm, "initial_client")
+    with call.guarded():
+        given = algorithm.initial_client(learned)
+    return call.records(given, algorithm.client_slots, learned)
 
 
 def named_postprocessors(plan: Plan) -> dict[str, Postprocessor]:
@@ -104,6 +174,17 @@ def _step(plan: Plan, state: ServerState, delta: Delta) -> tuple[OptimizerState,
         name: stepped[name] if name in stepped else (weight + delta[name]).astype(np.float32)
         for name, weight in state.weights.items()
     }
+
+
+def _check_metrics(plan: Plan, updates: Sequence[ClientUpdate]) -> None:
+    """Raise RunError if clients measured different metrics: a mean over all examples would be of some alone."""
+    first = updates[0] if updates else None
+    for update in updates:
+        if first and set(update.sums) != set(first.sums):
+            names = [", ".join(sorted(one.sums)) or "none" for one in (first, update)]
+            raise PartCall("client.objective", objective_of(plan), "torch").error(
+                f"measured {names[0]} for client {first.client} and {names[1]} for client {update.client}"
+            )
 
 
 def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:

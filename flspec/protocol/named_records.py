@@ -7,15 +7,16 @@ or compares records needs these names alone, so a new algorithm's records need n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Records", "Weights", "flatten", "in_float32", "unflatten"]
+__all__ = ["RESERVED", "Records", "Weights", "flatten", "unflatten"]
 
 Weights = Mapping[str, NDArray[np.float32]]  # tensor name -> values, in the plan's order, torch's layouts
 Records = Mapping[str, Weights]  # record name -> its tensors; a slash groups records, e.g. `optimizer/momentum`
+# Names of records, and first parts of names, that flspec itself uses; a client algorithm's records have others.
+RESERVED = ("weights", "optimizer", "schedule", "clients", "postprocessors")
 
 
 def flatten(records: Records) -> dict[str, NDArray[np.float32]]:
@@ -26,14 +27,6 @@ def flatten(records: Records) -> dict[str, NDArray[np.float32]]:
             assert "/" not in name, f"tensor {name} of record {record} has a slash in its name"
             flat[f"{record}/{name}"] = value
     return flat
-
-
-def in_float32(records: Mapping[str, Mapping[str, NDArray[np.floating[Any]]]]) -> dict[str, Weights]:
-    """Return the records in float32, the type in which they are sent and stored."""
-    return {
-        record: {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-        for record, tensors in records.items()
-    }
 
 
 def unflatten(tensors: Weights) -> dict[str, dict[str, NDArray[np.float32]]]:
