@@ -143,7 +143,15 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(copy: Path, target: str, arguments: str = "") -> subprocess.CompletedProcess[str]:
     """Run a target with the Python of the tests instead of an environment that it would make."""
-    command = ["make", "-o", ".venv/ready", f"BIN={Path(sys.executable).parent}", f"ARGS={arguments}", target]
+    command = [
+        "make",
+        "--no-print-directory",
+        "-o",
+        ".venv/ready",
+        f"BIN={Path(sys.executable).parent}",
+        f"ARGS={arguments}",
+        target,
+    ]
     return subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=1200, check=False)
 
 

@@ -66,7 +66,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
 
 def test_a_lock_is_had_by_one_and_leaves_nothing(tmp_path):
     with locked(tmp_path / "lock"):
-        with pytest.raises(BlockingIOError, match="lock is held by another process"), locked(tmp_path / "lock"):
+        with pytest.raises(BlockingIOError, match="lock is locked by another process"), locked(tmp_path / "lock"):
             pass
         assert (tmp_path / "lock").exists()
     assert list(tmp_path.iterdir()) == []
