@@ -23,6 +23,7 @@ from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters_of, trace
+from flspec.losses import Loss
 from flspec.metrics import find_metric
 from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
@@ -238,9 +239,7 @@ def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.in
 def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
     """Return the model's layers, and check what every model promises: unique names and the right outputs."""
     work, num_classes, is_multi_label = spec.client, examples.num_classes, examples.is_multi_label
-    if why := work.loss.why_invalid(num_classes, is_multi_label):
-        raise SpecError([Problem(why, "client.loss")])
-    outputs = work.loss.num_outputs(num_classes, is_multi_label)
+    outputs = _num_outputs(work.loss, num_classes, is_multi_label)
     if work.label_weights is not None and len(work.label_weights) != outputs:
         message = f"has {len(work.label_weights)} weights, but there should be {outputs}, one a {work.loss.weighs}"
         raise SpecError([Problem(message, "client.label_weights")])
@@ -261,6 +260,25 @@ def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
             f"model: {num_parameters:,} parameters are more than the {_MOST_PARAMETERS:,} that a plan holds"
         )
     return layers
+
+
+def _num_outputs(loss: Loss, num_classes: int, is_multi_label: bool) -> int:
+    """Return how many outputs a loss needs for such labels. Raises SpecError if it does not suit them."""
+    try:
+        why = loss.why_invalid(num_classes, is_multi_label)
+        outputs = loss.num_outputs(num_classes, is_multi_label)
+    except Exception as error:  # a loss of another package may raise anything
+        raise _defect(loss, f"raises {type(error).__name__}: {error}") from error
+    if why:
+        raise SpecError([Problem(why, "client.loss")])
+    if not isinstance(outputs, int) or outputs < 1:
+        raise _defect(loss, f"needs {outputs!r} outputs, which is not a number from 1")
+    return outputs
+
+
+def _defect(loss: Loss, what: str) -> SpecError:
+    name = f"{type(loss).__module__}.{type(loss).__qualname__}"
+    return SpecError([Problem(f"{name} {what}; repair it, or choose another loss", "client.loss")])
 
 
 def _check_clients(

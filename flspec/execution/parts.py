@@ -6,10 +6,13 @@ import json
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Component, parse_component
+from flspec.errors import InputError, shorten
 from flspec.layers import Layer, Shape, parse_layers
 from flspec.losses import Loss, parse_loss
 from flspec.objectives import Objective
@@ -90,4 +93,11 @@ def _part(family: type[C], document: ComponentDocument) -> C:
 
 @lru_cache(maxsize=256)
 def _parsed(family: type[Component], document: str) -> Any:
-    return parse_component(family, json.loads(document))
+    try:
+        return parse_component(family, json.loads(document))
+    except ValidationError as error:
+        why = error.errors()[0]["msg"]
+        raise InputError(
+            f"the plan's {family.__name__} {shorten(document)} cannot be read here: {why}; "
+            "install the package that has it, or compile the spec again"
+        ) from None

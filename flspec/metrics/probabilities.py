@@ -16,7 +16,18 @@ _BINS = 15  # of confidence, for the calibration error: Guo et al., ICML 2017
 @metric(better="lower", description="the loss that training minimises, without label weights")
 def loss(scores: Scores) -> float:
     """Return the loss that training minimises (`flspec.losses`), without label weights, in float64."""
-    return scores.mean(lambda part: part.rule.value(part))
+    return scores.mean(_loss_of_each)
+
+
+def _loss_of_each(scores: Scores) -> NDArray[np.float64]:
+    """Return the loss of each example. Raises ValueError if a package's loss gives anything else."""
+    values, cls = scores.rule.value(scores), type(scores.rule)
+    if np.shape(values) != (len(scores),):
+        where = f"{cls.__module__}.{cls.__qualname__}.value"
+        raise ValueError(
+            f"{where} gives shape {list(np.shape(values))}, not a value for each of {len(scores)} examples"
+        )
+    return values
 
 
 @metric(better="lower", description="mean squared distance between probabilities and outcomes")

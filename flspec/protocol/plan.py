@@ -260,7 +260,8 @@ class Plan:
                 )
             with np.load(folder / "arrays.npz", allow_pickle=False) as saved:
                 arrays = {name: saved[name] for name in saved.files}
-            plan = cls(read_settings(PlanSettings, document["settings"]), arrays, document["spec"])
+            plan = cls(read_settings(PlanSettings, document["settings"]), arrays, dict(document["spec"]))
+            _ = plan.weights, plan.constants, plan.local  # a KeyError names the array that is missing
             stated = document["digest"]
         except InputError:
             raise

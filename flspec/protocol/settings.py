@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 __all__ = [
@@ -115,13 +115,20 @@ def write_settings(part: Any) -> dict[str, Any]:
 
 
 def read_settings(cls: type[S], document: Mapping[str, Any]) -> S:
-    """Read a document that `write_settings` wrote. Raises ValueError for a key that this flspec does not know."""
+    """Read a document that `write_settings` wrote. Raises ValueError for an unknown or missing key, or a wrong type."""
+    if not isinstance(document, Mapping):
+        raise ValueError(f"{cls.__name__} is {document!r}, not a mapping; compile its spec again")
     hints = _hints(cls)  # type: ignore[arg-type]
+    if missing := [f.name for f in fields(cls) if f.name not in document and _default(f) is MISSING]:  # type: ignore[arg-type]
+        raise ValueError(f"{cls.__name__} lacks {', '.join(missing)}; compile its spec again")
     if unknown := [key for key in document if key not in hints]:
         raise ValueError(f"its settings have {', '.join(unknown)}, unknown to this version of flspec; upgrade flspec")
     older = {one.name for one in fields(cls) if one.metadata.get("older_words")}  # type: ignore[arg-type]
-    given = {key: _TODAYS_WORDS.get(value, value) if key in older else value for key, value in document.items()}
-    return cls(**{key: _read(hints[key], value) for key, value in given.items()})
+    read = {key: _read(f"{cls.__name__}.{key}", hints[key], value) for key, value in document.items()}
+    return cls(**{key: _TODAYS_WORDS.get(value, value) if key in older else value for key, value in read.items()})
+
+
+_JSON_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", tuple: "list"}
 
 
 def _default(one: Any) -> Any:
@@ -133,11 +140,22 @@ def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-def _read(hint: Any, value: Any) -> Any:
+def _read(place: str, hint: Any, value: Any) -> Any:
+    """Return a value as the type that a field has. Raises ValueError if its JSON is of another."""
     options = get_args(hint) if get_origin(hint) is UnionType else (hint,)
-    if documents := [option for option in options if is_dataclass(option) and value is not None]:
-        return read_settings(documents[0], value)  # type: ignore[arg-type]  # a dataclass is a type here
-    return tuple(value) if get_origin(hint) is tuple else value
+    if hint is Any or (value is None and NoneType in options):
+        return value
+    kind = options[0]
+    if is_dataclass(kind):
+        return read_settings(kind, value)  # type: ignore[arg-type]  # a dataclass is a type here
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_read(place, get_args(kind)[0], one) for one in value)
+    plain = get_origin(kind) or kind
+    if not isinstance(value, int | float if plain is float else plain) or (
+        isinstance(value, bool) and plain is not bool
+    ):
+        raise ValueError(f"{place} has {value!r}, not a {_JSON_WORDS.get(plain, 'mapping')}; compile its spec again")
+    return value
 
 
 def _as_json(value: Any) -> Any:

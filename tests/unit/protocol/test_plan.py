@@ -104,6 +104,22 @@ def leaves(settings, path=()):
             yield (*path, key)
 
 
+def otherwise(value):
+    """Another value of the same type; where nothing is given, a list of labels or columns."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return value + "changed"
+        case dict():
+            return {"changed": []}
+        case list():
+            return ["changed"]
+    return "changed"
+
+
 def test_the_digest_changes_with_every_setting_of_a_compiled_plan(make_plan):
     plan = make_plan()
     settings = write_settings(plan.settings)
@@ -116,7 +132,7 @@ def test_the_digest_changes_with_every_setting_of_a_compiled_plan(make_plan):
         place = changed
         for key in parents:
             place = place[key]
-        place[last] = "changed"
+        place[last] = otherwise(place[last])
         digests.add(dataclasses.replace(plan, settings=read_settings(PlanSettings, changed)).digest)
     assert len(digests) == len(paths) + 1
 

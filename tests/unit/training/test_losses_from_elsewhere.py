@@ -140,6 +140,24 @@ def test_it_is_listed_validated_and_in_the_schema_as_flspecs_own(tmp_path):
     assert "spec.yaml:8:36: client.loss: margin needs width; write {kind: margin, width: …}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("method", "code", "told"),
+    [
+        ("why_invalid(self, *labels)", "{}['x']", "client.loss: my_margin.Margin raises KeyError: 'x'; repair it"),
+        ("num_outputs(self, *labels)", "return 0", "client.loss: my_margin.Margin needs 0 outputs, which is not a"),
+        ("value(self, scores)", "return np.zeros((2, 3))", "my_margin.Margin.value gives shape [2, 3], not a value"),
+        ("torch(self, outputs, targets)", "return outputs.mean(1)", "client.loss: margin (my_margin.Margin): torch"),
+    ],
+)
+def test_its_mistakes_are_told_by_its_class(tmp_path, method, code, told):
+    install(tmp_path, MARGIN + f"\n    def {method}:\n        {code}\n")
+    done = flspec(tmp_path, "run", "spec.yaml", "--out", "r")
+    assert done.returncode == (2 if method.startswith(("why", "num")) else 1)
+    assert (tmp_path / "r").exists() == (done.returncode == 1)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def own_kinds() -> list[str]:
     kinds: list[str] = spec_schema(installed=False)["definitions"]["ClientWork"]["properties"]["loss"]["anyOf"][0][
         "enum"
