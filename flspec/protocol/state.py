@@ -93,11 +93,15 @@ def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
             f"{path} belongs to plan {str(header.get('plan_digest'))[:12]}, not {plan_digest[:12]}; "
             "use the spec that the plan was compiled from"
         )
+    if not all(isinstance(header.get(key), int) and header[key] >= 0 for key in ("round", "step")):
+        raise InputError(f"{path} states no round and step from 0; it is not a state that flspec wrote")
     of_clients: dict[int, dict[str, NDArray[np.float32]]] = {}
     of_server: dict[str, NDArray[np.float32]] = {}
     for place, value in tensors.items():
         if place.startswith(_CLIENTS):
             client, _, rest = place.removeprefix(_CLIENTS).partition("/")
+            if not (client.isascii() and client.isdigit()):
+                raise InputError(f"{path} has a tensor {place!r} of no client; it is not a state that flspec wrote")
             of_clients.setdefault(int(client), {})[rest] = value
         else:
             of_server[place] = value

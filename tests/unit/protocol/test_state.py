@@ -9,6 +9,7 @@ from flspec.errors import InputError
 from flspec.protocol.state import (
     OptimizerState,
     ServerState,
+    _encode,
     load_state,
     load_weights,
     save_state,
@@ -162,3 +163,27 @@ def test_writing_again_replaces_the_file_and_leaves_nothing_beside_it(tmp_path, 
 def test_state_files_sort_in_the_order_of_rounds(tmp_path):
     names = [state_file(tmp_path, number).name for number in (1, 2, 10, 999_999)]
     assert names == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "told"),
+    [
+        ("clients/x/weights/w", {}, "'clients/x/weights/w' of no client"),
+        ("clients//w", {}, "'clients//w' of no client"),
+        ("weights/w", {"round": "x"}, "no round and step"),
+        ("weights/w", {"round": -1}, "no round and step"),
+        ("weights/w", {"step": None}, "no round and step"),
+    ],
+)
+def test_a_state_that_flspec_did_not_write_is_refused(tmp_path, name, header, told):
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(_encode({name: np.ones(2, np.float32)}, {"round": 1, "step": 0, "plan_digest": "p"} | header))
+    with pytest.raises(InputError, match=told):
+        load_state(path)
+
+
+def test_a_state_that_flspec_did_write_is_not(tmp_path):
+    path = tmp_path / "state.safetensors"
+    names = ("clients/0/weights/w", "weights/w")
+    path.write_bytes(_encode(dict.fromkeys(names, np.ones(2, np.float32)), {"round": 1, "step": 0, "plan_digest": "p"}))
+    assert [*load_state(path).clients] == [0]
