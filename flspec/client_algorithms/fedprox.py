@@ -11,10 +11,10 @@ from flspec.client_algorithms.base import ClientAlgorithm
 
 
 class FedProx(ClientAlgorithm):
-    """Each client minimises its loss plus (mu / 2) ||w - w_t||^2, where w_t are the weights that the server sent (Eq.
-    2).
+    """Each client minimises its loss plus (mu / 2) ||w - w_t||^2, where w_t are the weights that the server sent.
 
-    The gradient of the second term is mu (w - w_t). The client's planned steps are the paper's inexact solution.
+    This is the paper's Equation 2. The gradient of the second term is mu (w - w_t). The client's planned steps are the
+    paper's inexact solution.
     """
 
     kind: Literal["fedprox"] = "fedprox"
