@@ -121,7 +121,7 @@ class Trainer:
             if bound := self.plan.settings.clip:
                 gradients = clip(gradients, bound.norm, bound.by)
             stepper(gradients)
-            if sums and set(measured) != set(sums):
+            if sums and measured.keys() != sums.keys():
                 raise self._objective_call.error(f"measured {', '.join(measured)} in a step after {', '.join(sums)}")
             for name, value in measured.items():
                 sums[name] = sums.get(name, 0.0) + value

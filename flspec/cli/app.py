@@ -131,18 +131,15 @@ def run(
     selection = backend or study.backend
     find_backend(selection)  # reports an unknown name before the plan is made, which takes time
     find_trackers(trackers or ())
-    if study.is_matrix and cell is None:
+    is_matrix = study.is_matrix and cell is None
+    _check_options(is_matrix, resume, workers, jobs)
+    if is_matrix:
         from flspec.cli.sweeping import run_study
 
-        if resume or workers:
-            unread = "--resume: a matrix goes on by itself" if resume else "--workers: of a matrix, give --jobs"
-            raise InputError(f"{unread}; leave it out, or choose one experiment with --cell")
         folder = out or Path("runs", f"{spec.stem}{'-small' if small else ''}-{selection}-matrix".replace(":", "-"))
         given: dict[str, Any] = {"data": data_root, "jobs": jobs, "limits": limits, "trackers": trackers or ()}
         run_study(study, selection, folder, **given, as_json=as_json)
         return
-    if jobs:
-        raise InputError("--jobs: this is one experiment; leave it out, or give --workers")
     chosen = study.cell(cell)
     folder = out or new_folder(Path("runs"), f"{study.name}-{selection}")
     _check_folder(folder, resume)
@@ -161,6 +158,17 @@ def run(
             tell_interrupted(_how_far(progress.last_round, folder, arguments, to_repeat))
             raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
     _tell_result(result, folder, as_json)
+
+
+def _check_options(is_matrix: bool, resume: bool, workers: int, jobs: int) -> None:
+    """Raise InputError if an option was given that has no effect on a matrix, or on one experiment."""
+    from flspec.errors import InputError
+
+    if is_matrix and (resume or workers):
+        unread = "--resume: a matrix goes on by itself" if resume else "--workers: of a matrix, give --jobs"
+        raise InputError(f"{unread}; leave it out, or choose one experiment with --cell")
+    if jobs and not is_matrix:
+        raise InputError("--jobs: this is one experiment; leave it out, or give --workers")
 
 
 def _check_folder(folder: Path, resume: bool) -> None:

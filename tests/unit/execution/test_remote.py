@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -68,7 +69,8 @@ def failure(selection: str, folder: Path, **limits: float) -> str:
 # What is said arrives
 
 
-def test_events_pass_through_unchanged_and_in_order(tmp_path: Path) -> None:
+def test_events_pass_through_unchanged_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the fake that runs here leaves a file
     job = Job(tmp_path, follow=tmp_path / "states", keep="all", workers=2)
     with open_backend("fake") as backend:
         first, *remote = executed(backend, job)
