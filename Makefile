@@ -10,7 +10,7 @@ PARALLEL := --numprocesses=logical --maxprocesses=4
 # More for pytest, e.g. make test ARGS='-k flower'
 ARGS ?=
 
-.PHONY: help setup demo tff flwr-datasets test test-all style check check-newest check-lowest conformance golden schema bench clean
+.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance golden schema bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,11 @@ demo: setup ## run specs/quickstart.yaml on the local backend and print its tabl
 
 tff: setup ## make TensorFlow Federated's own environment
 	$(BIN)/flspec backends install tff
+
+pins: setup ## rewrite the hashes of TFF's pins, after a change of requirements.in beside them
+	$(BIN)/uv pip compile --quiet backends/flspec_tff/requirements.in --output-file backends/flspec_tff/requirements.txt \
+	    --no-deps --generate-hashes --no-annotate --custom-compile-command "make pins" \
+	    --python-version 3.11 --python-platform x86_64-manylinux_2_31
 
 flwr-datasets: setup ## make the environment of Flower Datasets, which test-all compares with
 	$(BIN)/python -m tests.flower_datasets.environment

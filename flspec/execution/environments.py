@@ -27,7 +27,8 @@ from pathlib import Path
 from flspec.core.cache import cache_folder
 from flspec.core.files import locked
 from flspec.errors import BackendError, InputError
-from flspec.execution.sources import package_folder, python_with_flspec
+from flspec.execution.pins import read_pins, why_refused
+from flspec.execution.sources import python_with_flspec
 from flspec.protocol.registry import find_backend, installed_backends
 from flspec.protocol.requirements import Environment
 
@@ -43,13 +44,15 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
-# Bytecode is compiled afterwards, on all cores; pip would use one.
-_PIP_INSTALL = ("-I", "-m", "pip", "install", "--no-deps", "--no-input", "--no-compile", "-r")
+# Only files with a pinned hash, and no source archives, whose installation would run code of theirs. Bytecode is
+# compiled afterwards, on all cores; pip would use one.
+_PIP_OPTIONS = ("--no-deps", "--require-hashes", "--only-binary=:all:", "--no-input", "--no-compile")
+_PIP_INSTALL = ("-I", "-m", "pip", "install", *_PIP_OPTIONS, "-r")
 
 
 def environment_folder(environment: Environment) -> Path:
     """Return the environment's folder, whether or not it is installed."""
-    digest = hashlib.sha256("\n".join(_pins(environment)).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(read_pins(environment)).encode()).hexdigest()
     return cache_folder() / "environments" / f"{environment.name}-{digest[:12]}"
 
 
@@ -155,16 +158,7 @@ def _usable(environment: Environment) -> Iterator[None]:
         ) from error
 
 
-# Finding pins and an interpreter
-
-
-def _pins(environment: Environment) -> list[str]:
-    """Read the complete list of packages, each `name==version`, from the backend's package."""
-    file = package_folder(environment.package) / "requirements.txt"
-    if not file.is_file():
-        raise InputError(f"the pins of {environment.name} are missing in {file.parent}; install flspec again")
-    lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line]
+# Finding an interpreter
 
 
 def _find_python(environment: Environment) -> Path:
@@ -220,7 +214,7 @@ def _locked(folder: Path, report: Progress) -> AbstractContextManager[int]:
 
 def _make(environment: Environment, base: Path, lock: int, report: Progress) -> None:
     """Create the environment from scratch. After a failure only its log is left."""
-    folder, pins = environment_folder(environment), _pins(environment)
+    folder, pins = environment_folder(environment), read_pins(environment)
     folder.mkdir(exist_ok=True)
     _clear(folder)
     (folder / "install.log").unlink(missing_ok=True)
@@ -301,7 +295,10 @@ class _Log:
     def _reason(self, status: int) -> str:
         if status < 0:
             return f"killed by {signal.Signals(-status).name}"
-        lines = [line.strip() for line in self.path.read_text(encoding="utf-8").splitlines()]
+        text = self.path.read_text(encoding="utf-8")
+        if refused := why_refused(text):
+            return refused
+        lines = [line.strip() for line in text.splitlines()]
         said = [line for line in lines if line and not line.startswith(("WARNING:", "[notice]"))]
         errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
         return (errors or said or [f"exit status {status}"])[-1]

@@ -20,9 +20,11 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Environment:
-    """A Python environment for one backend. `PACKAGE/requirements.txt` pins its packages as `name==version`.
+    """A Python environment for one backend.
 
-    The pins are complete and include what flspec needs there, because they are installed without their dependencies.
+    `PACKAGE/requirements.txt` pins its packages and the hashes of their files, as `uv pip compile --generate-hashes`
+    writes them. The pins are complete and include what flspec needs there, because they are installed without their
+    dependencies.
     """
 
     name: str  # the backend's; argument of `flspec backends install`, and part of the folder's name

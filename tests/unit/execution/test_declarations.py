@@ -51,7 +51,7 @@ def acme(tmp_path: Path) -> Path:
     for package in ("acme", "acme_unpinned"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text(PACKAGE)
-    (tmp_path / "acme" / "requirements.txt").write_text("acme-engine==2.1\n")
+    (tmp_path / "acme" / "requirements.txt").write_text(f"acme-engine==2.1 --hash=sha256:{'0' * 64}\n")
     info = tmp_path / "acme-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")

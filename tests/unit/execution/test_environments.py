@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
-import shlex
 import signal
-import subprocess
 import sys
 import threading
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -32,18 +28,7 @@ from flspec.execution.environments import (
 from flspec.protocol.registry import installed_backends
 from flspec.protocol.requirements import Environment
 from tests.processes import wait_until
-from tests.unit.execution.installing import Told, script
-
-VERSION = sys.version_info[:2]
-TOY = Environment(
-    name="toy",
-    title="Toy",
-    package="toy_backend",
-    python=VERSION,
-    machine=("Linux", "x86_64"),
-    engine="toy_engine",
-    gigabytes=0.1,
-)
+from tests.unit.execution.installing import TOY, Told, contents, pinned, script, write_backend
 
 # What stands in for pip: it gets the requirements file and is run by the new environment's interpreter.
 INSTALLS = """
@@ -53,88 +38,13 @@ print('Installing collected packages: toy-engine')
 pathlib.Path(sysconfig.get_path('purelib'), 'toy_engine.py').touch()
 """
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="virtual environments are laid out otherwise")
-
-
-@pytest.fixture(autouse=True)
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
-    """A backend with an environment of its own, which can be had here and is not installed."""
-    write_backend(tmp_path / "packages")
-    monkeypatch.syspath_prepend(tmp_path / "packages")
-    monkeypatch.setenv("FLSPEC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("platform.system", lambda: "Linux")
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    yield TOY
-    for module in ("toy_backend", "toy_backend.backend"):
-        sys.modules.pop(module, None)
-
-
-BACKEND = f"""
-from flspec.protocol.backend import Backend
-from flspec.protocol.requirements import Environment
-
-class ToyBackend(Backend):
-    name, environment = "toy", {TOY}
-    def unsupported(self, plan): return []
-    def execute(self, plan, job): yield
-"""
-
-
-def write_backend(folder: Path, pins: str = "toy-engine==1.0\n") -> None:
-    """The package `toy_backend` with its pins, offered to flspec as the backend `toy`."""
-    package, info = folder / "toy_backend", folder / "toy_backend-1.dist-info"
-    for part in (package, info):
-        part.mkdir(parents=True, exist_ok=True)
-    (package / "__init__.py").touch()
-    (package / "backend.py").write_text(BACKEND)
-    (package / "requirements.txt").write_text(pins)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-backend\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[flspec.backends]\ntoy = toy_backend.backend:ToyBackend\n")
-
-
-@pytest.fixture
-def pip_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Replaces pip by a script, and leaves it out of new environments, where it would take most of the time."""
-    python = script(
-        tmp_path / "quick_python",
-        f"""case "$*" in
-            "-I -m venv "*) exec {shlex.quote(sys.executable)} -I -m venv --without-pip "$4" ;;
-            *) exec {shlex.quote(sys.executable)} "$@" ;;
-        esac""",
-    )
-    monkeypatch.setattr(sys, "executable", str(python))
-    return lambda code: monkeypatch.setattr(environments, "_PIP_INSTALL", ("-I", "-u", "-c", code))
-
-
-def contents(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="virtual environments are laid out otherwise"),
+    pytest.mark.usefixtures("toy"),
+]
 
 
 # Making
-
-
-@pytest.mark.release("pip itself, and all that it compiles; the other tests put a script in its place")
-def test_pip_installs_the_pins_and_everything_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    with zipfile.ZipFile(wheels / "toy_engine-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("toy_engine.py", "VERSION = '1.0'\n")
-        wheel.writestr("toy_rest.py", "")
-        info = "toy_engine-1.0.dist-info"
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: toy-engine\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(wheels), "CONFIG_FILE": os.devnull, "USER": "1"}.items():
-        monkeypatch.setenv(f"PIP_{name}", value)  # as a user's own configuration would be
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    told: list[str] = []
-    folder = install_environment("toy", told.append)
-    assert told[2] == "downloading 1 of 1: toy_engine"
-    assert set(contents(folder)) >= {"complete", "flspec", "install.log"}
-    assert "tmp" not in contents(folder)
-    code = "import flspec, toy_engine; print(toy_engine.VERSION)"
-    assert subprocess.check_output([environment_python(TOY), "-I", "-c", code], text=True) == "1.0\n"
-    assert list(folder.glob("lib/python*/site-packages/__pycache__/toy_rest.*.pyc"))
 
 
 def test_an_installed_environment_is_not_made_again(pip_that: Callable[[str], None]) -> None:
@@ -270,28 +180,6 @@ def test_an_environment_whose_python_is_gone_is_not_installed(
     assert not is_installed(toy)
 
 
-def test_other_pins_make_another_environment_but_comments_do_not(tmp_path: Path, toy: Environment) -> None:
-    folder = environment_folder(toy)
-    write_backend(tmp_path / "packages", "# why\n\ntoy-engine==1.0  # newest\n")
-    assert environment_folder(toy) == folder
-    write_backend(tmp_path / "packages", "toy-engine==1.1\n")
-    assert environment_folder(toy) != folder
-
-
-def test_missing_pins_are_an_error(tmp_path: Path, toy: Environment) -> None:
-    (tmp_path / "packages" / "toy_backend" / "requirements.txt").unlink()
-    with pytest.raises(InputError, match="the pins of toy are missing"):
-        install_environment("toy")
-
-
-def test_the_pins_of_tff_are_exact_and_hold_what_flspec_needs() -> None:
-    pins = environments._pins(find_environment("tff"))
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", pin) for pin in pins)
-    names = {pin.partition("==")[0] for pin in pins}
-    assert len(names) == len(pins)
-    assert names >= {"tensorflow-federated", "tensorflow-cpu", "numpy", "pydantic", "pyyaml", "safetensors"}
-
-
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     for function in (find_environment, install_environment, remove_environment):
         with pytest.raises(InputError, match="'flower' has no environment of its own; those that have: tff, toy"):
@@ -311,7 +199,7 @@ def test_another_machine_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_removing_takes_every_environment_of_the_name(pip_that: Callable[[str], None], tmp_path: Path) -> None:
     pip_that(INSTALLS)
     first = install_environment("toy")
-    write_backend(tmp_path / "packages", "toy-engine==1.1\n")
+    write_backend(tmp_path / "packages", pinned("1.1"))
     second = install_environment("toy")
     assert sorted(remove_environment("toy")) == sorted([first, second])
     assert not first.exists()
