@@ -1,7 +1,9 @@
 """Metrics of decisions: the class of the largest output, or each label with a probability above one half.
 
 With two classes, class 1 is the positive one. A `macro` average counts each class or label the same, a `micro` average
-counts each decision the same. In both, 0/0 is 0, as in FLAIR's metrics.
+counts each decision the same. Both are of the classes or labels that occur: an example has it, or it is predicted for
+one. Of these, 0/0 is 0, as scikit-learn has it by default. FLAIR's own macro averages (`flair_macro_…`) are of all
+labels, and one that does not occur counts 0.
 """
 
 from __future__ import annotations
@@ -103,23 +105,31 @@ def f1(scores: Scores) -> float:
 
 
 def macro(name: str) -> Measure:
-    """Return a metric: the mean of `name` over all classes, or all labels; 0 where it is 0/0."""
-    return lambda scores: float(_EACH[name](scores.counts).mean())
+    """Return a metric: the mean of `name` over the classes, or labels, that occur."""
+    return lambda scores: float(_EACH[name](_occurring(scores)).mean())
 
 
 def micro(name: str) -> Measure:
-    """Return a metric: `name` of the decisions on all classes, or all labels, pooled; 0 where it is 0/0."""
-    return lambda scores: float(_EACH[name](_pooled(scores.counts))[0])
+    """Return a metric: `name` of the decisions on all classes, or all labels, pooled."""
+    return lambda scores: float(_EACH[name](_pooled(_occurring(scores)))[0])
 
 
-@metric(better="higher", description="harmonic mean of macro precision and macro recall: FLAIR's macro F1")
+def flair_macro(name: str) -> Measure:
+    """Return a metric: the mean of `name` over all classes, or all labels; 0 where it is 0/0, as in FLAIR's benchmark.
+
+    A model without a mistake therefore has less than 1 on examples that lack a label.
+    """
+    return lambda scores: float(_EACH[name](scores.counts).mean())
+
+
+@metric(better="higher", description="harmonic mean of flair_macro_precision and flair_macro_recall: FLAIR's macro F1")
 def harmonic_f1(scores: Scores) -> float:
-    """Return the harmonic mean of macro precision and macro recall, 0 if both are 0. FLAIR's benchmark calls it macro
-    F1.
+    """Return the harmonic mean of FLAIR's macro precision and macro recall, 0 if both are 0. FLAIR's benchmark calls it
+    macro F1.
 
     `macro_f1`, the mean of F1 over the labels, is a different number.
     """
-    both = [macro("precision")(scores), macro("recall")(scores)]
+    both = [flair_macro("precision")(scores), flair_macro("recall")(scores)]
     return 2 * both[0] * both[1] / sum(both) if any(both) else 0.0
 
 
@@ -135,6 +145,18 @@ def _share(part: Any, rest: Any, why: str) -> float:
     if not part + rest:
         raise Undefined(why)
     return float(part / (part + rest))
+
+
+def _occurring(scores: Scores) -> Counts:
+    """Return the counts of the classes or labels that an example has or that are predicted for one.
+
+    Raises Undefined if none occurs: no example has a label, and none is predicted.
+    """
+    counts = scores.counts
+    occurs = counts.true_positives + counts.false_positives + counts.false_negatives > 0
+    if not occurs.any():
+        raise Undefined(f"no example has one of the {scores.num_classes:,} labels, and none is predicted")
+    return Counts(*(values[occurs] for values in vars(counts).values()))
 
 
 def _pooled(counts: Counts) -> Counts:
@@ -166,10 +188,16 @@ for _name in _EACH:
     metric(
         name=f"macro_{_name}",
         better="higher",
-        description=f"mean over all classes, or labels, of the {_name} of each; 0 where it is 0/0",
+        description=f"mean of the {_name} of each class, or label, that occurs: an example has it or it is predicted",
     )(macro(_name))
     metric(
         name=f"micro_{_name}",
         better="higher",
-        description=f"{_name} of the decisions on all classes, or labels, pooled; 0 where it is 0/0",
+        description=f"{_name} of the decisions on all classes, or labels, pooled",
     )(micro(_name))
+for _name in ("precision", "recall"):
+    metric(
+        name=f"flair_macro_{_name}",
+        better="higher",
+        description=f"mean of the {_name} of all classes, or labels, 0 where it is 0/0: the rule of FLAIR's benchmark",
+    )(flair_macro(_name))

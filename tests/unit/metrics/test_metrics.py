@@ -74,6 +74,26 @@ def test_macro_metrics_are_scikit_learn_s(name):
     assert value(f"macro_{name}", MANY) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("name", ["precision", "recall", "f1"])
+def test_macro_metrics_are_scikit_learn_s_where_classes_are_absent(name, seed):
+    """Of seven classes a few occur, some of them only as predictions."""
+    rng = np.random.default_rng(seed)
+    labels, taken = rng.choice(rng.choice(7, 3), 12), rng.choice(rng.choice(7, 3), 12)
+    scores = Scores(np.eye(7)[taken], labels)
+    score = getattr(reference, f"{name}_score")
+    assert value(f"macro_{name}", scores) == pytest.approx(score(labels, taken, average="macro", zero_division=0))
+    assert value(f"micro_{name}", scores) == pytest.approx(score(labels, taken, average="micro"))
+
+
+def test_a_model_without_a_mistake_is_without_one_where_a_class_is_absent():
+    labels = np.array([0, 0, 2, 2])
+    flawless = Scores(np.eye(3)[labels], labels)
+    for name in ("precision", "recall", "f1"):
+        assert value(f"macro_{name}", flawless) == 1.0
+    assert value("flair_macro_recall", flawless) == pytest.approx(2 / 3)  # FLAIR's rule, by which it counts 0
+
+
 def test_metrics_of_many_classes_are_scikit_learn_s():
     taken = MANY.outputs.argmax(axis=1)
     assert value("balanced_accuracy", MANY) == pytest.approx(reference.balanced_accuracy_score(MANY.labels, taken))

@@ -132,7 +132,21 @@ def test_a_label_that_nobody_has_counts_nothing_in_flair_s_mean_and_is_left_out_
     assert value("macro_average_precision", scores) == pytest.approx(value("macro_average_precision", SEVERAL))
     expected = value("binned_macro_average_precision", SEVERAL) * 6 / 7
     assert value("binned_macro_average_precision", scores) == pytest.approx(expected)
-    assert value("macro_recall", scores) == pytest.approx(value("macro_recall", SEVERAL) * 6 / 7)
+    # Nobody has the new label, but it is predicted: it occurs, and its recall of 0/0 counts 0 in both.
+    assert value("flair_macro_recall", scores) == pytest.approx(value("macro_recall", SEVERAL) * 6 / 7)
+    assert value("macro_recall", scores) == value("flair_macro_recall", scores)
+    never = join_some(np.concatenate([LOGITS, np.full((400, 1), -9.0)], axis=1), none)
+    for name in ("precision", "recall"):
+        assert value(f"macro_{name}", never) == pytest.approx(value(f"macro_{name}", SEVERAL))
+        assert value(f"flair_macro_{name}", never) == pytest.approx(value(f"macro_{name}", SEVERAL) * 6 / 7)
+    assert value("macro_f1", never) == pytest.approx(value("macro_f1", SEVERAL))
+
+
+@pytest.mark.parametrize("name", ["macro_precision", "macro_recall", "macro_f1", "micro_precision", "micro_f1"])
+def test_where_no_label_occurs_an_average_has_a_reason_in_place_of_a_value(name: str) -> None:
+    values, reasons = measure(join_some([[-1.0, -2.0]], [[0, 0]]), [name])
+    assert (values, reasons[name]) == ({}, "no example has one of the 2 labels, and none is predicted")
+    assert measure(join_some([[-1.0, -2.0]], [[0, 1]]), [name])[0] == {name: 0.0}
 
 
 @pytest.mark.parametrize("sure", [0.0, 1.0, 1 / 199, 100 / 199])
@@ -144,7 +158,7 @@ def test_a_probability_on_a_threshold_is_not_above_it(sure: float) -> None:
 
 
 def test_flair_s_f1_is_the_harmonic_mean_of_the_macro_averages() -> None:
-    precision, recall = (value(f"macro_{name}", SEVERAL) for name in ("precision", "recall"))
+    precision, recall = (value(f"flair_macro_{name}", SEVERAL) for name in ("precision", "recall"))
     assert value("harmonic_f1", SEVERAL) == pytest.approx(2 / (1 / precision + 1 / recall))
     assert value("harmonic_f1", SEVERAL) != pytest.approx(value("macro_f1", SEVERAL), abs=1e-3)
     assert value("harmonic_f1", join_some([[-1.0]], [[1]])) == 0.0
