@@ -69,6 +69,23 @@ cohort: {{kind: uniform, size: {min(100, rows // 100)}}}
     )
 
 
+def compiled_rounds(rounds: int) -> object:
+    """A plan of many rounds, of one client of ten and one step each."""
+    return compile(
+        parse_spec(f"""
+flspec: 1
+name: long
+rounds: {rounds}
+dataset: {{kind: digits}}
+partition: {{kind: iid, clients: 10}}
+model: {{kind: softmax_regression}}
+client: {{steps: 1, batch_size: 8, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
+cohort: {{kind: uniform, size: 1}}
+evaluation: {{every: {rounds}}}
+""")
+    )
+
+
 def measure(benchmark: BenchmarkFixture, group: str, act: Callable[[], object]) -> None:
     """Time an act, and note the most memory that it takes."""
     benchmark.group = group
@@ -92,6 +109,11 @@ def test_partition(benchmark: BenchmarkFixture, kind: str, rows: int) -> None:
 def test_compile(benchmark: BenchmarkFixture, kind: str, rows: int) -> None:
     compiled(rows, kind)  # puts the examples into the store
     measure(benchmark, f"compile {kind}: {rows:,} rows, {rows // 100:,} clients", lambda: compiled(rows, kind))
+
+
+def test_many_rounds(benchmark: BenchmarkFixture, is_measured: bool) -> None:
+    rounds = MILLION if is_measured else 2_000
+    measure(benchmark, f"compile {rounds:,} rounds of one client", lambda: compiled_rounds(rounds))
 
 
 def test_csv(benchmark: BenchmarkFixture, tmp_path: Path, is_measured: bool) -> None:

@@ -38,7 +38,7 @@ def train(message: Message, context: Context) -> Message:
     trainer = _trainer(str(task["plan"]))
     arrays = message.content.array_records["weights"].to_numpy_ndarrays()
     weights = dict(zip(trainer.plan.weights, arrays, strict=True))
-    planned = trainer.plan.cohort(int(task["round"]))[int(task["position"])]
+    planned = trainer.plan.task(int(task["round"]), int(task["position"]))
     update = trainer.train(
         planned, weights, _read_records(message.content, "client_state"), _read_records(message.content, "server")
     )

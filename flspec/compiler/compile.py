@@ -61,22 +61,22 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     parameters = placements(spec, parameters_of(layers, examples.input_shape))
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
     draws = any(layer.kind == "dropout" for layer in layers) or any(t.is_random for t in examples.train.transforms)
-    rounds = [_tasks(spec, client_indices, number, root, draws) for number in _bounded_rounds(spec, client_indices)]
-    _check_clients(spec, layers, parameters, examples, rounds)
-    store_data(examples)
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
-    return Plan.build(
+    plan = Plan.build(
         settings=_settings(spec, examples, layers, parameters),
         weights={name: tensors[name] for name in at["server"]},
         constants={name: tensors[name] for name in at["plan"]},
         local={name: tensors[name] for name in at["client"]},
         clients=[np.concatenate(parts) for parts in client_indices],
         holdout=holdout,
-        rounds=rounds,
+        rounds=(_tasks(spec, client_indices, number, root, draws) for number in _bounded_rounds(spec, client_indices)),
         rates=_rates(spec),
         round_seeds=_round_seeds(spec, root),
         spec=written.model_dump(mode="json"),
     )
+    _check_clients(spec, layers, parameters, examples, plan)
+    store_data(examples)
+    return plan
 
 
 def data_root() -> Path:
@@ -286,10 +286,9 @@ def _check_clients(
     layers: Sequence[Layer],
     parameters: Mapping[str, Tensor],
     examples: Data,
-    rounds: Sequence[Sequence[ClientTask]],
+    plan: Plan,
 ) -> None:
     """Raise InputError if clients cannot do their tasks."""
-    tasks = [task for cohort in rounds for task in cohort]
     _check_plateau(spec, examples)
     shapes = trace(layers, examples.input_shape)
     single = [
@@ -297,7 +296,7 @@ def _check_clients(
         for layer in layers
         if layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1
     ]
-    if single and any(len(batch) == 1 for task in tasks for batch in task.batches):
+    if single and (plan.batch_sizes == 1).any():
         raise InputError(
             f"client.batch_size: some batches hold one example, whose one value a channel at {single[0]} has no "
             "variance for batch norm; choose another batch size, larger pictures, or model.batch_norm: frozen"
@@ -309,7 +308,7 @@ def _check_clients(
     if spec.client.algorithm:
         sent = sum(math.prod(t.shape) for t in parameters.values() if t.is_learned and t.placement == "server")
         own += len(spec.client.algorithm.client_slots) * sent
-    num_clients = len({task.client for task in tasks})
+    num_clients = len(plan.participants)
     if 4 * own * num_clients > _MOST_KEPT:
         raise InputError(
             f"mode: {num_clients:,} clients that each keep {4 * own / 2**20:,.1f} MiB from round to round are more "

@@ -12,11 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Stream"]
+
+_WORDS_A_BLOCK = 4  # of Philox4x64: its counter counts blocks
+_NONE_BUFFERED = np.zeros(_WORDS_A_BLOCK, np.uint64)
+
+
+class _Philox(threading.local):
+    """One generator a thread, set to a key and a counter for each draw: making one costs five times as much."""
+
+    def __init__(self) -> None:
+        self.bits = np.random.Philox(0)
+
+
+_philox = _Philox()
 
 
 class Stream:
@@ -24,8 +38,8 @@ class Stream:
 
     def __init__(self, seed: int, *name: str | int) -> None:
         self.seed, self.name = seed, name
-        key = hashlib.sha256(json.dumps([seed, *name]).encode()).digest()
-        self._bits = np.random.Philox(key=int.from_bytes(key[:16], "little"))
+        self._key: NDArray[np.uint64] | None = None  # uint64 [2]; many streams only name others and never draw
+        self._num_drawn = 0
 
     def child(self, *name: str | int) -> Stream:
         """Return the stream named by this one's name and `name`. This stream does not advance."""
@@ -33,7 +47,21 @@ class Stream:
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """Draw `count` uniformly distributed 64-bit words."""
-        return np.asarray(self._bits.random_raw(count), dtype=np.uint64)
+        if self._key is None:
+            sha = hashlib.sha256(json.dumps([self.seed, *self.name]).encode()).digest()
+            self._key = np.frombuffer(sha, "<u8", count=2)
+        block, skipped = divmod(self._num_drawn, _WORDS_A_BLOCK)
+        counter = np.array([block, 0, 0, 0], np.uint64)
+        _philox.bits.state = {
+            "bit_generator": "Philox",
+            "state": {"counter": counter, "key": self._key},
+            "buffer": _NONE_BUFFERED,
+            "buffer_pos": _WORDS_A_BLOCK,
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        self._num_drawn += count
+        return np.asarray(_philox.bits.random_raw(skipped + count), dtype=np.uint64)[skipped:]
 
     def uniform(self, count: int) -> NDArray[np.float64]:
         """Draw `count` multiples of 2^-53 in the open interval (0, 1).

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -90,7 +91,7 @@ class Plan:
         settings: PlanSettings,
         weights: Mapping[str, NDArray[np.float32]],
         clients: Sequence[NDArray[np.integer[Any]]],
-        rounds: Sequence[Sequence[ClientTask]],
+        rounds: Iterable[Sequence[ClientTask]],
         spec: Mapping[str, Any],
         holdout: Sequence[NDArray[np.integer[Any]]] = (),
         constants: Mapping[str, NDArray[np.float32]] = _NONE,
@@ -98,23 +99,15 @@ class Plan:
         rates: Mapping[str, Sequence[float]] = _NONE,
         round_seeds: Sequence[int] = (),
     ) -> Plan:
-        """Pack what compile decided.
+        """Pack what compile decided, each round as it comes: a million rounds of task objects take gigabytes.
 
         `holdout` has each client's holdout examples, if the plan has holdouts. In a pooled plan it has one item for
         each client whose examples were pooled. `rates` has the learning rate factors of `client` and `server` in each
         round, if they change. `round_seeds` has the seeds of the server's random draws, if there are any.
         """
-        tasks = [task for cohort in rounds for task in cohort]
-        batches = [batch for task in tasks for batch in task.batches]
         arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in weights.items()}
         arrays["client_examples"], arrays["client_ends"] = _pack(clients)
-        arrays["batches"], arrays["batch_ends"] = _pack(batches)
-        arrays["task_batch_ends"] = np.cumsum([len(task.batches) for task in tasks], dtype=np.int64)
-        arrays["task_clients"] = np.array([task.client for task in tasks], np.int32)
-        arrays["task_weights"] = np.array([task.weight for task in tasks], np.int64)
-        arrays["round_task_ends"] = np.cumsum([len(cohort) for cohort in rounds], dtype=np.int64)
-        if any(task.seed for task in tasks):
-            arrays["task_seeds"] = np.array([task.seed for task in tasks], np.int64)
+        arrays |= _pack_rounds(rounds)
         if holdout:
             arrays["held_out_examples"], arrays["held_out_ends"] = _pack(holdout)
         for placement, tensors in (("constants", constants), ("local", local)):
@@ -169,6 +162,11 @@ class Plan:
         """The clients that take part in at least one round, ascending."""
         return [int(client) for client in np.unique(self.arrays["task_clients"])]
 
+    @property
+    def batch_sizes(self) -> NDArray[np.int64]:
+        """Number of examples of each batch of the plan."""
+        return np.diff(self.arrays["batch_ends"], prepend=0)
+
     @cached_property
     def holdout(self) -> list[Indices]:
         """Each client's holdout: training set indices that it is evaluated on, not trained on. Empty without holdouts.
@@ -206,7 +204,13 @@ class Plan:
         assert 1 <= round_number <= self.num_rounds, round_number
         start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
         rate = self.client_rate(round_number)
-        return tuple(self._task(position, rate) for position in range(start, end))
+        return tuple(self._task(index, rate) for index in range(start, end))
+
+    def task(self, round_number: int, position: int) -> ClientTask:
+        """Return one task of a round's cohort, at a cost that does not depend on the cohort's size."""
+        start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
+        assert 0 <= position < end - start, position
+        return self._task(start + position, self.client_rate(round_number))
 
     def keeps(self, round_number: int) -> bool:
         """Return whether the state after this round is saved and evaluated. The last one always is."""
@@ -216,12 +220,12 @@ class Plan:
         rates = self.arrays.get(f"{who}_rates")
         return 1.0 if rates is None else float(rates[round_number - 1])
 
-    def _task(self, position: int, rate: float) -> ClientTask:
-        start, end = _bounds(self.arrays["task_batch_ends"], position)
+    def _task(self, index: int, rate: float) -> ClientTask:
+        start, end = _bounds(self.arrays["task_batch_ends"], index)
         return ClientTask(
-            client=int(self.arrays["task_clients"][position]),
-            weight=int(self.arrays["task_weights"][position]),
-            seed=int(self.arrays["task_seeds"][position]) if "task_seeds" in self.arrays else 0,
+            client=int(self.arrays["task_clients"][index]),
+            weight=int(self.arrays["task_weights"][index]),
+            seed=int(self.arrays["task_seeds"][index]) if "task_seeds" in self.arrays else 0,
             rate=rate,
             batches=tuple(
                 _part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end)
@@ -233,9 +237,9 @@ class Plan:
         """SHA-256 of settings and arrays. Equal digests mean equal experiments."""
         sha = hashlib.sha256(json.dumps([FORMAT, self.document], sort_keys=True).encode())
         for name in sorted(self.arrays):
-            array = self.arrays[name]
-            sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-            sha.update(array.tobytes())
+            values = self.arrays[name]
+            sha.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+            sha.update(values.tobytes())
         return sha.hexdigest()
 
     def save(self, folder: Path) -> None:
@@ -278,6 +282,31 @@ def _pack(parts: Sequence[NDArray[np.integer[Any]]]) -> tuple[Indices, NDArray[n
     """Return arrays of different lengths as one array, and the position at which each ends."""
     ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
     return np.concatenate(parts).astype(np.int32), ends
+
+
+def _pack_rounds(rounds: Iterable[Sequence[ClientTask]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of all tasks, with `task_seeds` only if a task has one."""
+    batches, clients = array("i"), array("i")
+    weights, seeds, batch_sizes, nums_batches, cohort_sizes = (array("q") for _ in range(5))
+    for cohort in rounds:
+        cohort_sizes.append(len(cohort))
+        for task in cohort:
+            clients.append(task.client)
+            weights.append(task.weight)
+            seeds.append(task.seed)
+            nums_batches.append(len(task.batches))
+            batch_sizes.extend(map(len, task.batches))
+            for batch in task.batches:
+                batches.frombytes(batch.astype(np.int32).tobytes())
+    return {
+        "batches": np.asarray(batches),
+        "batch_ends": np.cumsum(batch_sizes, dtype=np.int64),
+        "task_batch_ends": np.cumsum(nums_batches, dtype=np.int64),
+        "task_clients": np.asarray(clients),
+        "task_weights": np.asarray(weights),
+        "round_task_ends": np.cumsum(cohort_sizes, dtype=np.int64),
+        **({"task_seeds": np.asarray(seeds)} if any(seeds) else {}),
+    }
 
 
 def _bounds(ends: NDArray[np.int64], position: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import pytest
 from flspec.core.cache import cache_folder
 from flspec.errors import FlspecError
 from flspec.protocol.backend import Job
+from flspec.protocol.plan import ClientTask, Plan
 from tests.conformance.harness import Certified, Engines
 from tests.conformance.plans import compile_named
 
@@ -37,6 +38,26 @@ def test_two_runs_have_the_same_bits_whatever_the_number_of_workers(
         job = Job(tmp_path / str(number), workers=workers)
         results.append(execute_plan(engines(backend), backend, plan, job))
     assert len({result.weights.sha256 for result in results if result.weights}) == 1
+
+
+def test_a_round_reads_each_task_once_with_the_server_and_once_with_its_client(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A client that read the whole cohort would make a round cost the square of it."""
+    from flspec_flower.simulation import run_in_process
+
+    plan, read = compile_named("softmax-sgd-fedavg", rounds=1), []
+    one_task = Plan._task
+
+    def counted(plan: Plan, index: int, rate: float) -> ClientTask:
+        read.append(index)
+        return one_task(plan, index, rate)
+
+    monkeypatch.setattr(Plan, "_task", counted)
+    plan.save(tmp_path / "plan")
+    list(run_in_process(plan, Job(tmp_path, workers=1), {}))
+    assert len(plan.arrays["task_clients"]) > 2
+    assert sorted(read) == sorted(2 * list(range(len(plan.arrays["task_clients"]))))
 
 
 def test_a_client_that_fails_ends_the_run_with_its_reason(engines: Engines, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -55,6 +56,16 @@ def test_a_longer_draw_extends_a_shorter_one():
 def test_drawing_twice_goes_on_where_the_first_draw_ended():
     stream = Stream(3, "a")
     assert np.array_equal(np.concatenate([stream.words(3), stream.words(5)]), Stream(3, "a").words(8))
+
+
+def test_streams_that_take_turns_and_threads_do_not_disturb_each_other():
+    one, other = Stream(3, "a"), Stream(3, "b")
+    turns = [(one.words(3), other.words(5)) for _ in range(4)]
+    assert np.array_equal(np.concatenate([a for a, _ in turns]), Stream(3, "a").words(12))
+    assert np.array_equal(np.concatenate([b for _, b in turns]), Stream(3, "b").words(20))
+    with ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(lambda name: Stream(3, "thread", name).words(5_000), range(200)))
+    assert all(np.array_equal(words, Stream(3, "thread", name).words(5_000)) for name, words in enumerate(drawn))
 
 
 def test_a_child_is_the_stream_of_the_longer_name_and_does_not_advance_its_parent():

@@ -8,6 +8,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -47,6 +48,33 @@ def test_a_plan_gives_back_what_was_packed(plan):
         assert [(t.client, t.weight, [list(b) for b in t.batches]) for t in unpacked] == [
             (t.client, t.weight, [list(b) for b in t.batches]) for t in planned
         ]
+
+
+def test_rounds_are_packed_as_they_come(plan):
+    alive = []
+
+    def rounds():
+        """The same rounds, each made when it is asked for, while nothing holds the ones before."""
+        for cohort in ROUNDS:
+            tasks = [task(t.client, *t.batches) for t in cohort]
+            alive.append(weakref.ref(tasks[0]))
+            yield tasks
+            del tasks
+            assert [one() for one in alive[:-1]] == [None] * (len(alive) - 1)
+
+    made = Plan.build(SETTINGS, WEIGHTS, [np.array([1, 2, 3, 4]), np.array([5, 6])], rounds(), {})
+    assert made.digest == plan.digest
+    assert list(made.batch_sizes) == [2, 1, 1, 2, 2, 1, 1]
+
+
+def test_a_task_is_read_alone_as_it_stands_in_its_cohort(plan):
+    for number, planned in enumerate(ROUNDS, start=1):
+        for position, one in enumerate(planned):
+            alone = plan.task(number, position)
+            assert (alone.client, alone.weight) == (one.client, one.weight)
+            assert [list(batch) for batch in alone.batches] == [list(batch) for batch in one.batches]
+    with pytest.raises(AssertionError):
+        plan.task(1, 1)
 
 
 def test_weights_keep_their_order_and_values(plan):
