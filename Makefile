@@ -10,7 +10,7 @@ PARALLEL := --numprocesses=logical --maxprocesses=4
 # More for pytest, e.g. make test ARGS='-k flower'
 ARGS ?=
 
-.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance golden schema bench clean
+.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance mutants golden schema bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,7 +53,10 @@ style: setup ## ruff, and mypy --strict
 	$(BIN)/mypy
 
 check: style ## style, and the tests that take seconds
-	$(BIN)/python -m pytest $(PARALLEL) -m "not release" tests/unit tests/properties tests/test_architecture.py $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not release" tests/unit tests/properties tests/mutants tests/test_architecture.py $(ARGS)
+
+mutants: setup ## apply small wrong changes to a copy, each of which its named tests must catch; --only NAME by ARGS
+	FLSPEC_REQUIRE=local,flower $(BIN)/python -m tests.mutants.run $(ARGS)
 
 check-newest: setup ## the fast tests, a run and a certificate with the newest of every dependency
 	$(BIN)/python tests/packaging/bounds.py newest
