@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Generator
+from types import MappingProxyType
 
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event
@@ -25,6 +26,7 @@ class FlowerBackend(Backend):
     variants = ("ray", "inprocess")
     isolated = True
     reads = frozenset(FEATURES)
+    done_by = MappingProxyType({"client training": "flspec_torch", "transport": "Flower", "server step": "flspec"})
 
     def unsupported(self, plan: Plan) -> list[str]:
         return unsupported_training(plan)

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
+from types import MappingProxyType
 
 from flspec.execution.parts import graph_of
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
@@ -33,6 +34,7 @@ class LocalBackend(Backend):
     name = "local"
     requirements = (Requirement("torch", "torch"),)
     reads = frozenset(FEATURES)
+    done_by = MappingProxyType({"client training": "flspec_torch", "transport": "threads", "server step": "flspec"})
 
     def unsupported(self, plan: Plan) -> list[str]:
         return unsupported_training(plan)

@@ -9,10 +9,11 @@ import os
 import platform
 from collections.abc import Generator
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flspec.execution.rounds import drive_rounds
-from flspec.protocol.backend import Backend, Job
+from flspec.protocol.backend import STAGES, Backend, Job
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Environment
@@ -41,6 +42,7 @@ class TffBackend(Backend):
         engine="tensorflow_federated",
         gigabytes=2.0,
     )
+    done_by = MappingProxyType(dict.fromkeys(STAGES, "TensorFlow Federated"))
     reads = frozenset(FEATURES) - {"client_algorithm", "objective", "postprocessors"}  # not in its processes
 
     def __init__(self, variant: str | None = None) -> None:

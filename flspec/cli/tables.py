@@ -99,8 +99,13 @@ def certificate_table(certificate: Certificate) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("why", overflow="fold")
     for name, verdict in certificate.backends.items():
-        table.add_row(name, verdict.verdict, *_distances(verdict), verdict.reason or _praise(verdict))
-    table.caption = f"tolerance {certificate.tolerance}"
+        why = verdict.reason or verdict.caveat or _praise(verdict)
+        table.add_row(name, verdict.verdict, *_distances(verdict), why)
+    remarks = [
+        f"{name}: {'; '.join(filter(None, (verdict.scope(certificate.reference), verdict.resolves)))}"
+        for name, verdict in certificate.backends.items()
+    ]
+    table.caption = "\n".join([*remarks, certificate.not_compared, f"tolerance {certificate.tolerance}"])
     return table
 
 

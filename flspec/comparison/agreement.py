@@ -20,7 +20,7 @@ from flspec.protocol.named_records import Records
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state
 
-__all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "RoundAgreement", "compare_states", "nudge"]
+__all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "Resolution", "RoundAgreement", "compare_states", "nudge"]
 
 _STEP = 2.0**-23  # one float32 step, relative
 _OF_VALUE, _OF_MOVEMENT, _OF_SENSITIVITY = 4.0, 64.0, 4.0
@@ -71,19 +71,39 @@ class Divergence(Document):
     tensor: str | None
 
 
+class Resolution(Document):
+    """The least deviation that the rounds of a comparison would reveal, as a share of each round's movement."""
+
+    median: float
+    worst: float
+    worst_round: int
+
+    @classmethod
+    def of(cls, rounds: Sequence[RoundAgreement]) -> Resolution:
+        worst = max(rounds, key=lambda entry: entry.resolution)
+        middle = median(entry.resolution for entry in rounds)
+        return cls(median=middle, worst=worst.resolution, worst_round=worst.round)
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether most rounds could not reveal a deviation of a hundredth of their movement."""
+        return self.median > _LARGE
+
+    @property
+    def has_coarse_round(self) -> bool:
+        """Whether some round could not reveal a deviation of a hundredth of its movement."""
+        return self.worst > _LARGE
+
+
 class Agreement(Document):
     """An execution compared with the reference over all rounds."""
 
     max_abs_diff: float
     max_rel_diff: float
     by_round: tuple[RoundAgreement, ...]
+    resolution: Resolution
     first_divergence: Divergence | None
     bitwise: bool  # every tensor of every round's server state is the reference's to the last bit
-
-    @property
-    def is_coarse(self) -> bool:
-        """Whether most rounds could not reveal a deviation of a hundredth of their movement."""
-        return median(entry.resolution for entry in self.by_round) > _LARGE
 
     @property
     def beyond(self) -> list[int]:
@@ -116,6 +136,7 @@ def compare_states(
         max_abs_diff=max(entry.max_abs_diff for entry in entries),
         max_rel_diff=max(entry.max_rel_diff for entry in entries),
         by_round=tuple(entries),
+        resolution=Resolution.of(entries),
         first_divergence=first,
         bitwise=bitwise,
     )

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states, nudge
 from flspec.core.components import Document
 from flspec.core.files import new_folder, write_atomically
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
-from flspec.protocol.backend import CHECKPOINTS, Backend, Job, kept_state
+from flspec.protocol.backend import CHECKPOINTS, STAGES, Backend, Job, kept_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend
@@ -44,6 +46,12 @@ _COARSE_REASON = (
 )
 
 
+NOT_COMPARED = (
+    "every backend is given the same plan, data, transforms and schedules, and one evaluator measures all models, so "
+    "no comparison of backends checks these"
+)
+
+
 class BackendVerdict(Document):
     """The verdict on one backend."""
 
@@ -53,6 +61,39 @@ class BackendVerdict(Document):
     first_divergence: Divergence | None = None  # in lockstep
     reason: str | None = None
     bitwise: bool = False  # in the free run, every round's state equals the reference's to the last bit
+    independent: tuple[str, ...] = ()  # stages of a round that this backend does with other code than the reference
+    shared: dict[str, str] = Field(default_factory=dict)  # stages that the same code does for both, and whose it is
+
+    @property
+    def caveat(self) -> str | None:
+        """Which round shows least, if a deviation of a hundredth of its movement could hide there."""
+        if self.lockstep is None or self.lockstep.bitwise or not (found := self.lockstep.resolution).has_coarse_round:
+            return None
+        return (
+            f"round {found.worst_round} could hide a deviation of {found.worst:.0%} of what it learns, half of the "
+            f"rounds less than {found.median:.1g}"
+        )
+
+    @property
+    def resolves(self) -> str | None:
+        """Say how small a deviation would have shown; None where nothing was compared or all bits are the same."""
+        if self.lockstep is None or self.lockstep.bitwise:
+            return None
+        found = self.lockstep.resolution
+        return (
+            f"half of the rounds resolve {found.median:.1g} of what they learn, the worst, round {found.worst_round}, "
+            f"{found.worst:.1g}"
+        )
+
+    def scope(self, reference: str) -> str:
+        """Say what the comparison with the reference checks: the stages of a round that each does by its own code."""
+        if not (self.independent or self.shared):
+            return f"it does not declare whose code does its rounds, so what it shares with {reference} is not known"
+        own = (
+            f"agreement checks {_and(self.independent)}" if self.independent else "agreement checks no stage of a round"
+        )
+        same = [f"{stage} ({whose})" for stage, whose in self.shared.items()]
+        return f"{own}; {_and(same)} {_are(same)} the same code as {reference}'s" if same else f"{own}, all by own code"
 
 
 class Certificate(Document):
@@ -63,6 +104,7 @@ class Certificate(Document):
     plan_digest: str
     reference: str
     tolerance: str
+    not_compared: str = NOT_COMPARED
     rounds: int
     backends: dict[str, BackendVerdict]
 
@@ -105,7 +147,7 @@ def certify(
     with prepared_folder(folder, plan, source):
         try:
             session.run_reference()
-            verdicts = {name: session.judge(name) for name in names[1:]}
+            verdicts = {name: session.with_stages(name, session.judge(name)) for name in names[1:]}
         finally:
             session.forget_states()
     certificate = Certificate(
@@ -137,6 +179,10 @@ class _Opener:
 
     def __call__(self, name: str) -> AbstractContextManager[Backend]:
         return nullcontext(self.engines[name]) if name in self.engines else open_backend(name, self.limits)
+
+    def done_by(self, name: str) -> Mapping[str, str]:
+        """Return whose code does each stage of a round."""
+        return (self.engines[name] if name in self.engines else find_backend(name)).done_by
 
 
 @dataclass(frozen=True)
@@ -171,6 +217,17 @@ class _Session:
             except Exception as error:  # whatever an engine raises, the other backends are still judged
                 reason = str(error) if isinstance(error, FlspecError) else repr(error)
                 return BackendVerdict(verdict="failed", reason=reason)
+
+    def with_stages(self, name: str, verdict: BackendVerdict) -> BackendVerdict:
+        """Add which stages of a round the two backends do by themselves, and which by the same code."""
+        theirs, ours = self.open.done_by(name), self.open.done_by(self.reference)
+        known = [stage for stage in STAGES if stage in theirs and stage in ours]
+        return verdict.model_copy(
+            update={
+                "independent": tuple(stage for stage in known if theirs[stage] != ours[stage]),
+                "shared": {stage: theirs[stage] for stage in known if theirs[stage] == ours[stage]},
+            }
+        )
 
     def forget_states(self) -> None:
         """Delete the states of every round, which are large and no longer needed; each run keeps its last weights."""
@@ -265,6 +322,14 @@ class _Session:
         return self.folder / name.replace(":", "-")
 
 
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _are(words: Sequence[str]) -> str:
+    return "is" if len(words) == 1 else "are"
+
+
 def _earliest(*divergences: Divergence | None) -> Divergence | None:
     return min((d for d in divergences if d), key=lambda divergence: divergence.round, default=None)
 
@@ -272,7 +337,7 @@ def _earliest(*divergences: Divergence | None) -> Divergence | None:
 def _verdict(lockstep: Agreement, divergence: Divergence | None) -> tuple[Verdict, str | None]:
     """Return the verdict of an agreement, and its reason in words."""
     if divergence is None:
-        coarse = not lockstep.bitwise and lockstep.is_coarse
+        coarse = not lockstep.bitwise and lockstep.resolution.is_coarse
         return ("inconclusive", _COARSE_REASON) if coarse else ("equivalent", None)
     where = f"beyond rounding first in round {divergence.round}, in {divergence.tensor}"
     return "different", where

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,10 @@ class Remote(Backend):
     @property
     def name(self) -> str:  # type: ignore[override]
         return self._inner.name
+
+    @property
+    def done_by(self) -> Mapping[str, str]:  # type: ignore[override]
+        return self._inner.done_by
 
     def unsupported(self, plan: Plan) -> list[str]:
         return self._inner.unsupported(plan)

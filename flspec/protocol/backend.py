@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from flspec.protocol.events import Event
@@ -16,9 +17,10 @@ from flspec.protocol.requirements import Environment, Requirement, module_names,
 from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import state_file
 
-__all__ = ["CHECKPOINTS", "Backend", "Job", "Rehearsal", "kept_state"]
+__all__ = ["CHECKPOINTS", "STAGES", "Backend", "Job", "Rehearsal", "kept_state"]
 
 CHECKPOINTS = "checkpoints"  # subfolder of a run's folder, for the server states that it saves
+STAGES = ("client training", "transport", "server step")  # of a round, each of which an engine may do in its own way
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Backend(ABC):
     requirements: ClassVar[tuple[Requirement, ...]] = ()  # packages it needs in this Python
     environment: ClassVar[Environment | None] = None  # the Python environment it needs, if not this one
     reads: ClassVar[frozenset[str]] = frozenset()  # those of `plan.FEATURES` that it carries out, or refuses itself
+    # Whose code does each of STAGES. Comparing two backends says nothing of a stage that the same code does for both.
+    done_by: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant

@@ -34,7 +34,7 @@ def test_tff_is_equivalent_over_long_rounds(engines: Engines, tmp_path: Path) ->
     verdict = certify(long_plan(), ["local", "tff"], tmp_path / "c", engines=open_engines).backends["tff"]
     assert verdict.verdict == "equivalent", verdict.reason
     assert verdict.lockstep is not None
-    assert not verdict.lockstep.is_coarse
+    assert not verdict.lockstep.resolution.is_coarse
 
 
 def test_a_learning_rate_off_by_a_thousandth_is_still_caught(tmp_path: Path) -> None:

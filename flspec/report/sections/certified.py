@@ -21,6 +21,10 @@ _LOCKSTEP = (
     "the verdict rests on this. Running freely, each backend goes on from its own state, and differences of rounding "
     "add up."
 )
+_RESOLVES = (
+    "A round resolves its tolerance, as a share of the largest movement of any weight in it: a smaller deviation could "
+    "hide there. Identical bits hide nothing."
+)
 _COLUMNS = (
     Column("backend", "word"),
     Column("verdict", "word"),
@@ -44,10 +48,10 @@ def status(certificate: Certificate) -> Badge:
 def sentence(subject: Subject, certificate: Certificate) -> str:
     """Return one clause for each backend, as a sentence."""
     reference = subject.runs[0].label
-    judged = [(run.label, certificate.backends[run.name]) for run in subject.runs if run.name in certificate.backends]
+    judged = _judged(subject)
     if not judged:
         return f"No backend was held against {reference}."
-    clauses = [_clause(label, verdict, certificate.rounds) for label, verdict in judged]
+    clauses = [_clause(run.label, verdict, certificate.rounds) for run, verdict in judged]
     return f"Held against {reference}, {'; '.join(clauses)}."
 
 
@@ -62,9 +66,27 @@ def blocks(subject: Subject, certificate: Certificate) -> list[Table | Paragraph
     )
     return [
         table,
+        *(Paragraph(_remark(run.label, verdict, reference)) for run, verdict in _judged(subject)),
+        Paragraph(f"{_capital(certificate.not_compared)}."),
         Paragraph(_LOCKSTEP.format(reference=reference)),
+        Paragraph(_RESOLVES),
         Paragraph(f"Tolerance {typeset(brief(certificate.tolerance, 400))}."),
     ]
+
+
+def _judged(subject: Subject) -> list[tuple[ReportedRun, BackendVerdict]]:
+    verdicts = subject.certificate.backends if subject.certificate else {}
+    return [(run, verdicts[run.name]) for run in subject.runs if run.name in verdicts]
+
+
+def _remark(label: str, verdict: BackendVerdict, reference: str) -> str:
+    """Return what the comparison checks and how small a deviation would have shown."""
+    words = "; ".join(filter(None, (verdict.scope(reference), verdict.resolves)))
+    return f"{label}: {brief(words, 400)}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _clause(label: str, verdict: BackendVerdict, num_rounds: int) -> str:
@@ -96,9 +118,9 @@ def _where(verdict: BackendVerdict) -> str:
 
 def _row(run: ReportedRun, verdict: BackendVerdict | None) -> list[str | Badge]:
     if verdict is None:
-        return [run.label, Badge("reference", "plain"), DASH, DASH, DASH, "the measure"]
+        return [run.label, Badge("reference", "plain"), *[DASH] * 3, "the measure"]
     free = verdict.free_running
-    why = verdict.reason or ("identical to the last bit" if verdict.bitwise else "within rounding")
+    why = verdict.reason or verdict.caveat or ("identical to the last bit" if verdict.bitwise else "within rounding")
     return [
         run.label,
         _BADGES[verdict.verdict],

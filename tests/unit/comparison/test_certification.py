@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
-from flspec.comparison.agreement import compare_states
-from flspec.comparison.certification import certify, load_certificate
+from flspec.comparison.agreement import Agreement, Resolution, RoundAgreement, compare_states
+from flspec.comparison.certification import BackendVerdict, certify, load_certificate
 from flspec.core.files import locked_folder
 from flspec.errors import InputError
-from flspec.protocol.backend import Backend, Job, kept_state
+from flspec.protocol.backend import STAGES, Backend, Job, kept_state
 from flspec.protocol.events import Event, RoundFinished
 from flspec.protocol.plan import Plan
+from flspec.protocol.registry import find_backend
 from flspec.protocol.state import OptimizerState, ServerState, load_state, save_state
 from flspec.runs.runner import run
 from flspec_local import LocalBackend
@@ -224,3 +226,70 @@ def test_two_examples_that_fall_otherwise_are_counted_of_those_trained_on(
     engines: dict[str, Backend] = {"local": LocalBackend(), "off": OffByExamples(num)}
     certificate = certify(make_plan(client=client), list(engines), tmp_path / "c", engines=engines)
     assert certificate.backends["off"].verdict == verdict
+
+
+class TrainsByItself(LocalBackend):
+    done_by = MappingProxyType({**LocalBackend.done_by, "client training": "another engine"})
+
+
+class SaysNothing(LocalBackend):
+    done_by = MappingProxyType[str, str]({})
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        (
+            TrainsByItself(),
+            "agreement checks client training; transport (threads) and server step (flspec) are the "
+            "same code as local's",
+        ),
+        (SaysNothing(), "it does not declare whose code does its rounds, so what it shares with local is not known"),
+        (
+            find_backend("flower"),
+            "agreement checks transport; client training (flspec_torch) and server step (flspec) ",
+        ),
+        (find_backend("tff"), "agreement checks client training, transport and server step, all by own code"),
+        (LocalBackend(), "agreement checks no stage of a round; client training (flspec_torch), transport "),
+    ],
+)
+def test_a_verdict_says_what_it_is_independent_of(
+    make_plan: MakePlan, tmp_path: Path, backend: Backend, words: str
+) -> None:
+    class Declared(LocalBackend):
+        done_by = MappingProxyType({**backend.done_by})
+
+    engines: dict[str, Backend] = {"local": LocalBackend(), "other": Declared()}
+    certificate = certify(make_plan(rounds=1), list(engines), tmp_path / "c", engines=engines)
+    assert certificate.backends["other"].scope("local").startswith(words)
+    assert load_certificate(tmp_path / "c") == certificate
+    assert "same plan, data, transforms and schedules" in certificate.not_compared
+
+
+def test_every_backend_of_ours_says_who_does_each_stage() -> None:
+    for name in ("local", "flower", "tff"):
+        assert set(find_backend(name).done_by) == set(STAGES)
+
+
+def test_the_round_that_shows_least_is_told_beside_the_median() -> None:
+    def verdict(*resolutions: float, difference: float = 1e-9) -> BackendVerdict:
+        far = {"max_abs_diff": difference, "max_rel_diff": difference, "of_tolerance": 0.5}
+        rounds = [RoundAgreement(round=n, resolution=value, **far) for n, value in enumerate(resolutions, start=1)]
+        agreement = Agreement(
+            max_abs_diff=difference,
+            max_rel_diff=difference,
+            by_round=tuple(rounds),
+            resolution=Resolution.of(rounds),
+            first_divergence=None,
+            bitwise=difference == 0,
+        )
+        return BackendVerdict(verdict="equivalent", lockstep=agreement, free_running=agreement)
+
+    coarse = "round 2 could hide a deviation of 10% of what it learns, half of the rounds less than 0.0001"
+    assert verdict(1e-5, 0.10, 1e-4).caveat == coarse
+    assert verdict(1e-5, 0.009, 1e-4).caveat is None
+    assert verdict(1e-5, 0.10, 1e-4).resolves == (
+        "half of the rounds resolve 0.0001 of what they learn, the worst, round 2, 0.1"
+    )
+    identical = verdict(1e-5, 0.10, 1e-4, difference=0.0)
+    assert (identical.caveat, identical.resolves) == (None, None)  # identical bits hide nothing

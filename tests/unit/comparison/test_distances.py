@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flspec.comparison.agreement import Agreement, RoundAgreement, compare_states
+from flspec.comparison.agreement import Resolution, RoundAgreement, compare_states
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import kept_state
 from flspec.protocol.plan import Plan
@@ -107,9 +107,12 @@ def test_agreement_is_coarse_when_most_rounds_could_hide_a_hundredth() -> None:
         return RoundAgreement(round=number, max_abs_diff=0.0, max_rel_diff=0.0, of_tolerance=0.0, resolution=resolution)
 
     def coarse(*resolutions: float) -> bool:
-        rounds = tuple(entry(number, value) for number, value in enumerate(resolutions, start=1))
-        distances = {"max_abs_diff": 0.0, "max_rel_diff": 0.0, "first_divergence": None, "bitwise": False}
-        return Agreement(by_round=rounds, **distances).is_coarse  # type: ignore[arg-type]
+        return Resolution.of([entry(number, value) for number, value in enumerate(resolutions, start=1)]).is_coarse
 
     assert coarse(0.3, 0.4, 1e-5)
     assert not coarse(1e-5, 1e-3, 0.4)
+    assert Resolution.of([entry(1, 1e-5), entry(2, 0.4), entry(3, 1e-3)]) == Resolution(
+        median=1e-3, worst=0.4, worst_round=2
+    )
+    assert Resolution.of([entry(1, 1e-5), entry(2, 0.4), entry(3, 1e-3)]).has_coarse_round
+    assert not Resolution.of([entry(1, 1e-5), entry(2, 1e-2)]).has_coarse_round

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, RoundAgreement
+from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, Resolution, RoundAgreement
 from flspec.comparison.certification import BackendVerdict, Certificate
 from flspec.comparison.results import ComparedRun, Comparison
 from flspec.report import write_certificate_report
@@ -63,6 +63,7 @@ def an_agreement(difference: float, tolerance_share: float) -> Agreement:
         max_abs_diff=difference,
         max_rel_diff=difference,
         by_round=entries,
+        resolution=Resolution.of(entries),
         first_divergence=None,
         bitwise=difference == 0,
     )

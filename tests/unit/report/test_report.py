@@ -139,6 +139,8 @@ def test_the_verdict_can_be_quoted(page: str) -> None:
     ) in page
     parsed = Parsed(page)
     assert parsed.row("flower:inprocess")[1:5] == ["equivalent", "0", "0\u202f%", "0"]
+    assert "half of the rounds resolve 1e-05 of what they learn, the worst, round 1, 1e-05" in page
+    assert "same plan, data, transforms and schedules" in page
     assert parsed.row("tff")[1:5] == ["equivalent", "3.0\u202f×\u202f10⁻⁸", "4.0\u202f%", "2.0\u202f×\u202f10⁻⁵"]
 
 

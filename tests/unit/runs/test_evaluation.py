@@ -13,7 +13,6 @@ from flspec.compiler.evaluation import check_evaluation
 from flspec.data.examples import Data, Split
 from flspec.data.store import open_data
 from flspec.errors import InputError, SpecError
-from flspec.metrics import Scores
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import BestSettings
 from flspec.protocol.state import ServerState
@@ -399,11 +398,3 @@ def test_what_is_best_is_in_the_plan(root, plan, best, metric, on):
     asked = compile(parse_spec(SPEC.replace("groups: [sex]", f"groups: [sex], best: {best}")), root)
     assert asked.settings.evaluation.best == BestSettings(metric, on)
     assert asked.digest != plan.digest
-
-
-def test_groups_predicted_without_a_mistake_have_no_gap_where_one_lacks_a_class() -> None:
-    measured, names = Measured(), ["macro_recall", "macro_precision", "macro_f1", "flair_macro_recall"]
-    for group, labels in {"a": [0, 1, 2], "b": [0, 1, 1]}.items():
-        measured.add(group, Scores(np.eye(3)[labels], np.array(labels)), names)
-    measured.add_gap("gap", ["a", "b"], names)
-    assert measured.values["gap"] == {**dict.fromkeys(names[:3], 0.0), "flair_macro_recall": pytest.approx(1 / 3)}
