@@ -43,6 +43,7 @@ def _as_a_process(folder: Path, arguments: tuple[str, ...], environment: dict[st
         for name, value in environment.items():
             patch.setenv(name, value)
         patch.setattr(output, "_wants_json", False)
+        patch.setattr(output, "_wants_tracebacks", False)
         patch.setattr(output, "_told_interrupted", False)
         try:
             yield

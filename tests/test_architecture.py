@@ -180,13 +180,19 @@ def heavier_than_numpy(source: str) -> set[str]:
         module
         for module in imports(source)
         if module.partition(".")[0] not in {*sys.stdlib_module_names, "numpy"}
-        and not module.startswith(("flspec.errors", "flspec.protocol.settings"))
+        and not module.startswith(("flspec.errors", "flspec.protocol.settings", "flspec.core.files"))
     }
 
 
 @pytest.mark.parametrize("module", ["protocol/plan", "protocol/settings", "errors"])
 def test_a_plan_needs_numpy_and_the_standard_library_alone(module):
     assert heavier_than_numpy((ROOT / "flspec" / f"{module}.py").read_text()) == set()
+
+
+def test_files_are_written_with_the_standard_library_alone():
+    ours = {"flspec", "numpy", *sys.stdlib_module_names}
+    usual = imported_by("json")  # what this environment itself imports at each start
+    assert imported_by("flspec.core.files") - usual <= ours
 
 
 def test_a_heavier_import_is_found():

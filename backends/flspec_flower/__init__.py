@@ -25,6 +25,7 @@ class FlowerBackend(Backend):
     )
     variants = ("ray", "inprocess")
     isolated = True
+    packages = ("flspec_torch",)
     reads = frozenset(FEATURES)
     done_by = MappingProxyType({"client training": "flspec_torch", "transport": "Flower", "server step": "flspec"})
 

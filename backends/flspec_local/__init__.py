@@ -33,6 +33,7 @@ class LocalBackend(Backend):
 
     name = "local"
     requirements = (Requirement("torch", "torch"),)
+    packages = ("flspec_torch",)
     reads = frozenset(FEATURES)
     done_by = MappingProxyType({"client training": "flspec_torch", "transport": "threads", "server step": "flspec"})
 

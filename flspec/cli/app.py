@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from flspec.cli import authoring, explaining, starting, tables
+from flspec.cli import authoring, explaining, running, starting, tables
 from flspec.cli.backends import backends_app
 from flspec.cli.data import data_app
-from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
-from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Timeout, Trackers, Workers
+from flspec.cli.evaluation_tables import compared_evaluations
+from flspec.cli.options import CellLabel, DataRoot, Debug, Json, MaxRuns, Settings, Small, SpecFile, Timeout, Workers
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
-
-if TYPE_CHECKING:
-    from flspec.runs.result import Result
 
 __all__ = ["app"]
 
@@ -97,110 +94,7 @@ app.command()(explaining.plan)
 app.command()(explaining.diff)
 
 
-@app.command()
-def run(
-    spec: SpecFile,
-    backend: Annotated[str | None, typer.Option(help="NAME or NAME:VARIANT; else the spec's.")] = None,
-    settings: Settings = None,
-    small: Small = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; else a new one below runs/.")] = None,
-    cell: CellLabel = None,
-    max_runs: MaxRuns = 10_000,
-    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Experiments of a matrix at once; 0: automatic.")] = 0,
-    workers: Workers = 0,
-    data_root: DataRoot = None,
-    timeout: Timeout = 3600.0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
-    trackers: Trackers = None,
-    as_json: Json = False,
-) -> None:
-    """Run a spec on one backend and write its result; for a matrix, run every experiment that is not done yet."""
-    from flspec.cli.progress import RunProgress, decoding_progress
-    from flspec.compiler.compile import compile
-    from flspec.core.files import new_folder
-    from flspec.errors import InputError
-    from flspec.execution.remote import Limits
-    from flspec.protocol.registry import find_backend
-    from flspec.runs.runner import run
-    from flspec.spec.study import load_study
-    from flspec.trackers import find_trackers
-
-    if resume and not out:
-        raise InputError("--resume: name the interrupted run with --out")
-    study, limits = load_study(spec, settings or (), max_runs, small), Limits(silence=timeout)
-    selection = backend or study.backend
-    find_backend(selection)  # reports an unknown name before the plan is made, which takes time
-    find_trackers(trackers or ())
-    is_matrix = study.is_matrix and cell is None
-    _check_options(is_matrix, resume, workers, jobs)
-    if is_matrix:
-        from flspec.cli.sweeping import run_study
-
-        folder = out or Path("runs", f"{spec.stem}{'-small' if small else ''}-{selection}-matrix".replace(":", "-"))
-        given: dict[str, Any] = {"data": data_root, "jobs": jobs, "limits": limits, "trackers": trackers or ()}
-        run_study(study, selection, folder, **given, as_json=as_json)
-        return
-    chosen = study.cell(cell)
-    folder = out or new_folder(Path("runs"), f"{study.name}-{selection}")
-    _check_folder(folder, resume)
-    with decoding_progress(progress_console):
-        compiled = compile(chosen.spec, data_root)
-    with RunProgress(progress_console, compiled.num_rounds, selection) as progress:
-        options: dict[str, Any] = {"workers": workers, "limits": limits, "resume": resume, "trackers": trackers or ()}
-        try:
-            result = run(compiled, selection, folder, **options, watch=progress.update, source=chosen.text)
-        except (KeyboardInterrupt, SystemExit) as stop:
-            to_repeat: dict[str, object] = {"--backend": selection, "--cell": cell, "--data-root": data_root}
-            limit = None if timeout == 3600.0 else timeout
-            to_repeat |= {"--workers": workers or None, "--timeout": limit, "--out": folder}
-            arguments = [str(spec), *(["--small"] if small else []), *_repeated("--set", settings)]
-            arguments += _repeated("--tracker", trackers)
-            tell_interrupted(_how_far(progress.last_round, folder, arguments, to_repeat))
-            raise typer.Exit(stop.code if isinstance(stop, SystemExit) else 130) from None  # type: ignore[arg-type]
-    _tell_result(result, folder, as_json)
-
-
-def _check_options(is_matrix: bool, resume: bool, workers: int, jobs: int) -> None:
-    """Raise InputError if an option was given that has no effect on a matrix, or on one experiment."""
-    from flspec.errors import InputError
-
-    if is_matrix and (resume or workers):
-        unread = "--resume: a matrix goes on by itself" if resume else "--workers: of a matrix, give --jobs"
-        raise InputError(f"{unread}; leave it out, or choose one experiment with --cell")
-    if jobs and not is_matrix:
-        raise InputError("--jobs: this is one experiment; leave it out, or give --workers")
-
-
-def _check_folder(folder: Path, resume: bool) -> None:
-    """Raise InputError unless a run can begin in the folder, or go on in it."""
-    from flspec.core.files import check_new_folder
-    from flspec.errors import InputError
-
-    if not resume:
-        check_new_folder(folder)
-    elif not (folder / "plan").is_dir():
-        raise InputError(f"--resume: {folder} holds no run to go on with; leave --resume out")
-
-
-def _tell_result(result: Result, folder: Path, as_json: bool) -> None:
-    if as_json:
-        print_json(result.model_dump(mode="json") | {"folder": str(folder)})
-        return
-    for table in (tables.run_table(result), *evaluation_tables(result)):
-        console.print(table)
-    console.print(f"written to {folder}", markup=False)
-
-
-def _how_far(last_round: int, folder: Path, arguments: Sequence[str], given: Mapping[str, object]) -> str:
-    """Return how far an interrupted run came, and the command that continues it, if there is something to continue."""
-    if not (folder / "plan" / "plan.json").exists():
-        return "before anything was written"
-    options = [part for option, value in given.items() if value is not None for part in (option, str(value))]
-    return f"after round {last_round}; go on with: {shlex.join(['flspec', 'run', *arguments, *options, '--resume'])}"
-
-
-def _repeated(option: str, values: Sequence[str] | None) -> list[str]:
-    return [part for value in values or () for part in (option, value)]
+app.command()(running.run)
 
 
 @app.command()
@@ -217,6 +111,7 @@ def certify(
     workers: Workers = 0,
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
+    debug: Debug = False,
     as_json: Json = False,
 ) -> None:
     """Run a spec on several backends and compare their weights, round by round.
@@ -224,23 +119,30 @@ def certify(
     Writes certificate.json and report.html. Exits with 1 unless every backend carried out the same plan.
     """
     from flspec.cli.progress import CertifyProgress, decoding_progress
-    from flspec.comparison.certification import certify
+    from flspec.comparison.certification import CERTIFICATE, certify, check_certifiable, load_certificate
     from flspec.compiler.compile import compile
-    from flspec.core.files import check_new_folder, new_folder
+    from flspec.core.files import numbered_folder
     from flspec.data.synthetic.twin_cache import twin_in_words
     from flspec.execution.remote import Limits
-    from flspec.report import write_certificate_report
+    from flspec.report import REPORT, write_certificate_report
     from flspec.spec.study import load_study
 
     chosen = load_study(spec, settings or (), max_runs, small).cell(cell)
-    folder = out or new_folder(Path("certificates"), chosen.spec.name)
-    check_new_folder(folder)
-    with decoding_progress(progress_console):
-        compiled = compile(chosen.spec, data_root)
-    options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
-    with CertifyProgress(progress_console, compiled.num_rounds) as progress:
-        certificate = certify(compiled, backends, folder, **options, watch=progress.update)
-    report = write_certificate_report(folder)
+    with nullcontext(out) if out else numbered_folder(Path("certificates"), chosen.spec.name) as folder:
+        certified = None
+        if (folder / CERTIFICATE).exists() and not (folder / REPORT).exists():  # killed between the two
+            certified = load_certificate(folder)
+        else:
+            check_certifiable(folder)
+        with decoding_progress(progress_console):
+            compiled = compile(chosen.spec, data_root)
+        options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
+        if certified and certified.plan_digest == compiled.digest:
+            certificate = certified
+        else:
+            with _certifying(folder), CertifyProgress(progress_console, compiled.num_rounds) as progress:
+                certificate = certify(compiled, backends, folder, **options, watch=progress.update)
+        report = write_certificate_report(folder)
     if as_json:
         print_json(certificate.model_dump(mode="json") | {"folder": str(folder)})
     else:
@@ -250,6 +152,16 @@ def certify(
         console.print(f"written to {folder}; open {report}", markup=False)
     if not certificate.is_equivalent:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _certifying(folder: Path) -> Iterator[None]:
+    """Say of an interrupted certificate how to have it after all."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell_interrupted(f"before it was done; begin again with the same command and --out {folder}")
+        raise
 
 
 @app.command()

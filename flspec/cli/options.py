@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from flspec.cli.output import use_json
+from flspec.cli.output import use_debug, use_json
 
 __all__ = [
     "CellLabel",
     "DataRoot",
+    "Debug",
     "Json",
     "MaxRuns",
     "Settings",
@@ -30,17 +31,20 @@ def _tracker_names(incomplete: str) -> list[str]:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Print the traceback of what goes wrong, too.", callback=use_debug)
+]
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, e.g. specs/quickstart.yaml.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the spec's; repeatable.")
 ]
 Small = Annotated[bool, typer.Option("--small", help="The small variant, as the spec's section small says.")]
 CellLabel = Annotated[str | None, typer.Option("--cell", metavar="LABEL", help="One experiment of a matrix.")]
-MaxRuns = Annotated[int, typer.Option(min=1, help="Most experiments of a matrix.")]
+MaxRuns = Annotated[int, typer.Option(min=1, metavar="N", help="Most experiments of a matrix.")]
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", help="Folder of data sets; else $FLSPEC_DATA, else ./data.")
 ]
-Workers = Annotated[int, typer.Option(min=0, max=1024, help="Clients trained at once; 0: automatic.")]
+Workers = Annotated[int, typer.Option(min=0, max=1024, metavar="N", help="Clients trained at once; 0: automatic.")]
 Trackers = Annotated[
     list[str] | None,
     typer.Option(
@@ -50,4 +54,4 @@ Trackers = Annotated[
         autocompletion=_tracker_names,
     ),
 ]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one round may take.")]
+Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Seconds that one round may take.")]

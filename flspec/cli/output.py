@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import traceback
 import warnings
 from typing import Any
 
@@ -14,11 +15,20 @@ from rich.text import Text
 
 from flspec.errors import FlspecError, Problem, SpecError, TrackerWarning, printable
 
-__all__ = ["console", "print_error", "print_json", "print_warnings", "progress_console", "tell_interrupted", "use_json"]
+__all__ = [
+    "console",
+    "print_error",
+    "print_json",
+    "print_warnings",
+    "progress_console",
+    "tell_interrupted",
+    "use_debug",
+    "use_json",
+]
 
 console = Console(highlight=False)
 progress_console = Console(stderr=True, highlight=False)
-_wants_json = False
+_wants_json = _wants_tracebacks = False
 _told_interrupted = False
 
 
@@ -34,6 +44,13 @@ def use_json(wanted: bool) -> bool:
     """Record that errors, too, are to be JSON; returns `wanted`."""
     global _wants_json  # noqa: PLW0603
     _wants_json = wanted
+    return wanted
+
+
+def use_debug(wanted: bool) -> bool:
+    """Record that tracebacks are to be printed; returns `wanted`."""
+    global _wants_tracebacks  # noqa: PLW0603
+    _wants_tracebacks = wanted
     return wanted
 
 
@@ -58,6 +75,8 @@ def print_warnings() -> None:
 
 def print_error(error: FlspecError) -> None:
     """Print one line a problem on stderr, and with --json the same as objects on stdout."""
+    if _wants_tracebacks:
+        print(*map(printable, "".join(traceback.format_exception(error)).splitlines()), sep="\n", file=sys.stderr)
     problems = error.problems if isinstance(error, SpecError) else [Problem(line) for line in _lines(error)]
     if _wants_json:
         print_json({"ok": False, "problems": [problem.as_dict() for problem in problems]})

@@ -1,4 +1,4 @@
-"""Progress on a terminal: round, loss, accuracy, time left. Nothing is shown when stderr is not a terminal."""
+"""Progress: on a terminal a bar with loss, accuracy and the time left; elsewhere, as in a log, a line a round."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def _stop(bar: Progress) -> None:
 
 class _Bars:
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -83,6 +84,13 @@ class _Bars:
     ) -> None:
         _stop(self._progress)
 
+    def _log(self, what: str, record: RoundRecord, num_rounds: int) -> None:
+        """Write a line of a completed round, unless there is a terminal, which has a bar."""
+        if not self._console.is_terminal:
+            seconds = sum(record.seconds.values())
+            line = f"{what}: round {record.round} of {num_rounds}, {_metrics(record)}, {seconds:.2f} s"
+            self._console.print(line, markup=False, soft_wrap=True)
+
 
 class RunProgress(_Bars):
     """The bar of one run."""
@@ -90,13 +98,14 @@ class RunProgress(_Bars):
     def __init__(self, console: Console, num_rounds: int, backend: str) -> None:
         super().__init__(console)
         self._task = self._progress.add_task(f"{backend}: starting", total=num_rounds, metrics="")
-        self._backend = backend
+        self._backend, self._num_rounds = backend, num_rounds
         self.last_round = 0
 
     def update(self, record: RoundRecord) -> None:
         """Show a completed round."""
         self.last_round = record.round
         self._progress.update(self._task, description=self._backend, completed=record.round, metrics=_metrics(record))
+        self._log(self._backend, record, self._num_rounds)
 
 
 class CertifyProgress(_Bars):
@@ -113,6 +122,7 @@ class CertifyProgress(_Bars):
         if label not in self._tasks:
             self._tasks[label] = self._progress.add_task(label, total=self._num_rounds, metrics="")
         self._progress.update(self._tasks[label], completed=record.round, metrics=_metrics(record))
+        self._log(label, record, self._num_rounds)
 
 
 def _metrics(record: RoundRecord) -> str:

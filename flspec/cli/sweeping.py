@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 from flspec.cli.tables import plain_table
-from flspec.core.text import and_more
+from flspec.core.text import and_more, join_some
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import printable, shorten
 from flspec.execution.remote import Limits
@@ -40,6 +39,7 @@ def run_study(
     jobs: int = 0,
     limits: Limits | None = None,
     as_json: bool = False,
+    anyway: bool = False,
     trackers: Sequence[str] = (),
 ) -> None:
     """Run the unfinished cells of a study and print the results; exits with 1 unless every cell is done."""
@@ -47,6 +47,7 @@ def run_study(
     try:
         with progress:
             options: dict[str, Any] = {"data": data, "jobs": jobs, "limits": limits, "trackers": trackers}
+            options["anyway"] = anyway
             result = sweep(study, backend, folder, **options, watch=progress.update)
     except (KeyboardInterrupt, SystemExit) as stop:
         done = f"{progress.num_done} of {len(study.cells)} cells done"
@@ -173,10 +174,11 @@ def _print(result: Sweep, folder: Path) -> None:
     reused = sum(cell.reused for cell in result.cells)
     taken_over = f"{reused} of {len(result.cells)} cells were done before; " if reused else ""
     console.print(f"{taken_over}written to {folder}", markup=False)
-    ours = version("flspec")
-    if theirs := sorted({printable(cell.version) for cell in result.cells if cell.version} - {ours}):
-        warning = f"some cells were done by flspec {', '.join(theirs)}, this is {ours}, which may measure otherwise"
-        console.print(f"{warning}; for cells that are all alike name another --out", markup=False, soft_wrap=True)
+    if others := [cell for cell in result.cells if cell.other_software]:
+        what = join_some(list(dict.fromkeys(one for cell in others for one in cell.other_software)))
+        warning = f"{len(others)} of {len(result.cells)} cells were done by other software, which may compute otherwise"
+        console.print(f"{warning}: {what}", markup=False, soft_wrap=True)
+        console.print("for cells that are all alike name another --out", markup=False, soft_wrap=True)
 
 
 def _value(value: JsonValue) -> str:

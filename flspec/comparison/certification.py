@@ -19,7 +19,7 @@ from pydantic import Field
 
 from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states, nudge
 from flspec.core.components import Document
-from flspec.core.files import new_folder, write_atomically
+from flspec.core.files import is_empty, numbered_folder, write_atomically
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
@@ -28,16 +28,19 @@ from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend
 from flspec.protocol.state import ServerState, load_state, save_state
+from flspec.runs.event_log import EVENTS
+from flspec.runs.folders import prepared_folder
 from flspec.runs.recording import Recorder
 from flspec.runs.result import Result, RoundRecord, load_result
-from flspec.runs.runner import Experiment, execute_plan, planned, prepared_folder, refuse_unsupported
+from flspec.runs.runner import Experiment, attempt_of, execute_plan, planned, refuse_unsupported
 
-__all__ = ["BackendVerdict", "Certificate", "Phase", "certify", "load_certificate"]
+__all__ = ["CERTIFICATE", "BackendVerdict", "Certificate", "Phase", "certify", "check_certifiable", "load_certificate"]
 
 Verdict = Literal["equivalent", "different", "inconclusive", "refused", "failed"]
 Phase = Literal["free-running", "lockstep"]
 CertifyWatch = Callable[[str, Phase, RoundRecord], None]
 
+CERTIFICATE = "certificate.json"
 _LOCKSTEP, _SENSITIVITY = "lockstep", "sensitivity"  # temporary folders inside a backend's folder
 _NUDGES = 8  # draws that measure the reference's sensitivity to rounding
 _COARSE_REASON = (
@@ -129,8 +132,9 @@ def certify(
     """Run an experiment on each of `backends`, the first being the reference, and compare them.
 
     Writes `certificate.json` and one run folder for each backend into `out`, by default a new folder below
-    `certificates`. `engines` are open backends by name, which stay open: they serve several certificates. `source` is
-    the spec's text to be stored instead of the plan's own.
+    `certificates`; what a killed session of the same plan and backends left there is replaced. `engines` are open
+    backends by name, which stay open: they serve several certificates. `source` is the spec's text to be stored instead
+    of the plan's own.
 
     Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
     """
@@ -140,32 +144,26 @@ def certify(
     names = list(dict.fromkeys(backends))
     if len(names) < 2:
         raise InputError(f"backends: two different ones are needed to compare, got {', '.join(names) or 'none'}")
-    for name in set(names) - set(engines or {}):
-        find_backend(name)  # an unknown name is a mistake, not a refusal
-    folder = Path(out).absolute() if out else new_folder(Path("certificates"), str(plan.spec["name"]))
-    session = _Session(plan, names[0], folder, workers, watch, _Opener(engines or {}, limits or Limits()))
-    with prepared_folder(folder, plan, source):
-        try:
-            session.run_reference()
-            verdicts = {name: session.with_stages(name, session.judge(name)) for name in names[1:]}
-        finally:
-            session.forget_states()
-    certificate = Certificate(
-        name=plan.spec["name"],
-        plan_digest=plan.digest,
-        reference=names[0],
-        tolerance=TOLERANCE_RULE,
-        rounds=plan.num_rounds,
-        backends=verdicts,
-    )
-    write_atomically(folder / "certificate.json", (certificate.model_dump_json(indent=2) + "\n").encode())
-    return certificate
+    known = dict(engines or {}) | {name: find_backend(name) for name in names if name not in (engines or {})}
+    attempt = attempt_of(",".join(names), plan, *(known[name] for name in names))
+    new = numbered_folder(Path("certificates"), str(plan.spec["name"]))
+    with nullcontext(Path(out).absolute()) if out else new as folder:
+        check_certifiable(folder)
+        with prepared_folder(folder, plan, attempt, source, resume=True, others="begin again"):
+            session = _Session(plan, names[0], folder, workers, watch, _Opener(engines or {}, limits or Limits()))
+            return session.certify(names[1:])
+
+
+def check_certifiable(folder: Path) -> None:
+    """Raise InputError unless a certificate can be made in a folder: it is not there, empty, or left by a kill."""
+    if folder.is_dir() and not is_empty(folder) and ((folder / CERTIFICATE).exists() or not (folder / EVENTS).exists()):
+        raise InputError(f"out: {folder} is not empty; choose another folder")
 
 
 def load_certificate(folder: Path) -> Certificate:
     """Read a certificate; raises InputError if there is none."""
     try:
-        return Certificate.model_validate_json((folder / "certificate.json").read_bytes())
+        return Certificate.model_validate_json((folder / CERTIFICATE).read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no readable certificate.json: {error}") from None
 
@@ -195,6 +193,27 @@ class _Session:
     workers: int
     watch: CertifyWatch | None
     open: _Opener
+
+    def certify(self, names: Sequence[str]) -> Certificate:
+        """Run the reference and each of these backends, and write the certificate."""
+        for name in (self.reference, *names):
+            shutil.rmtree(self._home(name), ignore_errors=True)  # of a session that was killed
+        try:
+            self.run_reference()
+            verdicts = {name: self.with_stages(name, self.judge(name)) for name in names}
+        finally:
+            self.forget_states()
+        certificate = Certificate(
+            name=self.plan.spec["name"],
+            plan_digest=self.plan.digest,
+            reference=self.reference,
+            tolerance=TOLERANCE_RULE,
+            rounds=self.plan.num_rounds,
+            backends=verdicts,
+        )
+        content = certificate.model_dump_json(indent=2) + "\n"
+        write_atomically(self.folder / CERTIFICATE, content.encode())
+        return certificate
 
     def run_reference(self) -> Result:
         with self.open(self.reference) as engine:

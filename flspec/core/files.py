@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from flspec.errors import InputError, shorten
 
-__all__ = ["check_new_folder", "is_empty", "locked", "locked_folder", "new_folder", "read_regular", "write_atomically"]
+__all__ = [
+    "check_new_folder",
+    "is_empty",
+    "locked",
+    "locked_folder",
+    "made_folder",
+    "name_file",
+    "numbered_folder",
+    "open_regular",
+    "partial_file",
+    "read_regular",
+    "remove_partials",
+    "write_atomically",
+]
 
 _LOCK = ".lock"
+_PARTIAL = re.compile(r"\..+\.\d+\.partial")  # the names that `partial_file` gives
 _POLL_SECONDS = 0.05
 
 
@@ -31,23 +48,61 @@ def read_regular(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {error}") from None
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to be read bit by bit; raises InputError as `read_regular` does."""
+    try:
+        if not path.is_file():
+            raise InputError(f"{path} is not a file" if path.exists() else f"{path} does not exist")
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a crash at any moment leaves either the whole old file or the whole new one."""
+    """Write a file so that a crash at any moment leaves either the whole old file or the whole new one.
+
+    Raises OSError, which names the file.
+    """
+    with partial_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to be written, which takes the place of `path` once it is whole; see `write_atomically`."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        name_file(error, path)
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)  # the rename itself must survive a power cut
         finally:
             os.close(folder)
+
+
+def name_file(error: OSError, path: Path) -> None:
+    """Add a file to an error without one: a write fails without saying where, as when a disk is full."""
+    if error.filename is None and error.errno is not None:
+        error.filename = str(path)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove the partial files that killed processes left in a folder. Nobody else may be writing there."""
+    with suppress(OSError):
+        for path in list(folder.glob(".*.partial")):
+            if _PARTIAL.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 # Locks
@@ -123,16 +178,65 @@ def _is_at(file: Path, descriptor: int) -> bool:
 
 
 def is_empty(folder: Path) -> bool:
-    """Return whether a folder is empty, except for the lock of `locked_folder`."""
-    return all(path.name == _LOCK for path in folder.iterdir())
+    """Return whether a folder is empty, except for the lock of `locked_folder` and killed processes' partial files."""
+    return all(path.name == _LOCK or _PARTIAL.fullmatch(path.name) for path in folder.iterdir())
 
 
-def new_folder(parent: Path, name: str) -> Path:
-    """Return an unused folder name below `parent`, without creating it: `NAME-1`, `NAME-2` and so on."""
-    number = 1
-    while (folder := parent / f"{name.replace(':', '-')}-{number}").exists():
-        number += 1
-    return folder.absolute()
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder if there is none.
+
+    What was made is removed again if InputError is raised inside, or anything else while the folder is empty.
+    """
+    with _removing_again(_missing(folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"out: {folder} cannot be made: {error}") from None
+        yield
+
+
+@contextmanager
+def numbered_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Make a new folder below `parent`, `NAME-1`, `NAME-2` and so on, as `made_folder`, and yield it.
+
+    Processes that do this at the same time get different folders.
+    """
+    stem, number = parent / name.replace(":", "-"), 1
+    while True:
+        folder = stem.with_name(f"{stem.name}-{number}").absolute()
+        made = _missing(folder)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        except (OSError, ValueError) as error:
+            raise InputError(f"out: {folder} cannot be made: {error}") from None
+        with _removing_again(made):
+            yield folder
+        return
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Return those of a folder and its parents that do not exist, the folder first."""
+    with suppress(OSError, ValueError):
+        return [path for path in (folder.absolute(), *folder.absolute().parents) if not path.exists()]
+    return []
+
+
+@contextmanager
+def _removing_again(made: list[Path]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if made and (isinstance(error, InputError) or (made[0].is_dir() and is_empty(made[0]))):
+            shutil.rmtree(made[0], ignore_errors=True)
+            for parent in made[1:]:
+                with suppress(OSError):  # others may have put something there
+                    parent.rmdir()
+        raise
 
 
 def check_new_folder(folder: Path) -> None:

@@ -111,6 +111,10 @@ class Remote(Backend):
     def done_by(self) -> Mapping[str, str]:  # type: ignore[override]
         return self._inner.done_by
 
+    @property
+    def declaration(self) -> type[Backend]:
+        return self._inner.declaration
+
     def unsupported(self, plan: Plan) -> list[str]:
         return self._inner.unsupported(plan)
 

@@ -54,6 +54,7 @@ class Backend(ABC):
     variants: ClassVar[tuple[str, ...]] = ()  # e.g. ("ray", "inprocess"), selected by `flower:inprocess`
     isolated: ClassVar[bool] = False  # runs in a process of its own; a backend with an environment always does
     requirements: ClassVar[tuple[Requirement, ...]] = ()  # packages it needs in this Python
+    packages: ClassVar[tuple[str, ...]] = ()  # that have code of its own, beside the package that the class is in
     environment: ClassVar[Environment | None] = None  # the Python environment it needs, if not this one
     reads: ClassVar[frozenset[str]] = frozenset()  # those of `plan.FEATURES` that it carries out, or refuses itself
     # Whose code does each of STAGES. Comparing two backends says nothing of a stage that the same code does for both.
@@ -61,6 +62,11 @@ class Backend(ABC):
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
+
+    @property
+    def declaration(self) -> type[Backend]:
+        """The class that declares what it is made of. For a backend in another process it is the class there."""
+        return type(self)
 
     @abstractmethod
     def unsupported(self, plan: Plan) -> list[str]:

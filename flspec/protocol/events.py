@@ -14,19 +14,30 @@ __all__ = [
     "RoundEvaluated",
     "RoundFinished",
     "RunAttempted",
+    "RunEnded",
     "RunFinished",
     "RunStarted",
+    "Software",
     "dump_event",
     "parse_event",
 ]
+
+
+class Software(Document):
+    """The software that carries out a run, as far as it can be known before the engine starts."""
+
+    versions: dict[str, str]  # of flspec, Python, and the packages that the backend runs on
+    sources: dict[str, str]  # by package: digest of the code of flspec and of the backend's own
 
 
 class RunAttempted(Document):
     """A run begins or is resumed. Reported by flspec, before any event of the backend."""
 
     event: Literal["run_attempted"] = "run_attempted"
-    backend: str  # as selected
+    backend: str  # as selected; of a certificate, all backends with commas between
+    plan: str  # digest
     started: str  # ISO 8601, UTC
+    software: Software
 
 
 class RunStarted(Document):
@@ -69,7 +80,15 @@ class RunFinished(Document):
     event: Literal["run_finished"] = "run_finished"
 
 
-Event = RunAttempted | RunStarted | RoundFinished | RoundEvaluated | RunFinished
+class RunEnded(Document):
+    """The run has ended, however, and its result is about to be written. Reported by flspec."""
+
+    event: Literal["run_ended"] = "run_ended"
+    status: Literal["completed", "failed", "interrupted"]
+    result: str  # SHA-256 of `result.json`
+
+
+Event = RunAttempted | RunStarted | RoundFinished | RoundEvaluated | RunFinished | RunEnded
 _events: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

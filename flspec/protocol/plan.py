@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.files import partial_file, write_atomically
 from flspec.errors import InputError
 from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
@@ -245,12 +246,11 @@ class Plan:
     def save(self, folder: Path) -> None:
         """Write the plan into `folder`, with `plan.json` last."""
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "arrays.npz.partial").open("wb") as file:
+        with partial_file(folder / "arrays.npz") as file:
             # All arrays are numeric, so nothing is pickled. numpy before 2.1 takes `allow_pickle` for another array.
             np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]
-        (folder / "arrays.npz.partial").replace(folder / "arrays.npz")
         document = {"format": FORMAT, "digest": self.digest, "settings": self.document, "spec": self.spec}
-        (folder / "plan.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        write_atomically(folder / "plan.json", (json.dumps(document, indent=2) + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> Plan:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from flspec.core.components import Document
 from flspec.metrics import Confusion
+from flspec.protocol.events import Software
 
 __all__ = [
     "BackendInfo",
@@ -123,6 +124,8 @@ class Result(Document):
     seed: int
     backend: BackendInfo
     environment: dict[str, Any]
+    software: Software | None = None  # that carried the run out, or its end
+    earlier: tuple[Software, ...] = ()  # other software that carried out its beginning (`--anyway`)
     started: str  # ISO 8601, UTC
     seconds: Seconds
     memory: dict[str, int]  # peak_bytes: of this process and its descendants; in a sweep, of the cell's worker

@@ -18,7 +18,9 @@ from flspec.report.sections.verdict import status, verdict_sentence
 from flspec.report.subject import Subject, subject_of_certificate, subject_of_comparison
 from flspec.report.words import brief
 
-__all__ = ["write_certificate_report", "write_comparison_report"]
+__all__ = ["REPORT", "write_certificate_report", "write_comparison_report"]
+
+REPORT = "report.html"  # in a certificate's folder
 
 
 def write_certificate_report(folder: Path) -> Path:
@@ -27,7 +29,7 @@ def write_certificate_report(folder: Path) -> Path:
     Raises InputError if there is no certificate or the page cannot be written.
     """
     subject = subject_of_certificate(folder, load_certificate(folder))
-    return write_page(_page("Certificate", subject), folder / "report.html")
+    return write_page(_page("Certificate", subject), folder / REPORT)
 
 
 def write_comparison_report(comparison: Comparison, path: Path) -> Path:

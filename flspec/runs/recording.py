@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
-from pydantic import ValidationError
-
-from flspec.errors import BackendError, InputError, PlanViolation, RunError
+from flspec.errors import BackendError, PlanViolation, RunError
 from flspec.execution.parts import bytes_per_client
 from flspec.metrics import Confusion
 from flspec.protocol.events import (
@@ -18,16 +15,15 @@ from flspec.protocol.events import (
     RoundFinished,
     RunAttempted,
     RunStarted,
-    dump_event,
-    parse_event,
 )
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import load_state
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.evaluation import Evaluator
+from flspec.runs.event_log import append_events
 from flspec.runs.result import Failure, RoundRecord
 
-__all__ = ["Recorder", "read_events"]
+__all__ = ["Recorder"]
 
 
 class Recorder:
@@ -35,7 +31,7 @@ class Recorder:
 
     def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None, keeps_all: bool = False) -> None:
         self.versions: dict[str, str] = {}
-        self.started: str | None = None  # when the first attempt of the run began
+        self.attempts: list[RunAttempted] = []
         self.rounds: list[RoundRecord] = []
         self.best = BestSoFar(plan.settings.evaluation.best)
         self.confusion: dict[int, dict[str, Confusion]] = {}  # for the last round, and for each best round so far
@@ -48,15 +44,15 @@ class Recorder:
         Raises PlanViolation if the execution differs from the plan, BackendError if it ends too early, RunError if no
         client update of a round is usable.
         """
-        with (self._folder / "events.jsonl").open("a", encoding="utf-8") as log:
+        with append_events(self._folder) as log:
             for event in events:
-                _write(log, event)
+                log.write(event)
                 self._note(event)
                 if isinstance(event, RoundFinished):
                     self._check(event)
                     evaluated = self._evaluate(event)
                     if evaluated:
-                        _write(log, evaluated)
+                        log.write(evaluated)
                     yield self._complete(event, evaluated)
         if len(self.rounds) != self._plan.num_rounds:
             raise BackendError(f"the backend ended after round {len(self.rounds)} of {self._plan.num_rounds}")
@@ -80,7 +76,7 @@ class Recorder:
     def _note(self, event: Event) -> None:
         match event:
             case RunAttempted():
-                self.started = self.started or event.started
+                self.attempts.append(event)
             case RunStarted():
                 self.versions = event.versions
 
@@ -141,26 +137,6 @@ class Recorder:
         if evaluated and evaluated.confusion:
             self.confusion[record.round] = evaluated.confusion
         return record
-
-
-def read_events(folder: Path) -> list[Event]:
-    """Return the events of a run as far as they were written, without a last line cut short by a crash."""
-    try:
-        lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise InputError(f"{folder}: no readable events.jsonl ({error.strerror}); name a run's folder") from None
-    events: list[Event] = []
-    for line in lines:
-        try:
-            events.append(parse_event(line))
-        except ValidationError:
-            break
-    return events
-
-
-def _write(log: IO[str], event: Event) -> None:
-    log.write(dump_event(event) + "\n")
-    log.flush()
 
 
 def _brief(clients: tuple[int, ...]) -> str:

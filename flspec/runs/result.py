@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from flspec.core.files import read_regular, write_atomically
 from flspec.errors import InputError
+from flspec.protocol.events import RunEnded
 from flspec.protocol.records import (
     BackendInfo,
     BestRecord,
@@ -23,8 +25,10 @@ from flspec.protocol.records import (
     Seconds,
     WeightsFile,
 )
+from flspec.runs.event_log import append_events
 
 __all__ = [
+    "RESULT",
     "BackendInfo",
     "BestRecord",
     "Failure",
@@ -39,14 +43,23 @@ __all__ = [
 ]
 
 
+RESULT = "result.json"
+
+
 def save_result(folder: Path, result: Result) -> None:
-    """Write `result.json`, whole or not at all."""
-    write_atomically(folder / "result.json", (result.model_dump_json(indent=2) + "\n").encode())
+    """Write `result.json`, whole or not at all, and before it its digest into the run's events.
+
+    Raises OSError, which names the file.
+    """
+    content = (result.model_dump_json(indent=2) + "\n").encode()
+    with append_events(folder) as log:
+        log.write(RunEnded(status=result.status, result=hashlib.sha256(content).hexdigest()))
+    write_atomically(folder / RESULT, content)
 
 
 def load_result(folder: Path) -> Result:
     """Read a run's result; raises InputError if there is none or it is not valid."""
-    path = folder / "result.json"
+    path = folder / RESULT
     try:
         content = read_regular(path)
     except InputError as error:

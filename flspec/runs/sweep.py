@@ -23,16 +23,19 @@ from typing import Any
 import psutil
 
 from flspec.compiler.compile import compile
-from flspec.core.files import locked_folder, write_atomically
+from flspec.core.files import locked_folder, remove_partials, write_atomically
 from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
 from flspec.errors import FlspecError, InputError, printable
 from flspec.execution.remote import Limits, Remote, open_apart, open_backend
+from flspec.execution.software import software_differences, software_of
 from flspec.protocol.backend import Job
+from flspec.protocol.events import Software
 from flspec.protocol.plan import Plan
 from flspec.runs.evaluation import Evaluator
-from flspec.runs.result import Result, RoundRecord, load_result
-from flspec.runs.runner import execute_plan, prepared_folder, refuse_unsupported
+from flspec.runs.folders import OtherSoftware, finished_result, prepared_folder
+from flspec.runs.result import Result, RoundRecord
+from flspec.runs.runner import attempt_of, execute_plan, refuse_unsupported
 from flspec.runs.sweep_summary import BestRound, CellRecord, Sweep, groups_of
 from flspec.spec.study import Cell, Study
 from flspec.trackers import Chosen, Tracker, find_trackers
@@ -67,6 +70,7 @@ def sweep(
     data: Path | None = None,
     jobs: int = 0,
     limits: Limits | None = None,
+    anyway: bool = False,
     watch: SweepWatch | None = None,
     trackers: Sequence[str | type[Tracker]] = (),
 ) -> Sweep:
@@ -77,8 +81,9 @@ def sweep(
     mnist_cnn, whose clients use both cores, 20 and 23 s; eight of 10 rounds on flower:inprocess 7.1 and 5.1 s; four on
     flower, which mostly wait for Ray to start, 55 and 26 s.
 
-    A failed cell is recorded and stops no other. Each cell has its own `trackers`. Raises InputError before anything
-    runs if nothing can run.
+    A failed cell is recorded and stops no other. A cell that other software left unfinished begins again, so that none
+    mixes the two; with `anyway` it goes on. One that other software finished is not run again, and its record
+    says so. Each cell has its own `trackers`. Raises InputError before anything runs if nothing can run.
     """
     if jobs < 0:
         raise InputError(f"jobs is {jobs}; give 0 for the default, or the number of cells to run at once")
@@ -95,7 +100,8 @@ def sweep(
             for number in range(1, num_jobs + 1)
         ]
         cores = max(1, (os.cpu_count() or 1) // num_jobs)
-        _run_all(_CellRunner(study.cells, selection, folder, data, cores, stop, board, classes), engines)
+        others: OtherSoftware = "go on" if anyway else "begin again"
+        _run_all(_CellRunner(study.cells, selection, folder, data, cores, stop, board, classes, others), engines)
         return board.sweep()
 
 
@@ -152,8 +158,9 @@ class _CellRunner:
         stop: threading.Event,
         board: _Board,
         trackers: Sequence[Chosen],
+        others: OtherSoftware,
     ) -> None:
-        self.stop, self.board, self._trackers = stop, board, trackers
+        self.stop, self.board, self._trackers, self._others = stop, board, trackers, others
         self._selection, self._folder, self._data, self._cores = selection, folder, data, cores
         self._waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
         for cell in cells:
@@ -176,17 +183,19 @@ class _CellRunner:
             plan = compile(cell.spec, self._data)
             folder = self._folder / cell_folder(cell.label, plan.digest)
             record = record.model_copy(update={"plan_digest": plan.digest})
-            done = _finished(folder, plan, self._selection)
+            done = finished_result(folder, plan, self._selection)
             if done is None and not folder.exists():  # perhaps under the label of an axis that has changed since
                 for other in sorted(self._folder.glob(f"*-{plan.digest[:8]}")):
-                    if done := _finished(other, plan, self._selection):
+                    if done := finished_result(other, plan, self._selection):
                         folder = other
                         break
             result = done or self._run(cell, plan, folder, engine)
-            outcome = {"status": "completed", "reused": done is not None, **_what_came_of(result)}
+            outcome = {"status": "completed", "reused": done is not None, **_what_came_of(result, software_of(engine))}
         except KeyboardInterrupt:
             outcome = {"status": "interrupted"}
         except Exception as error:  # whatever a component or an engine raises, the other cells still run
+            if error is self.board.of_the_caller:
+                raise
             status = (
                 "interrupted" if self.stop.is_set() else "failed"
             )  # a cell that is being stopped may fail in any way
@@ -203,9 +212,8 @@ class _CellRunner:
             self.board.advance(cell.label, record.round / plan.num_rounds)
             self._heed_stop()
 
-        if begun := folder.exists():
-            _mend(folder, plan, cell.text, self._selection)
-        with prepared_folder(folder, plan, cell.text, resume_on=self._selection if begun else None):
+        attempt, others = attempt_of(self._selection, plan, engine), self._others
+        with prepared_folder(folder, plan, attempt, cell.text, resume=True, others=others) as begun:
             return execute_plan(
                 engine,
                 self._selection,
@@ -231,9 +239,9 @@ class _Board:
         self._path = folder / _MATRIX
         self._records = {cell.label: _pending(cell) for cell in study.cells}
         self._running: dict[str, float] = {}
+        self.of_the_caller: Exception | None = None  # what `watch` raised; it ends the sweep
         self._lock = threading.Lock()
-        for partial in folder.glob(f".{_MATRIX}.*.partial"):  # left by a sweep that was killed while it wrote
-            partial.unlink(missing_ok=True)
+        remove_partials(folder)
         try:
             self.write()
         except OSError as error:
@@ -265,88 +273,41 @@ class _Board:
     def _tell(self) -> None:
         if not self._watch:
             return
+        try:
+            self._watch(self._standing())
+        except Exception as error:
+            self.of_the_caller = error
+            raise
+
+    def _standing(self) -> Standing:
         records = self._records.values()
         failed = sum(record.status == "failed" for record in records)
-        self._watch(
-            Standing(
-                num_cells=len(records),
-                num_done=sum(record.status == "completed" for record in records) + failed,
-                num_failed=failed,
-                num_reused=sum(record.reused for record in records),
-                running=dict(self._running),
-            )
+        return Standing(
+            num_cells=len(records),
+            num_done=sum(record.status == "completed" for record in records) + failed,
+            num_failed=failed,
+            num_reused=sum(record.reused for record in records),
+            running=dict(self._running),
         )
-
-
-# The contents of a folder
-
-
-def _finished(folder: Path, plan: Plan, selection: str) -> Result | None:
-    """Return the result of a completed run of this plan on this backend, if the folder has one with intact weights."""
-    try:
-        result = load_result(folder)
-        if result.status != "completed" or not result.weights:
-            return None
-        content = (folder / result.weights.path).read_bytes()
-    except (InputError, OSError):
-        return None
-    is_intact = hashlib.sha256(content).hexdigest() == result.weights.sha256
-    return result if is_intact and (result.plan_digest, result.backend.name) == (plan.digest, selection) else None
-
-
-def _mend(folder: Path, plan: Plan, source: str, selection: str) -> None:
-    """Repair an unfinished run, in whatever state a kill or a full disk left it, so that it can go on.
-
-    Nothing is deleted: what is missing is added, a plan that cannot be read is replaced by the same plan, and an
-    invalid result is put aside. States are checked when they are read, and name their plan.
-    """
-    result = folder / "result.json"
-    with locked_folder(folder):
-        try:
-            if result.exists() and _is_damaged(folder, selection):
-                result.replace(folder / "result.json.damaged")
-            if _is_unreadable(folder / "plan"):
-                plan.save(folder / "plan")
-            if not (folder / "spec.yaml").exists():
-                (folder / "spec.yaml").write_text(source, encoding="utf-8")
-            if not (folder / "events.jsonl").exists():
-                (folder / "events.jsonl").touch()
-        except OSError as error:
-            raise InputError(f"{folder} cannot be written: {error}") from None
-
-
-def _is_damaged(folder: Path, selection: str) -> bool:
-    """Return whether the result in the folder claims more than is there; raises InputError if
-    it is of another backend.
-    """
-    try:
-        found = load_result(folder)
-    except InputError:
-        return True
-    if found.backend.name != selection:
-        raise InputError(f"{folder} is a run on {found.backend.name}, not {selection}; choose another folder")
-    return found.status == "completed"
-
-
-def _is_unreadable(plan_folder: Path) -> bool:
-    try:
-        Plan.load(plan_folder)
-    except InputError:
-        return True
-    return False
 
 
 # Records
 
 
-def _what_came_of(result: Result) -> dict[str, Any]:
-    """Return the evaluation of a run's last model, its best model if one is chosen, and the version of flspec."""
+def _what_came_of(result: Result, now: Software) -> dict[str, Any]:
+    """Return the evaluation of a run's last model, its best model if one is chosen, and what other software ran it."""
     best = result.best
     return {
-        "version": result.environment.get("flspec"),
+        "other_software": _other_software(result, now),
         "evaluation": result.final.evaluation if result.final else None,
+        "undefined": result.rounds[-1].undefined if result.rounds else {},
         "best": best and BestRound(round=best.round, metric=best.metric, on=best.on, evaluation=best.evaluation),
     }
+
+
+def _other_software(result: Result, now: Software) -> tuple[str, ...]:
+    every = filter(None, (*result.earlier, result.software))
+    return tuple(dict.fromkeys(what for software in every for what in software_differences(software, now)))
 
 
 def _pending(cell: Cell) -> CellRecord:

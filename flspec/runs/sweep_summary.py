@@ -34,9 +34,10 @@ class CellRecord(Document):
     plan_digest: str | None = None  # None if it could not be compiled
     status: Literal["completed", "failed", "interrupted", "pending"] = "pending"
     reused: bool = False  # done by an earlier sweep
-    version: str | None = None  # of the flspec that ran it
+    other_software: tuple[str, ...] = ()  # what differs between the software that ran it and that of this sweep
     error: str | None = None  # in one line
     evaluation: Metrics | None = None  # of the last model
+    undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # by set, then by metric: why it has no value
     best: BestRound | None = None  # None where none is asked for, or no round has a value
 
 

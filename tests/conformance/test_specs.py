@@ -15,8 +15,9 @@ from flspec.compiler.compile import compile
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.protocol.backend import Job
 from flspec.protocol.plan import Plan
+from flspec.runs.folders import prepared_folder
 from flspec.runs.result import Result
-from flspec.runs.runner import execute_plan, prepared_folder
+from flspec.runs.runner import attempt_of, execute_plan
 from flspec.spec.overlays import compose
 from flspec.spec.study import load_study
 from tests.conformance.harness import BACKENDS, Certified, Engines
@@ -72,7 +73,7 @@ def small_plan(name: str, cell: str | None, settings: tuple[str, ...] = ()) -> t
 
 def run_small(name: str, cell: str | None, engines: Engines, folder: Path, settings: tuple[str, ...] = ()) -> Result:
     plan, text = small_plan(name, cell, settings)
-    with prepared_folder(folder, plan, text):
+    with prepared_folder(folder, plan, attempt_of("local", plan, engines("local")), text):
         return execute_plan(engines("local"), "local", plan, Job(folder))
 
 

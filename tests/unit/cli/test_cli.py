@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -130,11 +131,13 @@ def test_wrong_input_is_one_line_and_leaves_nothing(folder: Path, arguments: lis
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
-def test_run_prints_its_table_and_nothing_else_when_it_is_not_on_a_terminal(folder: Path) -> None:
+def test_run_prints_its_table_and_a_line_a_round_when_it_is_not_on_a_terminal(folder: Path) -> None:
     done = flspec(folder, "run", "spec.yaml")
     assert done.returncode == 0
-    assert done.stderr == ""
-    assert "\x1b" not in done.stdout
+    lines = done.stderr.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [f"local: round {number} of 3" for number in (1, 2, 3)]
+    assert all(re.fullmatch(r".*, test accuracy \d\.\d{4} loss \d\.\d{4}, \d+\.\d\d s", line) for line in lines)
+    assert "\x1b" not in done.stdout + done.stderr
     assert "small on local" in done.stdout
     assert (folder / "runs" / "small-local-1" / "result.json").is_file()
     assert (folder / "runs" / "small-local-1" / "spec.yaml").read_text() == (folder / "spec.yaml").read_text()

@@ -158,15 +158,19 @@ def test_failed_cells_are_told_and_the_others_done_once(
     assert len(jobs) == 2
 
 
-def test_cells_that_another_version_did_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cells_that_other_software_did_are_counted_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = load_study(write(tmp_path, clients=[5]))
     run_study(study, "local", tmp_path / "out")
     done = next((tmp_path / "out").glob("*/result.json"))
     result = load_result(done.parent)
-    save_result(done.parent, result.model_copy(update={"environment": result.environment | {"flspec": "0.0.7"}}))
+    assert result.software
+    older = result.software.model_copy(update={"versions": result.software.versions | {"torch": "1.0"}})
+    save_result(done.parent, result.model_copy(update={"software": older}))
     capsys.readouterr()
     run_study(study, "local", tmp_path / "out")
-    assert "some cells were done by flspec 0.0.7, this is" in capsys.readouterr().out
+    ours = result.software.versions["torch"]
+    told = f"1 of 2 cells were done by other software, which may compute otherwise: torch 1.0 and {ours}\n"
+    assert told in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -16,7 +16,8 @@ from flspec.protocol.state import ServerState, load_state, load_weights
 from flspec.runs import runner
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.result import Result, RoundRecord, load_result
-from flspec.runs.runner import execute_plan, forget_old_states, run
+from flspec.runs.resuming import forget_old_states
+from flspec.runs.runner import execute_plan, run
 from flspec_local import LocalBackend
 
 MakePlan = Callable[..., Plan]

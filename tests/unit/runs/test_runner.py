@@ -16,12 +16,13 @@ from flspec.data.store import store_data
 from flspec.errors import BackendError, InputError, PlanViolation, RunError
 from flspec.execution.rounds import RoundResult, drive_rounds
 from flspec.protocol.backend import Job, kept_state
-from flspec.protocol.events import Event, RoundEvaluated, RoundFinished, RunFinished, RunStarted
+from flspec.protocol.events import Event, RoundEvaluated, RoundFinished, RunEnded, RunFinished, RunStarted
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state, load_weights
-from flspec.runs.recording import read_events
+from flspec.runs.event_log import read_events
 from flspec.runs.result import Result, RoundRecord, load_result
-from flspec.runs.runner import execute_plan, forget_old_states, run
+from flspec.runs.resuming import forget_old_states
+from flspec.runs.runner import execute_plan, run
 from flspec_local import LocalBackend
 from tests.plan_settings import settings_with
 
@@ -147,14 +148,14 @@ def test_an_event_that_was_not_written_to_its_end_is_passed_over(plan: Plan, tmp
     with pytest.raises(KeyboardInterrupt):
         run(plan, out=tmp_path / "run", watch=stop_after(3))
     log = tmp_path / "run" / "events.jsonl"
-    intact = read_events(tmp_path / "run")
+    intact = list(read_events(tmp_path / "run"))
     log.write_bytes(log.read_bytes() + b'{"event":"round_fini')
-    assert read_events(tmp_path / "run") == intact
+    assert list(read_events(tmp_path / "run")) == intact
     assert len(run(plan, out=tmp_path / "run", resume=True).rounds) == 7
     kinds = [type(event) for event in read_events(tmp_path / "run")]
     assert kinds.count(RoundFinished) == 7
     assert kinds.count(RoundEvaluated) == 4
-    assert kinds[-1] is RunFinished
+    assert kinds[-2:] == [RunFinished, RunEnded]
 
 
 def test_old_states_are_not_kept(make_plan: MakePlan, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import pytest
 from flspec.core.memory import MemoryMeter
 from flspec.protocol.backend import Job
 from flspec.protocol.events import RoundFinished, RunAttempted
-from flspec.runs.recording import read_events
+from flspec.runs.event_log import read_events
 from flspec.runs.result import load_result
 from flspec.runs.runner import run
 from flspec.runs.sweep import Standing, sweep
