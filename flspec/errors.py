@@ -23,6 +23,7 @@ __all__ = [
     "choose",
     "printable",
     "shorten",
+    "suggestion",
 ]
 
 
@@ -48,11 +49,16 @@ def shorten(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def suggestion(given: Any, choices: Iterable[str]) -> str:
+    """Return `did you mean 'label'? ` for the choice that was probably meant, or an empty text."""
+    close = difflib.get_close_matches(str(given)[:100], list(choices), n=1)
+    return f"did you mean {close[0]!r}? " if close and close[0] != str(given) else ""
+
+
 def choose(given: Any, choices: Iterable[str]) -> str:
     """Return a message that `given` is none of `choices`, with the one that was probably meant."""
     known = list(choices)
-    close = difflib.get_close_matches(str(given)[:100], known, n=1)
-    meant = f"did you mean {close[0]!r}? " if close and close[0] != str(given) else ""
+    meant = suggestion(given, known)
     shown = repr(shorten(given)) if isinstance(given, str) else json.dumps(given, default=str)
     return f"unknown {shorten(shown)}; {meant}choose one of {', '.join(known) or 'none'}"
 

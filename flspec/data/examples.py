@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
-from flspec.errors import InputError, choose
+from flspec.errors import InputError, choose, shorten
 from flspec.protocol.plan import ClientTask
 from flspec.protocol.settings import DataSettings
 from flspec.transforms import Transform
 
-__all__ = ["Data", "Examples", "Split", "digest_of", "is_missing", "step_stream"]
+__all__ = ["MISSING_INTEGER", "Data", "Examples", "Split", "as_numbers", "digest_of", "is_missing", "step_stream"]
 
+MISSING_INTEGER = 2**63 - 1  # of an int64 column: numpy has no missing integer, and so it is the last one in order
 Indices = NDArray[np.integer[Any]]
 
 
@@ -99,6 +100,8 @@ class Examples:
 
     def column(self, name: str, field: str) -> NDArray[Any]:
         """Return a column by name. Raises InputError, which names `field`, if there is none."""
+        if not self.columns:
+            raise InputError(f"{field}: {shorten(name)} is no column of this dataset, which has none")
         if name not in self.columns:
             raise InputError(f"{field}: {choose(name, sorted(self.columns))}; these are the dataset's columns")
         return self.columns[name]
@@ -106,11 +109,13 @@ class Examples:
     def classes(self, field: str, column: str | None = None) -> tuple[NDArray[np.int64], int]:
         """Return the class of each example, int64 [num_examples], and the number of classes.
 
-        A class is the label, or the value in `column` if one is named. Raises InputError, which names `field`, if an
-        example may have several labels and no column is named.
+        A class is the label, or the value in `column` if one is named; missing values are the last class. Raises
+        InputError, which names `field`, if an example may have several labels and no column is named.
         """
         if column is not None:
             values, codes = np.unique(self.column(column, field), return_inverse=True)
+            if len(values) > 1 and is_missing(values[:1])[0]:  # an empty text is the first in order
+                codes = (codes - 1) % len(values)
             return codes.astype(np.int64), len(values)
         if self.labels.ndim == 2:
             raise InputError(
@@ -222,10 +227,21 @@ class Data:
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where a column's value is missing, bool [num_examples]: empty text or NaN."""
-    if values.dtype.kind == "f":
-        return np.asarray(np.isnan(values))
-    return np.asarray(values == "") if values.dtype.kind == "U" else np.zeros(len(values), np.bool_)
+    """Return where a column's value is missing, bool [num_examples]: empty text, NaN or `MISSING_INTEGER`."""
+    match values.dtype.kind:
+        case "f":
+            return np.asarray(np.isnan(values))
+        case "U":
+            return np.asarray(values == "")
+    return np.asarray(values == MISSING_INTEGER)
+
+
+def as_numbers(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a column as numbers, NaN where it is missing. Raises ValueError if a text is no number."""
+    missing = is_missing(values)
+    if values.dtype.kind == "U" and not all(text.isascii() and "_" not in text for text in np.unique(values).tolist()):
+        raise ValueError("a text is no number")
+    return np.where(missing, "nan" if values.dtype.kind == "U" else np.nan, values).astype(np.float64)
 
 
 def step_stream(task: ClientTask, number: int) -> Stream:

@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from flspec.core.components import Document
-from flspec.data.examples import Data, Split, is_missing
+from flspec.data.examples import Data, Split, as_numbers, is_missing
 from flspec.errors import InputError
 
 __all__ = ["ExampleGroup", "NamedGroup", "check_groups", "parse_groups"]
@@ -78,7 +78,7 @@ class ExampleGroup(Document):
 
     def masks(self, values: NDArray[Any]) -> dict[str, Mask]:
         """Return, by group name, which examples belong to it; `values` is the column. Empty groups are left out."""
-        bins = values if self.edges is None else np.digitize(numbers := _numbers(values), self.edges)
+        bins = values if self.edges is None else np.digitize(numbers := as_numbers(values), self.edges)
         missing = is_missing(values if self.edges is None else numbers)
         masks = {self._name(one): np.asarray((bins == one) & ~missing) for one in np.unique(bins[~missing])}
         return masks | ({self.missing: missing} if missing.any() else {})
@@ -120,11 +120,6 @@ def _names(groups: Sequence[ExampleGroup], data: Data, split: Split) -> list[str
     if twice := [name for name, num in names.items() if num > 1]:
         raise InputError(f"evaluation.groups: two would be named {twice[0]!r}; remove one")
     return list(names)
-
-
-def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a column as numbers. In a table with empty cells they are text. Raises ValueError for other text."""
-    return np.where(values == "", "nan", values).astype(np.float64) if values.dtype.kind == "U" else values
 
 
 def _checked(group: ExampleGroup, values: NDArray[Any]) -> dict[str, Mask]:

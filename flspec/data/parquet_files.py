@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.data.column_types import Cells, as_integers, type_cells
+from flspec.data.examples import MISSING_INTEGER
 from flspec.data.images import UnreadableImage
 from flspec.data.tables import MOST_VALUES, as_float32, check_text
 from flspec.errors import InputError, shorten
@@ -41,6 +44,7 @@ class ParquetFile:
             schema, metadata = file.schema_arrow, file.metadata
             self.num_rows: int = metadata.num_rows
             self.types: dict[str, Any] = dict(zip(schema.names, schema.types, strict=True))
+            self._pandas = (schema.metadata or {}).get(b"pandas", b"")
             self._huggingface = (schema.metadata or {}).get(b"huggingface", b"")
             if len(self.types) < len(schema.names):
                 raise InputError(f"{path}: two columns have one name; rename one")
@@ -69,9 +73,33 @@ class ParquetFile:
         """Return whether a column holds a number, or a list of numbers, in each row."""
         types = pyarrow_module().types
         kind = self.types[column]
-        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        if _is_list(kind):
             kind = kind.value_type
-        return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+        return any(test(kind) for test in (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal))
+
+    def unfit(self) -> dict[str, str]:
+        """Return the columns that are no features unless a spec names them, with the reason."""
+        found = {name: f"holds {self.in_words(name)}" for name in self.types if not self.is_number(name)}
+        return found | {name: "is an index of pandas" for name in self._indices() if name in self.types}
+
+    def in_words(self, column: str) -> str:
+        """Return what a column holds."""
+        types, kind = pyarrow_module().types, self.types[column]
+        if types.is_dictionary(kind):
+            kind = kind.value_type
+        if _is_text(kind):
+            return "text"
+        if types.is_boolean(kind):
+            return "true or false"
+        if _is_list(kind) and self.is_number(column):
+            return "lists of numbers"
+        if types.is_integer(kind):
+            return "whole numbers"
+        if types.is_floating(kind) or types.is_decimal(kind):
+            return "numbers"
+        if types.is_temporal(kind):
+            return "dates or times"
+        return "nothing" if types.is_null(kind) else shorten(str(kind), 60)
 
     def numbers(self, columns: Sequence[str]) -> NDArray[np.float32]:
         """Read columns side by side, float32 [num_rows, num_features]. A list of numbers gives that many features."""
@@ -88,25 +116,26 @@ class ParquetFile:
         return np.concatenate(parts)
 
     def column(self, name: str, may_be_empty: bool = False) -> NDArray[Any]:
-        """Read a column as int64, float64 or text. A missing value is an error, or an empty text if `may_be_empty`."""
+        """Read a column as int64, float64 or text. Dates and decimals have the type of their text in a CSV file.
+
+        A missing value is an error; or, if `may_be_empty`, what `flspec.data.column_types` says.
+        """
         types, kind = pyarrow_module().types, self.types[name]
         with self._opened() as file:
             values = file.read(columns=[name]).column(name)
-        if types.is_dictionary(kind):
-            values, kind = values.cast(kind.value_type), kind.value_type
-        if types.is_string(kind) or types.is_large_string(kind):
-            texts = values.fill_null("").to_pylist() if may_be_empty else self._full(values, name).to_pylist()
-            for text in set(texts):
-                check_text(text, f"{self.path}: column {name}")
-            return np.array(texts, np.str_)
-        self._full(values, name)
-        if types.is_boolean(kind) or types.is_integer(kind):
-            found = values.to_numpy()
-            if len(found) and int(found.max()) > np.iinfo(np.int64).max:
-                raise InputError(f"{self.path}: column {name} holds integers beyond 64 bits; number them anew")
-            return np.asarray(found, np.int64)
-        if types.is_floating(kind):
-            return np.asarray(values.to_numpy(), np.float64)
+            if types.is_dictionary(kind):
+                values, kind = values.cast(kind.value_type), kind.value_type
+            if not may_be_empty:
+                self._full(values, name)
+            if _is_text(kind):
+                return self._text(values, name)
+            if types.is_temporal(kind) or types.is_decimal(kind) or types.is_null(kind):
+                return type_cells([Cells.of(_as_texts(values))])[0]
+            if types.is_boolean(kind) or types.is_integer(kind):
+                return _integers(values)
+            if types.is_floating(kind):
+                found = np.asarray(values.to_numpy(), np.float64)
+                return found if may_be_empty else self._without_nan(found, name)
         raise InputError(f"{self.path}: column {name} is {shorten(str(kind), 60)}, neither numbers nor text")
 
     def images(self, column: str, due: ImageFormat | None = None) -> list[ParquetImage]:
@@ -138,10 +167,30 @@ class ParquetFile:
             self._full(flat, name, first)
             if len(flat) % num_rows or not _even(values):
                 raise InputError(f"{source}: column {name}: lists have different lengths below row {first}; use one")
-            block = flat.to_numpy(zero_copy_only=False).reshape(num_rows, -1)
+            block = _numpy(flat).reshape(num_rows, -1)
         else:
-            block = values.to_numpy(zero_copy_only=False).reshape(num_rows, 1)
+            block = _numpy(values).reshape(num_rows, 1)
         return as_float32(block, (name,) * block.shape[1], source, first)
+
+    def _text(self, values: Any, name: str) -> NDArray[np.str_]:
+        cells = Cells.of(_as_texts(values))
+        for text in cells.distinct:
+            check_text(text, f"{self.path}: column {name}")
+        return np.array(cells.distinct or [""], np.str_)[cells.codes]
+
+    def _indices(self) -> Iterator[str]:
+        """Yield the columns that pandas wrote of an index."""
+        yield from (name for name in self.types if re.fullmatch("__index_level_[0-9]+__", name))
+        try:
+            named = json.loads(self._pandas)["index_columns"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return
+        yield from (name for name in named if isinstance(name, str)) if isinstance(named, list) else ()
+
+    def _without_nan(self, values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+        if (missing := np.isnan(values)).any():
+            raise InputError(f"{self.path}: row {int(missing.argmax()) + 1}: column {name} is not a number; fill it")
+        return values
 
     def _full(self, values: Any, name: str, first: int = 0) -> Any:
         """Return `values`. Raises InputError if one of them is missing."""
@@ -228,6 +277,37 @@ def _group(file: ParquetFile, column: str, group: int) -> Any:
 def _cells(file: ParquetFile, column: str, group: int) -> Any:
     with _lock:  # threads that decode neighbours wait for one of them to read the group
         return _group(file, column, group)
+
+
+def _is_list(kind: Any) -> bool:
+    types = pyarrow_module().types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    types = pyarrow_module().types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _as_texts(values: Any) -> list[str]:
+    """Return values as they are written in a text table; a missing one is empty."""
+    return [text or "" for text in values.cast(pyarrow_module().string()).to_pylist()]
+
+
+def _integers(values: Any) -> NDArray[Any]:
+    if not values.null_count:
+        return as_integers(np.asarray(values.to_numpy()))
+    whole = values.cast(pyarrow_module().int64(), safe=True) if str(values.type) != "uint64" else values
+    found = as_integers(np.asarray(whole.fill_null(0).to_numpy()))
+    missing = np.asarray(values.is_null())
+    return np.where(missing, "" if found.dtype.kind == "U" else np.int64(MISSING_INTEGER), found)
+
+
+def _numpy(values: Any) -> NDArray[Any]:
+    """Return numbers as an array; numpy has no decimals."""
+    pyarrow = pyarrow_module()
+    decimal = pyarrow.types.is_decimal(values.type)
+    return np.asarray((values.cast(pyarrow.float64()) if decimal else values).to_numpy(zero_copy_only=False))
 
 
 def _even(values: Any) -> bool:

@@ -1,8 +1,7 @@
-"""Conversion of table rows to examples: labels are numbered, each column gets one type, a test share is drawn."""
+"""Conversion of table rows to examples: labels become classes, columns get one type, a test set is drawn."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
+from flspec.data.classes import Classes, number_labels
+from flspec.data.column_types import Cells, common_type
 from flspec.data.examples import Data, Split
 from flspec.errors import InputError, shorten
 
-__all__ = ["MOST_VALUES", "Assembled", "Rows", "as_float32", "assemble", "check_text", "combine", "type_cells"]
+__all__ = ["MOST_VALUES", "Assembled", "Draw", "Rows", "as_float32", "assemble", "check_text", "combine"]
 
 MOST_VALUES = 2**31  # features of one split: 8 GiB of float32
-_MOST_CLASSES = 100_000
 _MOST_TEXT = 256  # characters of a label or value; numpy gives every row the space of the longest
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)?\.?[0-9]*([eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +27,19 @@ class Rows:
 
     source: str  # name in messages
     features: NDArray[Any]  # [num_rows, *shape], uint8 or float32; or [num_rows] sources of pictures
-    labels: NDArray[Any]  # [num_rows], int64 or text
+    labels: NDArray[Any] | Cells  # [num_rows]: numbers or text
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # [num_rows] each: text, int64 or float64
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How examples for evaluation are drawn where the files have none of their own."""
+
+    share: float  # of each class
+    seed: int = 0  # not the experiment's, so that its seeds share a test set
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,38 +53,39 @@ class Assembled:
 
 def assemble(
     parts: Mapping[str, Sequence[Rows]],
-    stream: Stream,
-    holdout: float | None = None,
+    draw: Draw | None = None,
     divisor: float = 1.0,
-    label_names: Sequence[str] = (),
+    classes: Classes | None = None,
 ) -> Assembled:
-    """Build each split from its files. Without test files, the share `holdout` of each class becomes the test set.
+    """Build each split from its files. Without test files, those for evaluation are drawn as `draw` says.
 
-    Integer labels are classes from 0, below the number of `label_names` if these are given. Text labels are numbered
-    in alphabetical order. Raises InputError, which names file and row.
+    Labels become classes as `flspec.data.classes` says. Raises InputError, which names file and row.
     """
-    every = [rows for files in parts.values() for rows in files]
-    codes, names, num_classes = _number_labels(every, label_names)
-    numbered = dict(zip(map(id, every), codes, strict=True))
+    files = [rows for files in parts.values() for rows in files]
+    labels = number_labels(
+        {name: [(rows.source, rows.labels) for rows in files] for name, files in parts.items()}, classes
+    )
+    numbered = dict(zip(map(id, files), labels.codes, strict=True))
+    columns = dict(zip(map(id, files), _columns_of_one_type(files), strict=True))
     splits = {
-        name: _join([(rows, numbered[id(rows)]) for rows in files], divisor) for name, files in parts.items() if files
+        name: _join([(rows, numbered[id(rows)], columns[id(rows)]) for rows in files], divisor)
+        for name, files in parts.items()
+        if files
     }
-    if "test" not in splits:
-        # The stream keeps the key's old name, because the draws, and so every digest, depend on it.
-        splits |= _split_test(splits["train"], holdout or 0.0, num_classes, stream.child("test_share"))
-    return Assembled(splits, num_classes, names)
+    if draw is not None and "test" not in splits:
+        splits |= _split_test(splits["train"], draw.share, labels.num, Stream(draw.seed, "holdout"))
+    return Assembled(splits, labels.num, labels.names)
 
 
 def combine(
     parts: Mapping[str, Sequence[Rows]],
-    stream: Stream,
-    holdout: float | None = None,
+    draw: Draw | None = None,
     divisor: float = 1.0,
     client_column: str | None = None,
-    label_names: Sequence[str] = (),
+    classes: Classes | None = None,
 ) -> Data:
     """Build a data set from the splits of `assemble`. The client column is ignored if the train split lacks it."""
-    made = assemble(parts, stream, holdout, divisor, label_names)
+    made = assemble(parts, draw, divisor, classes)
     return Data(
         made.splits["train"],
         made.splits["test"],
@@ -103,16 +110,6 @@ def as_float32(values: NDArray[Any], names: Sequence[str], source: str, first_ro
     return np.asarray(seen, np.float32)
 
 
-def type_cells(cells: Sequence[Sequence[str]]) -> list[NDArray[Any]]:
-    """Convert one column of several files: to int64 if all are integers, float64 if all are numbers, else text."""
-    distinct = set().union(*cells)
-    if distinct and all(map(_INTEGER.fullmatch, distinct)):
-        return [np.array([int(cell) for cell in file], np.int64) for file in cells]
-    if distinct and all(any(map(str.isdigit, cell)) and _NUMBER.fullmatch(cell) for cell in distinct):
-        return [np.array([float(cell) for cell in file], np.float64) for file in cells]
-    return [np.array(file, dtype=np.str_) for file in cells]
-
-
 def check_text(text: str, place: str) -> str:
     """Return `text`. Raises InputError if it cannot be stored unchanged."""
     if len(text) > _MOST_TEXT or "\0" in text:
@@ -121,51 +118,41 @@ def check_text(text: str, place: str) -> str:
     return text
 
 
-def _number_labels(files: Sequence[Rows], names: Sequence[str]) -> tuple[list[NDArray[np.int64]], tuple[str, ...], int]:
-    """Return the class of each row of each file, the class names if there are any, and the number of classes."""
-    kinds = {rows.labels.dtype.kind for rows in files}
-    if len(kinds) > 1:
-        raise InputError(f"{files[0].source}: labels are numbers in some files and text in others; write them alike")
-    if kinds == {"U"}:
-        for rows in files:
-            _refuse_where(rows, rows.labels == "", "is empty; every example needs one")
-        known = sorted(set(names) or set().union(*(np.unique(rows.labels).tolist() for rows in files)))
-        for rows in files:
-            _refuse_where(rows, ~np.isin(rows.labels, known), f"is none of the {len(known)} that the files declare")
-        codes = [np.searchsorted(np.array(known), rows.labels).astype(np.int64) for rows in files]
-        return codes, tuple(known), len(known)
-    if kinds != {"i"}:
-        raise InputError(
-            f"{files[0].source}: label {files[0].labels[0]!s} is not an integer; a label is one from 0, or text"
-        )
-    most = len(names) or _MOST_CLASSES
-    for rows in files:
-        _refuse_where(rows, (rows.labels < 0) | (rows.labels >= most), f"is outside 0..{most - 1:,}")
-    num_classes = len(names) or 1 + max(int(rows.labels.max(initial=0)) for rows in files)
-    return [rows.labels for rows in files], tuple(names), num_classes
+def _columns_of_one_type(files: Sequence[Rows]) -> list[dict[str, NDArray[Any]]]:
+    """Return the columns of each file; a column has one type over all files that have it."""
+    typed: list[dict[str, NDArray[Any]]] = [{} for _ in files]
+    for name in dict.fromkeys(name for rows in files for name in rows.columns):
+        having = [number for number, rows in enumerate(files) if name in rows.columns]
+        arrays = [files[number].columns[name] for number in having]
+        if (common := common_type(arrays)) is None:
+            texts, numbers = (
+                next(
+                    files[n].source for n, one in zip(having, arrays, strict=True) if (one.dtype.kind == "U") is is_text
+                )
+                for is_text in (True, False)
+            )
+            raise InputError(
+                f"{texts}: column {shorten(name)} is text, but numbers in {numbers}; write it alike in both"
+            )
+        for number, values in zip(having, common, strict=True):
+            typed[number][name] = values
+    return typed
 
 
-def _refuse_where(rows: Rows, wrong: NDArray[np.bool_], reason: str) -> None:
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise InputError(f"{rows.source}: row {row + 1}: label {shorten(repr(rows.labels[row].item()), 40)} {reason}")
-
-
-def _join(files: Sequence[tuple[Rows, NDArray[np.int64]]], divisor: float) -> Split:
+def _join(files: Sequence[tuple[Rows, NDArray[np.int64], Mapping[str, NDArray[Any]]]], divisor: float) -> Split:
     """Join the files of one split."""
-    first = files[0][0]
-    for rows, _ in files[1:]:
+    first, _, known = files[0]
+    for rows, _, columns in files[1:]:
         ours, theirs = ((one.features.shape[1:], one.features.dtype.name) for one in (first, rows))
         if ours != theirs:
             raise InputError(f"{rows.source}: examples are {theirs}, but {ours} in {first.source}")
-        kinds = [{name: one.columns[name].dtype.kind for name in sorted(one.columns)} for one in (first, rows)]
-        if kinds[0] != kinds[1]:
+        if columns.keys() != known.keys():
             raise InputError(f"{rows.source}: its columns differ from those of {first.source}")
     return Split(
-        np.concatenate([rows.features for rows, _ in files]) if len(files) > 1 else first.features,
-        np.concatenate([codes for _, codes in files]),
+        np.concatenate([rows.features for rows, _, _ in files]) if len(files) > 1 else first.features,
+        np.concatenate([codes for _, codes, _ in files]),
         divisor if first.features.dtype == np.uint8 else 1.0,
-        columns={name: np.concatenate([rows.columns[name] for rows, _ in files]) for name in first.columns},
+        columns={name: np.concatenate([columns[name] for _, _, columns in files]) for name in known},
     )
 
 

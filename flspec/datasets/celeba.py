@@ -15,10 +15,11 @@ from pydantic import Field, field_validator
 from flspec.core.randomness import Stream
 from flspec.data.celeba_attributes import ATTRIBUTES
 from flspec.data.examples import Data
-from flspec.data.image_metadata import find, plain_name, read_text
+from flspec.data.image_metadata import find, plain_name
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile
 from flspec.data.synthetic.twins import TwinSize
+from flspec.data.text_files import read_lines
 from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
 from flspec.errors import InputError, choose, shorten
 
@@ -145,7 +146,7 @@ def _read_faces(places: Sequence[Path]) -> _Faces:
 
 def _read_attributes(path: Path) -> tuple[list[str], NDArray[np.uint8]]:
     """Read file names and attributes, uint8 [num_files, 40]: a count, the header, then lines of a name and 40 signs."""
-    lines = read_text(path).splitlines()
+    lines = read_lines(path)
     if len(lines) < 3 or not lines[0].strip().isdecimal():
         raise InputError(f"{path}:1: should be the number of pictures, with the names of attributes below it")
     if tuple(header := lines[1].split()) != ATTRIBUTES:
@@ -173,7 +174,7 @@ def _read_numbers(path: Path, files: Sequence[str]) -> dict[str, int]:
     """Read lines `file number`: a number for each file, in their order. Raises InputError unless each has one."""
     known = set(files)
     numbers: dict[str, int] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         match line.split():
             case [name, value] if value.isascii() and value.isdecimal() and len(value) < 19:
                 if name not in known:

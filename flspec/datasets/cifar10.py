@@ -16,6 +16,7 @@ from pydantic import Field
 
 from flspec.core.locations import Location
 from flspec.core.randomness import Stream
+from flspec.data.classes import Classes
 from flspec.data.examples import Data, Split
 from flspec.data.images import Decoding
 from flspec.data.parquet_files import ImageFormat, ParquetFile
@@ -58,7 +59,7 @@ class Cifar10(Twinned, ImageDataset):
     def read(self, root: Path, stream: Stream) -> Data:
         folder, ending = self._layout(root)
         if ending is None:
-            return self._read_parquet(folder, stream)
+            return self._read_parquet(folder)
         train, test = (_read_batches(folder, names, ending) for names in _BATCHES.values())
         return Data(train, test, num_classes=10, label_names=_LABEL_NAMES)
 
@@ -108,7 +109,7 @@ class Cifar10(Twinned, ImageDataset):
             "--data-root or FLSPEC_DATA"
         )
 
-    def _read_parquet(self, folder: Path, stream: Stream) -> Data:
+    def _read_parquet(self, folder: Path) -> Data:
         parts: dict[str, list[Rows]] = {}
         for split, paths in shards_below([folder]).items():
             if split == "test" and not paths:
@@ -121,7 +122,9 @@ class Cifar10(Twinned, ImageDataset):
                     )
                 pictures = np.array(file.images(image, ImageFormat(32, 32, is_grey=False)), dtype=object)
                 parts.setdefault(split, []).append(Rows(str(file.path), pictures, file.column(label)))
-        return open_pictures(folder, assemble(parts, stream, label_names=_LABEL_NAMES), Decoding(32, 32))
+        return open_pictures(
+            folder, assemble(parts, classes=Classes(_LABEL_NAMES, are_positions=True)), Decoding(32, 32)
+        )
 
 
 def _column(file: ParquetFile, names: Sequence[str]) -> str:

@@ -14,10 +14,11 @@ from pydantic import Field
 from flspec.core.randomness import Stream
 from flspec.core.text import join_some
 from flspec.data.examples import Data
-from flspec.data.image_metadata import find, plain_name, read_text
+from flspec.data.image_metadata import find, plain_name
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile
 from flspec.data.synthetic.twins import TwinSize
+from flspec.data.text_files import read_lines, read_text
 from flspec.datasets.pictures import PictureDataset, Size, missing_pictures
 from flspec.errors import InputError, choose, shorten
 
@@ -130,11 +131,11 @@ class Flair(PictureDataset):
     def _relationship_findings(self, places: Sequence[Path], entries: Iterable[_Entry]) -> Iterator[str]:
         """Report labels without a wider label in the file, whose lines are `narrower -> wider`."""
         try:
-            text = read_text(find(places, (_RELATIONSHIP, f"labels/{_RELATIONSHIP}"), _RELATIONSHIP))
+            lines = read_lines(find(places, (_RELATIONSHIP, f"labels/{_RELATIONSHIP}"), _RELATIONSHIP))
         except InputError as error:
             yield str(error)
             return
-        known = {line.split("->")[0].strip() for line in text.splitlines()} | set(_COARSE)
+        known = {line.split("->")[0].strip() for line in lines} | set(_COARSE)
         if unknown := sorted({name for entry in entries for name in entry.labels} - known):
             yield f"{_RELATIONSHIP}: no line for {len(unknown):,} labels: {join_some(unknown)}"
 

@@ -14,12 +14,12 @@ from pydantic import Field, model_validator
 from flspec.core.locations import Location, locate_file
 from flspec.core.randomness import Stream
 from flspec.core.text import join_some
+from flspec.data.column_types import Cells, type_cells
 from flspec.data.examples import Data
-from flspec.data.image_metadata import Row, read_rows
+from flspec.data.image_metadata import Row, read_table
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile, archives
 from flspec.data.synthetic.twins import TwinSize
-from flspec.data.tables import type_cells
 from flspec.datasets.pictures import PictureDataset, Size
 from flspec.errors import InputError, choose, shorten
 
@@ -137,7 +137,7 @@ class ImageFolder(PictureDataset):
             raise InputError(f"dataset.client_column: {problem}; these are the columns of {path}")
         columns: dict[str, dict[str, NDArray[Any]]] = {split: {} for split in found}
         for name in names:
-            cells = [[rows[picture.file][name] for picture in pictures] for pictures in found.values()]
+            cells = [Cells.of([rows[picture.file][name] for picture in pictures]) for pictures in found.values()]
             for split, values in zip(found, type_cells(cells), strict=True):
                 columns[split][name] = values
         return columns
@@ -180,7 +180,7 @@ def _pictures(top: Path, folder: Path) -> Iterator[_Picture]:
 def _rows_by_file(path: Path, files: set[str]) -> dict[str, Row]:
     """Return the line of every picture. Raises InputError for a picture without a line or a line without a picture."""
     rows: dict[str, Row] = {}
-    for row in read_rows(path, ()):
+    for row in read_table(path, ()):
         column = next((name for name in _FILE_COLUMNS if name in row.cells), None)
         if column is None:
             raise InputError(f"{path}:1: no column file; it should hold paths such as {min(files)}")

@@ -16,7 +16,7 @@ from pydantic import Field
 from flspec.core.locations import Location, locate
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
-from flspec.data.image_metadata import Row, find, plain_name, read_rows
+from flspec.data.image_metadata import Row, find, plain_name, read_table
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile
 from flspec.data.synthetic.twins import TwinSize
@@ -150,7 +150,7 @@ class _Mole:
 
 def _read_moles(path: Path) -> list[_Mole]:
     moles: dict[str, _Mole] = {}
-    for row in read_rows(path, ("image_name", "patient_id", "target")):
+    for row in read_table(path, ("image_name", "patient_id", "target")):
         mole = _read_mole(row)
         if mole.name in moles:
             raise InputError(f"{row.place}: image_name {mole.name} is in the file twice")

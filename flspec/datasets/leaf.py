@@ -17,6 +17,7 @@ from flspec.data.examples import Data
 from flspec.data.synthetic.twins import TwinSize, class_points, held_labels
 from flspec.data.tables import Rows, as_float32, check_text, combine
 from flspec.datasets.base import Twinned
+from flspec.datasets.table import NamedClasses
 from flspec.errors import InputError, shorten
 
 _MOST_BYTES = 2**32  # of one file
@@ -24,7 +25,7 @@ _TWIN_CLASSES, _TWIN_FEATURES = 5, 10
 _PARTS = {"train": ("train", "data/train"), "test": ("test", "data/test")}
 
 
-class Leaf(Twinned):
+class Leaf(Twinned, NamedClasses):
     """Clients with their own examples, in the files of LEAF's scripts: `*.json` in `train/` and in `test/`.
 
     Caldas et al. LEAF: A Benchmark for Federated Settings. 2018. https://arxiv.org/abs/1812.01097. Each file is
@@ -47,7 +48,7 @@ class Leaf(Twinned):
 
     def read(self, root: Path, stream: Stream) -> Data:
         parts = {name: self._part(root, name) for name in _PARTS}
-        return combine(parts, stream, client_column="client")
+        return combine(parts, client_column="client", classes=self.known_classes)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:

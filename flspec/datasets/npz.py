@@ -16,24 +16,27 @@ from pydantic import Field
 
 from flspec.core.locations import Location, locate_file
 from flspec.core.randomness import Stream
+from flspec.data.column_types import as_integers
 from flspec.data.examples import Data
 from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
 from flspec.data.tables import Rows, as_float32, check_text, combine
 from flspec.datasets.base import ImageDataset, Twinned
+from flspec.datasets.table import NamedClasses
 from flspec.errors import InputError, shorten
 
 _MOST_BYTES = 2**33  # 8 GiB over all arrays, unpacked
 _MOST_ARRAYS = 1000
 _TWIN_CLASSES = 4
+_IN_WORDS = {"S": "bytes", "M": "dates", "m": "spans of time", "c": "complex numbers", "V": "records of several fields"}
 _ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
 
-class NpzArrays(Twinned, ImageDataset):
+class NpzArrays(Twinned, NamedClasses, ImageDataset):
     """A file of `np.savez`, as Keras shares data: `x_train`, `y_train`, `x_test` and `y_test`, a row for each example.
 
-    Further arrays `NAME_train` and `NAME_test` are columns; `client` is the natural client. Labels are integers from 0,
-    or text. uint8 features stay uint8 and are divided by `divisor`; other numbers become float32. No array is read
-    before all sizes have been checked. Pickled objects are refused.
+    Further arrays `NAME_train` and `NAME_test` are columns; `client` is the natural client. Labels are whole
+    numbers, or names. uint8 features stay uint8 and are divided by `divisor`; other numbers become float32. No array is
+    read before all sizes have been checked. Pickled objects are refused.
     """
 
     kind: Literal["npz"] = "npz"
@@ -58,7 +61,7 @@ class NpzArrays(Twinned, ImageDataset):
         parts = {split: [self._rows(path, arrays, split)] for split in ("train", "test")}
         if "x_validation" in arrays and "y_validation" in arrays:
             parts["validation"] = [self._rows(path, arrays, "validation")]
-        return combine(parts, stream, divisor=self.divisor, client_column="client")
+        return combine(parts, divisor=self.divisor, client_column="client", classes=self.known_classes)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -89,7 +92,7 @@ class NpzArrays(Twinned, ImageDataset):
         features = self._features(arrays[f"x_{split}"], f"{path}: x_{split}")
         labels = _column(arrays[f"y_{split}"], f"{path}: y_{split}")
         columns = {
-            stem: _column(array, f"{path}: {name}")
+            stem: _column(array, f"{path}: {name}", may_be_missing=stem != "client")
             for name, array in sorted(arrays.items())
             for stem, _, of in [name.rpartition("_")]
             if of == split and stem not in ("x", "y", "")
@@ -128,20 +131,18 @@ class NpzArrays(Twinned, ImageDataset):
         return fitting[0]
 
 
-def _column(array: NDArray[Any], source: str) -> NDArray[Any]:
-    """Convert an array of one value for each example to a type that is stored."""
+def _column(array: NDArray[Any], source: str, may_be_missing: bool = False) -> NDArray[Any]:
+    """Convert an array of one value for each example to a type that is stored; a missing value is NaN."""
     if array.ndim == 2 and array.shape[1] == 1:  # the shape of CIFAR's labels in Keras
         array = array[:, 0]
     if array.ndim != 1:
         raise InputError(f"{source}: shape {list(array.shape)} is not one value for each example")
     match array.dtype.kind:
         case "u" | "i" | "b":
-            if array.size and int(array.max()) > np.iinfo(np.int64).max:
-                raise InputError(f"{source}: {int(array.max()):,} is larger than a 64-bit integer; number them anew")
-            return array.astype(np.int64)
+            return as_integers(array)
         case "f":
-            if not np.isfinite(array).all():
-                raise InputError(f"{source}: row {int((~np.isfinite(array)).argmax()) + 1}: not a finite number")
+            if (wrong := ~np.isfinite(array) & ~(np.isnan(array) & may_be_missing)).any():
+                raise InputError(f"{source}: row {int(wrong.argmax()) + 1}: not a finite number")
             return array.astype(np.float64)
         case "U":
             for text in np.unique(array).tolist():
@@ -208,6 +209,10 @@ def _header(file: IO[bytes], source: str) -> _Promise:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject or dtype.kind not in "uifbU" or not dtype.itemsize:
-        objects = "pickled objects, which are not loaded" if dtype.hasobject else f"of type {dtype}"
-        raise InputError(f"{source}: holds {objects}; save it as numbers or text")
+        what = (
+            "pickled objects, which are not loaded"
+            if dtype.hasobject
+            else _IN_WORDS.get(dtype.kind, f"values of {dtype}")
+        )
+        raise InputError(f"{source}: holds {what}; save it as numbers or text (astype(str))")
     return _Promise(shape, fortran, dtype)

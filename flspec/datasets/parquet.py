@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from flspec.core.locations import Location, locate_file
 from flspec.core.randomness import Stream
+from flspec.data.classes import Classes
 from flspec.data.examples import Data
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import Decoding, UnreadableImage
@@ -37,7 +38,8 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
     """Shards `train*.parquet`, `test*.parquet` and `validation*.parquet`, or one file with a share for evaluation.
 
     A column of pictures is decoded from Hugging Face's form: bytes, or bytes with a path, which is not opened. Without
-    one, all columns of numbers or lists of numbers are features. Needs pyarrow: pip install 'flspec[parquet]'.
+    one, all columns of numbers or lists of numbers are features, apart from an index of pandas. Needs pyarrow: pip
+    install 'flspec[parquet]'.
     """
 
     kind: Literal["parquet"] = "parquet"
@@ -82,19 +84,19 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         for file in (file for files in shards.values() for file in files):
             needed = [*([image] if image else features), self.label, *self.kept(list(first.types))]
             self.check_names(list(file.types), str(file.path), needed)
-        names, client = first.label_names(self.label), self.client_in(list(first.types))
+        classes, client = self._classes(first), self.client_in(list(first.types))
         if image is None:
             parts = {
                 split: [self._rows(file, self._numbers(file, features)) for file in files]
                 for split, files in shards.items()
             }
-            return combine(parts, stream, self.holdout, client_column=client, label_names=names)
+            return combine(parts, self.draw, client_column=client, classes=classes)
         decoding, due = self._decoding(first, image)
         parts = {
             split: [self._rows(file, np.array(file.images(image, due), dtype=object)) for file in files]
             for split, files in shards.items()
         }
-        return open_pictures(first.path.parent, assemble(parts, stream, self.holdout, 1.0, names), decoding, client)
+        return open_pictures(first.path.parent, assemble(parts, self.draw, classes=classes), decoding, client)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -130,7 +132,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             return next((name for name in _IMAGE_COLUMNS if file.is_image(name)), None)
         self.check_names(list(file.types), str(file.path), [self.image])
         if not file.is_image(self.image):
-            raise InputError(f"{file.path}: column {self.image} holds {file.types[self.image]}, not pictures")
+            raise InputError(f"{file.path}: column {self.image} holds {file.in_words(self.image)}, not pictures")
         return self.image
 
     def _features(self, file: ParquetFile) -> list[str]:
@@ -139,13 +141,17 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         if self.features is not None:
             self.check_names(names, str(file.path), self.features)
             if wrong := [name for name in self.features if not file.is_number(name)]:
-                raise InputError(f"{file.path}: column {wrong[0]} holds {file.types[wrong[0]]}, not numbers")
+                raise InputError(f"{file.path}: column {wrong[0]} holds {file.in_words(wrong[0])}, not numbers")
             return list(self.features)
-        others = {self.label, *self.kept(names)}
-        found = [name for name in names if name not in others and file.is_number(name)]
+        found = [name for name, role in self.roles(names, file.unfit()).items() if role.is_feature]
         if not found:
             raise InputError(f"{file.path}: neither a column of pictures nor one of numbers is left for features")
         return found
+
+    def _classes(self, file: ParquetFile) -> Classes | None:
+        """Return the classes that the spec names, or those that Hugging Face's description of the file has."""
+        names = file.label_names(self.label)
+        return self.known_classes or (Classes(names, are_positions=True) if names else None)
 
     def _numbers(self, file: ParquetFile, features: Sequence[str]) -> NDArray[np.float32]:
         return self.shaped(file.numbers(features), str(file.path))

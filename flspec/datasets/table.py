@@ -1,26 +1,75 @@
-"""Roles of the columns in data sets of tables."""
+"""Data sets of one's own tables: which column is what, which classes there are, and what is drawn for evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from flspec.core.components import Component
-from flspec.errors import InputError, choose, shorten
+from flspec.data.classes import Classes
+from flspec.data.tables import Draw
+from flspec.errors import InputError, shorten, suggestion
 
-__all__ = ["TableColumns"]
+__all__ = ["NamedClasses", "Role", "TableColumns", "unnamed_indices"]
 
 _Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class TableColumns(Component):
+_PANDAS_INDEX = re.compile(r"Unnamed: [0-9]+|__index_level_[0-9]+__")
+
+
+class Role(NamedTuple):
+    """What a column of a table is to an experiment."""
+
+    what: str  # label, feature, client, column, left out; or feature and one of client and column
+    why: str = ""  # it is left out
+
+    @property
+    def is_feature(self) -> bool:
+        return self.what.startswith("feature")
+
+
+def unnamed_indices(names: Sequence[str]) -> dict[str, str]:
+    """Return the columns that pandas named because nobody did, with the reason why they are no features."""
+    return {name: "is an index of pandas, which numbers the rows" for name in names if _PANDAS_INDEX.fullmatch(name)}
+
+
+class NamedClasses(Component):
+    """Parameters of data sets whose labels are one's own."""
+
+    classes: Annotated[
+        tuple[_Name | int, ...] | None,
+        Field(
+            min_length=1,
+            max_length=100_000,
+            description="all labels, in the order of their classes; if absent, the training labels in their order",
+            examples=[["healthy", "ill"]],
+        ),
+    ] = None
+
+    @field_validator("classes")
+    @classmethod
+    def _differ(cls, classes: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
+        names = [str(name) for name in classes or ()]
+        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+            raise ValueError(f"{shorten(twice[0])!r} is named twice; each class has one name")
+        return classes
+
+    @property
+    def known_classes(self) -> Classes | None:
+        """The classes that the spec names."""
+        return Classes(tuple(map(str, self.classes))) if self.classes else None
+
+
+class TableColumns(NamedClasses):
     """Parameters of data sets of tables: the columns of labels, features and clients."""
 
-    label: Annotated[_Name, Field(description="column of labels: integers from 0, or names")] = "label"
+    label: Annotated[_Name, Field(description="column of labels: whole numbers, or names")] = "label"
     features: Annotated[
         tuple[_Name, ...] | None,
         Field(min_length=1, description="columns of numbers that a model gets, in this order; if absent, all others"),
@@ -29,23 +78,41 @@ class TableColumns(Component):
         _Name | None,
         Field(description="column with the client of each example; if absent, `client` if there is one"),
     ] = None
-    columns: Annotated[tuple[_Name, ...], Field(description="columns to keep, for partitions and groups")] = ()
+    columns: Annotated[
+        tuple[_Name, ...],
+        Field(description="columns to keep, for partitions and groups; one that is named in features too is both"),
+    ] = ()
     holdout: Annotated[
         float | None,
         Field(gt=0, lt=1, description="share of each class for evaluation; if absent, that is a file of its own"),
     ] = None
+    split_seed: Annotated[
+        int,
+        Field(ge=0, lt=2**32, description="seed of the draw of that share; not the experiment's, whose seeds share it"),
+    ] = 0
     shape: Annotated[
         tuple[PositiveInt, ...] | None,
         Field(min_length=1, max_length=8, description="shape to give the numbers of a row, e.g. [1, 28, 28]"),
     ] = None
 
     @model_validator(mode="after")
-    def _one_role_each(self) -> TableColumns:
-        named = [self.label, *(self.features or ()), *self.columns]
-        for name in named:
-            if named.count(name) > 1 or (name == self.client and name not in self.columns):
-                raise ValueError(f"column {shorten(name)!r} is named twice; it can have one role only")
+    def _roles_fit(self) -> TableColumns:
+        features, columns = self.features or (), self.columns
+        for name in (self.label, *features, *columns):
+            if max(features.count(name), columns.count(name)) > 1:
+                raise ValueError(f"column {shorten(name)!r} is named twice in one list; remove one")
+        if self.label in (*features, *columns, self.client):
+            raise ValueError(f"column {shorten(self.label)!r} is named twice; the label can be nothing else")
+        if self.client in features and self.client not in columns:
+            raise ValueError(
+                f"column {shorten(str(self.client))!r} is named twice; to learn from clients' names, add it to columns"
+            )
         return self
+
+    @property
+    def draw(self) -> Draw | None:
+        """How a share of the rows is drawn for evaluation."""
+        return Draw(self.holdout, self.split_seed) if self.holdout else None
 
     def client_in(self, names: Sequence[str]) -> str | None:
         """Return the column of clients among these, or None."""
@@ -53,15 +120,37 @@ class TableColumns(Component):
         return self.client or ("client" if "client" in names and "client" not in taken else None)
 
     def kept(self, names: Sequence[str]) -> list[str]:
-        """Return the columns to keep that are neither label nor feature."""
+        """Return the columns to keep besides label and features."""
         client = self.client_in(names)
         return list(dict.fromkeys([*self.columns, *([client] if client else [])]))
+
+    def roles(self, names: Sequence[str], unfit: Mapping[str, str]) -> dict[str, Role]:
+        """Return what each of a file's columns is; `unfit` says why a column is no feature unless the spec names it."""
+        kept, client, features = self.kept(names), self.client_in(names), self.features
+        if features is None:
+            features = tuple(name for name in names if name not in {self.label, *kept, *unfit})
+
+        def role(name: str) -> Role:
+            if name == self.label:
+                return Role("label")
+            found = [
+                *(["feature"] if name in features else []),
+                *(["client"] if name == client else ["column"] if name in kept else []),
+            ]
+            if found:
+                return Role(" and ".join(found))
+            return Role("left out", "dataset.features does not name it" if self.features else unfit[name])
+
+        return {name: role(name) for name in names}
 
     def check_names(self, names: Sequence[str], source: str, needed: Sequence[str]) -> None:
         """Raise InputError unless each needed column is among `names`."""
         for name in needed:
             if name not in names:
-                raise InputError(f"{source}: no column {shorten(choose(name, names), 300)}; these are the file's")
+                raise InputError(
+                    f"{source}: there is no column {shorten(name)!r}; {suggestion(name, names)}its columns are "
+                    f"{shorten(', '.join(names), 200)}"
+                )
 
     def shaped(self, features: NDArray[np.float32], source: str) -> NDArray[np.float32]:
         """Reshape numbers [num_rows, num_features] to the spec's `shape`."""

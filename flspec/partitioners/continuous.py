@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flspec.core.randomness import Stream
-from flspec.data.examples import Examples, is_missing
+from flspec.data.examples import Examples, as_numbers, is_missing
 from flspec.errors import InputError
 from flspec.partitioners.base import ClientIndices, Counted
 from flspec.partitioners.dealing import apportion, cut
@@ -40,14 +40,17 @@ class Continuous(Counted):
 
     def _standardised(self, examples: Examples) -> NDArray[np.float64]:
         column = examples.column(self.column, "partition.column")
-        if column.dtype.kind not in "if":
-            raise InputError(f"partition.column: {self.column} is text, but sorting needs numbers; name another")
+        try:
+            values = as_numbers(column)
+        except ValueError:
+            raise InputError(
+                f"partition.column: {self.column} is text, but sorting needs numbers; name another"
+            ) from None
         if missing := int(is_missing(column).sum()):
             raise InputError(
                 f"partition.column: {missing:,} of {len(column):,} examples have no {self.column}, so no place "
                 "in its order; name another"
             )
-        values = column.astype(np.float64)
         if not np.isfinite(values).all():
             raise InputError(f"partition.column: {self.column} is infinite for some examples; name another")
         deviation = float(values.std())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from flspec.core.randomness import Stream
+from flspec.data.examples import MISSING_INTEGER, is_missing
 from flspec.data.parquet_files import ParquetFile
 from flspec.datasets.parquet import ParquetTable
 from flspec.errors import InputError
@@ -156,12 +159,11 @@ def test_a_share_is_held_out_of_one_file(tmp_path):
         ({"height": [[1.0], [1.0, 2.0], [3.0]]}, "column height: lists have different lengths"),
         ({"height": [[1.0], None, [3.0]]}, "row 2: column height is empty"),
         ({"height": [[1.0], [None], [3.0]]}, "row 2: column height is empty"),
-        ({"label": None}, "no column unknown 'label'"),
+        ({"label": None}, "there is no column 'label'; its columns are age, height, name"),
         ({"label": [0, None, 1]}, "row 2: column label is empty"),
-        ({"label": [0, -1, 1]}, "row 2: label -1 is outside"),
+        ({"label": [0, -1, 1]}, "row 2: label -1 is negative"),
         ({"label": [0.5, 1.0, 1.0]}, "label 0.5 is not an integer"),
         ({"label": [[1], [2], [3]]}, "column label is list<"),
-        ({"label": pa.array([2**64 - 1] * 3, pa.uint64())}, "column label holds integers beyond 64 bits"),
         ({"age": None, "height": None}, "neither a column of pictures nor one of numbers is left"),
         ({"client": ["a", None, "b"]}, "row 2: column client is empty"),
         ({"client": ["a", "x" * 300, "b"]}, "is longer than 256 characters"),
@@ -176,9 +178,9 @@ def test_a_bad_column_is_one_line(columns, message, tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"features": ("name",)}, "column name holds string, not numbers"),
+        ({"features": ("name",)}, "column name holds text, not numbers"),
         ({"features": ("aeg",)}, "did you mean 'age'?"),
-        ({"image": "name"}, "column name holds string, not pictures"),
+        ({"image": "name"}, "column name holds text, not pictures"),
         ({"shape": (3,)}, "dataset.shape: [3] is 3 numbers"),
         ({"file": "none.parquet", "holdout": 0.5}, "dataset.file: "),
         ({"file": "train.parquet"}, "dataset.holdout, e.g. 0.2"),
@@ -209,3 +211,81 @@ def test_without_pyarrow_the_way_out_is_told(tmp_path, monkeypatch):
     dataset = numbers(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert refusal(dataset, tmp_path).endswith("install it with: pip install 'flspec[parquet]'")
+
+
+# ------------------------------------------------------------------------------------------ what other tools write
+
+
+def test_an_index_of_pandas_is_no_feature_unless_it_is_named(tmp_path):
+    """Rows that were shuffled before they were written: here the index gives the label away."""
+    for metadata in (None, {"index_columns": ["patient", {"kind": "range", "name": None}]}):
+        index = "__index_level_0__" if metadata is None else "patient"
+        table = pa.table({"a": [0.5, 1.5, 2.5], "label": [0, 1, 1], index: [0, 7, 8]})
+        if metadata:
+            table = table.replace_schema_metadata({"pandas": json.dumps(metadata)})
+        for split in ("train", "test"):
+            parquet.write_table(table, tmp_path / f"{split}.parquet")
+        assert ParquetTable().load(tmp_path, Stream(0)).train.features.tolist() == [[0.5], [1.5], [2.5]]
+        named = ParquetTable(features=("a", index)).load(tmp_path, Stream(0))
+        assert named.train.features[:, 1].tolist() == [0, 7, 8]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
+    ids=str,
+)
+def test_text_is_text_however_it_is_stored(kind, tmp_path):
+    clients = pa.array(["01", "1", "01"]).cast(kind)
+    data = numbers(tmp_path, None, client=clients).load(tmp_path, Stream(0))
+    assert data.train.columns["client"].tolist() == ["01", "1", "01"]
+
+
+def day(number):
+    return datetime.date(2024, 1, number)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([1, 2**64 - 1, 3], pa.uint64()), ["1", "18446744073709551615", "3"]),
+        (pa.array([1, None, 3]), [1, MISSING_INTEGER, 3]),
+        (pa.array([2**60 + 1, None, 2**60 + 2]), [2**60 + 1, MISSING_INTEGER, 2**60 + 2]),
+        (pa.array([True, None, False]), [1, MISSING_INTEGER, 0]),
+        (pa.array([0.5, None, 2.5]), [0.5, pytest.approx(np.nan, nan_ok=True), 2.5]),
+        (pa.array([Decimal("1.50"), None, Decimal("2.00")]), ["1.50", "", "2.00"]),
+        (pa.array([day(2), None, day(1)]), ["2024-01-02", "", "2024-01-01"]),
+        (pa.array(["a", None, "b"]), ["a", "", "b"]),
+        (pa.nulls(3), ["", "", ""]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_a_column_to_keep_loses_nothing_and_may_miss_values(values, expected, tmp_path):
+    data = numbers(tmp_path, {"columns": ("kept",)}, kept=values).load(tmp_path, Stream(0))
+    kept = data.train.columns["kept"]
+    assert kept.tolist() == expected
+    assert is_missing(kept).tolist() == [values.null_count == 3, values.null_count > 0, values.null_count == 3]
+
+
+def test_decimals_are_features(tmp_path):
+    values = pa.array([Decimal("1.50"), Decimal("-2.25"), Decimal("0.00")])
+    assert numbers(tmp_path, None, age=values).load(tmp_path, Stream(0)).train.features[:, 0].tolist() == [
+        1.5,
+        -2.25,
+        0,
+    ]
+
+
+def test_a_client_that_is_not_a_number_is_missing(tmp_path):
+    told = refusal(numbers(tmp_path, None, client=[1.0, float("nan"), 2.0]), tmp_path)
+    assert "row 2: column client is not a number" in told
+
+
+def test_labels_of_another_type_in_the_test_file_are_equal_labels(tmp_path):
+    write(tmp_path / "train.parquet", x=[1.0, 2.0], label=[0, 1])
+    for labels in ([1.0, 0.0], ["1", "0"], [True, False]):
+        write(tmp_path / "test.parquet", x=[1.0, 2.0], label=labels)
+        data = ParquetTable().load(tmp_path, Stream(0))
+        assert (data.test.labels.tolist(), data.num_classes, data.label_names) == ([1, 0], 2, ())
+    write(tmp_path / "test.parquet", x=[1.0, 2.0], label=["one", "zero"])
+    assert "test.parquet: row 1: label 'one' is no training label" in refusal(ParquetTable(), tmp_path)

@@ -1,0 +1,284 @@
+"""Text files of comma-separated values: one grammar for every table that flspec reads.
+
+A row is a line, or several where a quoted cell has line ends in it. A quote is doubled within quotes (RFC 4180).
+Python's csv module decides. numpy reads rows without a quote, which are most rows of most files, in a fraction of the
+time and to the same values.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, islice
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.data.column_types import Cells
+from flspec.data.tables import MOST_VALUES, check_text
+from flspec.data.text_files import opened_text
+from flspec.errors import InputError, shorten
+
+__all__ = ["CsvColumns", "read_columns", "read_header", "read_rows"]
+
+_MOST_CHARACTERS = 2**24  # of one row
+_MOST_COLUMNS = 100_000
+_CELLS_AT_ONCE = 2**17  # so that the memory that reading takes does not grow with the width of a table
+
+# Quotes, and what numpy takes for spaces around a number but Python does not.
+_NOT_PLAIN = '"\0\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000' + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+_EMPTY = frozenset({"\n", "\r\n", "\r"})
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9.]*[0-9],[0-9]+")
+_ADVICE = {
+    "unexpected end of data": "a cell begins with a quote and never ends with one",
+    "field larger than field limit (131072)": "a cell of more than 131,072 characters; is a quote missing at its end?",
+}
+
+Row = tuple[int, list[str]]  # the line on which it begins, from 1, and its cells; none for an empty line
+
+
+@dataclass(frozen=True, eq=False)
+class CsvColumns:
+    """Columns of a file, in file order of their rows."""
+
+    features: NDArray[np.float32]  # [num_rows, num_features]
+    texts: dict[str, Cells]
+
+
+def read_header(path: Path, separator: str) -> list[str]:
+    """Read the names of a table's columns."""
+    _, header = next(read_rows(path, separator), (1, []))
+    if not header:
+        raise InputError(f"{path}: empty; the first row names the columns")
+    if len(header) > _MOST_COLUMNS:
+        raise InputError(f"{path}: more than {_MOST_COLUMNS:,} columns; is it a table?")
+    first: dict[str, int] = {}
+    for number, name in enumerate(header, start=1):
+        if not name.strip():
+            pandas = "; pandas writes its index so, unless to_csv gets index=False" if number == 1 else ""
+            raise InputError(f"{path}: column {number} has no name in the header; give it one, or leave it out{pandas}")
+        if first.setdefault(name, number) != number:
+            raise InputError(f"{path}: the header names {shorten(name)!r} twice, columns {first[name]} and {number}")
+        check_text(name, f"{path}: column {number}")
+    return header
+
+
+def read_columns(path: Path, separator: str, features: Sequence[str], texts: Sequence[str]) -> CsvColumns:
+    """Read columns of a table: features as numbers, others as text; a column may be both.
+
+    Raises InputError, which names the row, for another number of cells or for a feature that is not a finite number.
+    """
+    layout = _Layout(path, separator, features, texts)
+    columns: dict[str, _Coder] = {name: _Coder() for name in texts}
+    parts: list[NDArray[np.float32]] = []
+    num_rows = 0
+    for values, cells in _chunks(layout):
+        parts.append(values)
+        num_rows += len(values)
+        if num_rows * len(features) > MOST_VALUES:
+            raise InputError(f"{path}: more than {MOST_VALUES:,} numbers; name fewer columns with dataset.features")
+        for coder, column in zip(columns.values(), cells, strict=True):
+            coder.add(column)
+    if not parts:
+        raise InputError(f"{path}: no rows below its header")
+    found = {name: coder.cells() for name, coder in columns.items()}
+    for name, one in found.items():
+        for text in one.distinct:
+            check_text(text, f"{path}: column {name}")
+    return CsvColumns(_joined(parts, num_rows), found)
+
+
+def read_rows(path: Path, separator: str = ",") -> Iterator[Row]:
+    """Yield the rows of a file, its header first. Raises InputError, which names the line, if it is not valid."""
+    with opened_text(path) as text:
+        reader = csv.reader(_lines(path, text), delimiter=separator, strict=True)
+        line = 1
+        try:
+            for cells in reader:
+                yield line, cells
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise InputError(f"{path}:{line}: not CSV ({_ADVICE.get(str(error), error)})") from None
+
+
+class _Layout:
+    """The columns of a file, and which of them are read as what."""
+
+    def __init__(self, path: Path, separator: str, features: Sequence[str], texts: Sequence[str]) -> None:
+        self.path, self.separator, self.header = path, separator, read_header(path, separator)
+        place = {name: number for number, name in enumerate(self.header)}
+        self.names, self.features, self.texts = features, [place[n] for n in features], [place[n] for n in texts]
+        as_text, as_number = set(self.texts), set(self.features)
+        kinds = ["O" if n in as_text else "f4" if n in as_number else "U1" for n in range(len(self.header))]
+        runs = [(kind, len(list(run))) for kind, run in groupby(kinds)]
+        # Of a row in numpy: neighbours of one kind are one field, and of cells that nobody reads a character is kept.
+        self.dtype = np.dtype([(str(number), kind, (length,)) for number, (kind, length) in enumerate(runs)])
+        self.blocks = {
+            kind: [str(number) for number, (one, _) in enumerate(runs) if one == kind] for kind in ("O", "f4")
+        }
+        self.columns = {kind: [n for n, one in enumerate(kinds) if one == kind] for kind in ("O", "f4")}
+
+
+def _chunks(layout: _Layout) -> Iterator[tuple[NDArray[np.float32], list[Sequence[str]]]]:
+    """Yield the features of some rows, and their cells in each column of text."""
+    at_once = max(1, _CELLS_AT_ONCE // len(layout.header))
+    with opened_text(layout.path) as text:
+        lines = _lines(layout.path, text)
+        next(csv.reader(lines, delimiter=layout.separator, strict=True))  # the header
+        is_at_end = False  # after an empty line there are only others
+        while some := list(islice(lines, at_once)):
+            whole = "".join(some)
+            if is_at_end or any(mark in whole for mark in _NOT_PLAIN) or not _EMPTY.isdisjoint(some):
+                rows, is_at_end = _quoted_rows(layout, some, lines, is_at_end)
+                if rows:
+                    yield _numbers(layout, rows), [[row[place] for row in rows] for place in layout.texts]
+            else:
+                yield _plain_rows(layout, some)
+
+
+def _plain_rows(layout: _Layout, lines: list[str]) -> tuple[NDArray[np.float32], list[Sequence[str]]]:
+    """Read lines without a quote, each of which is a row."""
+    try:
+        with np.errstate(over="ignore"):
+            table = np.loadtxt(
+                lines,
+                layout.dtype,
+                delimiter=layout.separator,
+                comments=None,
+                quotechar=None,
+                ndmin=1,
+                encoding="utf-8",
+            )
+    except ValueError:
+        raise _first_mistake(layout) from None
+    blocks = {kind: [table[name] for name in names] for kind, names in layout.blocks.items()}
+    texts = [column for block in blocks["O"] for column in block.T.tolist()]
+    found = dict(zip(layout.columns["O"], texts, strict=True))
+    both = [place for place in layout.features if place in found]
+    numbers = [*blocks["f4"], *(_floats(layout, found[place])[:, np.newaxis] for place in both)]
+    order = {place: number for number, place in enumerate([*layout.columns["f4"], *both])}
+    values = np.concatenate(numbers, axis=1, dtype=np.float32)
+    wanted = [order[place] for place in layout.features]
+    if wanted != list(range(len(wanted))):
+        values = values[:, wanted]
+    return _finite(layout, values), [found[place] for place in layout.texts]
+
+
+def _quoted_rows(
+    layout: _Layout, some: list[str], lines: Iterator[str], is_at_end: bool
+) -> tuple[list[list[str]], bool]:
+    """Return the rows that begin on some lines, and whether an empty line was among them."""
+    rows: list[list[str]] = []
+    reader = csv.reader(chain(some, lines), delimiter=layout.separator, strict=True)
+    try:
+        for row in reader:
+            if row and (is_at_end or len(row) != len(layout.header)):
+                raise _first_mistake(layout)
+            is_at_end = not row
+            if row:
+                rows.append(row)
+            if reader.line_num >= len(some):
+                break
+    except csv.Error:
+        raise _first_mistake(layout) from None
+    return rows, is_at_end
+
+
+def _numbers(layout: _Layout, rows: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+    cells = [row[place] for row in rows for place in layout.features]
+    return _finite(layout, _floats(layout, cells).reshape(len(rows), -1))
+
+
+def _floats(layout: _Layout, cells: Sequence[str]) -> NDArray[np.float32]:
+    text = "".join(cells)
+    try:
+        if not text.isascii() or "_" in text:  # which Python would take for digits
+            raise ValueError
+        with np.errstate(over="ignore"):
+            return np.fromiter(map(float, cells), np.float64, len(cells)).astype(np.float32)
+    except ValueError:
+        raise _first_mistake(layout) from None
+
+
+def _finite(layout: _Layout, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise _first_mistake(layout)
+    return values
+
+
+def _first_mistake(layout: _Layout) -> InputError:
+    """Return the error for the first row that cannot be read, which is looked for from the beginning."""
+    rows = read_rows(layout.path, layout.separator)
+    next(rows)
+    empty = 0
+    for number, (line, row) in enumerate(rows, start=1):
+        place = f"{layout.path}:{line}: row {number}"
+        if not row:
+            empty = empty or number
+            continue
+        if empty:
+            return InputError(f"{layout.path}: row {empty}: empty, with rows below it; remove it")
+        if len(row) != len(layout.header):
+            return InputError(f"{place}: {len(row)} cells, but the header names {len(layout.header)}")
+        for name, position in zip(layout.names, layout.features, strict=True):
+            if problem := _why_no_feature(row[position]):
+                return InputError(f"{place}: column {shorten(name)}: {problem}")
+    raise AssertionError(f"no row of {layout.path} is wrong")
+
+
+def _why_no_feature(cell: str) -> str | None:
+    """Return why a cell is no finite float32 number, or None."""
+    out = "fix it, or leave the column out of dataset.features"
+    try:
+        value = float(cell) if cell.isascii() and "_" not in cell else None
+    except ValueError:
+        value = None
+    if value is None:
+        if not cell:
+            out = "fill it, leave the row out, or leave the column out of dataset.features"
+        elif _DECIMAL_COMMA.fullmatch(cell):
+            out = "write decimals with a point"
+        return f"{shorten(repr(cell), 60)} is no number; {out}"
+    with np.errstate(over="ignore"):
+        if np.isfinite(np.float32(value)):
+            return None
+    return f"{value} is not a finite float32 number; leave the row out or put a number there"
+
+
+def _lines(path: Path, text: TextIO) -> Iterator[str]:
+    while line := text.readline(_MOST_CHARACTERS + 1):
+        if len(line) > _MOST_CHARACTERS:
+            raise InputError(f"{path}: a row is longer than {_MOST_CHARACTERS:,} characters; is it a table?")
+        yield line
+
+
+class _Coder:
+    """A column of text whose rows come in parts."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+        self._parts: list[NDArray[np.int64]] = []
+
+    def add(self, cells: Sequence[str]) -> None:
+        number = self._number
+        self._parts.append(np.array([number.setdefault(cell, len(number)) for cell in cells], np.int64))
+
+    def cells(self) -> Cells:
+        return Cells(list(self._number), np.concatenate(self._parts))
+
+
+def _joined(parts: list[NDArray[np.float32]], num_rows: int) -> NDArray[np.float32]:
+    """Return all rows in one array. Each part is let go once it is copied, so that the rows are in memory once."""
+    whole = np.empty((num_rows, parts[0].shape[1]), np.float32)
+    end = num_rows
+    while parts:
+        part = parts.pop()
+        whole[end - len(part) : end] = part
+        end -= len(part)
+    return whole

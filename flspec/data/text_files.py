@@ -1,0 +1,83 @@
+"""Text files of data sets, in UTF-8. Every error names the line, and says what the file is where it is something else.
+
+Only `\\n`, `\\r\\n` and `\\r` end a line: `str.splitlines` ends one at ten more characters, which names can contain.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from flspec.errors import InputError
+
+__all__ = ["opened_text", "read_lines", "read_text"]
+
+_MOST_BYTES = 2**30
+_OTHERS = {  # the first bytes of files that are taken for text, and the way out
+    b"\x1f\x8b": "is compressed with gzip; decompress it (gunzip), and name the file that comes out",
+    b"PK\x03\x04": "is an Excel workbook or a zip archive; save the sheet as CSV, or extract the archive",
+    b"\xd0\xcf\x11\xe0": "is a workbook of an old Excel; save the sheet as CSV",
+    b"PAR1": "is a Parquet file; read it with kind: parquet",
+    b"ARROW1": "is an Arrow file; save it as CSV or Parquet",
+    b"BZh": "is compressed with bzip2; decompress it, and name the file that comes out",
+    b"\xfd7zXZ": "is compressed with xz; decompress it, and name the file that comes out",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd; decompress it, and name the file that comes out",
+    b"%PDF": "is a PDF; save the table as CSV",
+    codecs.BOM_UTF32_LE: "is not UTF-8, but UTF-32; save it as UTF-8",
+    codecs.BOM_UTF16_LE: "is not UTF-8, but UTF-16; save it as UTF-8",
+    codecs.BOM_UTF16_BE: "is not UTF-8, but UTF-16; save it as UTF-8",
+}
+
+
+@contextmanager
+def opened_text(path: Path) -> Iterator[TextIO]:
+    """Open a file in UTF-8, with or without a byte order mark. Its lines keep their ends.
+
+    Raises InputError for a file that is not text, and for whatever is wrong with it while it is open.
+    """
+    try:
+        if not path.is_file():  # a pipe could block for ever
+            raise InputError(f"{path}: is not a file")
+        with path.open("rb") as file:
+            _refuse_others(path, file.read(8))
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            yield text
+    except UnicodeDecodeError:
+        raise _undecodable(path) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_text(path: Path) -> str:
+    """Read a whole file. Raises InputError as `opened_text` does."""
+    with opened_text(path) as text:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; no such file is that large")
+        return text.read()
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a whole file, without their ends."""
+    lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _refuse_others(path: Path, beginning: bytes) -> None:
+    for magic, advice in _OTHERS.items():
+        if beginning.startswith(magic):
+            raise InputError(f"{path}: {advice}")
+
+
+def _undecodable(path: Path) -> InputError:
+    """Return the error that names the first line that is not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                return InputError(f"{path}:{number}: not UTF-8 (byte {byte:#04x}); save it as UTF-8")
+    return InputError(f"{path}: not UTF-8; save it as UTF-8")
