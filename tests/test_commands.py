@@ -35,7 +35,7 @@ HERE_FOR_A_RELEASE = {  # with what of pytest is enough to see that it runs
 TARGETS = {
     **dict.fromkeys(["setup", "tff", "test", "style"], CI),
     **dict.fromkeys(["flwr-datasets", "test-all", "mutants"], CI),  # before a release
-    **dict.fromkeys(["check-newest", "check-lowest"], "a release, by hand: they ask the package index"),
+    **dict.fromkeys(["check-newest", "check-lowest", "pins"], "a release, by hand: they ask the package index"),
     **dict.fromkeys([*HERE, *HERE_FOR_A_RELEASE], "here"),
 }
 INFO = "flspec data info data/celeba --kind celeba"
