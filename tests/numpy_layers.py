@@ -31,10 +31,10 @@ class Pass:
 
 def forward(layers: Sequence[Layer], tensors: Tensors, inputs: NDArray[Any], masks: Tensors | None = None) -> Pass:
     """One pass of a whole graph: in training, if there are `masks` (a dropout's factors by its name), else not."""
-    values, statistics = {INPUT: np.asarray(inputs, np.float64)}, dict[str, NDArray[np.float64]]()
+    values, statistics = {INPUT: precise(inputs)}, dict[str, NDArray[np.float64]]()
     for layer in layers:
         prefix = f"{layer.name}."
-        own = {k.removeprefix(prefix): np.asarray(v, np.float64) for k, v in tensors.items() if is_of(k, layer.name)}
+        own = {k.removeprefix(prefix): precise(v) for k, v in tensors.items() if is_of(k, layer.name)}
         taken = [values[source] for source in layer.inputs]
         if masks is not None and keeps_statistics(layer):
             statistics |= {prefix + name: value for name, value in RULES["running"](layer, own, taken[0]).items()}
@@ -42,6 +42,11 @@ def forward(layers: Sequence[Layer], tensors: Tensors, inputs: NDArray[Any], mas
         mask = None if masks is None or layer.kind != "dropout" else np.asarray(masks[layer.name], np.float64)
         values[layer.name] = RULES[layer.kind](layer, own, taken, mask)
     return Pass(values, values[layers[-1].name], statistics)
+
+
+def precise(values: Any) -> Array:
+    """In float64, or complex where they are: a derivative by a complex step goes through the same rules."""
+    return np.asarray(values, np.result_type(values, np.float64))
 
 
 def is_of(tensor: str, layer: str) -> bool:
