@@ -34,7 +34,7 @@ def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
     if work > _MOST_WORK:
         return None
     num_examples = _MOST_WORK // max(1, work)
-    planned = plan.cohort(1)[:workers]
+    planned = plan.first_cohort[:workers]
     tasks = [_bounded(task, num_examples) for task in planned]
     full, cut = (sum(len(task.batches[0]) for task in some) for some in (planned, tasks))
     seconds_a_step, num_steps, updates = _train(plan, tasks)

@@ -17,6 +17,7 @@ from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
+from flspec.compiler.private import check_bounded, made_private
 from flspec.core.components import Part, source_digests
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
@@ -57,20 +58,23 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     client_indices = pooled(spec, separate)
     if wrong := spec.cohort.why_invalid(len(client_indices)):
         raise SpecError([Problem(wrong, "cohort")])
+    spec, privacy = made_private(spec, len(client_indices))
     layers = _layers(spec, examples)
     parameters = placements(spec, parameters_of(layers, examples.input_shape))
+    if privacy:
+        check_bounded(parameters)
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
     draws = any(layer.kind == "dropout" for layer in layers) or any(t.is_random for t in examples.train.transforms)
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     plan = Plan.build(
-        settings=_settings(spec, examples, layers, parameters),
+        settings=replace(_settings(spec, examples, layers, parameters), privacy=privacy),
         weights={name: tensors[name] for name in at["server"]},
         constants={name: tensors[name] for name in at["plan"]},
         local={name: tensors[name] for name in at["client"]},
         clients=[np.concatenate(parts) for parts in client_indices],
         holdout=holdout,
         rounds=(_tasks(spec, client_indices, number, root, draws) for number in _bounded_rounds(spec, client_indices)),
-        rates=_rates(spec),
+        rates={who: factors[: spec.rounds] for who, factors in _rates(spec, written.rounds).items()},
         round_seeds=_round_seeds(spec, root),
         spec=written.model_dump(mode="json"),
     )
@@ -143,7 +147,7 @@ def _optimizer(spec: Spec) -> dict[str, Any]:
     return document | ({"state": "kept"} if keeps_optimizer(spec) and remembers else {})
 
 
-def _rates(spec: Spec) -> dict[str, list[float]]:
+def _rates(spec: Spec, rounds: int) -> dict[str, list[float]]:
     """Return the learning rate factors in each round of the client and the server, where a schedule changes them."""
     fields = {"client": "client.optimizer.schedule", "server": "aggregator.schedule"}
     schedules = {"client": spec.client.optimizer.schedule, "server": spec.aggregator.schedule}
@@ -151,7 +155,7 @@ def _rates(spec: Spec) -> dict[str, list[float]]:
     for who, schedule in schedules.items():
         if schedule is None or not schedule.is_planned:
             continue
-        factors = [float(schedule.factor(number, spec.rounds)) for number in range(1, spec.rounds + 1)]
+        factors = [float(schedule.factor(number, rounds)) for number in range(1, rounds + 1)]
         if wrong := [number for number, factor in enumerate(factors, start=1) if not 0.0 <= factor < math.inf]:
             raise InputError(
                 f"{fields[who]}: {type(schedule).__name__} gives {factors[wrong[0] - 1]} in round {wrong[0]}, but a "
@@ -214,11 +218,12 @@ def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> rang
     used = np.array([_num_used(work, parts) for parts in client_indices])
     steps = np.full(len(used), work.steps) if work.steps else (work.epochs or 1) * -(-used // work.batch_size)
     examples = steps * np.minimum(used, work.batch_size) if work.steps else (work.epochs or 1) * used
-    cohort = len(_cohort(spec.cohort, len(client_indices), Stream(spec.seed, "size")))
+    drawn = len(_cohort(spec.cohort, len(client_indices), Stream(spec.seed, "size")))
+    cohort = spec.cohort.sampling(len(client_indices)).expected if spec.cohort.may_be_empty else drawn
     num_batches, num_indices = (round(spec.rounds * cohort * float(each.mean())) for each in (steps, examples))
     if num_batches > _MOST_BATCHES or num_indices > _MOST_INDICES:
         raise InputError(
-            f"rounds: {spec.rounds:,} rounds of {cohort:,} clients of {steps.mean():,.0f} steps are {num_batches:,} "
+            f"rounds: {spec.rounds:,} rounds of {cohort:,.0f} clients of {steps.mean():,.0f} steps are {num_batches:,} "
             f"batches of {num_indices:,} examples, but a plan holds {_MOST_BATCHES:,} and {_MOST_INDICES:,}; "
             "lower rounds, cohort.size or client.epochs"
         )
@@ -228,6 +233,8 @@ def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> rang
 def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.int64]:
     """Draw a cohort and check what every sampler promises: different clients in ascending order."""
     cohort = np.asarray(sampler.cohort(num_clients, stream))
+    if sampler.may_be_empty and not len(cohort):
+        return cohort
     if not len(cohort) or cohort.min() < 0 or cohort.max() >= num_clients or (np.diff(cohort) <= 0).any():
         raise InputError(
             f"cohort: {type(sampler).__name__} chose {cohort[:8].tolist()}, which is not one or more different clients "

@@ -29,7 +29,7 @@ def as_carried_out(spec: Spec) -> Spec:
     if spec.mode == "federated":
         return spec
     client = spec.client.model_copy(update={"algorithm": None})
-    together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "client": client}
+    together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "privacy": None, "client": client}
     return spec.model_copy(update=together)
 
 

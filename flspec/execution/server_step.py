@@ -49,7 +49,7 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
     finite = [update for update in sorted(updates, key=lambda u: u.client) if _is_finite(update)]
     counted = {update.client for update in finite}
     dropped = {u.client: "its update is not finite" for u in updates if u.client not in counted}
-    if not finite:
+    if not finite and not any(part.acts_without_updates for part in postprocessors_of(plan)):
         return RoundOutcome(replace(state, round=state.round + 1), {}, dropped)
     delta, records = _combine(plan, state, finite)
     optimizer, weights = _step(plan, state, delta)
@@ -62,10 +62,14 @@ def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) ->
     """Return the delta for the server optimizer, and the server's new records."""
     post, stream = _Postprocessing(plan, state), Stream(plan.round_seed(state.round + 1), "postprocessors")
     updates = [post.on_each(update, stream.child("update", update.client)) for update in updates]
-    mean = aggregator_of(plan).combine(updates)
+    mean = aggregator_of(plan).combine(updates) if updates else _nothing(plan)
     delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
     delta, remembered = post.on_combined(delta, updates, stream.child("combined"))
     return delta, {**carried, **remembered}
+
+
+def _nothing(plan: Plan) -> Delta:
+    return {name: np.zeros(weight.shape) for name, weight in plan.weights.items()}
 
 
 def _combine_by_algorithm(
@@ -102,12 +106,14 @@ class _Postprocessing:
     def __init__(self, plan: Plan, state: ServerState) -> None:
         self._parts: dict[str, Postprocessor] = named_postprocessors(plan)
         self._records = {name: state.records.get(name, {}) for name in self._parts}
+        self._sums: dict[str, Counter[str]] = {name: Counter() for name in self._parts}
 
     def on_each(self, update: ClientUpdate, stream: Stream) -> ClientUpdate:
         if not self._parts:
             return update
         delta: Delta = {name: value.astype(np.float64) for name, value in update.delta.items()}
         for name, part in self._parts.items():
+            self._measure(name, part, delta)
             call = _call(name, part, "on_each")
             with call.guarded():
                 given = part.on_each(delta, self._records[name], stream_for(part.is_random, stream.child(name)))
@@ -115,10 +121,16 @@ class _Postprocessing:
             call.check_finite(delta, "update")
         return replace(update, delta=delta)
 
+    def _measure(self, name: str, part: Postprocessor, delta: Delta) -> None:
+        call = _call(name, part, "measure")
+        with call.guarded():
+            given = part.measure(delta, self._records[name])
+        self._sums[name].update(call.sums(given))
+
     def on_combined(self, delta: Delta, updates: Sequence[ClientUpdate], stream: Stream) -> tuple[Delta, Records]:
         total_weight, remembered = sum(update.weight for update in updates), dict[str, Weights]()
         for name, part in self._parts.items():
-            combined = Combined(delta, len(updates), total_weight, self._records[name])
+            combined = Combined(delta, len(updates), total_weight, self._records[name], self._sums[name])
             call = _call(name, part, "on_combined")
             with call.guarded():
                 given = part.on_combined(combined, stream_for(part.is_random, stream.child(name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ class Combined:
     num_updates: int  # the updates that count
     total_weight: float  # of these updates; the mean times this is their weighted sum
     record: Weights = field(default_factory=dict)  # the postprocessor's record before this round
+    sums: Mapping[str, float] = field(default_factory=dict)  # of what it measured of each update, by name
 
 
 class Postprocessor(Component, ABC):
@@ -33,8 +35,14 @@ class Postprocessor(Component, ABC):
 
     is_random: ClassVar[bool] = False  # whether it draws; the plan then holds a seed for each round
 
+    acts_without_updates: ClassVar[bool] = False  # whether a round without an update changes the weights, too
+
     def initial_record(self) -> Weights:
         """Return its record before the first round: float32 tensors by name."""
+        return {}
+
+    def measure(self, delta: Delta, record: Weights) -> Mapping[str, float]:
+        """Return numbers about one client's update as it comes, of which `on_combined` is given the sums."""
         return {}
 
     def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:

@@ -207,6 +207,15 @@ class Plan:
         rate = self.client_rate(round_number)
         return tuple(self._task(index, rate) for index in range(start, end))
 
+    @property
+    def first_cohort(self) -> tuple[ClientTask, ...]:
+        """The tasks of the first round that has any; a cohort that is drawn by coins may be empty."""
+        return next((self.cohort(number) for number in range(1, self.num_rounds + 1) if self._size(number)), ())
+
+    def _size(self, round_number: int) -> int:
+        start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
+        return end - start
+
     def task(self, round_number: int, position: int) -> ClientTask:
         """Return one task of a round's cohort, at a cost that does not depend on the cohort's size."""
         start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)

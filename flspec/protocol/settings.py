@@ -19,6 +19,7 @@ __all__ = [
     "DataSettings",
     "EvaluationSettings",
     "PlanSettings",
+    "PrivacySettings",
     "read_settings",
     "write_settings",
 ]
@@ -78,6 +79,27 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class PrivacySettings:
+    """What each round's release is accounted for."""
+
+    unit: str  # "client": one client's whole data
+    noise_multiplier: float  # of a round as a whole, in units of the clip
+    delta: float
+    sampling: str  # how clients come into a cohort: see `flspec.samplers.Sampling`
+    population: int  # number of clients
+    cohort: float  # expected number of clients a round
+    adjacency: str  # "add_or_remove" one client, or "replace" one
+    most: int | None = None  # the largest cohort, if it is bounded
+    claimed_population: bool = False  # the run has fewer clients than it is accounted for
+    simulated_cohort: bool = False  # the run's cohorts are smaller than those it is accounted for
+
+    @property
+    def probability(self) -> float:
+        """The probability that a client is in a cohort."""
+        return self.cohort / self.population
+
+
+@dataclass(frozen=True)
 class PlanSettings:
     """All settings of a plan. Tensor names are in the order in which engines hold the tensors."""
 
@@ -98,6 +120,7 @@ class PlanSettings:
     client_algorithm: ComponentDocument | None = None  # None: plain steps of the client's optimizer
     objective: ComponentDocument | None = None  # None: the loss of the model's outputs
     postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they are applied
+    privacy: PrivacySettings | None = None  # what the last of the postprocessors is accounted for
 
 
 S = TypeVar("S")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
-from flspec.samplers.base import Sampler
+from flspec.samplers.base import Sampler, Sampling
 
 
 class All(Sampler):
@@ -18,3 +18,6 @@ class All(Sampler):
 
     def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
         return np.arange(num_clients)
+
+    def sampling(self, num_clients: int) -> Sampling:
+        return Sampling("everybody", num_clients)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +12,30 @@ from numpy.typing import NDArray
 from flspec.core.components import Component
 from flspec.core.randomness import Stream
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "Sampling"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How clients come into a cohort: what a privacy accountant may rely on."""
+
+    kind: Literal["everybody", "poisson", "truncated_poisson", "fixed_size", "unknown"]
+    expected: float  # number of clients a round
+    most: int | None = None  # the largest cohort, if it is bounded
 
 
 class Sampler(Component, ABC):
     """A rule that chooses each round's cohort."""
 
+    may_be_empty: ClassVar[bool] = False  # whether a round without clients is one of its rounds
+
     @abstractmethod
     def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
         """Return the clients of one round, ascending; `stream` belongs to that round alone."""
+
+    def sampling(self, num_clients: int) -> Sampling:
+        """Return how clients come into a cohort. Say "unknown" unless one of the other words is exactly true."""
+        return Sampling("unknown", num_clients)
 
     def why_invalid(self, num_clients: int) -> str | None:
         """Return why no cohort can be drawn from `num_clients` clients, or None."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from flspec.core.randomness import Stream
-from flspec.samplers.base import Sampler
+from flspec.samplers.base import Sampler, Sampling
 
 
 class Uniform(Sampler):
@@ -25,3 +25,6 @@ class Uniform(Sampler):
         if self.size <= num_clients:
             return None
         return f"cohort.size is {self.size}, but partition.clients is {num_clients}; lower it or add clients"
+
+    def sampling(self, num_clients: int) -> Sampling:
+        return Sampling("fixed_size", self.size)

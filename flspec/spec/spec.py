@@ -25,6 +25,7 @@ from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
 from flspec.partitioners import Partitioner
 from flspec.postprocessors import Postprocessor
+from flspec.privacy import Privacy
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
 from flspec.spec.renamed import renamed_value
@@ -208,6 +209,9 @@ class Spec(Document):
         tuple[OneOf[Postprocessor], ...],
         Field(max_length=16, description="operations on each client's update and on the combined update, in order"),
     ] = ()
+    privacy: Annotated[
+        OneOf[Privacy] | None, Field(description="differential privacy, and what it is accounted for; absent: none")
+    ] = None
     evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = Evaluation()
 
     @field_validator("flspec")
@@ -285,6 +289,24 @@ def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> It
         yield Contradiction(("cohort",), ("partition", "clients"), problem)
 
 
+def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: ClientWork) -> Iterator[Contradiction]:
+    """What would let a client change a private mean by more than its clipped update."""
+    if privacy is None:
+        return
+    if aggregator.weighting != "uniform":
+        message = "weighs by examples, so one client could be most of the mean; privacy needs aggregator.weighting: uniform"
+        yield Contradiction(("aggregator",), ("privacy",), message)
+    if client.algorithm is not None and client.algorithm.sends:
+        message = "sends records that privacy neither bounds nor noises; remove client.algorithm or privacy"
+        yield Contradiction(("client", "algorithm"), ("privacy",), message)
+
+
+def _private_alone(privacy: Privacy | None, postprocessors: tuple[Postprocessor, ...]) -> Iterator[Contradiction]:
+    if privacy is not None and postprocessors:
+        message = "work on updates beside privacy, which bounds and noises them by itself; remove postprocessors or privacy"
+        yield Contradiction(("postprocessors",), ("privacy",), message)
+
+
 # Each is called with the sections that its parameters name, if these are valid on their own.
 _RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
     _epochs_or_steps,
@@ -292,4 +314,6 @@ _RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
     _weights_of_labels,
     _best_is_measured,
     _cohort_of_clients,
+    _bounded_influence,
+    _private_alone,
 )

@@ -1,0 +1,95 @@
+"""The Gaussian mechanism on the sum of clipped updates: DP-FedAvg, McMahan et al., ICLR 2018, arXiv:1710.06963.
+
+With an adaptive clip it is Algorithm 1 of Andrew et al., NeurIPS 2021, arXiv:1905.03871. What it gives is accounted for
+by `flspec.privacy`; a spec that wants privacy names it there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from flspec.core.components import OmitDefaults, OneOf
+from flspec.core.randomness import Stream
+from flspec.postprocessors.base import Combined, Postprocessor
+from flspec.protocol.named_records import Weights
+from flspec.protocol.updates import Delta
+from flspec.update_clips import UpdateClip
+
+
+class PrivateMean(Postprocessor, OmitDefaults):
+    """(sum_k d_k min(1, C / ||d_k||) + N(0, (z C)^2)) / clients, in float64, whoever took part.
+
+    The norm is of all tensors together; the divisor is the expected cohort, not the number of updates, so that a client
+    changes the result by its own clipped update alone. A round without an update gives noise, too. An update that is
+    not finite was left out before; it counts as zero.
+
+    With a clip that counts the clients within its bound, the noise is shared between the updates and the count so that
+    the round as a whole is one Gaussian mechanism of multiplier z (Andrew et al., Theorem 1): the updates get
+    (z^-2 - (2 s)^-2)^(-1/2), where s is the deviation on the count. The bound that clipped also scales the noise.
+    """
+
+    kind: Literal["private_mean"] = "private_mean"
+    omitted: ClassVar[dict[str, Any]] = {"noise_cohort": None}
+    is_random = True
+    acts_without_updates = True
+
+    clip: Annotated[OneOf[UpdateClip], Field(description="bound on each update", examples=[{"kind": "fixed", "norm": 1.0}])]
+    noise_multiplier: Annotated[
+        float, Field(ge=0, le=1e6, description="deviation of the noise on the sum, in units of the clip", examples=[1.0])
+    ]
+    clients: Annotated[float, Field(gt=0, description="expected clients a round: the divisor", examples=[10])]
+    noise_cohort: Annotated[
+        float | None,
+        Field(gt=0, description="clients a round in the run that the noise is of, if that is a larger one"),
+    ] = None
+
+    def initial_record(self) -> Weights:
+        return {"clip": np.array(self.clip.first_norm, np.float32)}
+
+    def measure(self, delta: Delta, record: Weights) -> Mapping[str, float]:
+        return {"within": 0.5 if _norm(delta) <= float(record["clip"]) else -0.5}
+
+    def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:
+        length, bound = _norm(delta), float(record["clip"])
+        return {name: value * (bound / length) for name, value in delta.items()} if length > bound else delta
+
+    def on_combined(self, combined: Combined, stream: Stream) -> tuple[Delta, Weights]:
+        bound, cohort = float(combined.record["clip"]), self.noise_cohort or self.clients
+        on_count = self.clip.count_noise(cohort)
+        deviation = update_noise(self.noise_multiplier, on_count) * bound / cohort
+        share = combined.num_updates / self.clients
+        delta = {
+            name: value * share + deviation * _normal(stream.child("update", name), value.shape)
+            for name, value in combined.delta.items()
+        }
+        if on_count is None:
+            return delta, combined.record
+        noise = on_count / cohort * float(stream.child("count").normal(1)[0]) if self.noise_multiplier else 0.0
+        within = 0.5 + combined.sums.get("within", 0.0) / self.clients + noise
+        return delta, {"clip": np.array(self.clip.next_norm(bound, within), np.float32)}
+
+
+def update_noise(multiplier: float, on_count: float | None) -> float:
+    """Return the updates' noise multiplier where a count with noise of deviation `on_count` takes its part.
+
+    Raises ValueError if the count alone takes it all: `multiplier` must be below twice `on_count`.
+    """
+    if on_count is None or multiplier == 0.0:
+        return multiplier
+    if multiplier >= 2 * on_count:
+        raise ValueError(f"noise multiplier {multiplier:g} is not below {2 * on_count:g}, twice the noise on the count")
+    return float((multiplier**-2 - (2 * on_count) ** -2) ** -0.5)
+
+
+def _norm(delta: Delta) -> float:
+    return math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))
+
+
+def _normal(stream: Stream, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    return stream.normal(math.prod(shape)).reshape(shape)
