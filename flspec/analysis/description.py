@@ -20,7 +20,9 @@ from flspec.execution.parts import bytes_per_client, graph_of
 from flspec.layers import count_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
+from flspec.privacy.statement import privacy_record
 from flspec.protocol.plan import Plan
+from flspec.protocol.records import PrivacyRecord
 from flspec.protocol.registry import find_backend, installed_backends
 
 __all__ = ["Description", "describe_plan", "partition_counts", "plan_skew"]
@@ -109,6 +111,7 @@ class Description(Document):
     bytes_down: Traffic
     bytes_up: Traffic
     estimates: Estimates
+    privacy: PrivacyRecord | None = None  # what all rounds will cost; None if the spec asks for none
     backends: dict[str, tuple[str, ...]]  # for each installed backend, why it cannot run the plan; empty if it can
 
 
@@ -134,6 +137,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
         bytes_down=_traffic(plan, down),
         bytes_up=_traffic(plan, up),
         estimates=Estimates(memory_bytes=estimate_memory(plan), time=_times(able, plan)),
+        privacy=privacy_record(plan.settings.privacy, plan.num_rounds) if plan.settings.privacy else None,
         backends=backends,
     )
 

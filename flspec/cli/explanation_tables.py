@@ -19,6 +19,7 @@ from flspec.cli.tables import plain_table
 from flspec.comparison.experiments import Change, Difference, RunDifference
 from flspec.core.text import and_more
 from flspec.errors import printable, shorten
+from flspec.protocol.records import PrivacyRecord
 from flspec.spec.provenance import Provenance
 from flspec.spec.study import Study, short_names
 from flspec.spec.yaml_writer import write_value
@@ -68,12 +69,22 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     local = f"{model.num_local:,} values that stay with each client" if model.num_local else ""
     size = f"{model.num_parameters:,} parameters in {model.num_tensors:,} tensors"
     yield "model", list(filter(None, [size, frozen, *model.remarks, local, work]))
+    if privacy := description.privacy:
+        yield "privacy", privacy_lines(privacy)
     down, up = description.bytes_down, description.bytes_up
     each = f"{_bytes(down.each_time)} to a client and {_bytes(up.each_time)} back, each time"
     yield "bytes", [each, f"{_bytes(down.total)} down and {_bytes(up.total)} up in all"]
     yield "memory", [f"about {_bytes(description.estimates.memory_bytes)}, all in one process"]
     if times := description.estimates.time:
         yield "time", [_time(name, estimate) for name, estimate in times.items()]
+
+
+def privacy_lines(privacy: PrivacyRecord) -> list[str]:
+    """Return what is promised, what it costs on the way, and what it does not cover."""
+    lines = [printable(privacy.statement)]
+    if privacy.curve:
+        lines.append("epsilon after rounds " + ", ".join(f"{number:,}: {value:.3g}" for number, value in privacy.curve))
+    return [*lines, "not covered: " + "; ".join(map(printable, privacy.not_covered))]
 
 
 def _skew(description: Description) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flspec.errors import RunError
+from flspec.execution.ledger import note_release
 from flspec.execution.parts import aggregator_of
 from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records, learned_weights
 from flspec.protocol.backend import Job, kept_state
@@ -45,6 +46,8 @@ def drive_rounds(
     for number in range(state.round + 1, plan.num_rounds + 1):
         if job.follow and number > 1:
             state = load_state(kept_state(job.follow, number - 1), plan.digest)
+        if plan.settings.privacy:
+            note_release(job.folder, number)
         result = run_round(number, state)
         state, kept = result.state, None
         if not all(np.isfinite(weight).all() for weight in state.weights.values()):

@@ -39,9 +39,12 @@ class PrivateMean(Postprocessor, OmitDefaults):
     is_random = True
     acts_without_updates = True
 
-    clip: Annotated[OneOf[UpdateClip], Field(description="bound on each update", examples=[{"kind": "fixed", "norm": 1.0}])]
+    clip: Annotated[
+        OneOf[UpdateClip], Field(description="bound on each update", examples=[{"kind": "fixed", "norm": 1.0}])
+    ]
     noise_multiplier: Annotated[
-        float, Field(ge=0, le=1e6, description="deviation of the noise on the sum, in units of the clip", examples=[1.0])
+        float,
+        Field(ge=0, le=1e6, description="deviation of the noise on the sum, in units of the clip", examples=[1.0]),
     ]
     clients: Annotated[float, Field(gt=0, description="expected clients a round: the divisor", examples=[10])]
     noise_cohort: Annotated[

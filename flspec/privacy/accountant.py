@@ -14,14 +14,25 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
 from flspec.errors import InputError
 from flspec.protocol.settings import PrivacySettings
 
-__all__ = ["Spent", "noise_multiplier_for", "rounds_within", "spent"]
+__all__ = [
+    "Spent",
+    "accountant_version",
+    "curve",
+    "finite",
+    "noise_multiplier_for",
+    "points_of",
+    "rounds_within",
+    "spent",
+]
 
 _MOST_NOISE = 1e6
+_GRID = 1e-4  # of the privacy loss
 _PRECISION = 1e-4  # of a noise multiplier, relative: the larger end is taken
 
 
@@ -49,6 +60,28 @@ def _spent(privacy: PrivacySettings, rounds: int) -> Spent:
     if privacy.adjacency == "replace":
         return Spent(rdp, "RDP", rdp)
     return Spent(_by_pld(privacy, rounds), "PLD", rdp)
+
+
+def curve(privacy: PrivacySettings, rounds: int, points: int = 12) -> list[tuple[int, float]]:
+    """Return epsilon after a few rounds, evenly spaced, the last one among them."""
+    return [(number, spent(privacy, number).epsilon) for number in points_of(rounds, points)]
+
+
+def points_of(rounds: int, points: int = 12) -> list[int]:
+    """Return a few round numbers, evenly spaced, the last one among them."""
+    count = min(points, rounds)
+    return sorted({round(rounds * (point + 1) / count) for point in range(count)})
+
+
+def finite(epsilon: float) -> float | None:
+    """Return epsilon, or None where nothing is promised: JSON has no word for infinity."""
+    return epsilon if math.isfinite(epsilon) else None
+
+
+def accountant_version() -> str:
+    """Return the version of the package that the numbers come from."""
+    _dp_accounting()
+    return f"dp-accounting {version('dp-accounting')}"
 
 
 def noise_multiplier_for(privacy: PrivacySettings, rounds: int, epsilon: float) -> float:
@@ -91,19 +124,28 @@ def _least(suffices: Callable[[float], bool], why_not: str) -> float:
 
 def _by_pld(privacy: PrivacySettings, rounds: int) -> float:
     dp = _dp_accounting()
-    noise, probability = privacy.noise_multiplier, privacy.probability
-    if probability == 1.0:  # rounds Gaussians together are one with noise / sqrt(rounds), exactly
+    noise = privacy.noise_multiplier
+    if privacy.probability == 1.0:  # rounds Gaussians together are one with noise / sqrt(rounds), exactly
         return float(dp.get_epsilon_gaussian(noise / math.sqrt(rounds), privacy.delta))
+    return float(_one_release(privacy).self_compose(rounds).get_epsilon_for_delta(privacy.delta))
+
+
+@lru_cache(maxsize=64)
+def _one_release(privacy: PrivacySettings) -> Any:
+    """Return the privacy loss distribution of one round, rounded up to a grid, so that no epsilon is too small."""
+    from dp_accounting.pld import privacy_loss_distribution
+
+    common = {"sampling_prob": privacy.probability, "value_discretization_interval": _GRID, "use_connect_dots": True}
     if privacy.most is None:
-        event = dp.PoissonSampledDpEvent(probability, dp.GaussianDpEvent(noise))
-    else:
-        event = dp.TruncatedSubsampledGaussianDpEvent(
-            dataset_size=privacy.population,
-            sampling_probability=probability,
-            truncated_batch_size=privacy.most,
-            noise_multiplier=noise,
-        )
-    return float(dp.pld.PLDAccountant().compose(event, rounds).get_epsilon(privacy.delta))
+        return privacy_loss_distribution.from_gaussian_mechanism(privacy.noise_multiplier, **common)
+    return privacy_loss_distribution.from_truncated_subsampled_gaussian_mechanism(
+        dataset_size=privacy.population,
+        sampling_probability=privacy.probability,
+        truncated_batch_size=privacy.most,
+        noise_multiplier=privacy.noise_multiplier,
+        value_discretization_interval=_GRID,
+        use_connect_dots=True,
+    )
 
 
 def _by_rdp(privacy: PrivacySettings, rounds: int) -> float:
@@ -127,7 +169,9 @@ def _dp_accounting() -> Any:
         import dp_accounting.pld
         import dp_accounting.rdp
     except ImportError:
-        raise InputError("privacy: accounting needs dp-accounting; install it with pip install 'flspec[privacy]'") from None
+        raise InputError(
+            "privacy: accounting needs dp-accounting; install it with pip install 'flspec[privacy]'"
+        ) from None
     # It warns of each order that a bound leaves out, which makes the bound larger and never wrong.
     logging.getLogger("absl").setLevel(logging.ERROR)
     return dp_accounting

@@ -30,7 +30,9 @@ class Central(Privacy):
     """
 
     kind: Literal["central"] = "central"
-    clip: Annotated[OneOf[UpdateClip], Field(description="bound on each client's update", examples=[{"kind": "fixed", "norm": 1.0}])]
+    clip: Annotated[
+        OneOf[UpdateClip], Field(description="bound on each client's update", examples=[{"kind": "fixed", "norm": 1.0}])
+    ]
     noise_multiplier: Annotated[
         float | None,
         Field(ge=0, le=1e6, description="deviation of the noise on the sum, in units of the clip; or give epsilon"),
@@ -39,7 +41,8 @@ class Central(Privacy):
         float | None, Field(gt=0, le=1e3, description="what all rounds may cost; or give noise_multiplier")
     ] = None
     delta: Annotated[
-        float, Field(gt=0, lt=1, description="probability that epsilon does not bound; below 1 / clients", examples=[1e-5])
+        float,
+        Field(gt=0, lt=1, description="probability that epsilon does not bound; below 1 / clients", examples=[1e-5]),
     ]
     population: Annotated[
         PositiveInt | None,
@@ -47,8 +50,10 @@ class Central(Privacy):
     ] = None
     noise_cohort: Annotated[
         PositiveInt | None,
-        Field(description="expected cohort to account for and to scale the noise by, if that run's were larger; the "
-        "result says that it is simulated"),
+        Field(
+            description="expected cohort to account for and to scale the noise by, if that run's were larger; the "
+            "result says that it is simulated"
+        ),
     ] = None
     stop: Annotated[Budget | None, Field(description="budget at which to end; absent: all rounds are run")] = None
 
@@ -58,10 +63,7 @@ class Central(Privacy):
         if self.epsilon is not None:
             facts = replace(facts, noise_multiplier=noise_multiplier_for(facts, rounds, self.epsilon))
         self._check_count(facts)
-        allowed = rounds_within(facts, rounds, self.stop.epsilon) if self.stop else rounds
-        if not allowed:
-            one = spent(facts, 1).epsilon
-            raise _problem("stop", f"epsilon is {self.stop.epsilon:g}, but one round costs {one:.3g}; raise it or the noise")  # type: ignore[union-attr]
+        allowed = self._affordable(facts, rounds)
         mechanism = PrivateMean(
             clip=self.clip,
             noise_multiplier=facts.noise_multiplier,
@@ -69,6 +71,17 @@ class Central(Privacy):
             noise_cohort=float(self.noise_cohort) if self.noise_cohort else None,
         )
         return PlannedPrivacy(mechanism, facts, allowed)
+
+    def _affordable(self, facts: PrivacySettings, rounds: int) -> int:
+        """Return how many of the rounds the budget allows."""
+        if self.stop is None:
+            return rounds
+        if allowed := rounds_within(facts, rounds, self.stop.epsilon):
+            return allowed
+        one = spent(facts, 1).epsilon
+        raise _problem(
+            "stop", f"epsilon is {self.stop.epsilon:g}, but one round costs {one:.3g}; raise it or the noise"
+        )
 
     def _facts(self, sampling: Sampling, num_clients: int) -> PrivacySettings:
         population, cohort = self.population or num_clients, float(self.noise_cohort or sampling.expected)
@@ -93,14 +106,15 @@ class Central(Privacy):
         if self.delta >= 1 / facts.population:
             raise _problem(
                 "delta",
-                f"is {self.delta:g}, not below 1 / {facts.population:,} clients, with which publishing one client's data "
-                f"outright would be private; lower it below {1 / facts.population:.1g}",
+                f"is {self.delta:g}, not below 1 / {facts.population:,} clients, with which publishing one client's "
+                f"data outright would be private; lower it below {1 / facts.population:.1g}",
             )
         if facts.population < num_clients:
             raise _problem("population", f"is {facts.population:,}, fewer than the {num_clients:,} clients; raise it")
         if facts.cohort > facts.population:
             raise _problem(
-                "noise_cohort", f"is {facts.cohort:,.0f}, more than the {facts.population:,} clients; lower it or raise population"
+                "noise_cohort",
+                f"is {facts.cohort:,.0f}, more than the {facts.population:,} clients; lower it or raise population",
             )
 
     def _check_count(self, facts: PrivacySettings) -> None:

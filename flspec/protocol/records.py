@@ -15,6 +15,7 @@ __all__ = [
     "FinalRecord",
     "LabelDistance",
     "LabelEntropy",
+    "PrivacyRecord",
     "Result",
     "RoundRecord",
     "Seconds",
@@ -112,6 +113,28 @@ class BestRecord(Document):
     note: str | None = None  # a caution for readers
 
 
+class PrivacyRecord(Document):
+    """What a run's releases cost, and all that the number rests on."""
+
+    epsilon: float | None  # None: no noise, no promise
+    delta: float
+    accountant: str  # by which epsilon was found: PLD or RDP
+    epsilon_rdp: float | None  # by Renyi differential privacy, for comparison
+    rounds: int  # releases accounted for
+    unit: str
+    adjacency: str
+    sampling: str
+    noise_multiplier: float
+    population: int
+    cohort: float
+    claimed_population: bool
+    simulated_cohort: bool
+    curve: tuple[tuple[int, float], ...] = ()  # epsilon after some rounds
+    not_covered: tuple[str, ...]
+    software: str
+    statement: str
+
+
 class Result(Document):
     """Description and outcome of a run."""
 
@@ -134,3 +157,4 @@ class Result(Document):
     final: FinalRecord | None
     best: BestRecord | None = None  # None if the spec asks for none, or no round has a value
     weights: WeightsFile | None
+    privacy: PrivacyRecord | None = None  # None if the spec asks for none

@@ -16,10 +16,13 @@ from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
 from flspec.core.tracebacks import is_from_elsewhere, place_of
 from flspec.errors import BackendError, InputError, RunError
+from flspec.execution.ledger import num_releases
+from flspec.privacy.statement import privacy_record
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RunAttempted
 from flspec.protocol.named_records import flatten
 from flspec.protocol.plan import Plan
+from flspec.protocol.records import PrivacyRecord
 from flspec.protocol.state import load_state, save_weights
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.event_log import EVENTS, read_events, rewrite_events
@@ -174,6 +177,7 @@ class Attempt:
             final=FinalRecord(evaluation=last, confusion=confusion) if completed and last else None,
             best=self._best(),
             weights=self._save_model(plan.num_rounds, *_LAST_MODEL) if completed else None,
+            privacy=self._privacy(),
         )
         if completed:
             (self._folder / ERROR).unlink(missing_ok=True)  # of an earlier attempt
@@ -181,6 +185,12 @@ class Attempt:
         save_result(self._folder, result)
         self._followers.finish(result)
         return result
+
+    def _privacy(self) -> PrivacyRecord | None:
+        """Return what was spent: a round that began counts, even where it was not finished."""
+        facts = self._plan.settings.privacy
+        rounds = max(num_releases(self._folder), len(self.recorder.rounds))
+        return privacy_record(facts, rounds) if facts and rounds else None
 
     def _best(self) -> BestRecord | None:
         """Return the best round, with its model saved beside the last one."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from flspec.errors import BackendError, PlanViolation, RunError
 from flspec.execution.parts import bytes_per_client
 from flspec.metrics import Confusion
+from flspec.privacy.accountant import finite, points_of, spent
 from flspec.protocol.events import (
     Event,
     RoundEvaluated,
@@ -37,6 +38,7 @@ class Recorder:
         self.confusion: dict[int, dict[str, Confusion]] = {}  # for the last round, and for each best round so far
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
         self._bytes_down, self._bytes_up = bytes_per_client(plan)
+        self._accounted = set(points_of(plan.num_rounds)) if plan.settings.privacy else set()
 
     def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
         """Follow a run to its end, and yield each round's record when it is complete.
@@ -99,7 +101,7 @@ class Recorder:
             raise PlanViolation(
                 event.round, f"the backend trained on {event.num_trained} examples, the plan says {expected}"
             )
-        if len(event.dropped) == len(tasks):
+        if tasks and len(event.dropped) == len(tasks):
             raise RunError(
                 f"round {event.round}: no client's update is finite, so the model has diverged; "
                 "lower client.optimizer.learning_rate"
@@ -119,6 +121,12 @@ class Recorder:
             seconds=time.perf_counter() - started,
         )
 
+    def _epsilon_after(self, round_number: int) -> float | None:
+        """Return what the rounds up to this one cost, at some rounds: it takes a part of a second."""
+        if round_number not in self._accounted or (facts := self._plan.settings.privacy) is None:
+            return None
+        return finite(spent(facts, round_number).epsilon)
+
     def _complete(self, event: RoundFinished, evaluated: RoundEvaluated | None) -> RoundRecord:
         record = RoundRecord(
             round=event.round,
@@ -130,6 +138,7 @@ class Recorder:
             bytes_down=self._bytes_down * len(event.cohort),
             bytes_up=self._bytes_up * len(event.cohort),
             seconds=event.seconds | {"evaluate": evaluated.seconds if evaluated else 0.0},
+            epsilon=self._epsilon_after(event.round),
             failures=tuple(Failure(client=c, reason=why) for c, why in sorted(event.dropped.items())),
         )
         self.rounds.append(record)

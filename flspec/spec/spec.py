@@ -294,7 +294,9 @@ def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: 
     if privacy is None:
         return
     if aggregator.weighting != "uniform":
-        message = "weighs by examples, so one client could be most of the mean; privacy needs aggregator.weighting: uniform"
+        message = (
+            "weighs by examples, so one client could be most of the mean; privacy needs aggregator.weighting: uniform"
+        )
         yield Contradiction(("aggregator",), ("privacy",), message)
     if client.algorithm is not None and client.algorithm.sends:
         message = "sends records that privacy neither bounds nor noises; remove client.algorithm or privacy"
@@ -303,7 +305,9 @@ def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: 
 
 def _private_alone(privacy: Privacy | None, postprocessors: tuple[Postprocessor, ...]) -> Iterator[Contradiction]:
     if privacy is not None and postprocessors:
-        message = "work on updates beside privacy, which bounds and noises them by itself; remove postprocessors or privacy"
+        message = (
+            "work on updates beside privacy, which bounds and noises them by itself; remove postprocessors or privacy"
+        )
         yield Contradiction(("postprocessors",), ("privacy",), message)
 
 

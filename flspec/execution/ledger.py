@@ -1,0 +1,47 @@
+"""`privacy.jsonl`: the releases of a private run, each written before it is made, so that no crash lowers their number.
+
+One line a round that begins: `{"round":3}`. A round that is run again after a crash draws the same noise from its
+planned seed and gives the same weights, so it is the same release, and counts once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from flspec.core.files import name_file, open_regular
+from flspec.errors import InputError
+
+__all__ = ["LEDGER", "note_release", "num_releases"]
+
+LEDGER = "privacy.jsonl"
+
+
+def note_release(folder: Path, round_number: int) -> None:
+    """Write down, before a round, that it will be released. Durable on return; raises OSError, which names the file."""
+    path = folder / LEDGER
+    try:
+        with path.open("ab", buffering=0) as file:
+            # A line that a crash cut short is ended first, so that it spoils no other.
+            file.write(b'\n{"round":%d}\n' % round_number)
+            os.fsync(file.fileno())
+    except OSError as error:
+        name_file(error, path)
+        raise
+
+
+def num_releases(folder: Path) -> int:
+    """Return how many rounds were released, or may have been: those that began."""
+    try:
+        with open_regular(folder / LEDGER) as file:
+            return len({number for line in file if (number := _round_of(line))})
+    except InputError:  # no round has begun
+        return 0
+
+
+def _round_of(line: bytes) -> int | None:
+    try:
+        return int(json.loads(line)["round"])
+    except (ValueError, KeyError, TypeError):  # cut short, or empty
+        return None
