@@ -27,6 +27,7 @@ __all__ = [
     "learned_weights",
     "named_postprocessors",
     "sent_with_weights",
+    "stream_of",
 ]
 
 
@@ -60,11 +61,11 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
 
 def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
     """Return the delta for the server optimizer, and the server's new records."""
-    post, stream = _Postprocessing(plan, state), Stream(plan.round_seed(state.round + 1), "postprocessors")
+    post, stream = _Postprocessing(plan, state), _round_stream(plan, state.round + 1)
     updates = [post.on_each(update, stream.child("update", update.client)) for update in updates]
     mean = aggregator_of(plan).combine(updates) if updates else _nothing(plan)
     delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
-    delta, remembered = post.on_combined(delta, updates, stream.child("combined"))
+    delta, remembered = post.on_combined(delta, updates)
     return delta, {**carried, **remembered}
 
 
@@ -104,6 +105,7 @@ class _Postprocessing:
     """A plan's postprocessors in one round."""
 
     def __init__(self, plan: Plan, state: ServerState) -> None:
+        self._plan, self._round = plan, state.round + 1
         self._parts: dict[str, Postprocessor] = named_postprocessors(plan)
         self._records = {name: state.records.get(name, {}) for name in self._parts}
         self._sums: dict[str, Counter[str]] = {name: Counter() for name in self._parts}
@@ -127,19 +129,28 @@ class _Postprocessing:
             given = part.measure(delta, self._records[name])
         self._sums[name].update(call.sums(given))
 
-    def on_combined(self, delta: Delta, updates: Sequence[ClientUpdate], stream: Stream) -> tuple[Delta, Records]:
+    def on_combined(self, delta: Delta, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
         total_weight, remembered = sum(update.weight for update in updates), dict[str, Weights]()
         for name, part in self._parts.items():
             combined = Combined(delta, len(updates), total_weight, self._records[name], self._sums[name])
             call = _call(name, part, "on_combined")
             with call.guarded():
-                given = part.on_combined(combined, stream_for(part.is_random, stream.child(name)))
+                given = part.on_combined(combined, stream_for(part.is_random, stream_of(self._plan, self._round, name)))
             after, record = call.pair(given, "the combined update and the record")
             delta = call.tensors(after, delta, "update", np.float64)
             call.check_finite(delta, "update")
             if record := call.record(record):
                 remembered[name] = record
         return delta, remembered
+
+
+def stream_of(plan: Plan, round_number: int, name: str) -> Stream:
+    """Return the stream from which the postprocessor `name` draws for the combined update of a round."""
+    return _round_stream(plan, round_number).child("combined", name)
+
+
+def _round_stream(plan: Plan, round_number: int) -> Stream:
+    return Stream(plan.round_seed(round_number), "postprocessors")
 
 
 def _call(name: str, part: Postprocessor, method: str) -> PartCall:

@@ -63,19 +63,28 @@ class PrivateMean(Postprocessor, OmitDefaults):
         return {name: value * (bound / length) for name, value in delta.items()} if length > bound else delta
 
     def on_combined(self, combined: Combined, stream: Stream) -> tuple[Delta, Weights]:
-        bound, cohort = float(combined.record["clip"]), self.noise_cohort or self.clients
-        on_count = self.clip.count_noise(cohort)
-        deviation = update_noise(self.noise_multiplier, on_count) * bound / cohort
         share = combined.num_updates / self.clients
-        delta = {
-            name: value * share + deviation * _normal(stream.child("update", name), value.shape)
-            for name, value in combined.delta.items()
-        }
-        if on_count is None:
-            return delta, combined.record
-        noise = on_count / cohort * float(stream.child("count").normal(1)[0]) if self.noise_multiplier else 0.0
-        within = 0.5 + combined.sums.get("within", 0.0) / self.clients + noise
+        shapes = {name: value.shape for name, value in combined.delta.items()}
+        noise, noise_on_share = self.noise(combined.record, shapes, stream)
+        delta = {name: value * share + noise[name] for name, value in combined.delta.items()}
+        within = 0.5 + combined.sums.get("within", 0.0) / self.clients + noise_on_share
+        bound = float(combined.record["clip"])
         return delta, {"clip": np.array(self.clip.next_norm(bound, within), np.float32)}
+
+    def noise(
+        self, record: Weights, shapes: Mapping[str, tuple[int, ...]], stream: Stream
+    ) -> tuple[dict[str, NDArray[np.float64]], float]:
+        """Return what a round adds to the mean update, and to the share of the cohort that is within the bound.
+
+        Engines that combine updates themselves are given these draws, so that a round's noise is the same everywhere.
+        """
+        cohort = self.noise_cohort or self.clients
+        on_count = self.clip.count_noise(cohort)
+        deviation = update_noise(self.noise_multiplier, on_count) * float(record["clip"]) / cohort
+        on_update = {name: deviation * _normal(stream.child("update", name), shape) for name, shape in shapes.items()}
+        if on_count is None or self.noise_multiplier == 0.0:
+            return on_update, 0.0
+        return on_update, on_count / cohort * float(stream.child("count").normal(1)[0])
 
 
 def update_noise(multiplier: float, on_count: float | None) -> float:
