@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from flspec.execution.rounds import drive_rounds
 from flspec.protocol.backend import STAGES, Backend, Job
 from flspec.protocol.events import Event
-from flspec.protocol.plan import FEATURES, Plan
+from flspec.protocol.plan import Plan
 from flspec.protocol.requirements import Environment
 from flspec_tff.support import unsupported
 
@@ -43,7 +43,23 @@ class TffBackend(Backend):
         gigabytes=2.0,
     )
     done_by = MappingProxyType(dict.fromkeys(STAGES, "TensorFlow Federated"))
-    reads = frozenset(FEATURES) - {"client_algorithm", "objective", "postprocessors"}  # not in its processes
+    # Each by name, so that a feature that comes later is refused until it is translated.
+    reads = frozenset(
+        {
+            "clip",
+            "client_rates",
+            "constants",
+            "epochs",
+            "label_weights",
+            "local",
+            "loss",
+            "postprocessors",
+            "server_rates",
+            "state",
+            "statistics",
+            "task_seeds",
+        }
+    )
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)

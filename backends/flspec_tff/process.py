@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow_federated.python.learning.templates import model_delta_client_work  # TFF's pin is exact
 
-__all__ = ["build_federated_averaging"]
+__all__ = ["build_federated_averaging", "build_weighted_mean"]
 
 Optimizer: TypeAlias = tff.learning.optimizers.Optimizer
 
@@ -26,8 +26,12 @@ def build_federated_averaging(
     model: tff.learning.models.FunctionalModel,
     client_optimizer: Callable[[tf.Tensor], Optimizer],
     server_optimizer: Optimizer,
+    build_aggregation: Callable[[Any], tff.templates.AggregationProcess],
 ) -> tff.learning.templates.LearningProcess:
-    """Build the process. Its state's `client_work` is the clients' learning rate in the next round, float64."""
+    """Build the process. Its state's `client_work` is the clients' learning rate in the next round, float64.
+
+    `build_aggregation` is given the type of an update; `build_weighted_mean` is TFF's.
+    """
 
     @tff.tensorflow.computation
     def initial_weights() -> tff.learning.models.ModelWeights:
@@ -37,14 +41,18 @@ def build_federated_averaging(
         )
 
     weights_type = initial_weights.type_signature.result
-    mean = tff.aggregators.MeanFactory().create(weights_type.trainable, tff.TensorType(np.float32))
     return tff.learning.templates.compose_learning_process(
         initial_weights,
         tff.learning.templates.build_broadcast_process(weights_type),
         _client_work(model, client_optimizer, weights_type),
-        mean,
+        build_aggregation(weights_type.trainable),
         tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer, weights_type),
     )
+
+
+def build_weighted_mean(update_type: Any) -> tff.templates.AggregationProcess:
+    """Build TFF's mean of updates, weighted by the clients' planned weights."""
+    return tff.aggregators.MeanFactory().create(update_type, tff.TensorType(np.float32))
 
 
 def _client_work(

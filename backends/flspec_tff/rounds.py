@@ -19,7 +19,8 @@ from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.clients import client_dataset, element_spec
 from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
 from flspec_tff.model import build_model
-from flspec_tff.process import build_federated_averaging
+from flspec_tff.private_mean import PrivateAggregation
+from flspec_tff.process import build_federated_averaging, build_weighted_mean
 from flspec_tff.server_optimizers import build_server_optimizer, read_server_state, write_server_state
 
 __all__ = ["FederatedAveraging"]
@@ -36,11 +37,13 @@ class FederatedAveraging:
         self._split = open_data(plan.settings.data).train
         self._rule = aggregator_of(plan).server_optimizer
         self._client_rule = client_optimizer_of(plan)
+        self._private = PrivateAggregation.of(plan)
         cohort_size = int(np.diff(plan.arrays["round_task_ends"], prepend=0).max())
         self._process = build_federated_averaging(
             build_model(plan, element_spec(self._split, self._layers), cohort_size),
             lambda learning_rate: build_client_optimizer(self._client_rule, learning_rate, plan.settings.clip),
             build_server_optimizer(self._rule),
+            self._private.build if self._private else build_weighted_mean,
         )
         self._blank = self._process.initialize()
 
@@ -67,6 +70,7 @@ class FederatedAveraging:
         return self._blank._replace(
             global_model_weights=tff.learning.models.ModelWeights(all_to_tensorflow(state.weights), ()),
             client_work=np.float64(learning_rate),
+            aggregator=self._private.write(number, state) if self._private else self._blank.aggregator,
             finalizer=write_server_state(
                 self._rule, self._blank.finalizer, state.optimizer, self.plan.server_rate(number)
             ),
@@ -78,6 +82,7 @@ class FederatedAveraging:
             round=number,
             weights=all_from_tensorflow(names, state.global_model_weights.trainable),
             optimizer=read_server_state(self._rule, state.finalizer, step, names),
+            records=self._private.read(state.aggregator) if self._private else {},
         )
 
 

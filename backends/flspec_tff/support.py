@@ -37,13 +37,14 @@ _LAYERS = (  # translated in layers.py
 )
 _LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
 _CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw")  # translated in client_optimizers.py
+_UPDATE_CLIPS = ("fixed", "adaptive")  # translated in private_mean.py
 _SERVER_OPTIMIZERS = (Sgd, Adam, Yogi, Adagrad)  # exactly these classes: a subclass may have another rule
 _NOTHING_KEPT = "TFF's clients carry nothing from round to round"
 
 
 def unsupported(plan: Plan) -> list[str]:
     """Return a message for each thing in a plan that this backend cannot do, field first."""
-    return [*_unsupported_settings(plan.settings), *_too_large(plan)]
+    return [*_unsupported_settings(plan.settings), *_unsupported_postprocessors(plan), *_too_large(plan)]
 
 
 def _unsupported_settings(settings: PlanSettings) -> list[str]:
@@ -127,3 +128,17 @@ def _unsupported_aggregator(document: ComponentDocument) -> list[str]:
     if type(optimizer := aggregator.server_optimizer) not in _SERVER_OPTIMIZERS:
         return [f"aggregator: {kind} has the server optimizer {type(optimizer).__name__}, which has no TFF translation"]
     return []
+
+
+def _unsupported_postprocessors(plan: Plan) -> Iterator[str]:
+    """Yield a message for each thing done to updates other than one private mean of clients that count alike."""
+    documents = plan.settings.postprocessors
+    private = [document for document in documents if document["kind"] == "private_mean"]
+    yield from _unknown("postprocessors:", [document["kind"] for document in documents], ("private_mean",))
+    if not private:
+        return
+    yield from _unknown("postprocessors: private_mean.clip:", [part["clip"]["kind"] for part in private], _UPDATE_CLIPS)
+    if len(private) > 1:
+        yield f"postprocessors: private_mean is listed {len(private)} times, but TFF combines updates once; keep one"
+    if (plan.arrays["task_weights"] != 1).any():
+        yield "aggregator.weighting: examples, but TFF's private mean counts clients alike; choose uniform"

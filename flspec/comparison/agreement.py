@@ -24,6 +24,7 @@ __all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "Resolution", "RoundAgre
 
 _STEP = 2.0**-23  # one float32 step, relative
 _OF_VALUE, _OF_MOVEMENT, _OF_SENSITIVITY = 4.0, 64.0, 4.0
+_MOST = float(np.finfo(np.float64).max)  # in place of what is not finite, for which JSON has no word
 _LARGE = 1e-2  # share of a round's movement; a tolerance above it shows too little
 
 TOLERANCE_RULE = (
@@ -72,7 +73,10 @@ class Divergence(Document):
 
 
 class Resolution(Document):
-    """The least deviation that the rounds of a comparison would reveal, as a share of each round's movement."""
+    """The least deviation that the rounds of a comparison would reveal, as a share of each round's movement.
+
+    A round that moves no weight, such as one of an empty cohort, has no such share: it counts only if none moves any.
+    """
 
     median: float
     worst: float
@@ -80,8 +84,9 @@ class Resolution(Document):
 
     @classmethod
     def of(cls, rounds: Sequence[RoundAgreement]) -> Resolution:
-        worst = max(rounds, key=lambda entry: entry.resolution)
-        middle = median(entry.resolution for entry in rounds)
+        moving = [entry for entry in rounds if entry.resolution < _MOST] or rounds
+        worst = max(moving, key=lambda entry: entry.resolution)
+        middle = median(entry.resolution for entry in moving)
         return cls(median=middle, worst=worst.resolution, worst_round=worst.round)
 
     @property
@@ -174,7 +179,7 @@ def _compare_round(
 ) -> tuple[RoundAgreement, str]:
     """Return the distance of one round, and the tensor that uses the largest share of its tolerance."""
     if odd := _form(ours) ^ _form(theirs):  # a tensor is missing, extra or of another shape, which no number describes
-        most = float(np.finfo(np.float64).max)
+        most = _MOST
         entry = RoundAgreement(round=number, max_abs_diff=most, max_rel_diff=most, of_tolerance=most, resolution=0.0)
         return entry, min(str(place) for place, _, _ in odd)
     differences = {name: _distance(value, theirs[name]) for name, value in ours.items()}
@@ -235,10 +240,10 @@ def _distance(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
 def _largest(values: NDArray[np.generic]) -> float:
     """Return the largest magnitude; a value that is not finite counts as larger than any."""
     largest = float(np.max(np.abs(values.astype(np.float64)), initial=0.0))
-    return largest if np.isfinite(largest) else float(np.finfo(np.float64).max)
+    return largest if np.isfinite(largest) else _MOST
 
 
 def _share(difference: float, whole: float) -> float:
     if difference == 0.0:
         return 0.0
-    return min(difference / whole, float(np.finfo(np.float64).max)) if whole else float(np.finfo(np.float64).max)
+    return min(difference / whole, _MOST) if whole else _MOST

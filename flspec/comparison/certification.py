@@ -299,7 +299,7 @@ class _Session:
         folder = self._home(self.reference) / _SENSITIVITY / f"{number}-{draw}"
         if not (after := kept_state(folder, number)).exists():
             before = self._state_before(number)
-            steps = max(len(task.batches) for task in self.plan.cohort(number))
+            steps = max((len(task.batches) for task in self.plan.cohort(number)), default=0)
             start = kept_state(folder / "start", number - 1)
             start.parent.mkdir(parents=True, exist_ok=True)
             save_state(start, nudge(before, steps, draw), self.plan.digest)

@@ -295,7 +295,12 @@ def _check_clients(
     examples: Data,
     plan: Plan,
 ) -> None:
-    """Raise InputError if clients cannot do their tasks."""
+    """Raise InputError if clients cannot do their tasks, or have none."""
+    if not plan.participants:
+        message = (
+            f"no client is drawn in any of the {plan.num_rounds:,} rounds; raise cohort.size or rounds, or change seed"
+        )
+        raise SpecError([Problem(message, "cohort")])
     _check_plateau(spec, examples)
     shapes = trace(layers, examples.input_shape)
     single = [

@@ -116,3 +116,17 @@ def test_agreement_is_coarse_when_most_rounds_could_hide_a_hundredth() -> None:
     )
     assert Resolution.of([entry(1, 1e-5), entry(2, 0.4), entry(3, 1e-3)]).has_coarse_round
     assert not Resolution.of([entry(1, 1e-5), entry(2, 1e-2)]).has_coarse_round
+
+
+def test_a_round_that_moves_no_weight_could_hide_no_share_of_a_movement(plan: Plan, tmp_path: Path) -> None:
+    folder = write(plan, tmp_path / "second is still", [1, 1])
+    agreement = compare_states(plan, folder, folder)
+    assert agreement.resolution == Resolution(median=68 * STEP, worst=68 * STEP, worst_round=1)
+    assert Resolution.of(agreement.by_round[1:]).is_coarse  # but if none moves any, nothing is shown
+
+
+def test_a_difference_in_a_round_that_moves_no_weight_is_a_divergence(plan: Plan, tmp_path: Path) -> None:
+    ours, other = write(plan, tmp_path / "a", [1, 1]), write(plan, tmp_path / "b", [1, 1 + 5 * STEP])
+    found = compare_states(plan, ours, other).first_divergence
+    assert found is not None
+    assert found.round == 2

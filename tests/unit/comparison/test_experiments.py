@@ -145,9 +145,9 @@ def test_a_setting_without_a_name_of_its_own_is_a_part(make_plan, tmp_path):
 def test_a_setting_that_this_version_does_not_know_is_refused(make_plan, tmp_path):
     make_plan().save(tmp_path)
     written = json.loads((tmp_path / "plan.json").read_text())
-    written["settings"]["privacy"] = {"noise": 1.0}
+    written["settings"]["secrecy"] = {"noise": 1.0}
     (tmp_path / "plan.json").write_text(json.dumps(written))
-    with pytest.raises(InputError, match="its settings have privacy, unknown to this version of flspec; upgrade"):
+    with pytest.raises(InputError, match="its settings have secrecy, unknown to this version of flspec; upgrade"):
         Plan.load(tmp_path)
 
 

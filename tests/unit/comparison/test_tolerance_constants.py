@@ -50,7 +50,7 @@ def test_a_sensitive_round_may_differ_by_4_times_what_rounding_moves(plan, tmp_p
 
 @pytest.mark.parametrize(("moved", "is_coarse"), [(0.0024, False), (0.0026, True)])
 def test_a_round_is_coarse_above_a_hundredth_of_its_movement(plan, tmp_path, moved, is_coarse):
-    assert agreement(plan, tmp_path, [1.0], [1.001], nudged=[1.0 + moved]).is_coarse is is_coarse
+    assert agreement(plan, tmp_path, [1.0], [1.001], nudged=[1.0 + moved]).resolution.is_coarse is is_coarse
 
 
 def test_a_nudge_moves_each_weight_by_the_root_of_the_steps_in_float32_steps(make_plan):
