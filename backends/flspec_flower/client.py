@@ -10,6 +10,7 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from flspec.execution.noise_key import with_noise_key
 from flspec.execution.server_step import sent_with_weights
 from flspec.protocol.named_records import Records, flatten, unflatten
 from flspec.protocol.plan import Plan
@@ -111,4 +112,5 @@ def _read_records(content: RecordDict, key: str) -> Records:
 @lru_cache(maxsize=2)
 def _trainer(plan_folder: str) -> Trainer:
     """Load the plan once in each process. Flower sends the ClientApp's code with every message but keeps processes."""
-    return Trainer(Plan.load(Path(plan_folder)))
+    folder = Path(plan_folder)
+    return Trainer(with_noise_key(Plan.load(folder), folder.parent))

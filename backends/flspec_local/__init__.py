@@ -91,5 +91,5 @@ def _useful_workers(plan: Plan, cores: int) -> int:
     Measured: with 0.5 million multiplications in a step, two threads take 1.7 times as long as one; with 8 million, 0.6
     times.
     """
-    batch = max(map(len, plan.first_cohort[0].batches))
+    batch = int(plan.batch_sizes.max(initial=0))
     return cores if count_multiply_adds(*graph_of(plan)) * batch >= _WORTH_A_THREAD else 1

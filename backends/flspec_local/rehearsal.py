@@ -30,13 +30,16 @@ _MOST_ADDED = 2**24  # parameters of updates in a measured aggregation, which ta
 
 def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
     """Measure with as many clients at once as a run would train. None if a single example takes too long."""
+    plan = replace(plan, noise_key=b"none of a run's")
     work = count_multiply_adds(*graph_of(plan))
     if work > _MOST_WORK:
         return None
     num_examples = _MOST_WORK // max(1, work)
     planned = plan.first_cohort[:workers]
     tasks = [_bounded(task, num_examples) for task in planned]
-    full, cut = (sum(len(task.batches[0]) for task in some) for some in (planned, tasks))
+    full, cut = (sum(max(map(len, task.batches)) for task in some) for some in (planned, tasks))
+    if not cut:
+        return None
     seconds_a_step, num_steps, updates = _train(plan, tasks)
     train = seconds_a_step * full / cut * _mean_steps_in_a_row(plan, workers)
     return Rehearsal(train + _aggregate(plan, updates) + _evaluate(plan, num_examples), num_steps)

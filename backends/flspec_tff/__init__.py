@@ -54,6 +54,7 @@ class TffBackend(Backend):
             "local",
             "loss",
             "postprocessors",
+            "secret_noise",
             "server_rates",
             "state",
             "statistics",

@@ -44,8 +44,7 @@ class StepInputs:
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the model's outputs in training, [batch, outputs], with this step's planned dropout."""
-        masks = draw_masks(self.parts.layers, tuple(inputs.shape[1:]), len(inputs), self.stream)
-        return self.parts.forward(self.tensors, inputs, {name: torch.from_numpy(mask) for name, mask in masks.items()})
+        return self.parts.forward(self.tensors, inputs, self._masks(inputs))
 
     def loss(self, outputs: Tensor) -> Tensor:
         """Return the mean of `client.loss` over the batch."""
@@ -54,6 +53,15 @@ class StepInputs:
     def num_correct(self, outputs: Tensor) -> float:
         """Count the correct predictions in the batch. With several labels, sum each example's share of correct ones."""
         return count_correct(self.parts.loss, outputs.detach(), self.targets, self.parts.is_multi_label)
+
+    @cached_property
+    def masks(self) -> dict[str, Tensor]:
+        """This step's planned dropout for the batch: the factors of each dropout layer."""
+        return self._masks(self.inputs)
+
+    def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
+        masks = draw_masks(self.parts.layers, tuple(inputs.shape[1:]), len(inputs), self.stream)
+        return {name: torch.from_numpy(mask) for name, mask in masks.items()}
 
     @cached_property
     def targets(self) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from flspec.client_algorithms import ClientAlgorithm, ClientOutcome, LocalWork
 from flspec.client_optimizers import ClientOptimizer
+from flspec.core.randomness import Stream
 from flspec.data.examples import Data, step_stream
 from flspec.data.store import open_data
 from flspec.execution.part_checks import PartCall, read_only, read_only_records
@@ -31,6 +32,7 @@ from flspec_torch.losses import build_loss
 from flspec_torch.model import Forward, build_forward, to_tensors
 from flspec_torch.objectives import StepLoss, build_step_loss
 from flspec_torch.optimizers import Stepper, build_stepper
+from flspec_torch.private_steps import Sums, add_noise, sum_of_clipped
 from flspec_torch.scoring_batches import examples_at_once
 from flspec_torch.step import StepInputs, StepParts
 
@@ -116,8 +118,8 @@ class Trainer:
         for number in range(len(task.batches)):
             if self.stop and self.stop.is_set():
                 raise Stopped
-            loss, measured = self.step_loss(self._inputs(task, number, tensors))
-            gradients = correct(self._gradients(loss, learned))
+            given, measured = self._step(task, number, tensors, learned)
+            gradients = correct(given)
             if bound := self.plan.settings.clip:
                 gradients = clip(gradients, bound.norm, bound.by)
             stepper(gradients)
@@ -141,6 +143,21 @@ class Trainer:
             },
             sent=dict(outcome.sent),
         )
+
+    def _step(
+        self, task: ClientTask, number: int, tensors: Mapping[str, Tensor], learned: Mapping[str, Tensor]
+    ) -> tuple[Sequence[Tensor], Mapping[str, float]]:
+        """Return the gradient of a step, before corrections, and the sums of its metrics."""
+        if (bound := self.plan.settings.private_steps) is None:
+            loss, measured = self.step_loss(self._inputs(task, number, tensors))
+            return self._gradients(loss, learned), measured
+        nothing: Sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in learned.items()}
+        sums, measured = nothing, {"loss": 0.0, "accuracy": 0.0}
+        if len(task.batches[number]):  # by chance no example may take part, and then the step has noise alone
+            sums, measured = sum_of_clipped(self._inputs(task, number, tensors), learned, bound.norm)
+        expected = min(bound.batch_size, len(self.plan.client_examples(task.client)))
+        noise = Stream(self.plan.noise_seed(task.seed), "step", number, "noise")
+        return add_noise(sums, bound, expected, noise), measured
 
     @property
     def _objective_call(self) -> PartCall:

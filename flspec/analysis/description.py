@@ -137,7 +137,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
         bytes_down=_traffic(plan, down),
         bytes_up=_traffic(plan, up),
         estimates=Estimates(memory_bytes=estimate_memory(plan), time=_times(able, plan)),
-        privacy=privacy_record(plan.settings.privacy, plan.num_rounds) if plan.settings.privacy else None,
+        privacy=privacy_record(plan, plan.num_rounds) if plan.settings.privacy else None,
         backends=backends,
     )
 

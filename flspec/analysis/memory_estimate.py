@@ -81,7 +81,7 @@ def _training_bytes(plan: Plan) -> int:
     """Return the bytes of one client: weights, gradients, optimizer slots, a batch's
     activations and their gradients.
     """
-    largest_batch = int(np.diff(plan.arrays["batch_ends"], prepend=0).max())
+    largest_batch = int(np.diff(plan.arrays["batch_ends"], prepend=0).max(initial=0))
     activations = _FLOAT32 * count_values_made(*graph_of(plan))
     return 2 * _model_bytes(plan) + _slots_bytes(plan) + 2 * largest_batch * activations
 

@@ -139,6 +139,11 @@ def certify(
     Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
     """
     plan, source = planned(experiment, data, source)
+    if plan.is_noise_secret:
+        raise InputError(
+            "privacy.seed: secret has each run draw noise of its own, which no other run can repeat, so no two backends "
+            "can be held against each other; certify with seed: planned"
+        )
     if isinstance(backends, str):
         backends = [name.strip() for name in backends.split(",") if name.strip()]
     names = list(dict.fromkeys(backends))

@@ -17,6 +17,7 @@ from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
+from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
 from flspec.core.components import Part, source_digests
 from flspec.core.randomness import Stream
@@ -58,16 +59,23 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     client_indices = pooled(spec, separate)
     if wrong := spec.cohort.why_invalid(len(client_indices)):
         raise SpecError([Problem(wrong, "cohort")])
-    spec, privacy = made_private(spec, len(client_indices))
+    spec, privacy = made_private(
+        spec, client_indices, lambda number: _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
+    )
     layers = _layers(spec, examples)
     parameters = placements(spec, parameters_of(layers, examples.input_shape))
-    if privacy:
-        check_bounded(parameters)
+    check_bounded(parameters, privacy)
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
-    draws = any(layer.kind == "dropout" for layer in layers) or any(t.is_random for t in examples.train.transforms)
+    steps = privacy.steps if privacy else None
+    drops = any(layer.kind == "dropout" for layer in layers)
+    draws = bool(steps) or drops or any(t.is_random for t in examples.train.transforms)
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     plan = Plan.build(
-        settings=replace(_settings(spec, examples, layers, parameters), privacy=privacy),
+        settings=replace(
+            _settings(spec, examples, layers, parameters),
+            privacy=privacy.facts if privacy else None,
+            private_steps=steps,
+        ),
         weights={name: tensors[name] for name in at["server"]},
         constants={name: tensors[name] for name in at["plan"]},
         local={name: tensors[name] for name in at["client"]},
@@ -96,7 +104,7 @@ def _tasks(
         ClientTask(
             client=int(client),
             weight=spec.aggregator.client_weight(_num_used(spec.client, client_indices[client])),
-            batches=tuple(_batches(spec.client, client_indices[client], root.child("batches", number, int(client)))),
+            batches=tuple(_batches(spec, client_indices[client], root.child("batches", number, int(client)))),
             seed=int(root.child("transforms", number, int(client)).words(1)[0] >> np.uint64(1)) if draws else 0,
         )
         for client in _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
@@ -186,11 +194,14 @@ def _chosen(work: ClientWork, examples: NDArray[np.int64], stream: Stream) -> ND
     return (examples[stream.permutation(len(examples))] if work.shuffle else examples)[:most]
 
 
-def _batches(work: ClientWork, parts: ClientIndices, stream: Stream) -> Iterator[NDArray[np.int64]]:
+def _batches(spec: Spec, parts: ClientIndices, stream: Stream) -> Iterator[NDArray[np.int64]]:
     """Yield the examples of each training step of one client in one round.
 
     The last batch of each epoch may be smaller. With `batch_across_epochs`, only the last batch of all may be.
     """
+    work = spec.client
+    if spec.privacy and spec.privacy.in_training:
+        return poisson_batches(work, np.concatenate(parts), stream.child("poisson"))
     chosen, pooled = stream.child("chosen"), len(parts) > 1
     used = np.concatenate([_chosen(work, part, chosen.child(n) if pooled else chosen) for n, part in enumerate(parts)])
     passes = (

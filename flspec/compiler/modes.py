@@ -29,7 +29,8 @@ def as_carried_out(spec: Spec) -> Spec:
     if spec.mode == "federated":
         return spec
     client = spec.client.model_copy(update={"algorithm": None})
-    together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "privacy": None, "client": client}
+    privacy = spec.privacy if spec.privacy and spec.privacy.in_training else None
+    together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "privacy": privacy, "client": client}
     return spec.model_copy(update=together)
 
 

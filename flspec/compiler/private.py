@@ -1,29 +1,61 @@
-"""Privacy of a spec: its mechanism among the postprocessors, and what the rounds are accounted for."""
+"""Privacy of a spec: its mechanism among the postprocessors or in the clients' steps, and what it is accounted for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.compiler.poisson_batches import num_poisson_steps
 from flspec.errors import Problem, SpecError
 from flspec.layers import Tensor
-from flspec.protocol.settings import PrivacySettings
+from flspec.partitioners import ClientIndices
+from flspec.privacy import ClientsWork, PlannedPrivacy
 from flspec.spec.spec import Spec
 
 __all__ = ["check_bounded", "made_private"]
 
 
-def made_private(spec: Spec, num_clients: int) -> tuple[Spec, PrivacySettings | None]:
-    """Return the spec with its privacy as a postprocessor and as many rounds as the budget allows, and the facts."""
+def made_private(
+    spec: Spec, client_indices: Sequence[ClientIndices], cohort: Callable[[int], NDArray[np.int64]]
+) -> tuple[Spec, PlannedPrivacy | None]:
+    """Return the spec with its privacy as a postprocessor and as many rounds as the budget allows, and the facts.
+
+    `cohort` draws the clients of a round.
+    """
     if spec.privacy is None:
         return spec, None
-    planned = spec.privacy.planned(spec.cohort.sampling(num_clients), num_clients, spec.rounds)
-    changed = {"postprocessors": (planned.mechanism,), "rounds": planned.rounds}
-    return spec.model_copy(update=changed), planned.facts
+    num_clients, num_examples = len(client_indices), np.array([sum(map(len, parts)) for parts in client_indices])
+    work = ClientsWork(
+        sampling=spec.cohort.sampling(num_clients),
+        rounds=spec.rounds,
+        cohort=cohort,
+        num_examples=num_examples,
+        num_steps=num_poisson_steps(spec.client, num_examples),
+        batch_size=spec.client.batch_size,
+    )
+    planned = spec.privacy.planned(work)
+    facts = replace(planned.facts, secret=spec.privacy.seed == "secret")
+    mechanisms = (planned.mechanism,) if planned.mechanism else ()
+    made = spec.model_copy(update={"postprocessors": mechanisms or spec.postprocessors, "rounds": planned.rounds})
+    return made, replace(planned, facts=facts)
 
 
-def check_bounded(parameters: Mapping[str, Tensor]) -> None:
-    """Raise SpecError if clients send what training does not learn: statistics of their data, averaged as they are."""
-    if sent := [name for name, tensor in parameters.items() if tensor.placement == "server" and not tensor.is_learned]:
+def check_bounded(parameters: Mapping[str, Tensor], planned: PlannedPrivacy | None) -> None:
+    """Raise SpecError if training makes tensors that privacy does not bound: statistics of the examples."""
+    if planned is None:
+        return
+    batch_norm = [name for name, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"]
+    sent = [name for name in batch_norm if parameters[name].placement == "server"]
+    if planned.steps and batch_norm:
+        message = (
+            f"has every example of a batch change the others' outputs ({batch_norm[0]}), so no gradient is of one "
+            "example alone; with privacy of examples choose frozen, or group norm"
+        )
+        raise SpecError([Problem(message, "model.batch_norm")])
+    if sent:
         message = (
             f"averaged would have clients send statistics of their pictures ({sent[0]}), which no step has bounded; "
             "privacy needs frozen or local, or group norm"

@@ -58,21 +58,21 @@ def open_regular(path: Path) -> BinaryIO:
         raise InputError(f"{path} cannot be read: {error}") from None
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, is_secret: bool = False) -> None:
     """Write a file so that a crash at any moment leaves either the whole old file or the whole new one.
 
-    Raises OSError, which names the file.
+    A secret one can be read by its owner alone, at every moment. Raises OSError, which names the file.
     """
-    with partial_file(path) as file:
+    with partial_file(path, is_secret=is_secret) as file:
         file.write(content)
 
 
 @contextmanager
-def partial_file(path: Path) -> Iterator[BinaryIO]:
+def partial_file(path: Path, *, is_secret: bool = False) -> Iterator[BinaryIO]:
     """Yield a file to be written, which takes the place of `path` once it is whole; see `write_atomically`."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=_for_its_owner if is_secret else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -89,6 +89,10 @@ def partial_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(folder)  # the rename itself must survive a power cut
         finally:
             os.close(folder)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def name_file(error: OSError, path: Path) -> None:

@@ -213,6 +213,8 @@ def _check_metrics(plan: Plan, updates: Sequence[ClientUpdate]) -> None:
 def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:
     """Return the mean of each metric, without those that are not finite: a loss can overflow in a finite update."""
     num_trained, sums = sum(update.num_trained for update in updates), Counter[str]()
+    if not num_trained:  # by chance every batch may be empty
+        return {}
     for update in updates:
         sums.update(update.sums)
     return {name: value / num_trained for name, value in sums.items() if math.isfinite(value)}

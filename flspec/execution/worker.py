@@ -19,6 +19,7 @@ import traceback
 from pydantic import TypeAdapter
 
 from flspec.errors import BackendError, FlspecError, InputError, RunError
+from flspec.execution.noise_key import with_noise_key
 from flspec.execution.warden import EVENTS, JOBS
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import RunFinished, dump_event
@@ -64,7 +65,7 @@ def main(selection: str) -> None:
 
 def _run(backend: Backend, job: Job, reports: _Reports) -> None:
     finished = None
-    for event in backend.execute(Plan.load(job.folder / "plan"), job):
+    for event in backend.execute(with_noise_key(Plan.load(job.folder / "plan"), job.folder), job):
         if isinstance(event, RunFinished):
             finished = event  # sent after the backend has cleaned up, because that may fail too
         else:

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from flspec.core.components import Document, OneOf
-from flspec.errors import Problem, SpecError
 from flspec.postprocessors.private_mean import PrivateMean, update_noise
 from flspec.privacy.accountant import noise_multiplier_for, rounds_within, spent
-from flspec.privacy.base import PlannedPrivacy, Privacy
+from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy, problem
 from flspec.protocol.settings import PrivacySettings
 from flspec.samplers import Sampling
 from flspec.update_clips import UpdateClip
@@ -23,7 +22,7 @@ class Budget(Document):
     epsilon: Annotated[float, Field(gt=0, description="the run ends before it costs more", examples=[2.0])]
 
 
-class Central(Privacy):
+class Central(Noised):
     """Noise on the sum of clipped client updates (DP-FedAvg): what all rounds publish tells little about any client.
 
     Give the noise, or the epsilon that all rounds together may cost.
@@ -32,17 +31,6 @@ class Central(Privacy):
     kind: Literal["central"] = "central"
     clip: Annotated[
         OneOf[UpdateClip], Field(description="bound on each client's update", examples=[{"kind": "fixed", "norm": 1.0}])
-    ]
-    noise_multiplier: Annotated[
-        float | None,
-        Field(ge=0, le=1e6, description="deviation of the noise on the sum, in units of the clip; or give epsilon"),
-    ] = None
-    epsilon: Annotated[
-        float | None, Field(gt=0, le=1e3, description="what all rounds may cost; or give noise_multiplier")
-    ] = None
-    delta: Annotated[
-        float,
-        Field(gt=0, lt=1, description="probability that epsilon does not bound; below 1 / clients", examples=[1e-5]),
     ]
     population: Annotated[
         PositiveInt | None,
@@ -57,7 +45,8 @@ class Central(Privacy):
     ] = None
     stop: Annotated[Budget | None, Field(description="budget at which to end; absent: all rounds are run")] = None
 
-    def planned(self, sampling: Sampling, num_clients: int, rounds: int) -> PlannedPrivacy:
+    def planned(self, work: ClientsWork) -> PlannedPrivacy:
+        sampling, num_clients, rounds = work.sampling, work.num_clients, work.rounds
         facts = self._facts(sampling, num_clients)
         self._check(facts, num_clients)
         if self.epsilon is not None:
@@ -70,7 +59,7 @@ class Central(Privacy):
             clients=float(sampling.expected),
             noise_cohort=float(self.noise_cohort) if self.noise_cohort else None,
         )
-        return PlannedPrivacy(mechanism, facts, allowed)
+        return PlannedPrivacy(facts, allowed, mechanism)
 
     def _affordable(self, facts: PrivacySettings, rounds: int) -> int:
         """Return how many of the rounds the budget allows."""
@@ -79,9 +68,7 @@ class Central(Privacy):
         if allowed := rounds_within(facts, rounds, self.stop.epsilon):
             return allowed
         one = spent(facts, 1).epsilon
-        raise _problem(
-            "stop", f"epsilon is {self.stop.epsilon:g}, but one round costs {one:.3g}; raise it or the noise"
-        )
+        raise problem("stop", f"epsilon is {self.stop.epsilon:g}, but one round costs {one:.3g}; raise it or the noise")
 
     def _facts(self, sampling: Sampling, num_clients: int) -> PrivacySettings:
         population, cohort = self.population or num_clients, float(self.noise_cohort or sampling.expected)
@@ -100,19 +87,11 @@ class Central(Privacy):
         )
 
     def _check(self, facts: PrivacySettings, num_clients: int) -> None:
-        if (self.noise_multiplier is None) == (self.epsilon is None):
-            given = "both are given" if self.epsilon is not None else "neither is given"
-            raise _problem("", f"needs noise_multiplier or epsilon, but {given}; keep one")
-        if self.delta >= 1 / facts.population:
-            raise _problem(
-                "delta",
-                f"is {self.delta:g}, not below 1 / {facts.population:,} clients, with which publishing one client's "
-                f"data outright would be private; lower it below {1 / facts.population:.1g}",
-            )
+        self.check_noise("clients", facts.population)
         if facts.population < num_clients:
-            raise _problem("population", f"is {facts.population:,}, fewer than the {num_clients:,} clients; raise it")
+            raise problem("population", f"is {facts.population:,}, fewer than the {num_clients:,} clients; raise it")
         if facts.cohort > facts.population:
-            raise _problem(
+            raise problem(
                 "noise_cohort",
                 f"is {facts.cohort:,.0f}, more than the {facts.population:,} clients; lower it or raise population",
             )
@@ -121,13 +100,9 @@ class Central(Privacy):
         try:
             update_noise(facts.noise_multiplier, self.clip.count_noise(facts.cohort))
         except ValueError as error:
-            raise _problem("clip", f"{error}; take larger cohorts, more noise_on_count or less noise") from None
+            raise problem("clip", f"{error}; take larger cohorts, more noise_on_count or less noise") from None
 
 
 def _scaled_most(sampling: Sampling, cohort: float) -> int | None:
     """Return the largest cohort, in the same proportion where a larger run's is accounted for."""
     return None if sampling.most is None else round(sampling.most * cohort / sampling.expected)
-
-
-def _problem(field: str, message: str) -> SpecError:
-    return SpecError([Problem(message, ".".join(filter(None, ("privacy", field))))])

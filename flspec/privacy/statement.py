@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 
-from flspec.privacy.accountant import accountant_version, curve, finite, spent
-from flspec.protocol.records import PrivacyRecord
+import numpy as np
+
+from flspec.privacy.accountant import accountant_version, finite, points_of, spent
+from flspec.privacy.spending import Cost, cost_after, num_rounds_of
+from flspec.protocol.plan import Plan
+from flspec.protocol.records import PrivacyRecord, SpreadOverClients
 from flspec.protocol.settings import PrivacySettings
 
 __all__ = ["privacy_record", "round_up"]
@@ -13,11 +17,16 @@ __all__ = ["privacy_record", "round_up"]
 _NOT_COVERED = (
     "training metrics, and evaluation on clients' holdouts or validation examples, which are published exactly",
     "the choice of hyperparameters and of the best round",
-    "who took part in which round",
+    "who took part in which round, and whose update was left out because it was not finite",
 )
+_SIZES = "how many examples each client has, by which its batches are drawn and its update may be weighed"
 _PUBLIC_SEED = (
     "the noise of this run follows from the seed in its spec: the promise is the algorithm's, and whoever knows the "
     "seed can take the noise off"
+)
+_PUBLIC_COHORTS = (
+    "the noise is secret, but who is drawn follows from the seed in the spec: against whoever knows the seed, drawing "
+    "hides nobody, and epsilon is larger"
 )
 _SAMPLINGS = {
     "everybody": "all {population:,} clients in every round",
@@ -28,14 +37,16 @@ _SAMPLINGS = {
 }
 
 
-def privacy_record(privacy: PrivacySettings, rounds: int) -> PrivacyRecord:
-    """Return what this many rounds cost, in numbers and in words."""
-    cost = spent(privacy, rounds)
+def privacy_record(plan: Plan, rounds: int) -> PrivacyRecord:
+    """Return what the first rounds of a private plan cost, in numbers and in words."""
+    cost = cost_after(plan, rounds)
+    privacy, epsilon = cost.facts, cost.spent.epsilon
+    points = points_of(rounds) if finite(epsilon) is not None else []
     return PrivacyRecord(
-        epsilon=finite(cost.epsilon),
+        epsilon=finite(epsilon),
         delta=privacy.delta,
-        accountant=cost.accountant,
-        epsilon_rdp=finite(cost.rdp),
+        accountant=cost.spent.accountant,
+        epsilon_rdp=finite(cost.spent.rdp),
         rounds=rounds,
         unit=privacy.unit,
         adjacency=privacy.adjacency,
@@ -45,32 +56,46 @@ def privacy_record(privacy: PrivacySettings, rounds: int) -> PrivacyRecord:
         cohort=privacy.cohort,
         claimed_population=privacy.claimed_population,
         simulated_cohort=privacy.simulated_cohort,
-        curve=tuple(curve(privacy, rounds)) if finite(cost.epsilon) is not None else (),
-        not_covered=(*_NOT_COVERED, _PUBLIC_SEED),
+        curve=tuple((number, cost_after(plan, number).spent.epsilon) for number in points),
+        not_covered=(*_NOT_COVERED, *_of_mechanism(privacy)),
         software=accountant_version(),
-        statement=_statement(privacy, rounds),
+        statement=_statement(cost, rounds),
+        mechanism=privacy.mechanism,
+        releases=None if privacy.mechanism == "central" else cost.releases,
+        clients=_spread(plan, rounds) if privacy.mechanism == "local" else None,
+        secret_noise=privacy.secret,
     )
 
 
-def _statement(privacy: PrivacySettings, rounds: int) -> str:
-    cost = spent(privacy, rounds)
-    if not math.isfinite(cost.epsilon):
-        return "No noise is added, so nothing is promised about any client."
-    neighbours = "adding or removing" if privacy.adjacency == "add_or_remove" else "replacing"
-    sampling = _SAMPLINGS[privacy.sampling].format(
-        cohort=privacy.cohort, population=privacy.population, most=privacy.most or 0
-    )
-    words = [
-        f"The models of all {rounds:,} rounds together are ({round_up(cost.epsilon)}, {privacy.delta:g})-"
-        f"differentially private under {neighbours} one client with all its data, by {cost.accountant} accounting"
-        f"{f' (RDP: {round_up(cost.rdp)})' if cost.accountant != 'RDP' else ''}.",
-        f"Each round adds Gaussian noise of multiplier {privacy.noise_multiplier:.4g} to the sum of clipped client "
-        f"updates, by a server that is trusted; {sampling}.",
-    ]
-    if privacy.adjacency == "replace":
-        words.append(
-            "No proof gives such cohorts what Poisson cohorts get: with cohort: {kind: poisson} epsilon is smaller."
-        )
+def _of_mechanism(privacy: PrivacySettings) -> list[str]:
+    """Return what a mechanism does not cover beside what none does."""
+    relies_on_draws = privacy.mechanism != "local" and privacy.sampling != "unknown" and privacy.probability < 1
+    public = [_PUBLIC_COHORTS] if relies_on_draws else []
+    sizes = [_SIZES] if privacy.mechanism == "example" else []
+    return [*sizes, *(public if privacy.secret else [_PUBLIC_SEED])]
+
+
+def _spread(plan: Plan, rounds: int) -> SpreadOverClients | None:
+    """Return the spread of what local noise costs each client; None where there is none."""
+    facts, times = plan.settings.privacy, num_rounds_of(plan, rounds)
+    times = times[times > 0]
+    if facts is None or not len(times) or not facts.noise_multiplier:
+        return None
+    least, median, most = (spent(facts, int(n)).epsilon for n in np.quantile(times, [0, 0.5, 1], method="higher"))
+    return SpreadOverClients(least=least, median=median, most=most)
+
+
+def _statement(cost: Cost, rounds: int) -> str:
+    privacy = cost.facts
+    if not math.isfinite(cost.spent.epsilon):
+        return f"No noise is added, so nothing is promised about any {privacy.unit}."
+    match privacy.mechanism:
+        case "local":
+            words = _local(cost, rounds)
+        case "example":
+            words = _example(cost, rounds)
+        case _:
+            words = _central(cost, rounds)
     if privacy.claimed_population:
         words.append(f"The population of {privacy.population:,} is claimed: this run had fewer clients.")
     if privacy.simulated_cohort:
@@ -79,6 +104,54 @@ def _statement(privacy: PrivacySettings, rounds: int) -> str:
             "mean that the larger ones would have had."
         )
     return " ".join(words)
+
+
+def _central(cost: Cost, rounds: int) -> list[str]:
+    privacy = cost.facts
+    neighbours = "adding or removing" if privacy.adjacency == "add_or_remove" else "replacing"
+    sampling = _SAMPLINGS[privacy.sampling].format(
+        cohort=privacy.cohort, population=privacy.population, most=privacy.most or 0
+    )
+    words = [
+        f"The models of all {rounds:,} rounds together are {_promise(cost)} under {neighbours} one client with all its "
+        f"data, {_accounted(cost)}.",
+        f"Each round adds Gaussian noise of multiplier {privacy.noise_multiplier:.4g} to the sum of clipped client "
+        f"updates, by a server that is trusted; {sampling}.",
+    ]
+    if privacy.adjacency == "replace":
+        words.append(
+            "No proof gives such cohorts what Poisson cohorts get: with cohort: {kind: poisson} epsilon is smaller."
+        )
+    return words
+
+
+def _local(cost: Cost, rounds: int) -> list[str]:
+    return [
+        f"All that one client sends in {rounds:,} rounds is {_promise(cost)} under replacing all its data, "
+        f"{_accounted(cost)}, for the client that is in most rounds, {cost.releases:,}.",
+        f"Each client adds Gaussian noise of multiplier {cost.facts.noise_multiplier:.4g} to its clipped update before "
+        "it is sent, so no server need be trusted; that a cohort is drawn is not counted on.",
+    ]
+
+
+def _example(cost: Cost, rounds: int) -> list[str]:
+    privacy = cost.facts
+    return [
+        f"All that one client sends in {rounds:,} rounds is {_promise(cost)} under adding or removing one of its "
+        f"examples, {_accounted(cost)}, for the client that pays most: {privacy.population:,} examples, each in a "
+        f"batch with probability {privacy.probability:.3g}, in {cost.releases:,} steps.",
+        f"Each step adds Gaussian noise of multiplier {privacy.noise_multiplier:.4g} to the sum of clipped gradients "
+        "of examples (DP-SGD), within the client. It promises nothing about a client as a whole.",
+    ]
+
+
+def _promise(cost: Cost) -> str:
+    return f"({round_up(cost.spent.epsilon)}, {cost.facts.delta:g})-differentially private"
+
+
+def _accounted(cost: Cost) -> str:
+    beside = f" (RDP: {round_up(cost.spent.rdp)})" if cost.spent.accountant != "RDP" else ""
+    return f"by {cost.spent.accountant} accounting{beside}"
 
 
 def round_up(epsilon: float) -> str:

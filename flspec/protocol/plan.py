@@ -8,6 +8,7 @@ environment can read it with `json` and `numpy` alone. This module imports nothi
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.files import partial_file, write_atomically
-from flspec.errors import InputError
+from flspec.errors import InputError, RunError
 from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
 __all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
@@ -45,6 +46,8 @@ FEATURES = {
     "client_algorithm": "client.algorithm",
     "objective": "client.objective",
     "postprocessors": "postprocessors",
+    "private_steps": "privacy",
+    "secret_noise": "privacy.seed",
 }
 
 Indices = NDArray[np.int32]
@@ -85,6 +88,7 @@ class Plan:
     settings: PlanSettings
     arrays: Mapping[str, NDArray[Any]]
     spec: Mapping[str, Any] = field(default_factory=dict)
+    noise_key: bytes = field(default=b"", repr=False)  # of one run with secret noise; neither stored nor in the digest
 
     @classmethod
     def build(
@@ -127,6 +131,7 @@ class Plan:
     def features(self) -> list[str]:
         """Keys of `FEATURES` that this plan has."""
         has = {"loss": self.settings.loss != "cross_entropy"}
+        has["secret_noise"] = self.is_noise_secret
         has["state"] = self.settings.client_optimizer.get("state") == "kept"
         return [key for key in FEATURES if has.get(key, key in self.document or key in self.arrays)]
 
@@ -188,7 +193,23 @@ class Plan:
 
     def round_seed(self, round_number: int) -> int:
         """Return the seed of the server's draws in a round, counted from 1; 0 if it draws nothing."""
-        return int(self.arrays["round_seeds"][round_number - 1]) if "round_seeds" in self.arrays else 0
+        return self.noise_seed(int(self.arrays["round_seeds"][round_number - 1])) if "round_seeds" in self.arrays else 0
+
+    @property
+    def is_noise_secret(self) -> bool:
+        """Whether noise follows from a key of each run's own, and not from this plan alone."""
+        return self.settings.privacy is not None and self.settings.privacy.secret
+
+    def noise_seed(self, planned: int) -> int:
+        """Return the seed of noise: the planned one, or where noise is secret one that only the run's key leads to.
+
+        Raises RunError if noise is secret and this plan has no key: nothing may be released with known noise then.
+        """
+        if not self.is_noise_secret:
+            return planned
+        if not self.noise_key:
+            raise RunError("privacy.seed: secret, but this backend draws noise without the run's key; choose another")
+        return int.from_bytes(hmac.digest(self.noise_key, str(planned).encode(), "sha256"), "big")
 
     def client_examples(self, client: int) -> Indices:
         """Return the training set indices of a client's examples."""

@@ -113,6 +113,14 @@ class BestRecord(Document):
     note: str | None = None  # a caution for readers
 
 
+class SpreadOverClients(Document):
+    """Epsilon over the clients that took part."""
+
+    least: float
+    median: float
+    most: float
+
+
 class PrivacyRecord(Document):
     """What a run's releases cost, and all that the number rests on."""
 
@@ -120,7 +128,7 @@ class PrivacyRecord(Document):
     delta: float
     accountant: str  # by which epsilon was found: PLD or RDP
     epsilon_rdp: float | None  # by Renyi differential privacy, for comparison
-    rounds: int  # releases accounted for
+    rounds: int  # that were released
     unit: str
     adjacency: str
     sampling: str
@@ -133,6 +141,10 @@ class PrivacyRecord(Document):
     not_covered: tuple[str, ...]
     software: str
     statement: str
+    mechanism: str = "central"  # who draws noise: the server, or each client on its update (local), or step (example)
+    releases: int | None = None  # of the one that they cost most: rounds or steps; None: as many as rounds
+    clients: SpreadOverClients | None = None  # epsilon of each client, where each pays for itself
+    secret_noise: bool = False  # the noise follows from a key of the run's own, and not from the spec's seed
 
 
 class Result(Document):

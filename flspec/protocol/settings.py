@@ -20,6 +20,7 @@ __all__ = [
     "EvaluationSettings",
     "PlanSettings",
     "PrivacySettings",
+    "PrivateSteps",
     "read_settings",
     "write_settings",
 ]
@@ -80,23 +81,34 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class PrivacySettings:
-    """What each round's release is accounted for."""
+    """What each release is accounted for: a round's, or with the mechanism "example" a step's."""
 
-    unit: str  # "client": one client's whole data
-    noise_multiplier: float  # of a round as a whole, in units of the clip
+    unit: str  # "client": one client's whole data; "example": one example of a client
+    noise_multiplier: float  # of a release as a whole, in units of the clip
     delta: float
-    sampling: str  # how clients come into a cohort: see `flspec.samplers.Sampling`
-    population: int  # number of clients
-    cohort: float  # expected number of clients a round
-    adjacency: str  # "add_or_remove" one client, or "replace" one
+    sampling: str  # how clients come into a cohort: see `flspec.samplers.Sampling`; examples into a batch: "poisson"
+    population: int  # number of clients; of examples, of the client that has fewest
+    cohort: float  # expected number of clients a round; of examples a step, that is, the batch size
+    adjacency: str  # "add_or_remove" one client or example, or "replace" one
     most: int | None = None  # the largest cohort, if it is bounded
     claimed_population: bool = False  # the run has fewer clients than it is accounted for
     simulated_cohort: bool = False  # the run's cohorts are smaller than those it is accounted for
+    mechanism: str = "central"  # who draws noise: the server on a sum; "local", "example": clients, on what they say
+    secret: bool = False  # the noise comes from a key of each run's own, and not from the plan
 
     @property
     def probability(self) -> float:
         """The probability that a client is in a cohort."""
         return self.cohort / self.population
+
+
+@dataclass(frozen=True)
+class PrivateSteps:
+    """DP-SGD: each example's gradient is bounded, and the sum of a step's gradients gets Gaussian noise."""
+
+    norm: float  # largest Euclidean norm of one example's gradient, all tensors together
+    noise_multiplier: float  # deviation of the noise, in units of the norm
+    batch_size: int  # expected examples a step of a client that has as many: the divisor
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,8 @@ class PlanSettings:
     client_algorithm: ComponentDocument | None = None  # None: plain steps of the client's optimizer
     objective: ComponentDocument | None = None  # None: the loss of the model's outputs
     postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they are applied
-    privacy: PrivacySettings | None = None  # what the last of the postprocessors is accounted for
+    privacy: PrivacySettings | None = None  # what the last of the postprocessors, or each step, is accounted for
+    private_steps: PrivateSteps | None = None  # None: a step's gradient is that of its batch
 
 
 S = TypeVar("S")

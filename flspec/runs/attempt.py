@@ -188,9 +188,8 @@ class Attempt:
 
     def _privacy(self) -> PrivacyRecord | None:
         """Return what was spent: a round that began counts, even where it was not finished."""
-        facts = self._plan.settings.privacy
         rounds = max(num_releases(self._folder), len(self.recorder.rounds))
-        return privacy_record(facts, rounds) if facts and rounds else None
+        return privacy_record(self._plan, rounds) if self._plan.settings.privacy and rounds else None
 
     def _best(self) -> BestRecord | None:
         """Return the best round, with its model saved beside the last one."""

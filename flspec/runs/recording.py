@@ -9,7 +9,8 @@ from pathlib import Path
 from flspec.errors import BackendError, PlanViolation, RunError
 from flspec.execution.parts import bytes_per_client
 from flspec.metrics import Confusion
-from flspec.privacy.accountant import finite, points_of, spent
+from flspec.privacy.accountant import finite, points_of
+from flspec.privacy.spending import cost_after
 from flspec.protocol.events import (
     Event,
     RoundEvaluated,
@@ -123,9 +124,9 @@ class Recorder:
 
     def _epsilon_after(self, round_number: int) -> float | None:
         """Return what the rounds up to this one cost, at some rounds: it takes a part of a second."""
-        if round_number not in self._accounted or (facts := self._plan.settings.privacy) is None:
+        if round_number not in self._accounted or self._plan.settings.privacy is None:
             return None
-        return finite(spent(facts, round_number).epsilon)
+        return finite(cost_after(self._plan, round_number).spent.epsilon)
 
     def _complete(self, event: RoundFinished, evaluated: RoundEvaluated | None) -> RoundRecord:
         record = RoundRecord(

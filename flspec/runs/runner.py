@@ -12,6 +12,7 @@ from flspec.compiler.compile import compile
 from flspec.core.files import numbered_folder
 from flspec.core.memory import MemoryMeter
 from flspec.errors import InputError
+from flspec.execution.noise_key import with_drawn_key
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.software import software_of
 from flspec.protocol.backend import Backend, Job
@@ -118,7 +119,7 @@ def execute_plan(
         attempt.begin()
     with attempt.ending():
         followers.start(plan, attempt.recorder.rounds)
-        with attempt.memory, closing(engine.execute(plan, job)) as events:
+        with attempt.memory, closing(engine.execute(with_drawn_key(plan, job.folder), job)) as events:
             for record in attempt.recorder.record(attempt.clocked(events)):
                 followers.round(record)
                 attempt.tell(watch, record)

@@ -291,7 +291,7 @@ def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> It
 
 def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: ClientWork) -> Iterator[Contradiction]:
     """What would let a client change a private mean by more than its clipped update."""
-    if privacy is None:
+    if privacy is None or privacy.in_training:
         return
     if aggregator.weighting != "uniform":
         message = (
@@ -304,11 +304,34 @@ def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: 
 
 
 def _private_alone(privacy: Privacy | None, postprocessors: tuple[Postprocessor, ...]) -> Iterator[Contradiction]:
-    if privacy is not None and postprocessors:
+    if privacy is not None and not privacy.in_training and postprocessors:
         message = (
             "work on updates beside privacy, which bounds and noises them by itself; remove postprocessors or privacy"
         )
         yield Contradiction(("postprocessors",), ("privacy",), message)
+
+
+def _steps_of_single_examples(privacy: Privacy | None, client: ClientWork) -> Iterator[Contradiction]:
+    """What would let an example change a private step by more than its clipped gradient, or the accounting be wrong."""
+    if privacy is None or not privacy.in_training:
+        return
+    wrong = {
+        "clip": client.clip is not None and "bounds a whole batch, privacy each example; remove client.clip",
+        "batch_across_epochs": client.batch_across_epochs
+        and "deals examples out; with privacy of examples each is in a batch by a coin of its own; remove it",
+        "shuffle": not client.shuffle
+        and "keeps an order; with privacy of examples each is in a batch by a coin of its own; remove it",
+        "max_examples": client.max_examples is not None
+        and "chooses examples in a way that privacy does not account for; remove it",
+        "objective": not isinstance(client.objective, Supervised)
+        and "may mix the examples of a batch, so no gradient is of one alone; privacy of examples needs supervised",
+    }
+    for field, message in wrong.items():
+        if message:
+            yield Contradiction(("client", field), ("privacy",), message)
+    if (schedule := client.optimizer.schedule) and not schedule.is_planned:
+        message = "follows what is measured on a client's examples without noise; with privacy use a schedule by rounds"
+        yield Contradiction(("client", "optimizer", "schedule"), ("privacy",), message)
 
 
 # Each is called with the sections that its parameters name, if these are valid on their own.
@@ -320,4 +343,5 @@ _RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
     _cohort_of_clients,
     _bounded_influence,
     _private_alone,
+    _steps_of_single_examples,
 )

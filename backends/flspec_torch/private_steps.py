@@ -1,0 +1,83 @@
+"""The gradient of a private step: DP-SGD, Abadi et al., CCS 2016, arXiv:1607.00133, Algorithm 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flspec.core.randomness import Stream
+from flspec.protocol.settings import PrivateSteps
+from flspec_torch.step import StepInputs
+
+__all__ = ["Sums", "add_noise", "sum_of_clipped"]
+
+Sums = dict[str, Tensor]  # by tensor name, float64
+_MOST_VALUES = 2**26  # of examples' gradients at a time: 256 MiB
+
+
+def sum_of_clipped(step: StepInputs, learned: Mapping[str, Tensor], norm: float) -> tuple[Sums, dict[str, float]]:
+    """Return sum_i g_i min(1, norm / ||g_i||) over the batch's examples, in float64, and the sums of its metrics.
+
+    ||g_i|| is the Euclidean norm of an example's gradient of the loss in all tensors together. A gradient with a value
+    that is not finite has none, and counts as zero, because nothing would bound what it adds.
+    """
+    one = _gradient_of_one(step)
+    weights = {name: tensor.detach() for name, tensor in learned.items()}
+    size = max(1, _MOST_VALUES // sum(tensor.numel() for tensor in weights.values()))
+    each = torch.func.vmap(one, in_dims=(None, 0, 0, 0))
+    sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in weights.items()}
+    losses, outputs = [], []
+    arguments = (step.inputs, step.targets, step.masks)
+    for start in range(0, len(step.inputs), size):
+        gradients, (loss, output) = each(weights, *_part(arguments, slice(start, start + size)))
+        _add_clipped(sums, gradients, norm)
+        losses.append(loss)
+        outputs.append(output)
+    loss_sum = float(torch.cat(losses).double().sum())
+    return sums, {"loss": loss_sum, "accuracy": step.num_correct(torch.cat(outputs))}
+
+
+def add_noise(sums: Sums, bound: PrivateSteps, divisor: float, stream: Stream) -> Sequence[Tensor]:
+    """Return (sum + N(0, (z C)^2)) / divisor for each tensor, in float32: the gradient that an optimizer is given."""
+    deviation = bound.noise_multiplier * bound.norm
+    noised = []
+    for name, value in sums.items():
+        noise = torch.from_numpy(stream.child(name).normal(math.prod(value.shape)).reshape(value.shape))
+        noised.append(((value + deviation * noise) / divisor).float())
+    return noised
+
+
+def _gradient_of_one(step: StepInputs) -> Callable[..., tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]:
+    """Return the function from weights and one example to its gradient, its loss and its outputs."""
+    parts, constant = step.parts, step.tensors
+
+    def loss_of_one(
+        weights: Mapping[str, Tensor], example: Tensor, target: Tensor, masks: Mapping[str, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        rows = {name: mask.unsqueeze(0) for name, mask in masks.items()}
+        outputs = parts.forward({**constant, **weights}, example.unsqueeze(0), rows)
+        loss = parts.batch_loss(outputs, target.unsqueeze(0))
+        return loss, (loss, outputs.squeeze(0))
+
+    gradient: Any = torch.func.grad(loss_of_one, has_aux=True)
+    return gradient  # type: ignore[no-any-return]
+
+
+def _part(arguments: tuple[Tensor, Tensor, Mapping[str, Tensor]], rows: slice) -> tuple[Any, ...]:
+    inputs, targets, masks = arguments
+    return inputs[rows], targets[rows], {name: mask[rows] for name, mask in masks.items()}
+
+
+def _add_clipped(sums: Sums, gradients: Mapping[str, Tensor], norm: float) -> None:
+    rows = {name: gradient.reshape(len(gradient), -1) for name, gradient in gradients.items()}
+    lengths = torch.stack([torch.linalg.vector_norm(row.double(), dim=1) for row in rows.values()]).norm(dim=0)
+    scales = torch.where(lengths > norm, norm / lengths, 1.0)
+    is_finite = torch.isfinite(lengths)
+    for name, row in rows.items():
+        # Not by a scale of zero, because zero times infinity is not zero.
+        kept = torch.where(is_finite[:, None], row.double() * scales[:, None], 0.0)
+        sums[name] += kept.sum(0).reshape(sums[name].shape)

@@ -1,0 +1,52 @@
+"""Local differential privacy of clients: nobody is trusted, for each client noises what it sends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from flspec.core.components import Document
+from flspec.postprocessors.private_update import PrivateUpdate
+from flspec.privacy.accountant import noise_multiplier_for
+from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy
+from flspec.protocol.settings import PrivacySettings
+
+__all__ = ["Bound", "Local"]
+
+
+class Bound(Document):
+    """A bound that stays the same: one that follows the data would have to be private itself."""
+
+    norm: Annotated[float, Field(gt=0, le=1e12, description="largest norm that stays unchanged", examples=[1.0])]
+
+
+class Local(Noised):
+    """Noise on each client's clipped update: even who sees every message learns little about any client.
+
+    Any two updates are to look alike, so the sensitivity is twice the clip, and no client hides among others: a client
+    pays for every round that it is in. Epsilon is the dearest client's. By the analytic Gaussian mechanism (Balle and
+    Wang, ICML 2018, arXiv:1805.06530), which is exact, of all its rounds together.
+    """
+
+    kind: Literal["local"] = "local"
+    clip: Annotated[Bound, Field(description="bound on each client's update", examples=[{"norm": 1.0}])]
+
+    def planned(self, work: ClientsWork) -> PlannedPrivacy:
+        self.check_noise("clients", work.num_clients)
+        facts = PrivacySettings(
+            unit="client",
+            noise_multiplier=self.noise_multiplier or 0.0,
+            delta=self.delta,
+            sampling="unknown",  # nothing is gained by it
+            population=work.num_clients,
+            cohort=float(work.num_clients),
+            adjacency="replace",
+            mechanism="local",
+        )
+        if self.epsilon is not None:
+            busiest = int(work.num_rounds.max())
+            facts = replace(facts, noise_multiplier=noise_multiplier_for(facts, max(busiest, 1), self.epsilon))
+        mechanism = PrivateUpdate(norm=self.clip.norm, noise_multiplier=facts.noise_multiplier)
+        return PlannedPrivacy(facts, work.rounds, mechanism)
