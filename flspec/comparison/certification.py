@@ -141,8 +141,8 @@ def certify(
     plan, source = planned(experiment, data, source)
     if plan.is_noise_secret:
         raise InputError(
-            "privacy.seed: secret has each run draw noise of its own, which no other run can repeat, so no two backends "
-            "can be held against each other; certify with seed: planned"
+            "privacy.seed: secret has each run draw noise of its own, which no other run repeats, so no two backends "
+            "can be compared; certify with seed: planned"
         )
     if isinstance(backends, str):
         backends = [name.strip() for name in backends.split(",") if name.strip()]
