@@ -1,10 +1,18 @@
 """What a number of releases costs: epsilon at a delta, and the noise that a target asks for.
 
-The arithmetic is dp-accounting's (Google). Poisson cohorts and full participation are accounted for by privacy loss
-distributions (Koskela et al., AISTATS 2020), under adding or removing one client, with Renyi differential privacy
-(Mironov, CSF 2017) beside them. For cohorts of a fixed size there is no such bound: they are accounted for by Renyi
-differential privacy of sampling without replacement (Wang, Balle and Kasiviswanathan, AISTATS 2019), under replacing
-one client, which changes a clipped sum by twice the clip.
+The arithmetic is dp-accounting's (Google). Which neighbours a bound is for follows from how cohorts come about:
+
+- Everybody in every round: adding or removing a client changes each clipped sum by at most the clip, so all rounds
+  together are one Gaussian mechanism, whose epsilon is known exactly (Balle and Wang, ICML 2018).
+- Poisson cohorts: the same, with each client's coin. They have privacy loss distributions (Koskela et al., AISTATS
+  2020), and Renyi differential privacy (Mironov, CSF 2017) beside them, for comparison with papers.
+- Truncated Poisson cohorts: a client more may push another one out of the cohort, which the privacy loss distribution
+  of arXiv:2508.15089 takes into account. There is no bound by Renyi differential privacy.
+- Cohorts of a fixed size: a client more is always another one less. So a client is replaced, not added, and a clipped
+  sum changes by twice the clip. Only Renyi differential privacy of sampling without replacement bounds what that costs
+  over many rounds (Wang, Balle and Kasiviswanathan, AISTATS 2019). Composing loss distributions is no proof here.
+- Unknown cohorts: with a client more, all cohorts could be others. With one replaced they are the same, as cohorts do
+  not depend on data, and a sum changes by twice the clip, in each round: nothing is gained by sampling.
 """
 
 from __future__ import annotations
@@ -32,8 +40,10 @@ __all__ = [
 ]
 
 _MOST_NOISE = 1e6
-_GRID = 1e-4  # of the privacy loss
+_GRID, _COARSE_GRID = 1e-4, 1e-3  # of the privacy loss; the coarse one where epsilon is beyond the next number
+_MODERATE = 20.0
 _PRECISION = 1e-4  # of a noise multiplier, relative: the larger end is taken
+_LARGE = 200.0  # an epsilon that promises nothing; a loss distribution that reaches so far does not fit into memory
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Spent:
 
     epsilon: float  # the number to publish
     accountant: str  # by which it was found: PLD or RDP
-    rdp: float  # by Renyi differential privacy, for comparison with papers
+    rdp: float | None  # by Renyi differential privacy, for comparison with papers; None if it has no bound
 
 
 def spent(privacy: PrivacySettings, rounds: int) -> Spent:
@@ -56,10 +66,7 @@ def _spent(privacy: PrivacySettings, rounds: int) -> Spent:
         return Spent(0.0, "PLD", 0.0)
     if privacy.noise_multiplier == 0.0:
         return Spent(math.inf, "PLD", math.inf)
-    rdp = _by_rdp(privacy, rounds)
-    if privacy.adjacency == "replace":
-        return Spent(rdp, "RDP", rdp)
-    return Spent(_by_pld(privacy, rounds), "PLD", rdp)
+    return _ACCOUNTED[privacy.sampling](privacy, rounds)
 
 
 def curve(privacy: PrivacySettings, rounds: int, points: int = 12) -> list[tuple[int, float]]:
@@ -73,9 +80,9 @@ def points_of(rounds: int, points: int = 12) -> list[int]:
     return sorted({round(rounds * (point + 1) / count) for point in range(count)})
 
 
-def finite(epsilon: float) -> float | None:
+def finite(epsilon: float | None) -> float | None:
     """Return epsilon, or None where nothing is promised: JSON has no word for infinity."""
-    return epsilon if math.isfinite(epsilon) else None
+    return epsilon if epsilon is not None and math.isfinite(epsilon) else None
 
 
 def accountant_version() -> str:
@@ -122,20 +129,70 @@ def _least(suffices: Callable[[float], bool], why_not: str) -> float:
     return high
 
 
-def _by_pld(privacy: PrivacySettings, rounds: int) -> float:
-    dp = _dp_accounting()
+def _everybody(privacy: PrivacySettings, rounds: int) -> Spent:
     noise = privacy.noise_multiplier
-    if privacy.probability == 1.0:  # rounds Gaussians together are one with noise / sqrt(rounds), exactly
-        return float(dp.get_epsilon_gaussian(noise / math.sqrt(rounds), privacy.delta))
-    return float(_one_release(privacy).self_compose(rounds).get_epsilon_for_delta(privacy.delta))
+    return Spent(
+        _gaussian(privacy, noise, rounds), "PLD", _renyi(privacy, _dp_accounting().GaussianDpEvent(noise), rounds)
+    )
+
+
+def _poisson(privacy: PrivacySettings, rounds: int) -> Spent:
+    if privacy.probability == 1.0:
+        return _everybody(privacy, rounds)
+    rdp = _poisson_rdp(privacy, rounds)
+    if rdp <= _LARGE:
+        return Spent(_composed(privacy, rounds, rdp), "PLD", rdp)
+    plain = _gaussian(privacy, privacy.noise_multiplier, rounds)
+    return Spent(plain, "PLD", rdp) if plain < rdp else Spent(rdp, "RDP", rdp)
+
+
+def _truncated_poisson(privacy: PrivacySettings, rounds: int) -> Spent:
+    plain = _gaussian(privacy, privacy.noise_multiplier / 2.0, rounds)
+    about = min(plain, _poisson_rdp(privacy, rounds))
+    return Spent(min(plain, _composed(privacy, rounds, about)) if about <= _LARGE else plain, "PLD", None)
+
+
+def _fixed_size(privacy: PrivacySettings, rounds: int) -> Spent:
+    dp = _dp_accounting()
+    # dp-accounting does not double the sensitivity where a client is replaced, so the noise is halved here.
+    noise = privacy.noise_multiplier / 2.0
+    event = dp.SampledWithoutReplacementDpEvent(privacy.population, round(privacy.cohort), dp.GaussianDpEvent(noise))
+    rdp, plain = _renyi(privacy, event, rounds), _gaussian(privacy, noise, rounds)
+    return Spent(plain, "PLD", rdp) if plain < rdp else Spent(rdp, "RDP", rdp)
+
+
+def _unknown(privacy: PrivacySettings, rounds: int) -> Spent:
+    noise = privacy.noise_multiplier / 2.0
+    return Spent(
+        _gaussian(privacy, noise, rounds), "PLD", _renyi(privacy, _dp_accounting().GaussianDpEvent(noise), rounds)
+    )
+
+
+_ACCOUNTED: dict[str, Callable[[PrivacySettings, int], Spent]] = {
+    "everybody": _everybody,
+    "poisson": _poisson,
+    "truncated_poisson": _truncated_poisson,
+    "fixed_size": _fixed_size,
+    "unknown": _unknown,
+}
+
+
+def _gaussian(privacy: PrivacySettings, noise: float, rounds: int) -> float:
+    """Return what releases without sampling cost, exactly: together they are one, with noise / sqrt(rounds)."""
+    return float(_dp_accounting().get_epsilon_gaussian(noise / math.sqrt(rounds), privacy.delta))
+
+
+def _composed(privacy: PrivacySettings, rounds: int, about: float) -> float:
+    release = _one_release(privacy, _GRID if about <= _MODERATE else _COARSE_GRID)
+    return float(release.self_compose(rounds).get_epsilon_for_delta(privacy.delta))
 
 
 @lru_cache(maxsize=64)
-def _one_release(privacy: PrivacySettings) -> Any:
+def _one_release(privacy: PrivacySettings, grid: float) -> Any:
     """Return the privacy loss distribution of one round, rounded up to a grid, so that no epsilon is too small."""
     from dp_accounting.pld import privacy_loss_distribution
 
-    common = {"sampling_prob": privacy.probability, "value_discretization_interval": _GRID, "use_connect_dots": True}
+    common = {"sampling_prob": privacy.probability, "value_discretization_interval": grid, "use_connect_dots": True}
     if privacy.most is None:
         return privacy_loss_distribution.from_gaussian_mechanism(privacy.noise_multiplier, **common)
     return privacy_loss_distribution.from_truncated_subsampled_gaussian_mechanism(
@@ -143,22 +200,21 @@ def _one_release(privacy: PrivacySettings) -> Any:
         sampling_probability=privacy.probability,
         truncated_batch_size=privacy.most,
         noise_multiplier=privacy.noise_multiplier,
-        value_discretization_interval=_GRID,
+        value_discretization_interval=grid,
         use_connect_dots=True,
     )
 
 
-def _by_rdp(privacy: PrivacySettings, rounds: int) -> float:
-    """Return the bound by Renyi differential privacy. It knows no truncation: a truncated cohort counts as Poisson."""
+def _poisson_rdp(privacy: PrivacySettings, rounds: int) -> float:
     dp = _dp_accounting()
-    if privacy.adjacency == "replace":
-        # dp-accounting does not double the sensitivity under this relation, so the noise is halved here.
-        inner = dp.GaussianDpEvent(privacy.noise_multiplier / 2.0)
-        event = dp.SampledWithoutReplacementDpEvent(privacy.population, round(privacy.cohort), inner)
-        relation = dp.NeighboringRelation.REPLACE_ONE
-    else:
-        event = dp.PoissonSampledDpEvent(privacy.probability, dp.GaussianDpEvent(privacy.noise_multiplier))
-        relation = dp.NeighboringRelation.ADD_OR_REMOVE_ONE
+    inner = dp.GaussianDpEvent(privacy.noise_multiplier)
+    return _renyi(privacy, dp.PoissonSampledDpEvent(privacy.probability, inner), rounds)
+
+
+def _renyi(privacy: PrivacySettings, event: Any, rounds: int) -> float:
+    dp = _dp_accounting()
+    relations = {"add_or_remove": "ADD_OR_REMOVE_ONE", "replace": "REPLACE_ONE"}
+    relation = dp.NeighboringRelation[relations[privacy.adjacency]]
     accountant = dp.rdp.RdpAccountant(neighboring_relation=relation)
     return float(accountant.compose(event, rounds).get_epsilon(privacy.delta))
 

@@ -49,9 +49,10 @@ class Central(Noised):
         sampling, num_clients, rounds = work.sampling, work.num_clients, work.rounds
         facts = self._facts(sampling, num_clients)
         self._check(facts, num_clients)
+        self._check_cohort(sampling, facts)
         if self.epsilon is not None:
             facts = replace(facts, noise_multiplier=noise_multiplier_for(facts, rounds, self.epsilon))
-        self._check_count(facts)
+        self._check_count(facts, float(self.noise_cohort or sampling.expected))
         allowed = self._affordable(facts, rounds)
         mechanism = PrivateMean(
             clip=self.clip,
@@ -90,15 +91,24 @@ class Central(Noised):
         self.check_noise("clients", facts.population)
         if facts.population < num_clients:
             raise problem("population", f"is {facts.population:,}, fewer than the {num_clients:,} clients; raise it")
-        if facts.cohort > facts.population:
-            raise problem(
-                "noise_cohort",
-                f"is {facts.cohort:,.0f}, more than the {facts.population:,} clients; lower it or raise population",
-            )
 
-    def _check_count(self, facts: PrivacySettings) -> None:
+    def _check_cohort(self, sampling: Sampling, facts: PrivacySettings) -> None:
+        """Raise SpecError unless a cohort that is accounted for is one that a larger run could have."""
+        if (cohort := self.noise_cohort) is None:
+            return
+        if cohort < sampling.expected:
+            few = f"is {cohort:,}, but a round has {sampling.expected:,.0f} clients"
+            raise problem("noise_cohort", f"{few}; it is for larger cohorts than these: raise it or leave it out")
+        if cohort > facts.population:
+            many = f"is {cohort:,}, more than the {facts.population:,} clients"
+            raise problem("noise_cohort", f"{many}; lower it or raise population")
+        if sampling.kind == "everybody" and cohort != facts.population:
+            part = f"is {cohort:,} of {facts.population:,} clients, but cohort: all has every client in each round"
+            raise problem("noise_cohort", f"{part}; take cohort: {{kind: poisson}}, or population: {cohort}")
+
+    def _check_count(self, facts: PrivacySettings, cohort: float) -> None:
         try:
-            update_noise(facts.noise_multiplier, self.clip.count_noise(facts.cohort))
+            update_noise(facts.noise_multiplier, self.clip.count_noise(cohort))
         except ValueError as error:
             raise problem("clip", f"{error}; take larger cohorts, more noise_on_count or less noise") from None
 

@@ -150,7 +150,8 @@ def _promise(cost: Cost) -> str:
 
 
 def _accounted(cost: Cost) -> str:
-    beside = f" (RDP: {round_up(cost.spent.rdp)})" if cost.spent.accountant != "RDP" else ""
+    rdp = cost.spent.rdp if cost.spent.accountant != "RDP" else None
+    beside = f" (RDP: {round_up(rdp)})" if rdp is not None else ""
     return f"by {cost.spent.accountant} accounting{beside}"
 
 

@@ -20,7 +20,7 @@ class Sampling:
     """How clients come into a cohort: what a privacy accountant may rely on."""
 
     kind: Literal["everybody", "poisson", "truncated_poisson", "fixed_size", "unknown"]
-    expected: float  # number of clients a round
+    expected: float  # number of clients a round; a private mean divides by it
     most: int | None = None  # the largest cohort, if it is bounded
 
 
@@ -34,7 +34,10 @@ class Sampler(Component, ABC):
         """Return the clients of one round, ascending; `stream` belongs to that round alone."""
 
     def sampling(self, num_clients: int) -> Sampling:
-        """Return how clients come into a cohort. Say "unknown" unless one of the other words is exactly true."""
+        """Return how clients come into a cohort. Say "unknown" unless one of the other words is exactly true.
+
+        An accountant then counts on nothing but that cohorts do not depend on data.
+        """
         return Sampling("unknown", num_clients)
 
     def why_invalid(self, num_clients: int) -> str | None:
