@@ -29,8 +29,7 @@ def as_carried_out(spec: Spec) -> Spec:
     if spec.mode == "federated":
         return spec
     client = spec.client.model_copy(update={"algorithm": None})
-    privacy = spec.privacy if spec.privacy and spec.privacy.in_training else None
-    together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "privacy": privacy, "client": client}
+    together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "client": client}
     return spec.model_copy(update=together)
 
 

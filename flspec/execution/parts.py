@@ -22,6 +22,7 @@ from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
 
 __all__ = [
+    "acts_without_updates",
     "aggregator_of",
     "bytes_per_client",
     "client_algorithm_of",
@@ -71,6 +72,11 @@ def objective_of(plan: Plan) -> Objective:
 def postprocessors_of(plan: Plan) -> tuple[Postprocessor, ...]:
     """Return the postprocessors of updates, in the order in which they are applied."""
     return tuple(_part(Postprocessor, document) for document in plan.settings.postprocessors)
+
+
+def acts_without_updates(plan: Plan) -> bool:
+    """Return whether a round of which no update counts still changes the weights, as one that adds noise does."""
+    return any(part.acts_without_updates for part in postprocessors_of(plan))
 
 
 def aggregator_of(plan: Plan) -> Aggregator:

@@ -11,8 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
+from flspec.errors import RunError
 from flspec.execution.part_checks import PartCall, stream_for
-from flspec.execution.parts import aggregator_of, client_algorithm_of, objective_of, postprocessors_of
+from flspec.execution.parts import (
+    acts_without_updates,
+    aggregator_of,
+    client_algorithm_of,
+    objective_of,
+    postprocessors_of,
+)
 from flspec.postprocessors import Combined, Postprocessor
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
@@ -47,10 +54,11 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
     update is left, the server's weights, optimizer state and records stay as they are.
     """
     _check_metrics(plan, updates)
+    _check_shares(plan, state.round + 1, updates)
     finite = [update for update in sorted(updates, key=lambda u: u.client) if _is_finite(update)]
     counted = {update.client for update in finite}
     dropped = {u.client: "its update is not finite" for u in updates if u.client not in counted}
-    if not finite and not any(part.acts_without_updates for part in postprocessors_of(plan)):
+    if not finite and not acts_without_updates(plan):
         return RoundOutcome(replace(state, round=state.round + 1), {}, dropped)
     delta, records = _combine(plan, state, finite)
     optimizer, weights = _step(plan, state, delta)
@@ -208,6 +216,19 @@ def _check_metrics(plan: Plan, updates: Sequence[ClientUpdate]) -> None:
             raise PartCall("client.objective", objective_of(plan), "torch").error(
                 f"measured {names[0]} for client {first.client} and {names[1]} for client {update.client}"
             )
+
+
+def _check_shares(plan: Plan, round_number: int, updates: Sequence[ClientUpdate]) -> None:
+    """Raise RunError if an update of a private round counts otherwise than planned: noise covers no more than that."""
+    if plan.settings.privacy is None:
+        return
+    planned = Counter((task.client, float(task.weight)) for task in plan.cohort(round_number))
+    if others := Counter((update.client, float(update.weight)) for update in updates) - planned:
+        client, weight = min(others)
+        raise RunError(
+            f"round {round_number}: the backend gave an update of client {client} with weight {weight:g} that the plan "
+            "does not have; privacy holds for each planned update, once"
+        )
 
 
 def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:

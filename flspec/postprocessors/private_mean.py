@@ -78,11 +78,13 @@ class PrivateMean(Postprocessor, OmitDefaults):
 
         Engines that combine updates themselves are given these draws, so that a round's noise is the same everywhere.
         """
+        if self.noise_multiplier == 0.0:
+            return {name: np.zeros(shape) for name, shape in shapes.items()}, 0.0
         cohort = self.noise_cohort or self.clients
         on_count = self.clip.count_noise(cohort)
         deviation = update_noise(self.noise_multiplier, on_count) * float(record["clip"]) / cohort
         on_update = {name: deviation * _normal(stream.child("update", name), shape) for name, shape in shapes.items()}
-        if on_count is None or self.noise_multiplier == 0.0:
+        if on_count is None:
             return on_update, 0.0
         return on_update, on_count / cohort * float(stream.child("count").normal(1)[0])
 

@@ -25,7 +25,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from flspec.errors import InputError
+from flspec.errors import InputError, Problem, SpecError
 from flspec.protocol.settings import PrivacySettings
 
 __all__ = [
@@ -94,11 +94,11 @@ def accountant_version() -> str:
 def noise_multiplier_for(privacy: PrivacySettings, rounds: int, epsilon: float) -> float:
     """Return the least noise multiplier, to a ten-thousandth, with which `rounds` cost no more than `epsilon`.
 
-    Raises InputError if none does.
+    Raises SpecError if none does.
     """
     return _least(
         lambda noise: _spent(replace(privacy, noise_multiplier=noise), rounds).epsilon <= epsilon,
-        f"privacy.epsilon: {epsilon:g} is not reached with a noise multiplier of {_MOST_NOISE:g}; raise it or delta",
+        f"{epsilon:g} is not reached with a noise multiplier of {_MOST_NOISE:g}; raise it or delta",
     )
 
 
@@ -117,7 +117,7 @@ def _least(suffices: Callable[[float], bool], why_not: str) -> float:
     while not suffices(high):
         high *= 2.0
         if high > _MOST_NOISE:
-            raise InputError(why_not)
+            raise SpecError([Problem(why_not, "privacy.epsilon")])
     low = high / 2.0
     while suffices(low):
         low, high = low / 2.0, low

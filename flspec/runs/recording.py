@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flspec.errors import BackendError, PlanViolation, RunError
-from flspec.execution.parts import bytes_per_client
+from flspec.execution.parts import acts_without_updates, bytes_per_client
 from flspec.metrics import Confusion
 from flspec.privacy.accountant import finite, points_of
 from flspec.privacy.spending import cost_after
@@ -45,7 +45,7 @@ class Recorder:
         """Follow a run to its end, and yield each round's record when it is complete.
 
         Raises PlanViolation if the execution differs from the plan, BackendError if it ends too early, RunError if no
-        client update of a round is usable.
+        client update of a round is usable and the plan does nothing without one.
         """
         with append_events(self._folder) as log:
             for event in events:
@@ -102,7 +102,8 @@ class Recorder:
             raise PlanViolation(
                 event.round, f"the backend trained on {event.num_trained} examples, the plan says {expected}"
             )
-        if tasks and len(event.dropped) == len(tasks):
+        # A private round goes on with noise alone: whether a run ends must not hang on one client of a small cohort.
+        if tasks and len(event.dropped) == len(tasks) and not acts_without_updates(self._plan):
             raise RunError(
                 f"round {event.round}: no client's update is finite, so the model has diverged; "
                 "lower client.optimizer.learning_rate"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from flspec.aggregators import Aggregator
+from flspec.aggregators import Aggregator, MeanAggregator
 from flspec.aggregators.fedavg import FedAvg
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
@@ -290,17 +290,44 @@ def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> It
 
 
 def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: ClientWork) -> Iterator[Contradiction]:
-    """What would let a client change a private mean by more than its clipped update."""
+    """What would let a client change a private mean by more than its clipped update, or tell of it before the noise."""
     if privacy is None or privacy.in_training:
         return
-    if aggregator.weighting != "uniform":
+    if not _is_plain_mean(aggregator):
+        message = (
+            "is not the plain mean of updates, so that what one client changes has no bound; privacy needs a mean, "
+            "such as fedavg or fedadam"
+        )
+        yield Contradiction(("aggregator",), ("privacy",), message)
+    elif aggregator.weighting != "uniform":
         message = (
             "weighs by examples, so one client could be most of the mean; privacy needs aggregator.weighting: uniform"
         )
         yield Contradiction(("aggregator",), ("privacy",), message)
-    if client.algorithm is not None and client.algorithm.sends:
-        message = "sends records that privacy neither bounds nor noises; remove client.algorithm or privacy"
+    if client.algorithm is not None and not _works_with_clients_alone(client.algorithm):
+        message = (
+            "sends records, or has the server work on the mean before noise is on it, which privacy does not cover; "
+            "remove client.algorithm or privacy"
+        )
         yield Contradiction(("client", "algorithm"), ("privacy",), message)
+
+
+def _is_plain_mean(aggregator: Aggregator) -> bool:
+    kind = type(aggregator)
+    weighs_as_told = kind.client_weight is Aggregator.client_weight
+    return isinstance(aggregator, MeanAggregator) and kind.combine is MeanAggregator.combine and weighs_as_told
+
+
+def _works_with_clients_alone(algorithm: ClientAlgorithm) -> bool:
+    """Whether the server sees of it what plain training would have sent, and does with that what it otherwise does."""
+    has_own_combine = type(algorithm).combine is not ClientAlgorithm.combine
+    return not (algorithm.sends or algorithm.server_slots or has_own_combine)
+
+
+def _private_together(privacy: Privacy | None, mode: str) -> Iterator[Contradiction]:
+    if privacy is not None and not privacy.in_training and mode != "federated":
+        message = f"{mode} has no cohorts to hide a client in and would run without privacy; remove mode or privacy"
+        yield Contradiction(("mode",), ("privacy",), message)
 
 
 def _private_alone(privacy: Privacy | None, postprocessors: tuple[Postprocessor, ...]) -> Iterator[Contradiction]:
@@ -344,4 +371,5 @@ _RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
     _bounded_influence,
     _private_alone,
     _steps_of_single_examples,
+    _private_together,
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flspec.update_clips.base import UpdateClip
+from flspec.update_clips.base import LARGEST_NORM, SMALLEST_NORM, UpdateClip
 
 _COUNT_NOISE = 1 / 20  # of the cohort, as the paper's section 3.1 suggests
 
@@ -22,7 +22,7 @@ class Adaptive(UpdateClip):
     """
 
     kind: Literal["adaptive"] = "adaptive"
-    initial: Annotated[float, Field(gt=0, le=1e12, description="norm in the first round")] = 0.1
+    initial: Annotated[float, Field(ge=SMALLEST_NORM, le=LARGEST_NORM, description="norm in the first round")] = 0.1
     quantile: Annotated[float, Field(gt=0, lt=1, description="share of the clients that are to be within the norm")] = (
         0.5
     )
@@ -39,4 +39,5 @@ class Adaptive(UpdateClip):
         return self.noise_on_count or cohort * _COUNT_NOISE
 
     def next_norm(self, norm: float, share_within: float) -> float:
-        return norm * math.exp(-self.rate * (min(max(share_within, 0.0), 1.0) - self.quantile))
+        followed = norm * math.exp(-self.rate * (min(max(share_within, 0.0), 1.0) - self.quantile))
+        return min(max(followed, SMALLEST_NORM), LARGEST_NORM)  # where all updates are zero it would reach zero

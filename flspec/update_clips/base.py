@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 
 from flspec.core.components import Component
 
-__all__ = ["UpdateClip"]
+__all__ = ["LARGEST_NORM", "SMALLEST_NORM", "UpdateClip"]
+
+SMALLEST_NORM, LARGEST_NORM = 1e-30, 1e12  # a record holds a norm in float32, and noise is a multiple of it
 
 
 class UpdateClip(Component, ABC):
