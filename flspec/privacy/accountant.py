@@ -25,6 +25,8 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 from flspec.errors import InputError, Problem, SpecError
 from flspec.protocol.settings import PrivacySettings
 
@@ -179,7 +181,8 @@ _ACCOUNTED: dict[str, Callable[[PrivacySettings, int], Spent]] = {
 
 def _gaussian(privacy: PrivacySettings, noise: float, rounds: int) -> float:
     """Return what releases without sampling cost, exactly: together they are one, with noise / sqrt(rounds)."""
-    return float(_dp_accounting().get_epsilon_gaussian(noise / math.sqrt(rounds), privacy.delta))
+    with np.errstate(divide="ignore"):  # it takes the logarithm of a difference that may round to zero, which is safe
+        return float(_dp_accounting().get_epsilon_gaussian(noise / math.sqrt(rounds), privacy.delta))
 
 
 def _composed(privacy: PrivacySettings, rounds: int, about: float) -> float:
