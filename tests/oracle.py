@@ -2,8 +2,8 @@
 
 Reads nothing but a plan's arrays and settings and the examples it names, and shares no code with the trainers, the
 server or its optimizers. Covers flatten, dense, relu and tanh; softmax cross entropy; SGD with momentum, nesterov
-and weight decay; the weighted mean; and the server's sgd, momentum, adam, yogi and adagrad. States are rounded to
-float32 between rounds, because that is what a server keeps.
+and weight decay; the weighted mean, or a private one (`tests/by_hand/private.py`); and the server's sgd, momentum,
+adam, yogi and adagrad. States are rounded to float32 between rounds, because that is what a server keeps.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from flspec.data.store import open_data
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import PlanSettings
+from tests.by_hand.private import RECORD, PrivateRound, first_clip
 
 Tensors = dict[str, NDArray[np.float64]]
 
@@ -37,40 +38,50 @@ class Trained:
     num_trained: int
 
 
-def execute_dense(plan: Plan, starts: Sequence[Any] | None = None) -> list[dict[str, Any]]:
-    """Every round's `weights` and `slots` (float64, not yet rounded), train `loss` and `accuracy`.
+def execute_dense(
+    plan: Plan, starts: Sequence[Any] | None = None, mechanism: type[PrivateRound] = PrivateRound
+) -> list[dict[str, Any]]:
+    """Every round's `weights`, `slots` and `clip` (float64, not yet rounded), train `loss` and `accuracy`.
 
-    `starts[r]` is the server state (`weights`, `optimizer.step`, `optimizer.slots`) that round r + 1 starts from;
-    without it each round starts from the one before.
+    `starts[r]` is the server state (`weights`, `optimizer.step`, `optimizer.slots`, `records`) that round r + 1 starts
+    from; without it each round starts from the one before. `mechanism` makes a private plan's mean and its clip.
     """
     split = open_data(plan.settings.data).train
     inputs = (split.features.astype(np.float32) / np.float32(split.divisor)).astype(np.float64)
     weights = {name: plan.arrays[f"weights/{name}"].astype(np.float64) for name in plan.settings.weights}
-    step, slots = 0, initial_slots(plan.settings.aggregator, weights)
+    step, slots, clip = 0, initial_slots(plan.settings.aggregator, weights), first_clip(plan.spec)
     rounds = []
     for number in range(len(plan.arrays["round_task_ends"])):
         if starts is not None:
             given = starts[number]
-            weights = rounded(given.weights)
-            step, slots = (
-                given.optimizer.step,
-                {slot: rounded(values) for slot, values in given.optimizer.slots.items()},
-            )
+            weights, step = rounded(given.weights), given.optimizer.step
+            slots = {slot: rounded(values) for slot, values in given.optimizer.slots.items()}
+            clip = clip and float(given.records[RECORD]["clip"])
         tasks = sorted(_tasks(plan.arrays, number), key=lambda task: task.client)
         trained = [train_client(plan.settings, weights, inputs, split.labels, task.batches) for task in tasks]
-        delta = weighted_mean([update.delta for update in trained], [task.weight for task in tasks])
-        weights, slots = server_step(plan.settings.aggregator, step + 1, weights, slots, delta)
-        seen = sum(update.num_trained for update in trained)
-        rounds.append(
-            {
-                "weights": weights,
-                "slots": slots,
-                "loss": sum(update.loss_sum for update in trained) / seen,
-                "accuracy": sum(update.num_correct for update in trained) / seen,
-            }
-        )
-        step, weights, slots = step + 1, rounded(weights), {slot: rounded(values) for slot, values in slots.items()}
+        deltas = [update.delta for update in trained]
+        if clip:
+            private = mechanism.of(plan, number, clip)
+            delta, clip = private.mean(deltas, weights), private.next_clip(deltas)
+        elif tasks:
+            delta = weighted_mean(deltas, [task.weight for task in tasks])
+        if clip or tasks:  # without privacy a round that nobody takes part in changes nothing
+            weights, slots = server_step(plan.settings.aggregator, step + 1, weights, slots, delta)
+            step += 1
+        rounds.append({"weights": weights, "slots": slots, "clip": clip} | _train_metrics(trained))
+        weights, slots = rounded(weights), {slot: rounded(values) for slot, values in slots.items()}
+        clip = clip and float(np.float32(clip))
     return rounds
+
+
+def _train_metrics(trained: Sequence[Trained]) -> dict[str, float]:
+    if not trained:
+        return {}
+    seen = sum(update.num_trained for update in trained)
+    return {
+        "loss": sum(update.loss_sum for update in trained) / seen,
+        "accuracy": sum(update.num_correct for update in trained) / seen,
+    }
 
 
 def train_client(

@@ -55,6 +55,8 @@ CLIENTS = {
     " learning_rate: 0.1}}",
     "many_weighted": "{epochs: 1, batch_size: 16, loss: binary_cross_entropy, label_weights: [1, 3, 0.5],"
     " optimizer: {kind: sgd, learning_rate: 0.1}}",
+    # A client with many steps overflows; what one of few steps sends is huge, and is bounded to what is anyone's.
+    "diverging": "{epochs: 1, batch_size: 16, loss: mean_squared_error, optimizer: {kind: sgd, learning_rate: 1.0e6}}",
     "few": "{steps: 2, batch_size: 4, optimizer: {kind: sgd, learning_rate: 0.01}}",
 }
 AGGREGATORS = {
@@ -62,6 +64,8 @@ AGGREGATORS = {
     "uniform": "{kind: fedavg, weighting: uniform, learning_rate: 0.7}",
     "fedavgm": "{kind: fedavgm, learning_rate: 0.5, momentum: 0.9}",
     "fedadam": "{kind: fedadam, learning_rate: 0.01}",
+    "uniform_fedadam": "{kind: fedadam, learning_rate: 0.01, weighting: uniform}",
+    "uniform_fedavgm": "{kind: fedavgm, momentum: 0.5, weighting: uniform}",
     "fedadam_uncorrected": "{kind: fedadam, learning_rate: 0.01, bias_correction: false}",
     "keras_fedadam": "{kind: fedadam, learning_rate: 0.01, epsilon_hat: true}",
     "fedyogi": "{kind: fedyogi, learning_rate: 0.01}",
@@ -74,6 +78,19 @@ SERVER_OPTIMIZERS = ("fedavgm", "fedadam", "fedyogi", "fedadagrad")
 PARTITIONS = {
     "by_label": "{kind: dirichlet, clients: 10, alpha: 0.5, min_examples: 5}",
     "by_size": "{kind: dirichlet_sizes, clients: 10, alpha: 3}",
+    "one_large": "{kind: sizes, sizes: [16, 16, 400]}",
+}
+_FIXED = "clip: {kind: fixed, norm: 0.5}"
+_ADAPTIVE = "clip: {kind: adaptive, initial: 0.3, noise_on_count: 1}"
+# Who takes part, and what bounds and hides it. Of cohorts of 1 of 10 clients, expected, a third are empty.
+COHORTS = {
+    "four": ("{kind: uniform, size: 4}", ""),
+    "coins": ("{kind: poisson, size: 1}", ""),
+    "clipped": ("{kind: poisson, size: 4}", f"{_FIXED}, noise_multiplier: 0"),
+    "noised": ("{kind: poisson, size: 4}", f"{_FIXED}, noise_multiplier: 0.5"),
+    "adaptive": ("{kind: poisson, size: 4}", f"{_ADAPTIVE}, noise_multiplier: 0.5"),
+    "noised_coins": ("{kind: poisson, size: 1}", f"{_ADAPTIVE}, noise_multiplier: 0.5, noise_cohort: 2"),
+    "everybody": ("{kind: all}", f"{_FIXED}, noise_multiplier: 0.5"),
 }
 
 # How the pictures are transformed, at random and otherwise, before a model is given them.
@@ -122,6 +139,15 @@ RECIPES = (
     "tanh-many_weighted-fedavg-multi_label",
     "tanh-squared-fedavg-multi_label",
 )
+# Cohorts drawn by coins, and private means. All but the first have dense layers alone.
+PRIVATE = (
+    "tanh_cnn-sgd-uniform-plain-noised",
+    "tanh-sgd-uniform-plain-clipped",
+    "tanh-sgd-uniform_fedadam-plain-adaptive",
+    "tanh-sgd-uniform_fedavgm-plain-noised_coins",
+    "softmax-diverging-uniform-one_large-everybody",
+)
+SAMPLED = ("tanh-sgd-fedavg-plain-coins", *PRIVATE)
 ZOO = tuple(f"{model}-few-fedavg-pictures" for model in ("resnet18", "mobilenet_v2", "efficientnet_b2"))
 # For comparison with float64, whose sums differ from float32's by far more than two engines' do: without kinks, since
 # a ReLU whose input is nearly zero then opens in one and not in the other.
@@ -129,20 +155,24 @@ SMOOTH = tuple(name for name in NAMES if name.startswith(("tanh-", "softmax-")))
 
 
 def compile_named(name: str, rounds: int | None = None) -> Plan:
-    """The plan of `MODEL-CLIENT-AGGREGATOR`, or `MODEL-CLIENT-AGGREGATOR-DATASET`."""
-    model, client, aggregator, dataset = (*name.split("-"), "plain")[:4]
+    """The plan of `MODEL-CLIENT-AGGREGATOR[-DATASET[-COHORT]]`."""
+    given = name.split("-")
+    model, client, aggregator, dataset, cohort = (*given, *("", "", "", "plain", "four")[len(given) :])
+    sampler, privacy = COHORTS[cohort]
+    partition = {"multi_label": "by_size", "one_large": "one_large"}.get(dataset, "by_label")
     spec = parse_spec(f"""
 flspec: 1
 name: {name}
 seed: 7
 rounds: {rounds or (20 if name in LONG else 1 if name in ZOO else 6)}
 dataset: {DATASETS.get(dataset, DATASETS["plain"])}
-partition: {PARTITIONS["by_size" if dataset == "multi_label" else "by_label"]}
+partition: {PARTITIONS[partition]}
 model: {MODELS.get(model, MODELS["mlp"])}
 client: {CLIENTS[client]}
-cohort: {{kind: uniform, size: {2 if name in ZOO else 4}}}
+cohort: {"{kind: uniform, size: 2}" if name in ZOO else sampler}
 aggregator: {AGGREGATORS[aggregator]}
 evaluation: {{every: 20}}
+{f"privacy: {{kind: central, delta: 0.01, {privacy}}}" if privacy else ""}
 """)
     changed = {"dataset": OTHER_DATASETS.get(dataset, spec.dataset), "model": GRAPHS.get(model, spec.model)}
     with warnings.catch_warnings(action="ignore"):  # pydantic's, of parts that no spec can name
