@@ -81,7 +81,7 @@ PARTITIONS = {
     "one_large": "{kind: sizes, sizes: [16, 16, 400]}",
 }
 _FIXED = "clip: {kind: fixed, norm: 0.5}"
-_ADAPTIVE = "clip: {kind: adaptive, initial: 0.3, noise_on_count: 1}"
+_ADAPTIVE = "clip: {kind: adaptive, initial: 0.8, noise_on_count: 1}"
 # Who takes part, and what bounds and hides it. Of cohorts of 1 of 10 clients, expected, a third are empty.
 COHORTS = {
     "four": ("{kind: uniform, size: 4}", ""),

@@ -11,12 +11,21 @@ from flspec.comparison.certification import Certificate, certify
 from flspec.protocol.backend import Backend
 from flspec_local import LocalBackend
 from tests.conformance.plans import compile_named
-from tests.conformance.wrong import ALWAYS_WRONG, WRONG_WITH_ADAM, WRONG_WITH_RECIPES, WRONG_WITH_TRANSFORMS
+from tests.conformance.wrong import (
+    ALWAYS_WRONG,
+    WRONG_WITH_ADAM,
+    WRONG_WITH_ADAPTIVE_CLIP,
+    WRONG_WITH_PRIVACY,
+    WRONG_WITH_RECIPES,
+    WRONG_WITH_TRANSFORMS,
+)
 
 CASES = [
     *(("mlp-momentum-fedavg", wrong) for wrong in ALWAYS_WRONG),
     *(("cnn-sgd-fedadam", wrong) for wrong in (*ALWAYS_WRONG, *WRONG_WITH_ADAM)),
     *(("cnn-sgd-fedavg-transformed", wrong) for wrong in WRONG_WITH_TRANSFORMS),
+    *(("tanh-sgd-uniform-plain-noised", wrong) for wrong in WRONG_WITH_PRIVACY),
+    *(("tanh-sgd-uniform_fedadam-plain-adaptive", wrong) for wrong in WRONG_WITH_ADAPTIVE_CLIP),
     *WRONG_WITH_RECIPES,
 ]
 

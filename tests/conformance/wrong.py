@@ -11,6 +11,7 @@ import pytest
 
 from flspec.aggregators.fedadam import FedAdam
 from flspec.data.examples import step_stream
+from flspec.postprocessors.private_mean import PrivateMean
 from flspec.protocol.backend import Job
 from flspec.protocol.events import Event, RoundFinished
 from flspec.protocol.plan import ClientTask, Plan
@@ -230,8 +231,96 @@ class ServersEpsilonElsewhere(ClientsEpsilonElsewhere):
     name, whose = "servers_epsilon_elsewhere", "aggregator"
 
 
+class NoiseOfAnotherRound(LocalBackend):
+    """Draws in each round what is planned for the next."""
+
+    name = "noise_of_another_round"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        seeds = np.roll(plan.arrays["round_seeds"], -1)
+        yield from super().execute(_disguised(plan, arrays={**plan.arrays, "round_seeds": seeds}), job)
+
+
+class WeighedByExamples(_Wrong):
+    """Has a client count in a private mean by its examples."""
+
+    name = "weighed_by_examples"
+
+    def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
+        return [replace(task, weight=task.num_trained) for task in cohort]
+
+
+class _WrongMechanism(LocalBackend):
+    """Has one method of the mechanism replaced."""
+
+    method = "on_combined"
+
+    def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+        with pytest.MonkeyPatch.context() as patch:
+            right = getattr(PrivateMean, self.method)
+            patch.setattr(PrivateMean, self.method, lambda part, *given: self.instead(part, right, *given))
+            yield from super().execute(plan, job)
+
+    def instead(self, part: PrivateMean, right: Any, *given: Any) -> Any:
+        raise NotImplementedError
+
+
+class DividedByReplies(_WrongMechanism):
+    """Divides the sum by the clients that took part, and the noise by those that were expected."""
+
+    name = "divided_by_replies"
+
+    def instead(self, part: PrivateMean, right: Any, *given: Any) -> Any:
+        (combined, stream) = given
+        few = {"clients": float(max(combined.num_updates, 1)), "noise_cohort": part.noise_cohort or part.clients}
+        return right(part.model_copy(update=few), combined, stream)
+
+
+class NoiseByTheNewClip(_WrongMechanism):
+    """Adapts the clip before the noise is scaled by it, as one framework does."""
+
+    name = "noise_by_the_new_clip"
+
+    def instead(self, part: PrivateMean, right: Any, *given: Any) -> Any:
+        (combined, stream) = given
+        delta, after = right(part, combined, stream)
+        shapes = {name: value.shape for name, value in delta.items()}
+        (old, _), (new, _) = (part.noise(record, shapes, stream) for record in (combined.record, after))
+        return {name: value - old[name] + new[name] for name, value in delta.items()}, after
+
+
+class ClippedByTensor(_WrongMechanism):
+    """Bounds each tensor of an update by itself."""
+
+    name, method = "clipped_by_tensor", "on_each"
+
+    def instead(self, part: PrivateMean, right: Any, *given: Any) -> Any:
+        (delta, *rest) = given
+        return {name: right(part, {name: value}, *rest)[name] for name, value in delta.items()}
+
+
+class CountWithoutNoise(_WrongMechanism):
+    """Adapts the clip by the exact count of clients within it. Only the clip tells."""
+
+    name, method = "count_without_noise", "noise"
+
+    def instead(self, part: PrivateMean, right: Any, *given: Any) -> Any:
+        return right(part, *given)[0], 0.0
+
+
+class ClippedOnesCounted(_WrongMechanism):
+    """Counts the clients beyond the clip in place of those within, so that it runs away, as in one framework."""
+
+    name, method = "clipped_ones_counted", "measure"
+
+    def instead(self, part: PrivateMean, right: Any, *given: Any) -> Any:
+        return {name: -value for name, value in right(part, *given).items()}
+
+
 WRONG_WITH_ADAM = (LateBiasCorrection,)
 WRONG_WITH_TRANSFORMS = (OtherPixels,)
+WRONG_WITH_PRIVACY = (NoiseOfAnotherRound, WeighedByExamples, DividedByReplies, ClippedByTensor)
+WRONG_WITH_ADAPTIVE_CLIP = (*WRONG_WITH_PRIVACY, NoiseByTheNewClip, CountWithoutNoise, ClippedOnesCounted)
 WRONG_WITH_RECIPES = (
     ("dropped-sgd-fedavg", LateMasks),
     ("tanh-stepped-fedavg_warm", Unscheduled),
