@@ -14,6 +14,7 @@ from typing import BinaryIO
 from flspec.errors import InputError, shorten
 
 __all__ = [
+    "append_durably",
     "check_new_folder",
     "is_empty",
     "locked",
@@ -83,12 +84,34 @@ def partial_file(path: Path, *, is_secret: bool = False) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-    if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the rename itself must survive a power cut
-        finally:
-            os.close(folder)
+    sync_folder(path.parent)  # the rename itself must survive a power cut
+
+
+def append_durably(path: Path, content: bytes) -> None:
+    """Add to the end of a file, which is made if it is not there. On return a power cut takes nothing of it.
+
+    Raises OSError, which names the file; a part of the content may then be there.
+    """
+    try:
+        with path.open("ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+    except OSError as error:
+        name_file(error, path)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a folder's list of files survive a power cut."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
+        return
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _for_its_owner(path: str, flags: int) -> int:

@@ -7,10 +7,9 @@ planned seed and gives the same weights, so it is the same release, and counts o
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-from flspec.core.files import name_file, open_regular
+from flspec.core.files import append_durably, open_regular
 from flspec.errors import InputError
 
 __all__ = ["LEDGER", "note_release", "num_releases"]
@@ -20,15 +19,8 @@ LEDGER = "privacy.jsonl"
 
 def note_release(folder: Path, round_number: int) -> None:
     """Write down, before a round, that it will be released. Durable on return; raises OSError, which names the file."""
-    path = folder / LEDGER
-    try:
-        with path.open("ab", buffering=0) as file:
-            # A line that a crash cut short is ended first, so that it spoils no other.
-            file.write(b'\n{"round":%d}\n' % round_number)
-            os.fsync(file.fileno())
-    except OSError as error:
-        name_file(error, path)
-        raise
+    # A line that a crash cut short is ended first, so that it spoils no other.
+    append_durably(folder / LEDGER, b'\n{"round":%d}\n' % round_number)
 
 
 def num_releases(folder: Path) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from flspec.core.randomness import Stream
+from flspec.samplers import Sampler, Sampling
 from flspec.samplers.all import All
+from flspec.samplers.poisson import Poisson, TruncatedPoisson
 from flspec.samplers.uniform import Uniform
 
 
@@ -52,3 +57,75 @@ def test_uniform_names_both_numbers_when_there_are_too_few_clients():
     assert problem
     assert "cohort.size is 11" in problem
     assert "partition.clients is 10" in problem
+
+
+N, SIZE, ROUNDS = 12, 4, 6000
+
+
+def inclusion(sampler, clients=N, rounds=ROUNDS):
+    """[rounds, clients]: whether each is in the cohort."""
+    member = np.zeros((rounds, clients), bool)
+    for number in range(rounds):
+        member[number, sampler.cohort(clients, Stream(3, "cohort", number))] = True
+    return member
+
+
+def looks_poisson(member, probability):
+    """Whether each client is in with the probability, and each two independently of each other, as far as one sees."""
+    rounds, clients = member.shape
+    z = (member.mean(axis=0) - probability) / np.sqrt(probability * (1 - probability) / rounds)
+    pairs = np.corrcoef(member.T)[np.triu_indices(clients, 1)] * np.sqrt(rounds)
+    in_a_row = np.array([np.corrcoef(one[1:], one[:-1])[0, 1] for one in member.T]) * np.sqrt(rounds)
+    return all(np.abs(part).max() < 4.5 for part in (z, pairs, in_a_row)) and abs(pairs.mean()) < 0.6
+
+
+def test_poisson_cohorts_are_independent_coins():
+    member = inclusion(Poisson(size=SIZE))
+    assert looks_poisson(member, SIZE / N)
+    sizes = member.sum(axis=1)
+    assert sizes.mean() == pytest.approx(SIZE, abs=0.1)
+    assert sizes.var() == pytest.approx(N * (SIZE / N) * (1 - SIZE / N), rel=0.08)
+    expected = stats.binom.pmf(np.arange(N + 1), N, SIZE / N) * ROUNDS
+    counts = np.bincount(sizes, minlength=N + 1)
+    enough = expected > 5
+    chi_squared = ((counts - expected)[enough] ** 2 / expected[enough]).sum()
+    assert stats.chi2.sf(chi_squared, enough.sum() - 1) > 1e-5
+
+
+def test_a_fixed_size_does_not_pass_for_poisson():
+    assert not looks_poisson(inclusion(Uniform(size=SIZE)), SIZE / N)
+
+
+def test_poisson_cohorts_are_empty_as_often_as_coins_say():
+    empty = (inclusion(Poisson(size=1), 10, 3000).sum(axis=1) == 0).mean()
+    assert empty == pytest.approx(0.9**10, abs=0.04)
+
+
+def test_all_clients_come_where_the_size_is_their_number():
+    assert inclusion(Poisson(size=N), rounds=50).all()
+
+
+def test_truncated_cohorts_are_poisson_ones_of_which_no_more_stay():
+    whole, cut = inclusion(Poisson(size=SIZE)), inclusion(TruncatedPoisson(size=SIZE, most=5))
+    small = whole.sum(axis=1) <= 5
+    assert np.array_equal(whole[small], cut[small])
+    assert (cut <= whole).all()
+    assert (cut[~small].sum(axis=1) == 5).all()
+    kept = cut[~small].mean(axis=0)  # who stays is drawn, too
+    assert np.abs(kept - kept.mean()).max() < 4.5 * np.sqrt(0.25 / (~small).sum())
+
+
+def test_the_largest_cohort_is_by_default_four_deviations_above_the_expected():
+    assert TruncatedPoisson(size=200).largest == 257
+    assert TruncatedPoisson(size=50).sampling(1000) == Sampling("truncated_poisson", 50, 79)
+    assert Poisson(size=50).sampling(1000) == Sampling("poisson", 50)
+
+
+def test_a_sampler_says_how_cohorts_come_about_or_that_nobody_knows():
+    class Odd(All):
+        kind: Literal["odd_one"] = "odd_one"
+        sampling = Sampler.sampling
+
+    assert All().sampling(9) == Sampling("everybody", 9)
+    assert Uniform(size=3).sampling(9) == Sampling("fixed_size", 3)
+    assert Odd().sampling(9).kind == "unknown"
