@@ -19,6 +19,7 @@ from flspec.layers import count_multiply_adds
 from flspec.protocol.backend import Rehearsal
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
+from flspec_torch.private_steps import warm_up
 from flspec_torch.scoring import TorchScorer
 from flspec_torch.scoring_batches import examples_at_once
 from flspec_torch.training import Trainer
@@ -40,6 +41,8 @@ def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
     full, cut = (sum(max(map(len, task.batches)) for task in some) for some in (planned, tasks))
     if not cut:
         return None
+    if plan.settings.private_steps:
+        warm_up()
     seconds_a_step, num_steps, updates = _train(plan, tasks)
     train = seconds_a_step * full / cut * _mean_steps_in_a_row(plan, workers)
     return Rehearsal(train + _aggregate(plan, updates) + _evaluate(plan, num_examples), num_steps)

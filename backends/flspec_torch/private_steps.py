@@ -13,10 +13,15 @@ from flspec.core.randomness import Stream
 from flspec.protocol.settings import PrivateSteps
 from flspec_torch.step import StepInputs
 
-__all__ = ["Sums", "add_noise", "sum_of_clipped"]
+__all__ = ["Sums", "add_noise", "sum_of_clipped", "warm_up"]
 
 Sums = dict[str, Tensor]  # by tensor name, float64
 _MOST_VALUES = 2**26  # of examples' gradients at a time: 256 MiB
+
+
+def warm_up() -> None:
+    """Have torch import what its first gradient of many examples needs: a second that is not a step's."""
+    torch.func.vmap(torch.func.grad(torch.sin))(torch.zeros(1))
 
 
 def sum_of_clipped(step: StepInputs, learned: Mapping[str, Tensor], norm: float) -> tuple[Sums, dict[str, float]]:

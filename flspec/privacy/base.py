@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,8 +106,14 @@ class Noised(Privacy, ABC):
             raise problem(
                 "delta",
                 f"is {self.delta:g}, not below 1 / {population:,} {units}, with which publishing the data of one of "
-                f"them outright would be private; lower it below {1 / population:.1g}",
+                f"them outright would be private; lower it below {_round_down(1 / population)}",
             )
+
+
+def _round_down(limit: float) -> str:
+    """Return a number with one digit, never more than it is."""
+    unit = 10.0 ** math.floor(math.log10(limit))
+    return f"{math.floor(limit / unit) * unit:.1g}"
 
 
 def problem(field: str, message: str) -> SpecError:
