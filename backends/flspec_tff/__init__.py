@@ -90,9 +90,11 @@ class TffBackend(Backend):
         """
         from flspec_tff.rounds import FederatedAveraging
 
-        if self._built is None or self._built.plan.digest != plan.digest:
-            self._built = FederatedAveraging(plan)
-        return self._built
+        built = self._built
+        # A key belongs to one run: another run's noise would be known to whoever knows both.
+        if built is None or (built.plan.digest, built.plan.noise_key) != (plan.digest, plan.noise_key):
+            built = self._built = FederatedAveraging(plan)
+        return built
 
 
 def _versions() -> dict[str, str]:

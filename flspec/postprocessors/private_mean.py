@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flspec.core.components import OmitDefaults, OneOf
 from flspec.core.randomness import Stream
@@ -51,6 +51,14 @@ class PrivateMean(Postprocessor, OmitDefaults):
         float | None,
         Field(gt=0, description="clients a round in the run that the noise is of, if that is a larger one"),
     ] = None
+
+    @model_validator(mode="after")
+    def _count_leaves_noise(self) -> Self:
+        try:
+            update_noise(self.noise_multiplier, self.clip.count_noise(self.noise_cohort or self.clients))
+        except ValueError as error:
+            raise ValueError(f"{error}; lower it, or raise clip.noise_on_count or clients") from None
+        return self
 
     def initial_record(self) -> Weights:
         return {"clip": np.array(self.clip.first_norm, np.float32)}

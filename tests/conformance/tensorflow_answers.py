@@ -1,4 +1,4 @@
-"""What TensorFlow makes of layers, losses and client optimizers; run by the Python of TFF's environment.
+"""What TensorFlow makes of layers, losses, optimizers and clips; run by the Python of TFF's environment.
 
     python tensorflow_answers.py FOLDER
 
@@ -26,6 +26,7 @@ from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.layers import build_forward
 from flspec_tff.layout import all_from_tensorflow, channels_last, from_tensorflow, to_tensorflow
 from flspec_tff.losses import build_loss, count_correct
+from flspec_tff.private_mean import bounded
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -74,6 +75,14 @@ def answer_optimizer(question: Mapping[str, Any], arrays: Arrays) -> dict[str, n
     return all_from_tensorflow(list(weights), [weight.numpy() for weight in current])
 
 
+def answer_private(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
+    """What a client's update of a `weight` counts in a private mean's sums, under a `clip`."""
+    update = {name: tf.constant(value) for name, value in _below("update/", arrays).items()}
+    part = bounded(tf.constant(question["clip"], tf.float32), tuple(update.values()), tf.constant(question["weight"]))
+    sums = {f"update/{name}": value.numpy() for name, value in zip(update, part["update"], strict=True)}
+    return sums | {"within": part["within"].numpy()}
+
+
 def answer_keras(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
     """The same of an optimizer of Keras's own."""
     optimizer = getattr(tf.keras.optimizers, question["kind"])(**question["settings"])
@@ -95,7 +104,13 @@ def _below(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
 
 def main(folder: Path) -> None:
     answers: dict[str, np.ndarray] = {}
-    answer = {"graph": answer_graph, "loss": answer_loss, "optimizer": answer_optimizer, "keras": answer_keras}
+    answer = {
+        "graph": answer_graph,
+        "loss": answer_loss,
+        "optimizer": answer_optimizer,
+        "keras": answer_keras,
+        "private": answer_private,
+    }
     with np.load(folder / "questions.npz") as file:
         arrays = dict(file)
     for name, question in json.loads((folder / "questions.json").read_text()).items():

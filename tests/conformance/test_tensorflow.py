@@ -6,6 +6,7 @@ One process in TFF's environment answers all questions; the definitions are comp
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ from tests import numpy_layers
 from tests.conformance.harness import absent
 from tests.layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
 from tests.torch_passes import Gradients, largest_deviation, torch_gradients
+
+Arrays = Mapping[str, NDArray[Any]]
 
 STEP = 2.0**-23  # one float32 step, relative
 PICTURE = (3, 32, 32)
@@ -82,13 +85,29 @@ OPTIMIZERS: dict[str, tuple[ClientOptimizer, dict[str, Any] | None]] = {
     "hardly clipped": (Adam(**MOMENTS), {"norm": 1e6, "by": "global"}),
 }
 KERAS = {"keras adam": "Adam", "keras adamw": "AdamW"}  # what Keras calls them
+BOUND = 5.0
+_UPDATES: dict[str, tuple[dict[str, Any], float]] = {
+    "at the bound": ({"a": [3.0], "b": [[0.0, -4.0]]}, 1.0),
+    "within": ({"a": [3.0], "b": [[1.0]]}, 1.0),
+    "a large number alone": ({"a": 1000.0, "b": [3.0, 4.0]}, 1.0),
+    "an empty tensor": ({"a": np.zeros((0, 3)), "b": [30.0, 40.0]}, 1.0),
+    "nothing": ({"a": [0.0, 0.0]}, 1.0),
+    "left out": ({"a": [0.0, 0.0]}, 0.0),
+    "tiny": ({"a": [1e-30, -2e-38]}, 1.0),  # below 1.2e-38 TensorFlow takes 0
+    "huge": ({"a": [1e30, 3e38], "b": [-2e38]}, 1.0),
+    "many": ({"a": np.full(1_000_000, 0.1), "b": np.full((1000, 1000), 1e-3)}, 1.0),
+}
+# Updates of a client, and its weight: 0 where TFF put zeros in place of it.
+UPDATES: dict[str, tuple[Arrays, float]] = {
+    name: ({tensor: np.asarray(value, np.float32) for tensor, value in update.items()}, weight)
+    for name, (update, weight) in _UPDATES.items()
+}
 RATE, NUM_STEPS = 0.5, 5  # the factor of the learning rates, and how many steps are taken
 SHAPES = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "output.weight": (2, 5), "output.bias": (2,)}
 WEIGHTS = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
 GRADIENTS = {name: RNG.standard_normal((NUM_STEPS, *shape)).astype(np.float32) for name, shape in SHAPES.items()}
 every_graph = pytest.mark.parametrize("name", [*LAYERS, *ZOO])
 
-Arrays = Mapping[str, NDArray[Any]]
 Answers = Callable[[str], dict[str, NDArray[Any]]]
 
 
@@ -161,6 +180,8 @@ def answers(graphs: dict[str, Graph], tmp_path_factory: pytest.TempPathFactory) 
         question = {"kind": kind, "settings": in_keras_words(OPTIMIZERS[name][0]), "steps": NUM_STEPS}
         given = below(weights=WEIGHTS, gradients=GRADIENTS)
         ask(questions, arrays, f"{name} itself", {"about": "keras", **question}, given)
+    for name, (update, weight) in UPDATES.items():
+        ask(questions, arrays, name, {"about": "private", "clip": BOUND, "weight": weight}, below(update=update))
     (folder / "questions.json").write_text(json.dumps(questions))
     np.savez(folder / "questions.npz", allow_pickle=False, **arrays)
     run_in_tff(folder)
@@ -395,3 +416,31 @@ def test_another_place_of_epsilon_is_caught(answers: Answers, name: str, wrong: 
 @pytest.mark.parametrize(("name", "other"), [("clipped", "clipped each"), ("clipped each", "clipped")])
 def test_clipping_all_together_is_not_clipping_each(answers: Answers, name: str, other: str) -> None:
     assert furthest(answers(name), descend_by_hand(*OPTIMIZERS[other])) > 1e-3
+
+
+# ---------------------------------------------------------------------------------------------------- clips of updates
+
+
+def bounded_by_hand(update: Arrays, by_tensor: bool = False) -> Arrays:
+    """The update times min(1, bound / length), with the length of all values together, in float64."""
+    exact = {name: value.astype(np.float64) for name, value in update.items()}
+    lengths = {name: math.sqrt(math.fsum(x * x for x in value.ravel().tolist())) for name, value in exact.items()}
+    if not by_tensor:
+        lengths = dict.fromkeys(lengths, math.hypot(*lengths.values()))
+    return {name: value * min(1.0, BOUND / (lengths[name] or 1.0)) for name, value in exact.items()}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_update_is_bounded_with_all_its_tensors_together(answers: Answers, name: str) -> None:
+    update, weight = UPDATES[name]
+    answer = answers(name)
+    for tensor, value in bounded_by_hand(update).items():
+        assert answer[f"update/{tensor}"].dtype == np.float64
+        np.testing.assert_allclose(answer[f"update/{tensor}"], value, rtol=1e-12, atol=0)
+    length = math.hypot(*(float(np.linalg.norm(value.astype(np.float64))) for value in update.values()))
+    assert answer["within"] == weight * (0.5 if length <= BOUND else -0.5)
+
+
+def test_bounding_each_tensor_by_itself_is_caught(answers: Answers) -> None:
+    wrong = bounded_by_hand(UPDATES["a large number alone"][0], by_tensor=True)
+    assert abs(answers("a large number alone")["update/b"] - wrong["b"]).max() > 1.0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from flspec.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Layer, chain
-from flspec.protocol.plan import Plan
+from flspec.protocol.plan import FEATURES, Plan
 from flspec_tff import TffBackend, support
 
 ADAM = {"kind": "adam", "learning_rate": 0.01}
@@ -101,6 +103,78 @@ def test_batch_norm_whose_statistics_are_constants_is_no_problem(make_plan):
     plan = make_plan(dataset={"kind": "digits"}, model={"kind": "mlp", "hidden": [2]})
 
     assert unsupported(altered(plan, layers=graph)) == []
+
+
+# ---------------------------------------------------------------------------------------------- what is done to updates
+
+FIXED = {"kind": "private_mean", "clip": {"kind": "fixed", "norm": 1.0}, "noise_multiplier": 1.0, "clients": 3}
+UNIFORM = {"kind": "fedavg", "weighting": "uniform"}
+
+
+@pytest.mark.parametrize("clip", [FIXED["clip"], {"kind": "adaptive", "noise_on_count": 1.0}])
+def test_a_private_mean_is_not_refused(make_plan, clip):
+    assert TffBackend().refusals(make_plan(postprocessors=[FIXED | {"clip": clip}], aggregator=UNIFORM)) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        (
+            [{"kind": "clip_update", "norm": 1.0}],
+            "postprocessors: clip_update has no TFF translation; known: private_mean",
+        ),
+        (
+            [FIXED, {"kind": "clip_update", "norm": 1.0}],
+            "postprocessors: clip_update has no TFF translation; known: private_mean",
+        ),
+        (
+            [FIXED, FIXED],
+            "postprocessors: private_mean is listed 2 times, but TFF combines updates once; keep one",
+        ),
+    ],
+)
+def test_what_else_is_done_to_updates_is_refused(make_plan, parts, problem):
+    assert TffBackend().refusals(make_plan(postprocessors=parts, aggregator=UNIFORM)) == [problem]
+
+
+def test_a_private_mean_of_clients_that_do_not_count_alike_is_refused(make_plan):
+    plan = make_plan(postprocessors=[FIXED], aggregator=UNIFORM)
+    weights = plan.arrays["task_weights"] * 2
+    (problem,) = unsupported(replace(plan, arrays={**plan.arrays, "task_weights": weights}))
+    assert problem.startswith("aggregator.weighting: examples, but TFF's private mean counts clients alike")
+
+
+def test_a_clip_from_elsewhere_is_refused(make_plan):
+    plan = make_plan(postprocessors=[FIXED], aggregator=UNIFORM)
+    (problem,) = unsupported(altered(plan, postprocessors=(FIXED | {"clip": {"kind": "halving"}},)))
+    assert problem == "postprocessors: private_mean.clip: halving has no TFF translation; known: fixed, adaptive"
+
+
+def test_a_feature_that_comes_later_is_refused(make_plan, monkeypatch):
+    plan = make_plan()
+    monkeypatch.setitem(FEATURES, "layers", "model.novelty")  # a key that every plan has
+    (problem,) = TffBackend().refusals(plan)
+    assert problem.startswith("model.novelty: tff does not read this")
+
+
+def test_a_process_is_kept_for_a_plan_but_not_for_another_runs_secret_noise(make_plan, monkeypatch):
+    built: list[bytes] = []
+    monkeypatch.setitem(sys.modules, "flspec_tff.rounds", SimpleNamespace(FederatedAveraging=Built(built)))
+    backend, plan = TffBackend(), make_plan()
+    for key in (b"one", b"one", b"other"):
+        assert backend._averaging(replace(plan, noise_key=key)).plan.noise_key == key
+    assert built == [b"one", b"other"]
+
+
+class Built:
+    """In place of what needs TensorFlow: takes note of each plan that a process is built for."""
+
+    def __init__(self, built: list[bytes]) -> None:
+        self._built = built
+
+    def __call__(self, plan: Plan) -> SimpleNamespace:
+        self._built.append(plan.noise_key)
+        return SimpleNamespace(plan=plan)
 
 
 # ---------------------------------------------------------------------------------------------- what a client is sent
