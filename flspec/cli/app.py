@@ -187,7 +187,7 @@ def compare(
         console.print(tables.comparison_table(comparison))
         if measured := compared_evaluations(comparison):
             console.print(measured)
-        if comparison.warning:
-            console.print(comparison.warning, markup=False)
+        for warning in comparison.warnings:
+            console.print(f"warning: {warning}", markup=False, soft_wrap=True)
         if out:
             console.print(f"written to {out}", markup=False)

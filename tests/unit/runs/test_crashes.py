@@ -28,7 +28,7 @@ from tests.crashes import DIED, Crashes, forked, try_points
 from tests.unit.runs.sweep_cases import MakeStudy, cohorts
 
 MakePlan = Callable[..., Plan]
-ALL = pytest.mark.release("kills at every file operation, where `make test` kills at a few")
+ALL = pytest.mark.release("thousands of crashes, and as many recoveries; `make test` tries one in sixty")
 FEW = 61  # one operation in so many, a number without a rhythm in common with rounds
 POINTS = [pytest.param(FEW, id="few"), pytest.param(1, id="all", marks=ALL)]
 # State that stays with the clients, a server optimizer, evaluation in some rounds and a best one: all that is stored.
