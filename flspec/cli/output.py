@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from flspec.errors import FlspecError, Problem, SpecError, TrackerWarning, printable
+from flspec.errors import FlspecError, Problem, RunWarning, SpecError, printable
 
 __all__ = [
     "console",
@@ -60,17 +60,17 @@ def print_json(document: Any) -> None:
 
 
 def print_warnings() -> None:
-    """Print warnings of trackers as a line on stderr, until `warnings.catch_warnings` ends."""
+    """Print warnings about runs as a line each on stderr, until `warnings.catch_warnings` ends."""
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
-        if issubclass(category, TrackerWarning):
+        if issubclass(category, RunWarning):
             progress_console.print(f"flspec: {message}", markup=False, soft_wrap=True)
         else:
             usual(message, category, *place, **rest)
 
     warnings.showwarning = show
-    warnings.simplefilter("always", TrackerWarning)
+    warnings.simplefilter("always", RunWarning)
 
 
 def print_error(error: FlspecError) -> None:

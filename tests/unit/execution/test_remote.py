@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from flspec.errors import BackendError, InputError, RunError
+from flspec.errors import BackendError, InputError, RunError, RunWarning
 from flspec.execution.remote import Limits, Remote, open_backend
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import RunFinished, RunStarted, parse_event
@@ -130,6 +130,13 @@ def test_the_folder_where_flspec_was_started_is_not_searched(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     with open_backend("fake") as backend:
         assert list(executed(backend, Job(tmp_path)))[-1] == RunFinished()
+
+
+def test_a_warning_of_a_backend_is_given_here_each_time_and_is_in_the_log(tmp_path: Path) -> None:
+    with open_backend("fake:warns") as backend, pytest.warns(RunWarning) as told:
+        assert list(executed(backend, Job(tmp_path)))[-1] == RunFinished()
+    assert [str(one.message) for one in told] == [r"fake: the door\x1b[31m is open"] * 2
+    assert (tmp_path / "worker.log").read_text().count("the door") >= 2
 
 
 # What goes wrong is told
