@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
@@ -39,6 +40,10 @@ def unnamed_indices(names: Sequence[str]) -> dict[str, str]:
     return {name: "is an index of pandas, which numbers the rows" for name in names if _PANDAS_INDEX.fullmatch(name)}
 
 
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
 class NamedClasses(Component):
     """Parameters of data sets whose labels are one's own."""
 
@@ -55,8 +60,7 @@ class NamedClasses(Component):
     @field_validator("classes")
     @classmethod
     def _differ(cls, classes: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
-        names = [str(name) for name in classes or ()]
-        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        if twice := _twice([str(name) for name in classes or ()]):
             raise ValueError(f"{shorten(twice[0])!r} is named twice; each class has one name")
         return classes
 
@@ -72,7 +76,11 @@ class TableColumns(NamedClasses):
     label: Annotated[_Name, Field(description="column of labels: whole numbers, or names")] = "label"
     features: Annotated[
         tuple[_Name, ...] | None,
-        Field(min_length=1, description="columns of numbers that a model gets, in this order; if absent, all others"),
+        Field(
+            min_length=1,
+            max_length=100_000,
+            description="columns of numbers that a model gets, in this order; if absent, all others",
+        ),
     ] = None
     client: Annotated[
         _Name | None,
@@ -80,7 +88,10 @@ class TableColumns(NamedClasses):
     ] = None
     columns: Annotated[
         tuple[_Name, ...],
-        Field(description="columns to keep, for partitions and groups; one that is named in features too is both"),
+        Field(
+            max_length=10_000,
+            description="columns to keep, for partitions and groups; one that is named in features too is both",
+        ),
     ] = ()
     holdout: Annotated[
         float | None,
@@ -98,9 +109,8 @@ class TableColumns(NamedClasses):
     @model_validator(mode="after")
     def _roles_fit(self) -> TableColumns:
         features, columns = self.features or (), self.columns
-        for name in (self.label, *features, *columns):
-            if max(features.count(name), columns.count(name)) > 1:
-                raise ValueError(f"column {shorten(name)!r} is named twice in one list; remove one")
+        if twice := [*_twice(features), *_twice(columns)]:
+            raise ValueError(f"column {shorten(twice[0])!r} is named twice in one list; remove one")
         if self.label in (*features, *columns, self.client):
             raise ValueError(f"column {shorten(self.label)!r} is named twice; the label can be nothing else")
         if self.client in features and self.client not in columns:
