@@ -54,7 +54,7 @@ def make(
     if as_json:
         print_json({"kind": kind, "folder": str(folder), "files": files})
     else:
-        console.print(f"written to {folder}: {join_some(files, 8)}", markup=False)
+        console.print(f"written to {folder}: {join_some(files, 8)}")
 
 
 @data_app.command()
@@ -68,10 +68,10 @@ def check(folder: Folder, kind: Kind, settings: Settings = None, as_json: Json =
     if as_json:
         print_json({"kind": kind, "folder": str(folder), "findings": findings})
     elif not findings:
-        console.print(f"{folder}: nothing found", markup=False)
+        console.print(f"{folder}: nothing found")
     else:
         for finding in findings:
-            console.print(finding, markup=False, soft_wrap=True)
+            console.print(finding, soft_wrap=True)
     if findings:
         raise typer.Exit(1)
 
@@ -132,8 +132,6 @@ def _existing(folder: Path) -> Path:
 
 
 def _print_inventory(found: Inventory) -> None:
-    from rich.markup import escape
-
     from flspec.cli.tables import plain_table
 
     splits = list(found.examples)
@@ -143,14 +141,14 @@ def _print_inventory(found: Inventory) -> None:
         for label, counts in enumerate(zip(*found.labels.values(), strict=True))
     ]
     table = plain_table()
-    table.add_column(escape(found.kind), overflow="fold")
+    table.add_column(found.kind, overflow="fold")
     for name in splits:
         table.add_column(name, justify="right", no_wrap=True)
     for row in [*rows, *histogram[:_MOST_LABELS]]:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     console.print(table)
     if unlisted := and_more(len(histogram) - _MOST_LABELS, "labels"):
-        console.print(f"{unlisted}; --json has all", markup=False)
+        console.print(f"{unlisted}; --json has all")
     several = ", of which an example may have several" if found.multi_label else ""
     facts = {
         "shape": f"{list(found.shape)}, stored as {found.stored_as}",
@@ -160,7 +158,7 @@ def _print_inventory(found: Inventory) -> None:
         "digest": found.digest,
     }
     for name, fact in facts.items():
-        console.print(f"{name}: {fact}", markup=False)
+        console.print(f"{name}: {fact}")
 
 
 def _clients_in_words(found: Inventory) -> str:

@@ -75,7 +75,7 @@ def plan(
     if counts is not None:
         if picture := partition_picture(counts):
             console.print(picture)
-        console.print(f"drawn in {drawing}", markup=False, soft_wrap=True)
+        console.print(f"drawn in {drawing}", soft_wrap=True)
 
 
 def diff(a: Experiment, b: Experiment, data_root: DataRoot = None, as_json: Json = False) -> None:
@@ -89,7 +89,7 @@ def diff(a: Experiment, b: Experiment, data_root: DataRoot = None, as_json: Json
         return
     sides, *tables = difference_tables(found)
     console.print(sides)
-    console.print(sameness(found), markup=False)
+    console.print(sameness(found))
     for table in tables:
         console.print(table)
 
@@ -102,7 +102,7 @@ def _list_cells(study: Study, as_json: bool) -> None:
         print_json({"name": study.name, "backend": study.backend, "cells": cells})
         return
     console.print(cells_table(study))
-    console.print(f"explain one with --cell, e.g. --cell {study.cells[0].label}", markup=False, soft_wrap=True)
+    console.print(f"explain one with --cell, e.g. --cell {study.cells[0].label}", soft_wrap=True)
 
 
 def _draw(counts: NDArray[np.int64], description: Description, folder: Path) -> Path:

@@ -17,7 +17,7 @@ import typer
 
 from flspec.cli.app import app
 from flspec.cli.output import print_error, print_warnings, tell_interrupted, use_json
-from flspec.errors import FlspecError, InputError, shorten
+from flspec.errors import FlspecError, InputError, printable, shorten
 
 try:
     from typer import TyperException as UsageError  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the remaining output cannot be printed
         if isinstance(error, BrokenPipeError):  # the reader of the output is gone
             return 0
-        print(f"flspec: {error}", file=sys.stderr)
+        print(printable(f"flspec: {error}"), file=sys.stderr)
         return 1
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.core.files import read_regular
+from flspec.core.reading import read_regular
 from flspec.errors import InputError
 from flspec.execution.software import software_differences
 from flspec.protocol.state import load_weights

@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 
 from flspec.core.locations import Location
 from flspec.core.randomness import Stream
+from flspec.core.reading import JSON_VALUE, read_json
 from flspec.data.examples import Data
 from flspec.data.synthetic.twins import TwinSize, class_points, held_labels
 from flspec.data.tables import Rows, as_float32, check_text, combine
@@ -20,7 +21,7 @@ from flspec.datasets.base import Twinned
 from flspec.datasets.table import NamedClasses
 from flspec.errors import InputError, shorten
 
-_MOST_BYTES = 2**32  # of one file
+_MOST_MEMORY = 2**33  # bytes, of the lists in one file, if none became an array before the file ends
 _TWIN_CLASSES, _TWIN_FEATURES = 5, 10
 _PARTS = {"train": ("train", "data/train"), "test": ("test", "data/test")}
 
@@ -139,10 +140,10 @@ def _list(value: Any, key: str) -> list[Any]:
 def _read(path: Path) -> dict[str, _Examples]:
     """Read the users of a file that have examples, in file order."""
     try:
-        if (size := path.stat().st_size) > _MOST_BYTES:
-            raise InputError(f"{path}: {size:,} bytes are more than the {_MOST_BYTES:,} that are read; split it")
         # Each user's lists become arrays as soon as they are read, because lists take ten times the memory.
-        document = json.loads(path.read_bytes(), object_pairs_hook=_mapping, parse_constant=_no_number)
+        document = json.loads(
+            read_json(path, JSON_VALUE, _MOST_MEMORY), object_pairs_hook=_mapping, parse_constant=_no_number
+        )
     except RecursionError:
         raise InputError(f"{path}: nested too deeply to be LEAF's") from None
     except OSError as error:
