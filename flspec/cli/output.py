@@ -90,7 +90,8 @@ def use_debug(wanted: bool) -> bool:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    text = json.dumps(document, indent=2)  # escapes all but ASCII, and its control characters but one
+    sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
 
 
 def print_warnings() -> None:

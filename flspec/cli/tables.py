@@ -104,7 +104,8 @@ def certificate_table(certificate: Certificate) -> Table:
         f"{name}: {'; '.join(filter(None, (verdict.scope(certificate.reference), verdict.resolves)))}"
         for name, verdict in certificate.backends.items()
     ]
-    table.caption = "\n".join([*remarks, certificate.not_compared, f"tolerance {certificate.tolerance}"])
+    notes = (*remarks, certificate.not_compared, f"tolerance {certificate.tolerance}")
+    table.caption = lines(*notes, style="table.caption")
     return table
 
 

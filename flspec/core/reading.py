@@ -39,7 +39,7 @@ _MOST_JSON_MEMORY = 2**32
 _ALWAYS_UNPACKED, _MOST_RATIO = 2**28, 100  # bytes that any archive may hold; as a multiple of its file's size
 _AT_ONCE = 2**24  # bytes
 _MOST_HEADER = 2**16  # bytes in which numpy describes an array
-_IN_WORDS = {"S": "bytes", "M": "dates", "m": "spans of time", "c": "complex numbers", "V": "records"}
+_IN_WORDS = {"S": "bytes", "M": "dates", "m": "spans of time", "c": "complex numbers", "V": "records of several fields"}
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
 

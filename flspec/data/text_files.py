@@ -75,9 +75,11 @@ def _undecodable(path: Path) -> InputError:
     """Return the error that names the first line that is not UTF-8."""
     decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
     with open_regular(path, _MOST_STREAMED_BYTES) as file:
-        while some := file.read(_AT_ONCE):  # not by lines, because a line may be as long as the file
+        some = b"\n"
+        while some:
+            some = file.read(_AT_ONCE)  # not a line, because a line may be as long as the file
             try:
-                decoder.decode(some)
+                decoder.decode(some, final=not some)
             except UnicodeDecodeError as error:
                 line += error.object.count(b"\n", 0, error.start)
                 byte = error.object[error.start]
