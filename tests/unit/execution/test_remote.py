@@ -102,6 +102,12 @@ def test_jobs_share_a_process_and_its_backend(tmp_path: Path) -> None:
     assert not (tmp_path / "second" / "worker.log").exists()
 
 
+def test_the_temporary_folder_is_for_this_user_alone(tmp_path: Path) -> None:
+    with open_backend("fake") as backend:
+        started, *_ = executed(backend, Job(tmp_path))
+        assert Path(started.versions["temp"]).stat().st_mode & 0o777 == 0o700
+
+
 def test_what_a_backend_prints_goes_to_the_log(tmp_path: Path) -> None:
     with open_backend("fake:chatty") as backend:
         events = list(executed(backend, Job(tmp_path)))
