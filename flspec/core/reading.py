@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ _IN_WORDS = {"S": "bytes", "M": "dates", "m": "spans of time", "c": "complex num
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
 
-def open_regular(path: Path | str, most: int = _MOST_BYTES) -> BinaryIO:
+def open_regular(path: Path | str, most: int = _MOST_BYTES) -> io.BufferedReader:
     """Open a regular file of at most `most` bytes. Raises InputError for anything else."""
     try:
         _check(path, os.stat(path), most)  # before it is opened, because opening a device may already act on it

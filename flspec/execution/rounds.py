@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flspec.compiler.acting_parts import check_code
 from flspec.errors import RunError
 from flspec.execution.parts import aggregator_of
 from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records, learned_weights
@@ -38,8 +39,10 @@ def drive_rounds(
 ) -> Generator[Event, None, None]:
     """Run the rounds: give each its starting state, save the planned states, and yield the events.
 
-    `run_round(number, state)` executes round `number` from `state`. Raises RunError if weights are not finite.
+    `run_round(number, state)` executes round `number` from `state`. Raises RunError if weights are not finite,
+    InputError if a part's code is not what the plan was compiled with.
     """
+    check_code(plan.settings, of_evaluation=False)
     state = load_state(job.start, plan.digest) if job.start else initial_state(plan)
     yield RunStarted(versions=dict(versions))
     for number in range(state.round + 1, plan.num_rounds + 1):

@@ -157,7 +157,7 @@ def _last_attempt(folder: Path, plan: Plan, attempt: RunAttempted) -> tuple[RunA
 def _other_plan(folder: Path, found: str, plan: Plan) -> InputError:
     return InputError(
         f"{folder} is a run of plan {found[:12]}, but this spec compiles into {plan.digest[:12]}; "
-        "resume with the spec and data that it began with"
+        "resume with the spec, data and packages that it began with"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flspec.compiler.acting_parts import check_code
 from flspec.compiler.compile import compile
 from flspec.core.files import numbered_folder
 from flspec.core.memory import MemoryMeter
@@ -87,9 +88,10 @@ def planned(experiment: Experiment, data: Path | None = None, source: str | None
 
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
-    """Raise InputError, naming the fields, if the backend cannot execute the plan."""
+    """Raise InputError, naming the fields, if the backend cannot execute the plan or its parts have other code here."""
     if problems := engine.refusals(plan):
         raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
+    check_code(plan.settings)
 
 
 def execute_plan(
