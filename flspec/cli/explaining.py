@@ -41,6 +41,7 @@ def plan(
     from flspec.cli.explanation_tables import partition_picture, plan_table, settings_table
     from flspec.cli.progress import decoding_progress
     from flspec.compiler.compile import compile
+    from flspec.compiler.compile import data_root as default_root
     from flspec.core.files import check_new_folder
     from flspec.errors import InputError
     from flspec.spec.provenance import provenance
@@ -57,7 +58,7 @@ def plan(
         check_new_folder(out)
     with decoding_progress(progress_console):
         compiled = compile(chosen.spec, data_root)
-    description = describe_plan(compiled, rehearse=True)
+    description = describe_plan(compiled, rehearse=True, data_root=data_root or default_root())
     said = provenance(chosen.spec, chosen.draft) if chosen.draft else ()
     if out:
         try:

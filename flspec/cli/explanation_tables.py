@@ -15,10 +15,11 @@ from rich.text import Text
 
 from flspec.analysis.description import Description, TimeEstimate
 from flspec.analysis.leakage import Leakage, Overlap
+from flspec.cli.data_tables import reading_lines
 from flspec.cli.output import lines
 from flspec.cli.tables import plain_table
 from flspec.comparison.experiments import Change, Difference, RunDifference
-from flspec.core.text import and_more
+from flspec.core.text import and_more, join_some
 from flspec.errors import shorten
 from flspec.spec.provenance import Provenance
 from flspec.spec.study import Study, short_names
@@ -51,6 +52,8 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
             *([data.twin] if data.twin else []),
             f"{data.num_train:,} examples to train on, {data.num_test:,} to evaluate on",
             f"{data.num_classes:,} classes, shape {' × '.join(map(str, data.shape))}",
+            *([f"no test example has {join_some(data.untested)}"] if data.untested else []),
+            *(reading_lines(data.reading) if data.reading else ()),
         ],
     )
     sizes = f"{_span(clients.min_examples, clients.max_examples)} examples"

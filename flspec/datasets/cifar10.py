@@ -82,6 +82,9 @@ class Cifar10(Twinned, ImageDataset):
         differences = [line for name, split in data.splits.items() for line in _differences(name, split)]
         return [*differences, *self._lossy(root)]
 
+    def complete(self, root: Path) -> str:
+        return f"complete: {' + '.join(f'{sum(counts):,}' for counts in _PUBLISHED.values())} pictures"
+
     def _lossy(self, root: Path) -> Iterator[str]:
         """Report splits whose pictures were compressed as JPEG, judged by the first picture of each."""
         folder, ending = self._layout(root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from flspec.core.randomness import Stream
 from flspec.core.reading import read_arrays
 from flspec.data.column_types import as_integers
 from flspec.data.examples import Data
+from flspec.data.readings import ColumnFacts, FileFacts, Reading, array_facts, count_endings
 from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
 from flspec.data.tables import Rows, as_float32, check_text, combine
 from flspec.datasets.base import ImageDataset, Twinned
@@ -25,6 +26,7 @@ from flspec.errors import InputError, shorten
 _MOST_BYTES = 2**33  # 8 GiB over all arrays, unpacked
 _MOST_ARRAYS = 1000
 _TWIN_CLASSES = 4
+_NEEDED = ("x_train", "y_train", "x_test", "y_test")
 
 
 class NpzArrays(Twinned, NamedClasses, ImageDataset):
@@ -35,6 +37,7 @@ class NpzArrays(Twinned, NamedClasses, ImageDataset):
     read before all sizes have been checked. Pickled objects are refused.
     """
 
+    copies_while_read: ClassVar[float] = 3.4  # numbers of eight bytes, and their float32
     kind: Literal["npz"] = "npz"
     file: Annotated[
         Location | None,
@@ -52,12 +55,30 @@ class NpzArrays(Twinned, NamedClasses, ImageDataset):
     def read(self, root: Path, stream: Stream) -> Data:
         path = locate_file(self.file, root, "dataset.file") if self.file else self._found(root)
         arrays = read_arrays(path, _MOST_BYTES, _MOST_ARRAYS)
-        if absent := [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in arrays]:
+        if absent := [name for name in _NEEDED if name not in arrays]:
             raise InputError(f"{path}: no array {absent[0]}; it holds {shorten(', '.join(sorted(arrays)) or 'none')}")
         parts = {split: [self._rows(path, arrays, split)] for split in ("train", "test")}
         if "x_validation" in arrays and "y_validation" in arrays:
             parts["validation"] = [self._rows(path, arrays, "validation")]
         return combine(parts, divisor=self.divisor, client_column="client", classes=self.known_classes)
+
+    def reading(self, root: Path) -> Reading:
+        path = locate_file(self.file, root, "dataset.file") if self.file else self._found(root)
+        beside = path.parent.glob("*.npz") if self.file is None else ()
+        return Reading(
+            columns=self.file_facts(path).columns, files_left_out=count_endings(one for one in beside if one != path)
+        )
+
+    def as_read_from(self, path: Path) -> dict[str, Any]:
+        return {"kind": self.kind, "file": str(path.absolute())} | self.model_dump(mode="json", exclude_unset=True)
+
+    def file_facts(self, path: Path) -> FileFacts:
+        arrays = read_arrays(path, _MOST_BYTES, _MOST_ARRAYS)
+        labels = arrays.get("y_train")
+        columns = [_array_facts(name, array) for name, array in arrays.items()]
+        absent = [f"there is no array {name}" for name in _NEEDED if name not in arrays]
+        numbered = None if labels is None else _column(labels, f"{path}: y_train", may_be_missing=True)
+        return self.facts_of(path, len(arrays.get("x_train", ())), columns, numbered, absent)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -125,6 +146,17 @@ class NpzArrays(Twinned, NamedClasses, ImageDataset):
                 "dataset.channels"
             )
         return fitting[0]
+
+
+def _array_facts(name: str, array: NDArray[Any]) -> ColumnFacts:
+    """Return as what an array is taken, by its name."""
+    stem, _, split = name.rpartition("_")
+    if not stem or split not in ("train", "test", "validation"):
+        why = "its name does not end in _train, _test or _validation"
+        return array_facts(name, "left out", array, why)
+    facts = array_facts(name, {"x": "feature", "y": "label", "client": "client"}.get(stem, "column"), array)
+    shape = " × ".join(map(str, array.shape[1:]))
+    return facts.model_copy(update={"holds": f"{array.dtype}, {shape}"}) if shape else facts
 
 
 def _column(array: NDArray[Any], source: str, may_be_missing: bool = False) -> NDArray[Any]:

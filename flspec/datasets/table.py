@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from flspec.core.components import Component
-from flspec.data.classes import Classes
+from flspec.core.text import join_some
+from flspec.data.classes import Classes, class_names
+from flspec.data.column_types import Cells
+from flspec.data.readings import ColumnFacts, FileFacts
 from flspec.data.tables import Draw
 from flspec.errors import InputError, shorten, suggestion
 
@@ -69,6 +73,31 @@ class NamedClasses(Component):
         """The classes that the spec names."""
         return Classes(tuple(map(str, self.classes))) if self.classes else None
 
+    def facts_of(
+        self,
+        path: Path,
+        num_rows: int,
+        columns: Sequence[ColumnFacts],
+        labels: NDArray[Any] | Cells | None,
+        problems: Iterable[str] = (),
+    ) -> FileFacts:
+        """Return a file's columns with the classes of its labels, and everything that has to be mended."""
+        problems, classes = list(problems), tuple[str, ...]()
+        if labels is not None:
+            try:
+                classes = class_names(labels, str(path), self.known_classes)
+            except InputError as error:
+                problems.append(str(error).removeprefix(f"{path}: "))
+        kind = str(type(self).model_fields["kind"].default)
+        return FileFacts(
+            file=str(path),
+            kind=kind,
+            num_rows=num_rows,
+            columns=tuple(columns),
+            classes=classes,
+            problems=tuple(problems),
+        )
+
 
 class TableColumns(NamedClasses):
     """Parameters of data sets of tables: the columns of labels, features and clients."""
@@ -124,6 +153,12 @@ class TableColumns(NamedClasses):
         """How a share of the rows is drawn for evaluation."""
         return Draw(self.holdout, self.split_seed) if self.holdout else None
 
+    def section_for(self, path: Path) -> dict[str, Any]:
+        """Return the section of a spec that reads one file, with a share for evaluation."""
+        kind = str(type(self).model_fields["kind"].default)
+        given = self.model_dump(mode="json", exclude_unset=True, exclude={"kind", "file"})
+        return {"kind": kind, "file": str(path.absolute()), "holdout": 0.2} | given
+
     def client_in(self, names: Sequence[str]) -> str | None:
         """Return the column of clients among these, or None."""
         taken = {self.label, *(self.features or ())}
@@ -149,9 +184,38 @@ class TableColumns(NamedClasses):
             ]
             if found:
                 return Role(" and ".join(found))
-            return Role("left out", "dataset.features does not name it" if self.features else unfit[name])
+            return Role("left out", "not in dataset.features" if self.features else unfit[name])
 
         return {name: role(name) for name in names}
+
+    def column_facts(self, names: Sequence[str], unfit: Mapping[str, str]) -> list[ColumnFacts]:
+        """Return the role of each column of a file, without reading its values."""
+        roles = self.roles(names, unfit)
+        return [ColumnFacts(name=name, role=role.what, why=role.why) for name, role in roles.items()]
+
+    def problems(self, columns: Sequence[ColumnFacts]) -> Iterator[str]:
+        """Yield what has to be mended in a file's columns, or said in a spec, before an experiment can use it."""
+        names = [column.name for column in columns]
+        if self.label not in names:
+            what = f"no column is called {shorten(self.label)!r}; {suggestion(self.label, names)}"
+            yield f"{what}say which one holds the labels: label: NAME, here --set label=NAME"
+        for name in dict.fromkeys([*(self.features or ()), *self.kept(names)]):
+            if name not in names:
+                yield f"no column is called {shorten(name)!r}: {suggestion(name, names)}change the name"
+        for column in columns:
+            if column.role == "client" and column.missing:
+                yield f"{column.name}: {column.missing:,} rows have no value, but every example needs a client"
+        yield from self._feature_problems(columns)
+
+    def _feature_problems(self, columns: Sequence[ColumnFacts]) -> Iterator[str]:
+        features = [column for column in columns if column.role.startswith("feature")]
+        wrong = [column.name for column in features if column.holds == "text" or column.missing]
+        right = [column.name for column in features if column.name not in wrong]
+        if not features:
+            yield "no column is left for features"
+        elif wrong:
+            others = f"name the others (features: [{join_some(right, 6)}]), or mend them" if right else "mend them"
+            yield f"a feature needs a number in every row, which is not so here: {join_some(wrong, 6)}; {others}"
 
     def check_names(self, names: Sequence[str], source: str, needed: Sequence[str]) -> None:
         """Raise InputError unless each needed column is among `names`."""
