@@ -54,7 +54,7 @@ def check_shown(rows: list[list[str]]) -> None:
         assert any(line[: len(row)] == row for line in shown), f"README does not show {row}"
 
 
-def test_the_table_of_columns_in_the_readme_is_told(tmp_path: Path) -> None:
+def test_the_columns_in_the_readme_are_told(tmp_path: Path) -> None:
     rows = ["01,71,1.70,fell,yes", "1,64,1.62,,no", "E1,,1.81,ok,no", "01,55,1.77,ok,yes"]
     (tmp_path / "patients.csv").write_text("\n".join(["ward,age,height,note,outcome", *rows]))
     (command,) = re.findall(r"^    \$ flspec (data info patients.*)$", README, flags=re.MULTILINE)
