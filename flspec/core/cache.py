@@ -35,8 +35,10 @@ def cache_folder() -> Path:
 def _chosen_folder() -> Path:
     if chosen := os.environ.get("FLSPEC_CACHE"):
         return Path(chosen).absolute()
+    if os.path.isabs(caches := os.environ.get("XDG_CACHE_HOME", "")):  # others are invalid by the standard
+        return Path(caches) / "flspec"
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "flspec"
+        return Path.home().absolute() / ".cache" / "flspec"
     except RuntimeError:  # no home folder
         return Path(tempfile.gettempdir()).absolute() / f"flspec-{os.getuid()}"
 

@@ -148,6 +148,11 @@ def test_without_a_home_the_cache_is_for_this_user_alone_in_the_temporary_folder
     assert stat.S_IMODE(homeless.stat().st_mode) == 0o700
 
 
+def test_a_folder_of_caches_that_is_not_absolute_is_none(homeless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    assert cache_folder() == homeless
+
+
 @as_root
 @pytest.mark.parametrize("trap", ["folder", "open", "link"])
 def test_without_a_home_what_somebody_else_laid_there_is_refused(homeless: Path, trap: str, tmp_path: Path) -> None:
