@@ -28,7 +28,7 @@ from flspec.core.cache import cache_folder
 from flspec.core.files import locked
 from flspec.core.ownership import make_own, require_own
 from flspec.errors import BackendError, InputError
-from flspec.execution import sources
+from flspec.execution import installed_files, sources
 from flspec.execution.pins import read_pins, why_refused
 from flspec.protocol.registry import find_backend, installed_backends
 from flspec.protocol.requirements import Environment
@@ -40,6 +40,7 @@ __all__ = [
     "install_environment",
     "is_installed",
     "remove_environment",
+    "why_damaged",
     "why_unavailable",
     "why_untrusted",
 ]
@@ -119,6 +120,13 @@ def why_untrusted(environment: Environment) -> str | None:
     require_own(folder / "flspec", again)
     with _usable(environment):
         return sources.why_altered(folder, environment.package)
+
+
+def why_damaged(environment: Environment) -> str | None:
+    """Return which file of an installed environment's packages is not as pip installed it; None if all are. Slow."""
+    with _usable(environment):
+        (library,) = environment_folder(environment).glob("lib/python*/site-packages")
+        return installed_files.why_damaged(library)
 
 
 def install_environment(name: str, progress: Progress | None = None) -> Path:

@@ -178,6 +178,13 @@ def test_changed_sources_are_refused_told_by_the_doctor_and_written_again(instal
     assert environment_python(toy).exists()
 
 
+def test_a_package_that_was_changed_is_told_by_the_doctor(installed: Path) -> None:
+    (engine,) = installed.glob("lib/python*/site-packages/toy_engine.py")
+    again = "flspec backends remove toy, then flspec backends install toy"
+    told = f"{engine} belongs to no package"  # since the script in the place of pip notes nothing
+    assert examine("toy") == Diagnosis("toy", "broken", detail=told, remedy=again)
+
+
 def test_an_environment_that_others_may_change_is_refused_and_told_by_the_doctor(
     installed: Path, toy: Environment
 ) -> None:
