@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flspec.compiler.acting_parts import code_digests
 from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
+from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
 from flspec.core.randomness import Stream
@@ -47,6 +48,11 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     where the processes of every backend find them. Raises InputError if the spec cannot be carried out.
     """
     written = spec if isinstance(spec, Spec) else load_spec(spec)
+    with naming_parts(written):
+        return _compiled(written, data)
+
+
+def _compiled(written: Spec, data: Path | None) -> Plan:
     if found := contradictions(dict(written)):
         raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()

@@ -41,6 +41,7 @@ __all__ = [
     "Part",
     "comes_with_flspec",
     "family_members",
+    "is_offered",
     "load_family",
     "load_installed",
     "parse_component",
@@ -168,6 +169,14 @@ def source_digests(parts: Mapping[str, Part]) -> dict[str, str]:
 def comes_with_flspec(part: Part) -> bool:
     """Return whether this part belongs to flspec itself, so every copy of this version has it."""
     return _definition(part).__module__.partition(".")[0] == "flspec"
+
+
+def is_offered(part: Component) -> bool:
+    """Return whether an installed package offers the part's class, so that every process with the package finds it."""
+    cls = type(part)
+    families = {base.__module__.removesuffix(".base") for base in cls.__mro__ if base.__module__.endswith(".base")}
+    names = (entry for family in families for entry in entry_points(group=family))
+    return any(entry.value == f"{cls.__module__}:{cls.__qualname__}" or entry.load() is cls for entry in names)
 
 
 def _definition(part: Part) -> Callable[..., Any]:

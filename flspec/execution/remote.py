@@ -31,6 +31,7 @@ from typing import Any
 from flspec.core.cache import cache_folder
 from flspec.errors import BackendError, FlspecError, InputError, RunWarning, printable
 from flspec.execution import own_network, warden
+from flspec.execution.parts import out_of_reach
 from flspec.execution.rounds import timed
 from flspec.execution.worker import ERRORS, job_lines
 from flspec.protocol.backend import Backend, Job
@@ -121,7 +122,7 @@ class Remote(Backend):
         return self._inner.unsupported(plan)
 
     def refusals(self, plan: Plan) -> list[str]:
-        return self._inner.refusals(plan)
+        return self._inner.refusals(plan) or out_of_reach(plan)
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         """Run the plan in the worker. Raises what the backend raised, or BackendError, which names the log."""

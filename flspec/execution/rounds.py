@@ -10,7 +10,7 @@ import numpy as np
 
 from flspec.compiler.acting_parts import check_code
 from flspec.errors import RunError
-from flspec.execution.parts import aggregator_of
+from flspec.execution.parts import server_optimizer_of
 from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records, learned_weights
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
@@ -84,7 +84,7 @@ def initial_state(plan: Plan) -> ServerState:
     """Return the server state before the first round, with the client state of each client that takes part."""
     own: Records = {**({"weights": plan.local} if plan.local else {}), **initial_client_records(plan)}
     clients = dict.fromkeys(plan.participants, own) if own else {}
-    optimizer = aggregator_of(plan).server_optimizer.initialize(learned_weights(plan))
+    optimizer = server_optimizer_of(plan).initialize(learned_weights(plan))
     return ServerState(0, plan.weights, optimizer, initial_records(plan), clients)
 
 

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
 from flspec.execution.part_checks import PartCall, stream_for
-from flspec.execution.parts import aggregator_of, client_algorithm_of, objective_of, postprocessors_of
+from flspec.execution.parts import (
+    aggregator_of,
+    client_algorithm_of,
+    objective_of,
+    postprocessors_of,
+    server_optimizer_of,
+)
 from flspec.postprocessors import Combined, Postprocessor
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
@@ -62,10 +68,19 @@ def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) ->
     """Return the delta for the server optimizer, and the server's new records."""
     post, stream = _Postprocessing(plan, state), Stream(plan.round_seed(state.round + 1), "postprocessors")
     updates = [post.on_each(update, stream.child("update", update.client)) for update in updates]
-    mean = aggregator_of(plan).combine(updates)
+    mean = _mean(plan, updates)
     delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
     delta, remembered = post.on_combined(delta, updates, stream.child("combined"))
     return delta, {**carried, **remembered}
+
+
+def _mean(plan: Plan, updates: Sequence[ClientUpdate]) -> Delta:
+    """Return what the aggregator combines the updates into, checked to be an update of the same tensors."""
+    aggregator = aggregator_of(plan)
+    call = PartCall("aggregator", aggregator, "combine")
+    with call.guarded():
+        given = aggregator.combine(updates)
+    return call.tensors(given, updates[0].delta, "update", np.float64)
 
 
 def _combine_by_algorithm(
@@ -167,9 +182,14 @@ def named_postprocessors(plan: Plan) -> dict[str, Postprocessor]:
 def _step(plan: Plan, state: ServerState, delta: Delta) -> tuple[OptimizerState, dict[str, NDArray[np.float32]]]:
     """Apply the delta: return the new optimizer state and all weights. To statistics the delta is added directly."""
     learned = {name: weight for name, weight in state.weights.items() if name not in plan.statistics}
-    optimizer, stepped = aggregator_of(plan).server_optimizer.apply(
-        state.optimizer, learned, delta, plan.server_rate(state.round + 1)
-    )
+    rule = server_optimizer_of(plan)
+    call = PartCall("aggregator.server_optimizer", rule, "apply")
+    with call.guarded():
+        given = rule.apply(state.optimizer, learned, delta, plan.server_rate(state.round + 1))
+    optimizer, after = call.pair(given, "the optimizer's state and the weights")
+    stepped = call.tensors(after, learned, "weights")
+    slots = call.records(optimizer.slots, state.optimizer.slots, learned)
+    optimizer = replace(optimizer, slots=slots)
     return optimizer, {
         name: stepped[name] if name in stepped else (weight + delta[name]).astype(np.float32)
         for name, weight in state.weights.items()

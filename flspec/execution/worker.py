@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from flspec.core.tracebacks import place_of
 from flspec.errors import BackendError, FlspecError, InputError, RunError, RunWarning
 from flspec.execution.warden import EVENTS, JOBS
 from flspec.protocol.backend import Backend, Job
@@ -103,7 +104,8 @@ def _describe(error: Exception) -> dict[str, str]:
     for cls in type(error).__mro__:
         if ERRORS.get(cls.__name__) is cls:
             return {"kind": cls.__name__, "message": str(error)}
-    return {"kind": type(error).__name__, "message": str(error)}
+    place = place_of(error)
+    return {"kind": type(error).__name__, "message": f"{error} ({place})" if place else str(error)}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from flspec.compiler.compile import compile
 from flspec.core.files import numbered_folder
 from flspec.core.memory import MemoryMeter
 from flspec.errors import InputError
+from flspec.execution.parts import acting_parts
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.software import software_of
 from flspec.protocol.backend import Backend, Job
@@ -88,7 +89,10 @@ def planned(experiment: Experiment, data: Path | None = None, source: str | None
 
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
-    """Raise InputError, naming the fields, if the backend cannot execute the plan or its parts have other code here."""
+    """Raise InputError, naming the fields, if the backend cannot execute the plan, or a part cannot be read here or has
+    other code.
+    """
+    acting_parts(plan)
     if problems := engine.refusals(plan):
         raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
     check_code(plan.settings)

@@ -30,7 +30,8 @@ from tests.unit.runs.sweep_cases import MakeStudy, cohorts
 MakePlan = Callable[..., Plan]
 ALL = pytest.mark.release("thousands of crashes, and as many recoveries; `make test` tries one in sixty")
 FEW = 61  # one operation in so many, a number without a rhythm in common with rounds
-POINTS = [pytest.param(FEW, id="few"), pytest.param(1, id="all", marks=ALL)]
+LONG = pytest.mark.timeout(4 * 3600)  # seconds, on two cores that are busy otherwise
+POINTS = [pytest.param(FEW, id="few"), pytest.param(1, id="all", marks=[ALL, LONG])]
 # State that stays with the clients, a server optimizer, evaluation in some rounds and a best one: all that is stored.
 SECTIONS: dict[str, Any] = {
     "rounds": 4,
@@ -83,7 +84,7 @@ def go_on(plan: Plan, backend: str, folder: Path) -> str:
 
 
 def crashing_runs(plan: Plan, backend: str, folder: Path, step: int, **options: Any) -> Crashes:
-    run(plan, "local", folder / "whole", workers=1)
+    run(plan, backend, folder / "whole", workers=1)
     expected = outcome(folder / "whole")
 
     def check(home: Path) -> None:
@@ -114,6 +115,7 @@ def test_a_reader_that_takes_a_torn_line_for_damage_is_caught(
 
 
 @ALL
+@LONG
 @pytest.mark.parametrize(("backend", "step"), [("flower:inprocess", 1), ("flower", 5), ("tff", 3)])
 def test_a_run_on_an_engine_that_dies_goes_on(make_plan: MakePlan, tmp_path: Path, backend: str, step: int) -> None:
     plan = make_plan(rounds=2, client=SECTIONS["client"] | {"optimizer": {"kind": "sgd", "learning_rate": 0.1}})
@@ -121,6 +123,7 @@ def test_a_run_on_an_engine_that_dies_goes_on(make_plan: MakePlan, tmp_path: Pat
 
 
 @ALL
+@LONG
 def test_a_run_whose_worker_dies_goes_on(make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dying = f"{Path(__file__).parents[2] / 'fakes' / 'dying'}:{Path(__file__).parents[3]}"
     search = f"{dying}:{os.environ.get('PYTHONPATH', '')}"
