@@ -16,7 +16,7 @@ from types import FrameType
 import typer
 
 from flspec.cli.app import app
-from flspec.cli.output import print_error, print_warnings, tell_interrupted, use_json
+from flspec.cli.output import print_error, print_in_any_encoding, print_warnings, tell_interrupted, use_json
 from flspec.errors import FlspecError, InputError, printable, shorten
 
 try:
@@ -29,6 +29,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and exit."""
+    print_in_any_encoding()
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:  # else nohup's
             signal.signal(getattr(signal, name), _terminate)

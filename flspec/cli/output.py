@@ -6,6 +6,8 @@ not by those who print it: nothing that a terminal would act on, no line break a
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import re
 import sys
@@ -26,6 +28,7 @@ __all__ = [
     "console",
     "lines",
     "print_error",
+    "print_in_any_encoding",
     "print_json",
     "print_warnings",
     "progress_console",
@@ -59,6 +62,29 @@ console = EscapingConsole()
 progress_console = EscapingConsole(stderr=True)
 _wants_json = _wants_tracebacks = False
 _told_interrupted = False
+
+
+_SIGNS = {"±": "+-", "×": "x", "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "−": "-", "’": "'"}
+_SHAPES = {range(0x2500, 0x2580): "-", range(0x2580, 0x25FF): "#", range(0x2800, 0x2900): "*"}  # lines, bars, spinners
+
+
+def print_in_any_encoding() -> None:
+    """Print what a terminal or a log cannot encode in ASCII: signs by what they resemble, letters escaped."""
+    codecs.register_error("flspec", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="flspec")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_sign_in_ascii, error.object[error.start : error.end])), error.end
+
+
+def _sign_in_ascii(sign: str) -> str:
+    shape = next((plain for code_points, plain in _SHAPES.items() if ord(sign) in code_points), sign)
+    return _SIGNS.get(shape, shape).encode("ascii", "backslashreplace").decode()
 
 
 def tell_interrupted(how_far: str = "") -> None:
