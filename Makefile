@@ -55,8 +55,8 @@ style: setup ## ruff, and mypy --strict
 check: style ## style, and the tests that take seconds
 	$(BIN)/python -m pytest $(PARALLEL) -m "not release" tests/unit tests/properties tests/mutants tests/test_architecture.py $(ARGS)
 
-mutants: setup ## apply small wrong changes to a copy, each of which its named tests must catch; --only NAME by ARGS
-	FLSPEC_REQUIRE=local,flower $(BIN)/python -m tests.mutants.run $(ARGS)
+mutants: setup tff ## apply small wrong changes to a copy, each of which its named tests must catch; --only NAME by ARGS
+	FLSPEC_REQUIRE=$(REQUIRE) $(BIN)/python -m tests.mutants.run $(ARGS)
 
 check-newest: setup ## the fast tests, a run and a certificate with the newest of every dependency
 	$(BIN)/python tests/packaging/bounds.py newest

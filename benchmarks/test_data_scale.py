@@ -6,6 +6,7 @@ own because measuring takes time. The last tests refuse what grows faster than t
 
 from __future__ import annotations
 
+import csv
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -124,6 +125,49 @@ def test_csv(benchmark: BenchmarkFixture, tmp_path: Path, is_measured: bool) -> 
     (tmp_path / "train.csv").write_text(text)
     dataset = CsvTable(holdout=0.1)
     measure(benchmark, f"csv: {num_rows:,} rows of 32 values", lambda: dataset.load(tmp_path, Stream(0)))
+
+
+@pytest.fixture
+def table(tmp_path: Path, is_measured: bool) -> Path:
+    """A table of 33 columns: a label and numbers of four decimals."""
+    num_rows = MOST_CSV_ROWS if is_measured else 500
+    rows = np.random.default_rng(0).standard_normal((num_rows, 32))
+    text = "".join(f"{number % 10},{','.join(f'{x:.4f}' for x in row)}\n" for number, row in enumerate(rows))
+    (tmp_path / "train.csv").write_text(f"label,{','.join(f'x{number}' for number in range(32))}\n{text}")
+    return tmp_path / "train.csv"
+
+
+def load_table(path: Path) -> object:
+    """Everything between the file and an experiment's examples."""
+    return CsvTable(holdout=0.1).load(path.parent, Stream(0))
+
+
+def split_by_python(path: Path) -> object:
+    """The cells alone, by Python's csv module."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return sum(len(row) for row in csv.reader(file))
+
+
+def split_by_arrow(path: Path) -> object:
+    """The cells alone, as text, by pyarrow on one thread."""
+    arrow = pytest.importorskip("pyarrow.csv")
+    types = dict.fromkeys(path.open().readline().strip().split(","), pytest.importorskip("pyarrow").string())
+    options = arrow.ConvertOptions(column_types=types)
+    return arrow.read_csv(path, read_options=arrow.ReadOptions(use_threads=False), convert_options=options)
+
+
+@pytest.mark.parametrize("reader", [load_table, split_by_python, split_by_arrow], ids=lambda reader: reader.__name__)
+def test_csv_readers(benchmark: BenchmarkFixture, table: Path, reader: Callable[[Path], object]) -> None:
+    benchmark.group = "csv: 33 columns"
+    benchmark.pedantic(reader, (table,), rounds=5)
+
+
+MOST_TIMES_PYTHON = 2.0  # of the csv module's time for cells alone; measured: 1.1; a reader of our own rows took 3.2
+
+
+@pytest.mark.holds_times
+def test_a_table_is_loaded_about_as_fast_as_python_splits_it(table: Path) -> None:
+    assert seconds(partial(load_table, table)) < MOST_TIMES_PYTHON * seconds(partial(split_by_python, table))
 
 
 def seconds(act: Callable[[], object]) -> float:

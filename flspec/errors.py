@@ -18,6 +18,7 @@ __all__ = [
     "PlanViolation",
     "Problem",
     "RunError",
+    "RunWarning",
     "SpecError",
     "TrackerWarning",
     "choose",
@@ -98,7 +99,11 @@ class BackendError(RunError):
     """Failure, hang or crash of an engine. The text names its log."""
 
 
-class TrackerWarning(RuntimeWarning):
+class RunWarning(RuntimeWarning):
+    """Something to know of a run that goes on."""
+
+
+class TrackerWarning(RunWarning):
     """Warning that a tracker failed. The run goes on without it."""
 
 

@@ -56,6 +56,7 @@ ELSEWHERE = {
     "flspec run specs/digits_matrix.yaml": "test_the_matrix_in_the_readme_is_what_it_prints",
     "flspec run specs/digits_modes.yaml": "test_the_matrix_in_the_readme_is_what_it_prints",
     "flspec run specs/flair/federated_pretrained.yaml --small": "test_a_shipped_spec_learns_on_its_twin",
+    "flspec data info patients.csv --set label=outcome --set client=ward": "test_the_columns_in_the_readme_are_told",
     "pip install .": "test_a_shipped_spec_runs_far_from_the_repository",
     "pip install '.[flower]'": "test_every_dependency_has_a_lower_bound_that_can_be_tried",
     "pytest tests/test_architecture.py": "test_no_file_is_longer_than_400_lines",

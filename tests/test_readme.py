@@ -54,6 +54,17 @@ def check_shown(rows: list[list[str]]) -> None:
         assert any(line[: len(row)] == row for line in shown), f"README does not show {row}"
 
 
+def test_the_columns_in_the_readme_are_told(tmp_path: Path) -> None:
+    rows = ["01,71,1.70,fell,yes", "1,64,1.62,,no", "E1,,1.81,ok,no", "01,55,1.77,ok,yes"]
+    (tmp_path / "patients.csv").write_text("\n".join(["ward,age,height,note,outcome", *rows]))
+    (command,) = re.findall(r"^    \$ flspec (data info patients.*)$", README, flags=re.MULTILINE)
+    printed = subprocess.run(
+        [sys.executable, "-m", "flspec", *command.split()], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env=os.environ | {"COLUMNS": "80"},
+    ).stdout  # fmt: skip
+    check_shown([line.split() for line in printed.splitlines() if line.strip()])
+
+
 @pytest.mark.parametrize(("name", "num_rows"), [("digits_matrix", 6), ("digits_modes", 3)])
 def test_the_matrix_in_the_readme_is_what_it_prints(tmp_path: Path, name: str, num_rows: int) -> None:
     command = [sys.executable, "-m", "flspec", "run", str(ROOT / "specs" / f"{name}.yaml")]

@@ -10,6 +10,7 @@ from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Requirement
+from flspec_flower.ray_access import why_open
 from flspec_torch import unsupported_training
 
 __all__ = ["FlowerBackend"]
@@ -26,11 +27,13 @@ class FlowerBackend(Backend):
     variants = ("ray", "inprocess")
     isolated = True
     packages = ("flspec_torch",)
+    offline = True
     reads = frozenset(FEATURES)
     done_by = MappingProxyType({"client training": "flspec_torch", "transport": "Flower", "server step": "flspec"})
 
     def unsupported(self, plan: Plan) -> list[str]:
-        return unsupported_training(plan)
+        is_open = None if self.variant == "inprocess" else why_open()
+        return [*filter(None, [is_open]), *unsupported_training(plan)]
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         from flspec_flower.simulation import run_in_process, run_on_ray

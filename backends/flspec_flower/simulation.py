@@ -43,6 +43,9 @@ def run_in_process(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generat
 
 def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[Event, None, None]:
     """Run the apps on Flower's simulation engine, with one Ray actor for each worker."""
+    from flspec_flower.ray_access import LOCAL_ONLY, close_ray
+
+    close_ray()
     from flwr.simulation import run_simulation
 
     # Room for everything in transit at once: the weights and client state, to and from each worker.
@@ -56,10 +59,10 @@ def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[E
             num_supernodes=len(plan.participants),
             backend_config={
                 "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-                "init_args": {
+                "init_args": LOCAL_ONLY
+                | {
                     "num_cpus": job.num_workers,
                     "object_store_memory": max(_SMALLEST_STORE, in_flight),
-                    "include_dashboard": False,
                     "log_to_driver": True,
                     "_temp_dir": str(Path(tempfile.gettempdir()) / "ray"),
                 },

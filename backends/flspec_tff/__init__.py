@@ -33,6 +33,7 @@ class TffBackend(Backend):
 
     name = "tff"
     isolated = True
+    offline = True
     environment = Environment(
         name="tff",
         title="TFF",

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -21,10 +22,17 @@ import grpc
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from flspec.errors import BackendError
+from flspec.errors import BackendError, RunWarning
+from flspec.execution.own_network import why_shared
 
 __all__ = ["start_runtime", "stop_runtime"]
 
+# TFF's worker has no option to listen on one address alone, nor to ask who is calling.
+_OPEN = (
+    "its worker listens on port {port} of every network address, and whoever reaches that can have TensorFlow compute, "
+    "read and write files as you, because it cannot have a network of its own here ({reason}); block the port by a "
+    "firewall, allow this user network namespaces, or use another backend"
+)
 _START_SECONDS = 60.0  # a worker that has not answered by then will not start
 
 # Makes the kernel kill the worker when its parent ends, however that ends. It must be set between fork and exec, where
@@ -43,10 +51,10 @@ class _Worker:
 
     def __init__(self, max_concurrent: int) -> None:
         self.max_concurrent = max_concurrent
-        self._port = _free_port()
+        self.port = _free_port()
         binary = Path(tff.__file__).parent / "data" / "worker_binary"
         limits = f"--max_concurrent_computation_calls={max_concurrent}"
-        self._process = _start_owned([str(binary), f"--port={self._port}", limits])
+        self._process = _start_owned([str(binary), f"--port={self.port}", limits])
         atexit.register(self.stop)
         self._stub = self._connect()
         self.context = tff.framework.SyncExecutionContext(
@@ -82,7 +90,7 @@ class _Worker:
             *((f"grpc.{which}_reconnect_backoff_ms", 50) for which in ("initial", "min", "max")),
             ("grpc.enable_http_proxy", 0),
         ]
-        stub = tff.framework.RemoteExecutorGrpcStub(grpc.insecure_channel(f"localhost:{self._port}", options))
+        stub = tff.framework.RemoteExecutorGrpcStub(grpc.insecure_channel(f"localhost:{self.port}", options))
         deadline = time.monotonic() + _START_SECONDS
         while not stub.is_ready:
             if not self.is_alive() or time.monotonic() > deadline:
@@ -115,12 +123,14 @@ _worker: _Worker | None = None
 def start_runtime(max_concurrent: int) -> None:
     """Run TFF's computations on a worker that trains at most `max_concurrent` clients at once.
 
-    A running worker with the same limit is used again.
+    A running worker with the same limit is used again. A RunWarning says so if others can reach it.
     """
     global _worker  # noqa: PLW0603
     if not (_worker and _worker.is_alive() and _worker.max_concurrent == max_concurrent):
         stop_runtime()
         _worker = _Worker(max_concurrent)
+    if reason := why_shared():
+        warnings.warn(_OPEN.format(port=_worker.port, reason=reason), RunWarning, stacklevel=2)
     tff.framework.set_default_context(_worker.context)  # each thread has its own default
 
 

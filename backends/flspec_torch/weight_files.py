@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flspec.core.reading import check_stored, open_regular
+from flspec.errors import InputError
+
 __all__ = ["read_torch"]
 
+_MOST_BYTES = 2**35  # of a file
+_MOST_PICKLE_BYTES = 2**22  # that name the tensors of a file; a thousand tensors take 200 KB
+_NUM_PICKLES = 4  # of the older format: magic number, version, system, content
 _WRAPPERS = ("state_dict", "model")  # keys under which training scripts save a state dict beside other values
 
 
@@ -39,9 +48,13 @@ def _state_dict(path: Path) -> Mapping[Any, Any]:
 
 def _load(path: Path) -> object:
     try:
-        _check_sums(path)
-        with warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path, _MOST_BYTES) as file:
+            _check(file, path)
+            file.seek(0)
+            with warnings.catch_warnings(action="ignore"):
+                return torch.load(file, map_location="cpu", weights_only=True)
+    except InputError as error:
+        raise ValueError(str(error)) from None
     except pickle.UnpicklingError as error:
         # The name that the file would call, if torch reports it. The rest of torch's message advises to call it.
         names = re.search(r"(?:GLOBAL|class|function) ([\w.]*\w)", str(error))
@@ -60,12 +73,38 @@ def _load(path: Path) -> object:
 _DAMAGED = "is not a file that torch.save wrote, or is cut short or damaged; save or download it again"
 
 
-def _check_sums(path: Path) -> None:
-    """Raise ValueError if a part does not match its stored checksum, which torch itself does not check."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip():
-                raise ValueError
+def _check(file: BinaryIO, path: Path) -> None:
+    """Raise InputError if reading could take more memory than the file, ValueError if a part is damaged.
+
+    Torch never compresses, but unpacks what is compressed, and it does not check the stored checksums.
+    """
+    if not zipfile.is_zipfile(file):  # as torch wrote until 2020: pickles, then the values
+        file.seek(0)
+        with suppress(ValueError):  # of what is no pickle torch says more
+            for _ in range(_NUM_PICKLES):
+                _check_pickle(file, path)
+        return
+    with zipfile.ZipFile(file) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise ValueError("TorchScript")
+        check_stored(archive, path)
+        for member in archive.infolist():
+            if member.filename.endswith(".pkl"):
+                if member.file_size > _MOST_PICKLE_BYTES:
+                    raise InputError(f"{path}: {member.filename} is larger than {_MOST_PICKLE_BYTES >> 20} MiB")
+                _check_pickle(io.BytesIO(archive.read(member)), path)
+        if archive.testzip():
+            raise ValueError
+
+
+def _check_pickle(file: IO[bytes], path: Path) -> None:
+    """Raise InputError for a pickle that is not of weights: too long, or naming what makes values of any size."""
+    start = file.tell()
+    for opcode, argument, position in pickletools.genops(file):
+        if opcode.name == "GLOBAL" and str(argument).endswith(" bytearray"):
+            raise InputError(f"{path}: its pickle makes a bytearray, which weights do not need")
+        if (position or 0) - start > _MOST_PICKLE_BYTES:
+            raise InputError(f"{path}: its pickle is longer than {_MOST_PICKLE_BYTES >> 20} MiB")
 
 
 def _to_array(name: object, value: object, file_size: int) -> NDArray[Any]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from flspec.analysis.inventory import untested_labels
 from flspec.analysis.leakage import Leakage, find_leakage
 from flspec.analysis.memory_estimate import estimate_memory
 from flspec.analysis.skew import Skew, count_labels, measure_skew
 from flspec.core.components import Document, parse_component
+from flspec.data.readings import Reading
 from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
+from flspec.datasets import Dataset
 from flspec.errors import InputError
 from flspec.execution.parts import bytes_per_client, graph_of
 from flspec.layers import count_multiply_adds
@@ -38,6 +42,8 @@ class DataFacts(Document):
     num_classes: int
     shape: tuple[int, ...]
     twin: str | None = None  # a note that the data are synthetic; None for published data
+    untested: tuple[str, ...] = ()  # labels that training examples have and no test example has
+    reading: Reading | None = None  # the columns that were read and left out; None where the files are not at hand
 
 
 class PlannedClients(Document):
@@ -115,8 +121,10 @@ class Description(Document):
     backends: dict[str, tuple[str, ...]]  # for each installed backend, why it cannot run the plan; empty if it can
 
 
-def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
+def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None = None) -> Description:
     """Return the numbers of a plan, and for each installed backend why it cannot run the plan.
+
+    The columns of its data are looked up in the files below `data_root`, if that is given.
 
     With `rehearse`, backends that support it also measure a few steps, for a second or less, to estimate the time.
     """
@@ -127,7 +135,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False) -> Description:
     return Description(
         plan_digest=plan.digest,
         name=str(plan.spec["name"]),
-        data=_data(plan),
+        data=_data(plan, data_root),
         clients=_clients(plan),
         remarks=(*_remarks(plan), *_unmeasured(plan)),
         skew=None if counts is None else measure_skew(counts),
@@ -157,7 +165,7 @@ def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
     return count_labels(plan.arrays["client_examples"], plan.arrays["client_ends"], *classes)
 
 
-def _data(plan: Plan) -> DataFacts:
+def _data(plan: Plan, root: Path | None) -> DataFacts:
     data = plan.settings.data
     return DataFacts(
         num_train=data.num_train,
@@ -165,7 +173,26 @@ def _data(plan: Plan) -> DataFacts:
         num_classes=data.num_classes,
         shape=data.input_shape,
         twin=twin_in_words(plan.spec),
+        untested=_untested(plan),
+        reading=None if root is None else _reading(plan, root),
     )
+
+
+def _untested(plan: Plan) -> tuple[str, ...]:
+    try:
+        return untested_labels(open_data(plan.settings.data))
+    except InputError:
+        return ()
+
+
+def _reading(plan: Plan, root: Path) -> Reading | None:
+    """Return what was read of the files that the spec names, with the types that the columns got."""
+    try:
+        dataset = parse_component(Dataset, dict(plan.spec["dataset"]))
+        found = None if plan.spec["dataset"].get("twin") else dataset.reading(root)
+        return found and found.with_types(open_data(plan.settings.data).train.columns)
+    except (InputError, ValidationError):  # the files are gone, or the kind is not installed here
+        return None
 
 
 def _clients(plan: Plan) -> PlannedClients:

@@ -13,11 +13,12 @@ from flspec.core.components import Document
 from flspec.core.files import check_new_folder
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
+from flspec.data.readings import Reading
 from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets import Dataset
 from flspec.errors import InputError, shorten
 
-__all__ = ["Inventory", "NaturalClientCounts", "make_twin", "take_inventory"]
+__all__ = ["Inventory", "NaturalClientCounts", "make_twin", "take_inventory", "untested_labels"]
 
 
 class NaturalClientCounts(Document):
@@ -44,10 +45,12 @@ class Inventory(Document):
     label_names: tuple[str, ...]
     columns: dict[str, int]  # the number of different values of each, among the training examples
     clients: NaturalClientCounts | None
+    untested: tuple[str, ...] = ()  # labels that no test example has
+    reading: Reading | None = None  # the columns that were read and left out, of tables
 
 
-def take_inventory(kind: str, data: Data) -> Inventory:
-    """Return the numbers of `data` that need no partition."""
+def take_inventory(kind: str, data: Data, reading: Reading | None = None) -> Inventory:
+    """Return the numbers of `data` that need no partition, and what was read."""
     return Inventory(
         kind=kind,
         digest=data.digest,
@@ -60,7 +63,16 @@ def take_inventory(kind: str, data: Data) -> Inventory:
         label_names=data.label_names,
         columns={name: len(np.unique(values)) for name, values in sorted(data.train.columns.items())},
         clients=_clients(data),
+        untested=untested_labels(data),
+        reading=reading,
     )
+
+
+def untested_labels(data: Data) -> tuple[str, ...]:
+    """Return the labels that training examples have and no test example has."""
+    train, test = (_histogram(split, data.num_classes) for split in (data.train, data.test))
+    names = data.label_names or tuple(map(str, range(data.num_classes)))
+    return tuple(name for name, trained, tested in zip(names, train, test, strict=True) if trained and not tested)
 
 
 def make_twin(dataset: type[Dataset], folder: Path, size: TwinSize, seed: int) -> list[str]:

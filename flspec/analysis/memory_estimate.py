@@ -11,6 +11,8 @@ import os
 
 import numpy as np
 
+from flspec.core.components import family_members
+from flspec.datasets import Dataset
 from flspec.execution.parts import aggregator_of, client_algorithm_of, client_optimizer_of, graph_of
 from flspec.layers import count_values_at_once, count_values_made
 from flspec.protocol.plan import Plan
@@ -29,14 +31,14 @@ def estimate_memory(plan: Plan, workers: int = 0) -> int:
     cores = os.cpu_count() or 1
     workers = min(workers or cores, _largest_cohort(plan))
     plan_bytes = sum(array.nbytes for array in plan.arrays.values())
-    num_bytes = (
-        _PROCESS
-        + _data_bytes(plan)
+    running = (
+        _data_bytes(plan)
         + plan_bytes
         + _server_bytes(plan)
         + workers * _training_bytes(plan)
         + _scoring_bytes(plan, cores)
     )
+    num_bytes = _PROCESS + max(running, _reading_bytes(plan))
     return -(-num_bytes // _MIB) * _MIB
 
 
@@ -45,6 +47,12 @@ def _data_bytes(plan: Plan) -> int:
     data = plan.settings.data
     one = math.prod(data.input_shape) * np.dtype(data.feature_type).itemsize + _LABEL
     return (data.num_train + data.num_test) * one
+
+
+def _reading_bytes(plan: Plan) -> int:
+    """Return the bytes of reading the data set's files, before anything runs."""
+    kind = family_members(Dataset).get(plan.spec["dataset"]["kind"])
+    return int((kind.copies_while_read if kind else 1) * _data_bytes(plan))
 
 
 def _server_bytes(plan: Plan) -> int:

@@ -83,7 +83,7 @@ def validate(
     else:
         for name, num_runs in runs.items():
             also = f"; with --small too{_in_runs(small_runs[name])}" if name in small_runs else ""
-            console.print(f"{name}: valid{_in_runs(num_runs)}{also}", markup=False)
+            console.print(f"{name}: valid{_in_runs(num_runs)}{also}")
 
 
 def _in_runs(number: int) -> str:
@@ -148,8 +148,8 @@ def certify(
     else:
         console.print(tables.certificate_table(certificate))
         if twin := twin_in_words(compiled.spec):
-            console.print(twin, markup=False)
-        console.print(f"written to {folder}; open {report}", markup=False)
+            console.print(twin)
+        console.print(f"written to {folder}; open {report}")
     if not certificate.is_equivalent:
         raise typer.Exit(1)
 
@@ -187,7 +187,7 @@ def compare(
         console.print(tables.comparison_table(comparison))
         if measured := compared_evaluations(comparison):
             console.print(measured)
-        if comparison.warning:
-            console.print(comparison.warning, markup=False)
+        for warning in comparison.warnings:
+            console.print(f"warning: {warning}", soft_wrap=True)
         if out:
-            console.print(f"written to {out}", markup=False)
+            console.print(f"written to {out}")

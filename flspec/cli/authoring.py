@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flspec.cli.output import console, print_json, use_json
+from flspec.cli.output import console, lines, print_json, use_json
 
 if TYPE_CHECKING:
     from flspec.spec.catalogue import Kind, SpecKey
@@ -114,7 +114,7 @@ def _in_brief(section: Section) -> dict[str, Any]:
 def _print_sections(found: list[Section]) -> None:
     rows = [(one.section, _choice(one), one.summary) for one in found]
     print_rows(("section", "kinds, or keys", "what it is"), rows)
-    console.print("flspec list SECTION tells more of each kind, flspec list SECTION KIND all of it.", markup=False)
+    console.print("flspec list SECTION tells more of each kind, flspec list SECTION KIND all of it.")
 
 
 def _choice(section: Section) -> str:
@@ -124,7 +124,7 @@ def _choice(section: Section) -> str:
 
 
 def _print_section(section: Section) -> None:
-    console.print(f"{section.section}: {section.summary}", markup=False)
+    console.print(f"{section.section}: {section.summary}")
     if section.keys:
         _print_keys(section.keys, "key")
     elif any(kind.parameters for kind in section.kinds.values()):
@@ -133,7 +133,7 @@ def _print_section(section: Section) -> None:
         kinds = section.kinds.values()
         print_rows(("name", "what it is"), [(kind.kind, f"{kind.summary}{_from(kind)}") for kind in kinds])
     else:
-        console.print(_choice(section), markup=False)
+        console.print(_choice(section))
 
 
 def _print_kinds(section: Section) -> None:
@@ -148,12 +148,12 @@ def _print_part(section: Section, part: Kind | SpecKey) -> None:
     from flspec.spec.catalogue import Kind
 
     if not isinstance(part, Kind):
-        console.print(f"{section.section}: {section.summary}", markup=False)
+        console.print(f"{section.section}: {section.summary}")
         _print_keys((part,), "key")
         return
     paragraphs = re.sub(r"(?<!\n)\n(?!\n)", " ", part.description)
     written = f"{{kind: {part.kind}}}" if section.type.startswith(("kind: ", "list of kind: ")) else part.kind
-    console.print(f"{section.section}: {written}{_from(part)}\n\n{paragraphs}", markup=False)
+    console.print(lines(f"{section.section}: {written}{_from(part)}", "", *paragraphs.split("\n")))
     if part.parameters:
         _print_keys(part.parameters)
 
@@ -173,15 +173,13 @@ def _print_keys(keys: Sequence[SpecKey], heading: str = "parameter") -> None:
 
 def print_rows(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a plain table of texts on stdout."""
-    from rich.markup import escape
-
     from flspec.cli.tables import plain_table
 
     table = plain_table()
     for number, heading in enumerate(headings):
         table.add_column(heading, overflow="fold", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     console.print(table)
 
 
@@ -218,4 +216,4 @@ def schema(
     if as_json:
         print_json({"schema": str(out)})
     else:
-        console.print(f"written to {out}", markup=False)
+        console.print(f"written to {out}")

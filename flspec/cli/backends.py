@@ -44,13 +44,13 @@ def install(name: Name, as_json: Json = False) -> None:
         def show(step: str) -> None:
             status.update(f"{name}: {step}")
             if not progress_console.is_terminal:
-                progress_console.print(f"{name}: {step}", markup=False)
+                progress_console.print(f"{name}: {step}")
 
         folder = install_environment(name, show)
     if as_json:
         print_json({"name": name, "folder": str(folder)})
     else:
-        console.print(f"{name}: ready in {folder}", markup=False)
+        console.print(f"{name}: ready in {folder}")
 
 
 @backends_app.command()
@@ -62,7 +62,7 @@ def remove(name: Name, as_json: Json = False) -> None:
     if as_json:
         print_json({"name": name, "removed": [str(folder) for folder in folders]})
     for folder in () if as_json else folders:
-        console.print(f"{name}: removed {folder}", markup=False)
+        console.print(f"{name}: removed {folder}")
 
 
 @backends_app.command()

@@ -20,6 +20,7 @@ __all__ = ["data_app"]
 
 data_app = typer.Typer(help="Make, check and count the files of data sets.", no_args_is_help=True)
 
+_KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".npz": "npz", ".json": "leaf"}
 _MOST_LABELS = 20  # shown as rows of a table
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of its files; or a data root.")]
@@ -29,6 +30,16 @@ Kind = Annotated[
         "--kind", metavar="KIND", help="What it is; see flspec list dataset.", autocompletion=kinds_of("dataset")
     ),
 ]
+GuessedKind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="What it is; see flspec list dataset. Of a file its ending says so.",
+        autocompletion=kinds_of("dataset"),
+    ),
+]
+Place = Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A table or arrays; or the folder of a data set.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the kind, e.g. label=age; repeatable."),
@@ -54,7 +65,7 @@ def make(
     if as_json:
         print_json({"kind": kind, "folder": str(folder), "files": files})
     else:
-        console.print(f"written to {folder}: {join_some(files, 8)}", markup=False)
+        console.print(f"written to {folder}: {join_some(files, 8)}")
 
 
 @data_app.command()
@@ -65,30 +76,78 @@ def check(folder: Folder, kind: Kind, settings: Settings = None, as_json: Json =
     """
     dataset = _dataset(kind, settings)
     findings = list(dataset.findings(_existing(folder)))
+    complete = "" if findings else dataset.complete(folder)
     if as_json:
-        print_json({"kind": kind, "folder": str(folder), "findings": findings})
-    elif not findings:
-        console.print(f"{folder}: nothing found", markup=False)
+        print_json({"kind": kind, "folder": str(folder), "findings": findings, "complete": complete})
     else:
-        for finding in findings:
-            console.print(finding, markup=False, soft_wrap=True)
+        for line in findings or [complete]:
+            console.print(line, soft_wrap=True)
     if findings:
         raise typer.Exit(1)
 
 
 @data_app.command()
-def info(folder: Folder, kind: Kind, settings: Settings = None, seed: Seed = 0, as_json: Json = False) -> None:
-    """Count what is there: splits, labels, columns, natural clients; with its digest."""
+def info(
+    place: Place,
+    kind: GuessedKind = None,
+    settings: Settings = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Say what is there: of a folder splits, labels, clients and digest; of a file every column, as what, and why."""
+    from flspec.errors import InputError
+
+    if place.is_file():
+        _file_info(place, kind or _kind_of(place), settings, as_json)
+        return
+    folder = _existing(place)
+    if kind is None:
+        raise InputError(f"--kind: say what is in the folder {folder}, e.g. --kind csv; see flspec list dataset")
+    _folder_info(folder, kind, settings, seed, as_json)
+
+
+def _folder_info(folder: Path, kind: str, settings: list[str] | None, seed: int, as_json: bool) -> None:
     from flspec.analysis.inventory import take_inventory
+    from flspec.cli.data_tables import reading_lines
     from flspec.core.randomness import Stream
 
     dataset = _dataset(kind, settings)
-    # The same stream as in `compile`, so that a share drawn as the test set is the same as in a spec with this seed.
-    found = take_inventory(kind, dataset.load(_existing(folder), Stream(seed).child("dataset")))
+    # The same stream as in `compile`, so that a data set that is drawn is the same as in a spec with this seed.
+    found = take_inventory(kind, dataset.load(folder, Stream(seed).child("dataset")), dataset.reading(folder))
     if as_json:
         print_json(found.model_dump(mode="json"))
-    else:
-        _print_inventory(found)
+        return
+    _print_inventory(found)
+    if found.untested:
+        console.print(f"no test example has: {join_some(found.untested, 6)}")
+    for line in reading_lines(found.reading) if found.reading else ():
+        console.print(line)
+
+
+def _file_info(path: Path, kind: str, settings: list[str] | None, as_json: bool) -> None:
+    from flspec.cli.data_tables import columns_table, file_lines
+
+    dataset = _dataset(kind, settings).suited_to(path)
+    found = dataset.file_facts(path)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    console.print(f"{path}: {found.num_rows:,} rows, {len(found.columns):,} columns, read as {kind}")
+    console.print(columns_table(found.columns))
+    for line in file_lines(found, dataset.as_read_from(path), console.width):
+        console.print(line, soft_wrap=True)
+
+
+def _kind_of(path: Path) -> str:
+    """Return the kind of data set that a file's ending stands for."""
+    from flspec.errors import InputError, shorten
+
+    for ending in path.suffixes[::-1]:
+        if kind := _KINDS.get(ending.lower()):
+            return kind
+    raise InputError(
+        f"{shorten(str(path), 200)}: its ending is none of {', '.join(_KINDS)}; say what it is with --kind"
+    )
 
 
 def _dataset_class(kind: str) -> type[Dataset]:
@@ -132,8 +191,6 @@ def _existing(folder: Path) -> Path:
 
 
 def _print_inventory(found: Inventory) -> None:
-    from rich.markup import escape
-
     from flspec.cli.tables import plain_table
 
     splits = list(found.examples)
@@ -143,14 +200,14 @@ def _print_inventory(found: Inventory) -> None:
         for label, counts in enumerate(zip(*found.labels.values(), strict=True))
     ]
     table = plain_table()
-    table.add_column(escape(found.kind), overflow="fold")
+    table.add_column(found.kind, overflow="fold")
     for name in splits:
         table.add_column(name, justify="right", no_wrap=True)
     for row in [*rows, *histogram[:_MOST_LABELS]]:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     console.print(table)
     if unlisted := and_more(len(histogram) - _MOST_LABELS, "labels"):
-        console.print(f"{unlisted}; --json has all", markup=False)
+        console.print(f"{unlisted}; --json has all")
     several = ", of which an example may have several" if found.multi_label else ""
     facts = {
         "shape": f"{list(found.shape)}, stored as {found.stored_as}",
@@ -160,7 +217,7 @@ def _print_inventory(found: Inventory) -> None:
         "digest": found.digest,
     }
     for name, fact in facts.items():
-        console.print(f"{name}: {fact}", markup=False)
+        console.print(f"{name}: {fact}")
 
 
 def _clients_in_words(found: Inventory) -> str:

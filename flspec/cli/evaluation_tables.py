@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
+from flspec.cli.output import lines
 from flspec.cli.tables import plain_table, short_number
 from flspec.core.text import and_more
-from flspec.errors import printable
 from flspec.runs.missing_values import undefined_in_words
 
 if TYPE_CHECKING:
@@ -54,19 +52,17 @@ def compared_evaluations(comparison: Comparison) -> Table | None:
     table.add_column("examples", no_wrap=True)
     table.add_column("metric", no_wrap=True)
     for run in comparison.runs:
-        table.add_column(Text(printable(run.folder.name)), justify="right", overflow="fold")
+        table.add_column(run.folder.name, justify="right", overflow="fold")
     rows = list(_rows(finals))
     before = ""
     for name, metric in rows[:_MOST_ROWS]:
         values = (_value(name, final.get(name, {}).get(metric)) for final in finals)
-        table.add_row(Text(printable(name) if name != before else ""), Text(printable(metric)), *values)
+        table.add_row(name if name != before else "", metric, *values)
         before = name
     if any(bests):
         table.add_row("best", "round", *(str(best.round) if best else "" for best in bests))
-        chosen = (
-            "" if best is None else f"{printable(best.on)} {best.metric} {short_number(best.value)}" for best in bests
-        )
-        table.add_row("", "by", *map(Text, chosen))
+        chosen = ("" if best is None else f"{best.on} {best.metric} {short_number(best.value)}" for best in bests)
+        table.add_row("", "by", *chosen)
     if len(rows) > _MOST_ROWS:
         table.caption = f"{len(rows) - _MOST_ROWS} more rows are shown with --json or --out"
     return table
@@ -82,13 +78,13 @@ def _tables(title: str, evaluation: Evaluation, undefined: Mapping[str, Mapping[
     metrics = list(dict.fromkeys(name for values in evaluation.values() for name in values))
     blocks = [metrics[start : start + _MOST_COLUMNS] for start in range(0, len(metrics), _MOST_COLUMNS)]
     for number, shown in enumerate(blocks):
-        table = plain_table(escape(printable(title)) if not number else None)
+        table = plain_table(title if not number else None)
         table.add_column("examples", no_wrap=True)
         for name in shown:
-            table.add_column(name.replace("_", "\n"), justify="right")
+            table.add_column(lines(*name.split("_")), justify="right")
         for name, values in evaluation.items():
             if any(metric in values for metric in shown):
-                table.add_row(Text(printable(name)), *(_value(name, values.get(metric)) for metric in shown))
+                table.add_row(name, *(_value(name, values.get(metric)) for metric in shown))
         if number == len(blocks) - 1:
             table.caption = _reasons(evaluation, undefined)
         yield table
@@ -97,7 +93,7 @@ def _tables(title: str, evaluation: Evaluation, undefined: Mapping[str, Mapping[
 def _reasons(evaluation: Evaluation, undefined: Mapping[str, Mapping[str, str]]) -> str | None:
     if not (reasons := undefined_in_words(evaluation, undefined)):
         return None
-    return escape(printable("; ".join(filter(None, (*reasons[:3], and_more(len(reasons) - 3))))))
+    return "; ".join(filter(None, (*reasons[:3], and_more(len(reasons) - 3))))
 
 
 def _rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,7 @@ def plan(
     from flspec.cli.explanation_tables import partition_picture, plan_table, settings_table
     from flspec.cli.progress import decoding_progress
     from flspec.compiler.compile import compile
+    from flspec.compiler.compile import data_root as default_root
     from flspec.core.files import check_new_folder
     from flspec.errors import InputError
     from flspec.spec.provenance import provenance
@@ -57,7 +58,7 @@ def plan(
         check_new_folder(out)
     with decoding_progress(progress_console):
         compiled = compile(chosen.spec, data_root)
-    description = describe_plan(compiled, rehearse=True)
+    description = describe_plan(compiled, rehearse=True, data_root=data_root or default_root())
     said = provenance(chosen.spec, chosen.draft) if chosen.draft else ()
     if out:
         try:
@@ -75,7 +76,7 @@ def plan(
     if counts is not None:
         if picture := partition_picture(counts):
             console.print(picture)
-        console.print(f"drawn in {drawing}", markup=False, soft_wrap=True)
+        console.print(f"drawn in {drawing}", soft_wrap=True)
 
 
 def diff(a: Experiment, b: Experiment, data_root: DataRoot = None, as_json: Json = False) -> None:
@@ -89,7 +90,7 @@ def diff(a: Experiment, b: Experiment, data_root: DataRoot = None, as_json: Json
         return
     sides, *tables = difference_tables(found)
     console.print(sides)
-    console.print(sameness(found), markup=False)
+    console.print(sameness(found))
     for table in tables:
         console.print(table)
 
@@ -102,7 +103,7 @@ def _list_cells(study: Study, as_json: bool) -> None:
         print_json({"name": study.name, "backend": study.backend, "cells": cells})
         return
     console.print(cells_table(study))
-    console.print(f"explain one with --cell, e.g. --cell {study.cells[0].label}", markup=False, soft_wrap=True)
+    console.print(f"explain one with --cell, e.g. --cell {study.cells[0].label}", soft_wrap=True)
 
 
 def _draw(counts: NDArray[np.int64], description: Description, folder: Path) -> Path:

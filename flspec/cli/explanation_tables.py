@@ -15,10 +15,12 @@ from rich.text import Text
 
 from flspec.analysis.description import Description, TimeEstimate
 from flspec.analysis.leakage import Leakage, Overlap
+from flspec.cli.data_tables import reading_lines
+from flspec.cli.output import lines
 from flspec.cli.tables import plain_table
 from flspec.comparison.experiments import Change, Difference, RunDifference
-from flspec.core.text import and_more
-from flspec.errors import printable, shorten
+from flspec.core.text import and_more, join_some
+from flspec.errors import shorten
 from flspec.protocol.records import PrivacyRecord
 from flspec.spec.provenance import Provenance
 from flspec.spec.study import Study, short_names
@@ -36,10 +38,10 @@ def plan_table(description: Description) -> Table:
     table.show_header = False
     table.add_column("fact", no_wrap=True)
     table.add_column("value", overflow="fold")
-    for fact, lines in _facts(description):
-        table.add_row(fact, Text("\n".join(lines)))
+    for fact, sentences in _facts(description):
+        table.add_row(fact, lines(*sentences))
     for name, problems in description.backends.items():
-        table.add_row(f"on {name}", Text("\n".join(map(printable, problems)) or "can run"))
+        table.add_row(f"on {name}", lines(*(problems or ["can run"])))
     return table
 
 
@@ -48,9 +50,11 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     yield (
         "data",
         [
-            *([printable(data.twin)] if data.twin else []),
+            *([data.twin] if data.twin else []),
             f"{data.num_train:,} examples to train on, {data.num_test:,} to evaluate on",
             f"{data.num_classes:,} classes, shape {' × '.join(map(str, data.shape))}",
+            *([f"no test example has {join_some(data.untested)}"] if data.untested else []),
+            *(reading_lines(data.reading) if data.reading else ()),
         ],
     )
     sizes = f"{_span(clients.min_examples, clients.max_examples)} examples"
@@ -81,10 +85,10 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
 
 def privacy_lines(privacy: PrivacyRecord) -> list[str]:
     """Return what is promised, what it costs on the way, and what it does not cover."""
-    lines = [printable(privacy.statement)]
+    lines = [privacy.statement]
     if privacy.curve:
         lines.append("epsilon after rounds " + ", ".join(f"{number:,}: {value:.3g}" for number, value in privacy.curve))
-    return [*lines, "not covered: " + "; ".join(map(printable, privacy.not_covered))]
+    return [*lines, "not covered: " + "; ".join(privacy.not_covered)]
 
 
 def _skew(description: Description) -> list[str]:
@@ -102,7 +106,7 @@ def _skew(description: Description) -> list[str]:
 
 def _leakage(leakage: Leakage) -> list[str]:
     """Return the overlaps found, or that there are none; no line if nothing could be checked."""
-    lines = [f"{printable(name)}: {_overlap(overlap, 'value')}" for name, overlap in leakage.groups.items()]
+    lines = [f"{name}: {_overlap(overlap, 'value')}" for name, overlap in leakage.groups.items()]
     lines += [f"identical images: {_overlap(leakage.duplicates, 'image')}"] if leakage.duplicates else []
     return [*lines, *([leakage.not_checked] if leakage.not_checked else [])]
 
@@ -131,7 +135,7 @@ def settings_table(settings: Sequence[Provenance]) -> Table:
     table.add_column("setting", overflow="fold")
     table.add_column("value", overflow="fold")
     for one in settings:
-        table.add_row(one.path, Text(_with_origin(one), style="dim" if one.origin == "default" else ""))
+        table.add_row(one.path, lines(_with_origin(one), style="dim" if one.origin == "default" else ""))
     return table
 
 
@@ -147,14 +151,14 @@ def cells_table(study: Study, most_rows: int = 40) -> Table:
     return table
 
 
-def _cell_value(values: Mapping[str, JsonValue], name: str) -> Text:
-    return Text(printable(shorten(write_value(values[name]), 60)) if name in values else "as written")
+def _cell_value(values: Mapping[str, JsonValue], name: str) -> str:
+    return shorten(write_value(values[name]), 60) if name in values else "as written"
 
 
 def _with_origin(one: Provenance) -> str:
     """Return `0.05 ← --set; base.yaml:12 said 0.1`."""
     before = "".join(f"; {said.origin} said {write_value(said.value)}" for said in one.replaced)
-    return printable(f"{shorten(write_value(one.value))} ← {one.origin}{shorten(before, 200)}")
+    return f"{shorten(write_value(one.value))} ← {one.origin}{shorten(before, 200)}"
 
 
 def partition_picture(counts: NDArray[np.int64]) -> Text | None:
@@ -163,14 +167,14 @@ def partition_picture(counts: NDArray[np.int64]) -> Text | None:
     if clients > _MOST_CLIENTS or labels > _MOST_LABELS:
         return None
     sizes, most = counts.sum(axis=1), int(counts.max())
-    lines = [f"client  {''.join(f'{label:<3}' for label in range(labels))}  examples"]
+    rows = [f"client  {''.join(f'{label:<3}' for label in range(labels))}  examples"]
     for client in range(clients):
         cells = "".join(f"{_SHADES[math.ceil(4 * int(count) / most)] * 2} " for count in counts[client])
         bar = "█" * max(1, round(10 * int(sizes[client]) / int(sizes.max())))
-        lines.append(f"{client:>6}  {cells}  {int(sizes[client]):>6,}{bar:>{len(bar) + 1}}")
+        rows.append(f"{client:>6}  {cells}  {int(sizes[client]):>6,}{bar:>{len(bar) + 1}}")
     shares = ", ".join(f"{shade} to {math.floor(most * part / 4):,}" for part, shade in enumerate(_SHADES) if part)
-    lines.append(f"        examples of a label: {_SHADES[0]} none, {shares}")
-    return Text("\n".join(lines) + "\n", no_wrap=True)
+    rows.append(f"        examples of a label: {_SHADES[0]} none, {shares}")
+    return Text("\n".join(rows) + "\n", no_wrap=True)
 
 
 # -------------------------------------------------------------------------------------------------------- difference
@@ -195,7 +199,7 @@ def difference_tables(found: Difference) -> Iterator[Table]:
         table.add_column("decided otherwise", no_wrap=True)
         table.add_column("where", overflow="fold")
         for part in found.parts:
-            table.add_row(printable(part.name), part.what)
+            table.add_row(part.name, part.what)
         yield table
     if found.facts:
         yield _change_table("facts that differ", found.facts, spoken=True)
@@ -209,9 +213,7 @@ def _sides(found: Difference) -> Table:
     for _ in range(3):
         table.add_column(overflow="fold")
     for letter, side in (("A", found.a), ("B", found.b)):
-        table.add_row(
-            letter, Text(printable(side.path)), Text(f"{side.kind} {side.name}, plan {side.plan_digest[:12]}")
-        )
+        table.add_row(letter, side.path, f"{side.kind} {side.name}, plan {side.plan_digest[:12]}")
     return table
 
 
@@ -221,7 +223,7 @@ def _change_table(heading: str, changes: Sequence[Change], *, spoken: bool = Fal
     for letter in ("A", "B"):
         table.add_column(letter, justify="right", overflow="fold")
     for change in changes:
-        table.add_row(Text(_spoken(change.path) if spoken else change.path), _value(change.a), _value(change.b))
+        table.add_row(_spoken(change.path) if spoken else change.path, _value(change.a), _value(change.b))
     return table
 
 
@@ -232,7 +234,7 @@ def _run_tables(runs: RunDifference) -> Iterator[Table]:
         table.add_column(heading, justify="right")
     for metric in runs.metrics:
         moved = "" if metric.difference is None else f"{metric.difference:+.4g}" if metric.difference else "the same"
-        table.add_row(Text(_spoken(metric.path)), _value(metric.a), _value(metric.b), moved)
+        table.add_row(_spoken(metric.path), _value(metric.a), _value(metric.b), moved)
     table.caption = f"final weights: {_weights(runs)}"
     yield table
     if runs.engines:
@@ -255,14 +257,14 @@ def _spoken(path: str) -> str:
     return path.removesuffix(".num").replace(".", " ").replace("num_", "").replace("_", " ")
 
 
-def _value(value: Any) -> Text:
+def _value(value: Any) -> str:
     if value is None:
-        return Text("–")
+        return "–"
     if isinstance(value, float):
-        return Text(f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}" if abs(value) < 1e15 else f"{value:g}")
+        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}" if abs(value) < 1e15 else f"{value:g}"
     if isinstance(value, int) and not isinstance(value, bool):
-        return Text(f"{value:,}")
-    return Text(shorten(printable(value if isinstance(value, str) else json.dumps(value))))
+        return f"{value:,}"
+    return shorten(value if isinstance(value, str) else json.dumps(value))
 
 
 def _span(low: int, high: int) -> str:

@@ -16,8 +16,8 @@ from types import FrameType
 import typer
 
 from flspec.cli.app import app
-from flspec.cli.output import print_error, print_warnings, tell_interrupted, use_json
-from flspec.errors import FlspecError, InputError, shorten
+from flspec.cli.output import print_error, print_in_any_encoding, print_warnings, tell_interrupted, use_json
+from flspec.errors import FlspecError, InputError, printable, shorten
 
 try:
     from typer import TyperException as UsageError  # type: ignore[attr-defined]
@@ -29,6 +29,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and exit."""
+    print_in_any_encoding()
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:  # else nohup's
             signal.signal(getattr(signal, name), _terminate)
@@ -59,7 +60,7 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the remaining output cannot be printed
         if isinstance(error, BrokenPipeError):  # the reader of the output is gone
             return 0
-        print(f"flspec: {error}", file=sys.stderr)
+        print(printable(f"flspec: {error}"), file=sys.stderr)
         return 1
 
 

@@ -1,23 +1,34 @@
-"""Output: results on stdout, progress and errors on stderr."""
+"""Output: results on stdout, progress and errors on stderr.
+
+Names and values come from anyone's files. Every text is therefore escaped here, where it leaves for the terminal, and
+not by those who print it: nothing that a terminal would act on, no line break and no markup of rich's gets through.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import re
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 from rich.text import Text
 
-from flspec.errors import FlspecError, Problem, SpecError, TrackerWarning, printable
+from flspec.errors import FlspecError, Problem, RunWarning, SpecError, printable
 
 __all__ = [
+    "EscapingConsole",
     "console",
+    "lines",
     "print_error",
+    "print_in_any_encoding",
     "print_json",
     "print_warnings",
     "progress_console",
@@ -26,18 +37,67 @@ __all__ = [
     "use_json",
 ]
 
-console = Console(highlight=False)
-progress_console = Console(stderr=True, highlight=False)
+
+class EscapingConsole(Console):
+    """A console whose texts can only be read. A text of several lines comes from `lines`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Escape a text before its width is measured."""
+        return super().render_str(printable(text), **options)
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Escape what did not come as a plain text. Line breaks are the layout's here."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                parts = segment.text.split("\n")
+                yield Segment("\n".join(map(printable, parts)), segment.style)
+
+
+console = EscapingConsole()
+progress_console = EscapingConsole(stderr=True)
 _wants_json = _wants_tracebacks = False
 _told_interrupted = False
+
+
+_SIGNS = {"±": "+-", "×": "x", "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "−": "-", "’": "'"}
+_SHAPES = {range(0x2500, 0x2580): "-", range(0x2580, 0x25FF): "#", range(0x2800, 0x2900): "*"}  # lines, bars, spinners
+
+
+def print_in_any_encoding() -> None:
+    """Print what a terminal or a log cannot encode in ASCII: signs by what they resemble, letters escaped."""
+    codecs.register_error("flspec", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="flspec")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_sign_in_ascii, error.object[error.start : error.end])), error.end
+
+
+def _sign_in_ascii(sign: str) -> str:
+    shape = next((plain for code_points, plain in _SHAPES.items() if ord(sign) in code_points), sign)
+    return _SIGNS.get(shape, shape).encode("ascii", "backslashreplace").decode()
 
 
 def tell_interrupted(how_far: str = "") -> None:
     """Print, once, that the command was interrupted."""
     global _told_interrupted  # noqa: PLW0603
     if not _told_interrupted:
-        print(f"flspec: interrupted {how_far}".rstrip(), file=sys.stderr)
+        print(printable(f"flspec: interrupted {how_far}".rstrip()), file=sys.stderr)
     _told_interrupted = True
+
+
+def lines(*texts: str, style: str = "") -> Text:
+    """Return a text of several lines, each of them escaped."""
+    return Text("\n".join(map(printable, texts)), style=style)
 
 
 def use_json(wanted: bool) -> bool:
@@ -56,21 +116,22 @@ def use_debug(wanted: bool) -> bool:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    text = json.dumps(document, indent=2)  # escapes all but ASCII, and its control characters but one
+    sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
 
 
 def print_warnings() -> None:
-    """Print warnings of trackers as a line on stderr, until `warnings.catch_warnings` ends."""
+    """Print warnings about runs as a line each on stderr, until `warnings.catch_warnings` ends."""
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
-        if issubclass(category, TrackerWarning):
-            progress_console.print(f"flspec: {message}", markup=False, soft_wrap=True)
+        if issubclass(category, RunWarning):
+            progress_console.print(f"flspec: {message}", soft_wrap=True)
         else:
-            usual(message, category, *place, **rest)
+            usual(printable(str(message)), category, *place, **rest)
 
     warnings.showwarning = show
-    warnings.simplefilter("always", TrackerWarning)
+    warnings.simplefilter("always", RunWarning)
 
 
 def print_error(error: FlspecError) -> None:

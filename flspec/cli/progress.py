@@ -89,7 +89,7 @@ class _Bars:
         if not self._console.is_terminal:
             seconds = sum(record.seconds.values())
             line = f"{what}: round {record.round} of {num_rounds}, {_metrics(record)}, {seconds:.2f} s"
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(line, soft_wrap=True)
 
 
 class RunProgress(_Bars):

@@ -93,7 +93,7 @@ def run(
         result = _run(compiled, selection, folder, given, command, as_json)
     _print_result(result, folder, as_json)
     if not as_json:
-        console.print(f"written to {folder}", markup=False)
+        console.print(f"written to {folder}")
 
 
 def _run(plan: Plan, selection: str, folder: Path, given: dict[str, Any], command: str, as_json: bool) -> Result:

@@ -103,7 +103,7 @@ def _list_shipped(as_json: bool) -> None:
         print_json([{"name": spec.name, "summary": spec.summary} for spec in specs])
         return
     print_rows(("spec", "what it is"), [(spec.name, spec.summary) for spec in specs])
-    console.print("flspec new FILE --from SPEC copies one.", markup=False)
+    console.print("flspec new FILE --from SPEC copies one.")
 
 
 def _copy(source: str, file: Path | None, name: str | None, as_json: bool) -> None:
@@ -152,8 +152,8 @@ def _tell_written(file: Path, extended: Sequence[Path], wrote_schema: bool, as_j
         return
     also = f", and what it extends: {', '.join(map(str, extended))}" if extended else ""
     beside = f", and {SCHEMA_FILE} beside it, by which editors complete and check it" if wrote_schema else ""
-    text = f"written to {file}{also}{beside}\nnext: flspec plan {shlex.quote(str(file))}"
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(f"written to {file}{also}{beside}", soft_wrap=True)
+    console.print(f"next: flspec plan {shlex.quote(str(file))}", soft_wrap=True)
 
 
 def _ask_for_kinds() -> dict[str, str]:
@@ -169,11 +169,11 @@ def _ask(section: str) -> str:
     family = find_family(section)
     for number, kind in enumerate(family.kinds.values(), start=1):
         line = f"{number:>3}  {kind.kind}: {kind.summary}"
-        progress_console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
+        progress_console.print(line, no_wrap=True, overflow="ellipsis")
     while True:
         answer = typer.prompt(section, default=default_kind(section), err=True).strip()
         by_number = dict(zip(map(str, range(1, len(family.kinds) + 1)), family.kinds, strict=True))
         try:
             return find_kind(family, by_number.get(answer, answer)).kind
         except InputError as error:
-            progress_console.print(str(error), markup=False)
+            progress_console.print(str(error))

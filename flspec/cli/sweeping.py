@@ -11,13 +11,12 @@ import typer
 from pydantic import JsonValue
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
-from flspec.cli.output import console, print_json, progress_console, tell_interrupted
+from flspec.cli.output import console, lines, print_json, progress_console, tell_interrupted
 from flspec.cli.tables import plain_table
 from flspec.core.text import and_more, join_some
 from flspec.data.synthetic.twin_cache import twin_in_words
-from flspec.errors import printable, shorten
+from flspec.errors import shorten
 from flspec.execution.remote import Limits
 from flspec.runs.sweep import Standing, sweep
 from flspec.runs.sweep_summary import Spread, Sweep
@@ -59,7 +58,7 @@ def run_study(
         _print(result, folder)
         found = (twin_in_words(cell.spec.model_dump(mode="json")) for cell in study.cells)
         for twin in filter(None, dict.fromkeys(found)):
-            console.print(twin, markup=False)
+            console.print(twin)
     if not result.is_complete:
         raise typer.Exit(1)
 
@@ -119,14 +118,15 @@ def sweep_table(result: Sweep) -> Table:
         table.add_column(f"{split} {name}", justify="right", no_wrap=True)
     at_best = [chosen, *(one for one in metrics[:1] if one != chosen)] if chosen else []
     for split, name in at_best:
-        table.add_column(f"best\n{split} {name}", justify="right")
-    table.caption = "\n".join(_notes(chosen, len(measured) - len(metrics))) or None
+        table.add_column(lines("best", f"{split} {name}"), justify="right")
+    if notes := list(_notes(chosen, len(measured) - len(metrics))):
+        table.caption = lines(*notes, style="table.caption")
     has_failures = any(group.num_failures for group in result.groups)
     if has_failures:
         table.add_column("failed", justify="right", no_wrap=True)
     for group in result.groups:
         table.add_row(
-            *(Text(_value(group.values[path])) if path in group.values else "" for path in paths),
+            *(_value(group.values[path]) if path in group.values else "" for path in paths),
             str(group.num_runs),
             *(_spread(group.evaluation.get(split, {}).get(name), group.num_runs) for split, name in metrics),
             *(_spread(group.best.get(split, {}).get(name), group.num_runs) for split, name in at_best),
@@ -170,15 +170,15 @@ def _print(result: Sweep, folder: Path) -> None:
             why.setdefault(f"{cell.status}: {cell.error}", []).append(cell.label)
     for reason, labels in why.items():
         some = filter(None, (", ".join(labels[:3]), and_more(len(labels) - 3)))
-        console.print(printable(f"{' '.join(some)} {reason}"), markup=False, soft_wrap=True)
+        console.print(f"{' '.join(some)} {reason}", soft_wrap=True)
     reused = sum(cell.reused for cell in result.cells)
     taken_over = f"{reused} of {len(result.cells)} cells were done before; " if reused else ""
-    console.print(f"{taken_over}written to {folder}", markup=False)
+    console.print(f"{taken_over}written to {folder}")
     if others := [cell for cell in result.cells if cell.other_software]:
         what = join_some(list(dict.fromkeys(one for cell in others for one in cell.other_software)))
         warning = f"{len(others)} of {len(result.cells)} cells were done by other software, which may compute otherwise"
-        console.print(f"{warning}: {what}", markup=False, soft_wrap=True)
-        console.print("for cells that are all alike name another --out", markup=False, soft_wrap=True)
+        console.print(f"{warning}: {what}", soft_wrap=True)
+        console.print("for cells that are all alike name another --out", soft_wrap=True)
 
 
 def _value(value: JsonValue) -> str:
@@ -186,7 +186,7 @@ def _value(value: JsonValue) -> str:
     if isinstance(value, dict) and "kind" in value:
         others = [f"{name}={_value(inner)}" for name, inner in value.items() if name != "kind"]
         return " ".join([_value(value["kind"]), *others])
-    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _spread(spread: Spread | None, num_runs: int) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
+from flspec.cli.output import lines
 from flspec.data.synthetic.twin_cache import twin_in_words
-from flspec.errors import printable
 
 if TYPE_CHECKING:
     from flspec.comparison.certification import BackendVerdict, Certificate
@@ -44,18 +43,18 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
         )
     weights = result.weights.sha256[:12] if result.weights else "none"
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
-    table.caption = f"{startup}{result.seconds.total:.1f} s in all; weights sha256 {weights}"
+    notes = [f"{startup}{result.seconds.total:.1f} s in all; weights sha256 {weights}"]
     if privacy := result.privacy:
-        table.caption += f"\n{escape(printable(privacy.statement))}"
+        notes.append(privacy.statement)
     if best := result.best:
-        by = escape(printable(f"{best.on} {best.metric}"))
-        table.caption += f"\nbest is round {best.round}, by {by}: {short_number(best.value)}"
+        notes.append(f"best is round {best.round}, by {best.on} {best.metric}: {short_number(best.value)}")
     elif why := _why_no_best(result):
-        table.caption += f"\n{escape(printable(why))}"
+        notes.append(why)
     if failures := [failure for record in rounds for failure in record.failures]:
-        table.caption += f"\n{len(failures)} client updates did not count, the first because {failures[0].reason}"
+        notes.append(f"{len(failures)} client updates did not count, the first because {failures[0].reason}")
     if step > 1:
-        table.caption += f"\nshown are the first, the last and one in {step} of {len(rounds)} rounds"
+        notes.append(f"shown are the first, the last and one in {step} of {len(rounds)} rounds")
+    table.caption = lines(*notes, style="table.caption")
     return table
 
 
@@ -97,8 +96,8 @@ def certificate_table(certificate: Certificate) -> Table:
     )
     table.add_column("backend", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for heading in ("lockstep\nmax diff", "of toler-\nance", "free run\nmax diff"):
-        table.add_column(heading, justify="right")
+    for above, below in (("lockstep", "max diff"), ("of toler-", "ance"), ("free run", "max diff")):
+        table.add_column(lines(above, below), justify="right")
     table.add_column("why", overflow="fold")
     for name, verdict in certificate.backends.items():
         why = verdict.reason or verdict.caveat or _praise(verdict)
@@ -107,7 +106,8 @@ def certificate_table(certificate: Certificate) -> Table:
         f"{name}: {'; '.join(filter(None, (verdict.scope(certificate.reference), verdict.resolves)))}"
         for name, verdict in certificate.backends.items()
     ]
-    table.caption = "\n".join([*remarks, certificate.not_compared, f"tolerance {certificate.tolerance}"])
+    notes = (*remarks, certificate.not_compared, f"tolerance {certificate.tolerance}")
+    table.caption = lines(*notes, style="table.caption")
     return table
 
 
@@ -118,9 +118,9 @@ def comparison_table(comparison: Comparison) -> Table:
     for heading in ("backend", "plan"):
         table.add_column(heading, no_wrap=True)
     shown = _shown(comparison.runs[0].result)
-    tested = [f"test\n{_ABBREVIATED.get(name, name)}" for name in shown]
-    for heading in (*tested, "weights\ndiff", "start\ns", "round\ns", "peak\nMiB"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    tested = [("test", _ABBREVIATED.get(name, name)) for name in shown]
+    for words in (*tested, ("weights", "diff"), ("start", "s"), ("round", "s"), ("peak", "MiB")):
+        table.add_column(lines(*words), justify="right", no_wrap=True)
     for run in comparison.runs:
         result = run.result
         test = result.final.evaluation.get("test", {}) if result.final else {}

@@ -20,6 +20,7 @@ from pydantic import Field
 from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states, nudge
 from flspec.core.components import Document
 from flspec.core.files import is_empty, numbered_folder, write_atomically
+from flspec.core.reading import PYDANTIC_VALUE, read_json
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
@@ -168,8 +169,8 @@ def check_certifiable(folder: Path) -> None:
 def load_certificate(folder: Path) -> Certificate:
     """Read a certificate; raises InputError if there is none."""
     try:
-        return Certificate.model_validate_json((folder / CERTIFICATE).read_bytes())
-    except (OSError, ValueError) as error:
+        return Certificate.model_validate_json(read_json(folder / CERTIFICATE, PYDANTIC_VALUE))
+    except (InputError, ValueError) as error:
         raise InputError(f"{folder}: no readable certificate.json: {error}") from None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.core.files import read_regular
+from flspec.core.reading import read_regular
 from flspec.errors import InputError
+from flspec.execution.software import software_differences
 from flspec.protocol.state import load_weights
+from flspec.runs.folders import was_changed
 from flspec.runs.result import Result, WeightsFile, load_result
 
 __all__ = ["ComparedRun", "Comparison", "compare"]
+
+_ROUNDING = 1e-6  # of metrics of the same weights, which another machine sums in another order
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class ComparedRun:
     same_plan: bool  # as the first run has
     same_weights: bool | None  # equal to the last bit; None if either has no final weights
     weights_diff: float | None  # largest difference of any final weight; None if they cannot be compared
+    was_changed: bool = False  # its result is not what the run wrote
 
     @property
     def seconds_a_round(self) -> float | None:
@@ -50,7 +56,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison as plain JSON."""
         return {
-            "warning": self.warning,
+            "warnings": self.warnings,
             "runs": [
                 {
                     "folder": str(run.folder),
@@ -71,14 +77,48 @@ class Comparison:
         }
 
     @property
-    def warning(self) -> str | None:
-        """The warning that must be shown before these runs are ranked, if any."""
-        if len(self.plan_digests) <= 1:
-            return None
-        return (
-            f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "
-            "questions and are not ranked"
+    def warnings(self) -> list[str]:
+        """What a reader must know before these runs are ranked or believed, the plans first."""
+        return [*self._of_plans(), *(text for run in self.runs for text in _of_run(run, self.runs[0]))]
+
+    def _of_plans(self) -> Iterator[str]:
+        if len(self.plan_digests) > 1:
+            yield (
+                f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "
+                "questions and are not ranked"
+            )
+
+
+def _of_run(run: ComparedRun, first: ComparedRun) -> Iterator[str]:
+    if run.was_changed:
+        yield f"{run.folder}: result.json is not as the run wrote it; it was changed since, so do not rely on it"
+    earlier = (what for one in run.result.earlier for what in software_differences(one, run.result.software))
+    if mixed := "; ".join(dict.fromkeys(earlier)):
+        yield f"{run.folder} was begun by other software than it was ended by: {mixed}"
+    if run.same_plan and run.same_weights and (other := _other_metrics(first.result, run.result)):
+        yield (
+            f"{run.folder} has the plan and the weights of {first.folder}, but other metrics: {other}; "
+            "one of the two was changed, or measured otherwise"
         )
+    if found := software_differences(first.result.software, run.result.software):
+        yield f"{run.folder} was run by other software than {first.folder}, which may differ: {'; '.join(found)}"
+
+
+def _other_metrics(ours: Result, theirs: Result) -> str:
+    """Return the first metric of the final models that differs by more than rounding; empty if none does."""
+    if not (ours.final and theirs.final):
+        return ""
+    pairs = (
+        (f"{name} {metric}", value, theirs.final.evaluation.get(name, {}).get(metric))
+        for name, metrics in ours.final.evaluation.items()
+        for metric, value in metrics.items()
+    )
+    differ = (
+        f"{what} {value:.6g} and {other:.6g}"
+        for what, value, other in pairs
+        if other is not None and not math.isclose(value, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    )
+    return next(differ, "")
 
 
 def compare(runs: str | Path | Sequence[str | Path]) -> Comparison:
@@ -99,7 +139,8 @@ def _hold_against(first_folder: Path, first: Result, folder: Path, result: Resul
     if first.weights and result.weights:
         same_weights = first.weights.sha256 == result.weights.sha256
         difference = _largest_difference(_weights(first_folder, first.weights), _weights(folder, result.weights))
-    return ComparedRun(folder, result, first.plan_digest == result.plan_digest, same_weights, difference)
+    same_plan = first.plan_digest == result.plan_digest
+    return ComparedRun(folder, result, same_plan, same_weights, difference, was_changed(folder))
 
 
 def _weights(folder: Path, stated: WeightsFile) -> Mapping[str, NDArray[np.float32]]:

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.compiler.acting_parts import code_digests
 from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
+from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
 from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
-from flspec.core.components import Part, source_digests
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters_of, trace
 from flspec.losses import Loss
-from flspec.metrics import find_metric
 from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
 from flspec.protocol.plan import ClientTask, Plan
@@ -50,6 +50,11 @@ def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     where the processes of every backend find them. Raises InputError if the spec cannot be carried out.
     """
     written = spec if isinstance(spec, Spec) else load_spec(spec)
+    with naming_parts(written):
+        return _compiled(written, data)
+
+
+def _compiled(written: Spec, data: Path | None) -> Plan:
     if found := contradictions(dict(written)):
         raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
@@ -113,21 +118,9 @@ def _tasks(
 
 def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> PlanSettings:
     """Return the settings of the plan: the parts of a spec that a run acts on and that need no random draw."""
-    # A part that only decides leaves its decisions in the plan. Of a part that acts in a run the plan has the code.
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
     objective = spec.client.objective
-    acting: dict[str, Part] = {
-        "client.loss": spec.client.loss,
-        "client.optimizer": spec.client.optimizer,
-        **({"client.optimizer.schedule": schedule} if schedule and not schedule.is_planned else {}),
-        **({"client.algorithm": algorithm} if algorithm else {}),
-        "client.objective": objective,
-        "aggregator": spec.aggregator,
-        "aggregator.server_optimizer": spec.aggregator.server_optimizer,
-        **{f"postprocessors.{number}": part for number, part in enumerate(spec.postprocessors)},
-        **{f"evaluation.metrics.{name}": find_metric(name).of for name in spec.evaluation.metrics},
-    }
-    return PlanSettings(
+    settings = PlanSettings(
         data=examples.describe(),
         layers=tuple(layer.model_dump(mode="json") for layer in layers),
         loss=spec.client.loss.model_dump(mode="json"),
@@ -136,7 +129,6 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
         evaluation=planned_evaluation(spec.evaluation, examples),
         weights=(),  # named with the tensors themselves
         statistics=tuple(n for n, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"),
-        code=source_digests(acting),
         clip=ClipSettings(clip.norm, clip.by) if clip else None,
         epochs=0 if schedule is None or schedule.is_planned else spec.client.epochs or 0,
         label_weights=spec.client.label_weights or (),
@@ -144,6 +136,7 @@ def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: M
         objective=None if objective == Supervised() else objective.model_dump(mode="json"),
         postprocessors=tuple(part.model_dump(mode="json") for part in spec.postprocessors),
     )
+    return replace(settings, code=code_digests(settings))
 
 
 def _optimizer(spec: Spec) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flspec.core.locations import locate_file
 from flspec.core.randomness import Stream
+from flspec.core.reading import JSON_VALUE, check_json, read_regular
 from flspec.core.text import join_some
 from flspec.errors import InputError, printable, shorten
 from flspec.layers import Tensor, initial_tensors
@@ -24,6 +25,7 @@ from flspec.models import Model
 __all__ = ["start_tensors"]
 
 _FIELD = "model.pretrained"
+_MOST_BYTES = 2**35  # of a file
 _MOST_NAMED = 3  # tensors that an error names for each kind of mismatch
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -80,11 +82,18 @@ def _plain_names(arrays: Arrays) -> Arrays:
     return {name.removeprefix(wrapper): value for name, value in arrays.items()}
 
 
+def _checked_safetensors(path: Path) -> bytes:
+    """Read a file whose description of tensors, which may be of any length, fits into memory."""
+    content = read_regular(path, _MOST_BYTES)
+    check_json(content[8 : 8 + int.from_bytes(content[:8], "little")], path, JSON_VALUE)
+    return content
+
+
 def _read_safetensors(path: Path) -> Arrays:
     from safetensors import SafetensorError, deserialize
 
     try:
-        tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        tensors = deserialize(_checked_safetensors(path))  # type: ignore[no-untyped-call]
         return {name: _decode(name, **tensor) for name, tensor in tensors}
     except SafetensorError as error:
         raise ValueError(f"is not a safetensors file, or is cut short or damaged: {error}") from None

@@ -11,22 +11,44 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flspec.core.files import locked
+from flspec.core.ownership import make_own, require_own
 from flspec.errors import InputError
 
 __all__ = ["cache_folder", "partial_folder", "workplace"]
 
 _PARTIAL, _LOCK = ".partial-", ".lock"
+_HINT = "set FLSPEC_CACHE to a folder of your own"
 
 
 def cache_folder() -> Path:
-    """Return the cache's folder: `$FLSPEC_CACHE`, else `flspec` in the user's cache folder."""
+    """Return the cache's folder: `$FLSPEC_CACHE`, else `flspec` in the user's cache folder.
+
+    Without a home it is below the temporary folder. Raises InputError if it is not this user's own, because programs in
+    the cache are run and data in it are believed.
+    """
+    folder = _chosen_folder()
+    for part in (folder, *_parts(folder)):
+        require_own(part, _HINT)
+    return folder
+
+
+def _chosen_folder() -> Path:
     if chosen := os.environ.get("FLSPEC_CACHE"):
         return Path(chosen).absolute()
+    if os.path.isabs(caches := os.environ.get("XDG_CACHE_HOME", "")):  # others are invalid by the standard
+        return Path(caches) / "flspec"
     try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return Path.home().absolute() / ".cache" / "flspec"
     except RuntimeError:  # no home folder
-        home = Path(tempfile.gettempdir())
-    return home.absolute() / "flspec"
+        return Path(tempfile.gettempdir()).absolute() / f"flspec-{os.getuid()}"
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Return the folders of the cache, unless nobody else gets that far."""
+    try:
+        return [] if not folder.lstat().st_mode & 0o077 else [path for path in folder.iterdir() if path.is_dir()]
+    except OSError:  # there is none yet, or not of this user's
+        return []
 
 
 @contextmanager
@@ -53,7 +75,7 @@ def workplace(parent: Path) -> Iterator[Path]:
     Raises InputError if the cache cannot be written to.
     """
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_own(parent)
         _remove_abandoned(parent)
         folder = parent / f"{_PARTIAL}{secrets.token_hex(8)}"
         # The lock is taken before the folder exists, so no process can take the folder for abandoned. Another process

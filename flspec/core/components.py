@@ -11,14 +11,12 @@ the group `flspec.<folder>`, for example
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import json
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
@@ -31,6 +29,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from flspec.core.part_sources import package_digest
 from flspec.errors import InputError
 
 __all__ = [
@@ -42,6 +41,7 @@ __all__ = [
     "Part",
     "comes_with_flspec",
     "family_members",
+    "is_offered",
     "load_family",
     "load_installed",
     "parse_component",
@@ -162,17 +162,21 @@ def parse_component(base: type[C], document: Mapping[str, Any]) -> C:
 
 
 def source_digests(parts: Mapping[str, Part]) -> dict[str, str]:
-    """Return, by name, the SHA-256 of the source module of each part that does not come with flspec."""
-    return {
-        name: hashlib.sha256(Path(inspect.getfile(_definition(part))).read_bytes()).hexdigest()
-        for name, part in parts.items()
-        if not comes_with_flspec(part)
-    }
+    """Return, by name, the digest of the code of each part that does not come with flspec; see `part_sources`."""
+    return {name: package_digest(_definition(part)) for name, part in parts.items() if not comes_with_flspec(part)}
 
 
 def comes_with_flspec(part: Part) -> bool:
     """Return whether this part belongs to flspec itself, so every copy of this version has it."""
     return _definition(part).__module__.partition(".")[0] == "flspec"
+
+
+def is_offered(part: Component) -> bool:
+    """Return whether an installed package offers the part's class, so that every process with the package finds it."""
+    cls = type(part)
+    families = {base.__module__.removesuffix(".base") for base in cls.__mro__ if base.__module__.endswith(".base")}
+    names = (entry for family in families for entry in entry_points(group=family))
+    return any(entry.value == f"{cls.__module__}:{cls.__qualname__}" or entry.load() is cls for entry in names)
 
 
 def _definition(part: Part) -> Callable[..., Any]:

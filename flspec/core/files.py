@@ -22,9 +22,7 @@ __all__ = [
     "made_folder",
     "name_file",
     "numbered_folder",
-    "open_regular",
     "partial_file",
-    "read_regular",
     "remove_partials",
     "write_atomically",
 ]
@@ -32,31 +30,6 @@ __all__ = [
 _LOCK = ".lock"
 _PARTIAL = re.compile(r"\..+\.\d+\.partial")  # the names that `partial_file` gives
 _POLL_SECONDS = 0.05
-
-
-def read_regular(path: Path) -> bytes:
-    """Return the content of a regular file.
-
-    Raises InputError for anything else, such as a pipe, which could block for ever.
-    """
-    try:
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
-        if not path.is_file():
-            raise InputError(f"{path} is not a file")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to be read bit by bit; raises InputError as `read_regular` does."""
-    try:
-        if not path.is_file():
-            raise InputError(f"{path} is not a file" if path.exists() else f"{path} does not exist")
-        return path.open("rb")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
 
 
 def write_atomically(path: Path, content: bytes, *, is_secret: bool = False) -> None:

@@ -16,15 +16,15 @@ def is_from_elsewhere(error: BaseException) -> bool:
     return any(not isinstance(one, FlspecError) for one in _causes(error))
 
 
-def place_of(error: BaseException, package: str | None = None) -> str | None:
+def place_of(error: BaseException, package: str | None = None, only: bool = False) -> str | None:
     """Return `FILE:LINE` of the innermost code that is not flspec's; None if all of it is.
 
-    Code of `package`, if there is any in the traceback, is preferred to that of what it calls.
+    Code of `package`, if there is any in the traceback, is preferred to that of what it calls; `only` it is looked for.
     """
     frames = [frame for one in _causes(error) for frame in _frames(one.__traceback__)]
     of_package = [place for name, place in frames if package and name == package]
     elsewhere = [place for name, place in frames if not _is_own(name)]
-    return next(reversed(of_package or elsewhere), None)
+    return next(reversed(of_package if only else of_package or elsewhere), None)
 
 
 def raised_in(error: BaseException, package: str) -> bool:

@@ -20,7 +20,7 @@ from flspec.core.text import join_some
 from flspec.data.column_types import Cells, is_whole
 from flspec.errors import InputError, shorten
 
-__all__ = ["Classes", "NumberedLabels", "number_labels"]
+__all__ = ["Classes", "NumberedLabels", "class_names", "number_labels"]
 
 _MOST = 100_000
 _WHOLE_FLOAT = re.compile(r"(0|-?[1-9][0-9]{0,15})\.0+")  # as pandas writes whole numbers of a column with missing ones
@@ -68,6 +68,12 @@ def number_labels(parts: Mapping[str, Labels], known: Classes | None = None) -> 
     if names == tuple(map(str, range(len(names)))) and not (known and known.are_positions):
         names = ()  # they say no more than the numbers of the classes
     return NumberedLabels(codes, len(known_as), names)
+
+
+def class_names(labels: NDArray[Any] | Cells, source: str, known: Classes | None = None) -> tuple[str, ...]:
+    """Return the names of the classes that the labels of a training file give. Raises as `number_labels` does."""
+    made = number_labels({"train": [(source, labels)]}, known)
+    return made.names or tuple(map(str, range(made.num)))
 
 
 def _spelt(labels: NDArray[Any] | Cells, source: str) -> Cells:

@@ -8,33 +8,32 @@ time and to the same values.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from io import StringIO
+from itertools import chain, groupby
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.data.cell_numbers import read_numbers, way_out, why_no_number
 from flspec.data.column_types import Cells
 from flspec.data.tables import MOST_VALUES, check_text
 from flspec.data.text_files import opened_text
 from flspec.errors import InputError, shorten
 
-__all__ = ["CsvColumns", "read_columns", "read_header", "read_rows"]
+__all__ = ["CsvColumns", "read_columns", "read_header", "read_rows", "read_texts"]
 
 _MOST_CHARACTERS = 2**24  # of one row
 _MOST_COLUMNS = 100_000
-_CELLS_AT_ONCE = 2**17  # so that the memory that reading takes does not grow with the width of a table
+_CHARACTERS_AT_ONCE = 2**19  # and not rows, so that reading a wide table takes no more memory
 
 # Quotes, and what numpy takes for spaces around a number but Python does not.
 _NOT_PLAIN = '"\0\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000' + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-_EMPTY = frozenset({"\n", "\r\n", "\r"})
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9.]*[0-9],[0-9]+")
 _ADVICE = {
     "unexpected end of data": "a cell begins with a quote and never ends with one",
     "field larger than field limit (131072)": "a cell of more than 131,072 characters; is a quote missing at its end?",
@@ -69,6 +68,12 @@ def read_header(path: Path, separator: str) -> list[str]:
     return header
 
 
+def read_texts(path: Path, separator: str) -> Iterator[list[Sequence[str]]]:
+    """Yield the cells of each column, of some rows at a time."""
+    for _, cells, _ in _chunks(_Layout(path, separator, (), read_header(path, separator))):
+        yield cells
+
+
 def read_columns(path: Path, separator: str, features: Sequence[str], texts: Sequence[str]) -> CsvColumns:
     """Read columns of a table: features as numbers, others as text; a column may be both.
 
@@ -76,22 +81,20 @@ def read_columns(path: Path, separator: str, features: Sequence[str], texts: Seq
     """
     layout = _Layout(path, separator, features, texts)
     columns: dict[str, _Coder] = {name: _Coder() for name in texts}
-    parts: list[NDArray[np.float32]] = []
-    num_rows = 0
-    for values, cells in _chunks(layout):
-        parts.append(values)
-        num_rows += len(values)
-        if num_rows * len(features) > MOST_VALUES:
+    table = _Table(len(features))
+    for values, cells, share in _chunks(layout):
+        table.add(values, share)
+        if table.num_rows * len(features) > MOST_VALUES:
             raise InputError(f"{path}: more than {MOST_VALUES:,} numbers; name fewer columns with dataset.features")
         for coder, column in zip(columns.values(), cells, strict=True):
             coder.add(column)
-    if not parts:
+    if not table.num_rows:
         raise InputError(f"{path}: no rows below its header")
     found = {name: coder.cells() for name, coder in columns.items()}
     for name, one in found.items():
         for text in one.distinct:
             check_text(text, f"{path}: column {name}")
-    return CsvColumns(_joined(parts, num_rows), found)
+    return CsvColumns(table.values, found)
 
 
 def read_rows(path: Path, separator: str = ",") -> Iterator[Row]:
@@ -125,49 +128,52 @@ class _Layout:
         self.columns = {kind: [n for n, one in enumerate(kinds) if one == kind] for kind in ("O", "f4")}
 
 
-def _chunks(layout: _Layout) -> Iterator[tuple[NDArray[np.float32], list[Sequence[str]]]]:
-    """Yield the features of some rows, and their cells in each column of text."""
-    at_once = max(1, _CELLS_AT_ONCE // len(layout.header))
+def _chunks(layout: _Layout) -> Iterator[tuple[NDArray[np.float32], list[Sequence[str]], float]]:
+    """Yield the features of some rows, their cells in each column of text, and the share of the file that is read."""
+    size, num_read = layout.path.stat().st_size, 0
     with opened_text(layout.path) as text:
         lines = _lines(layout.path, text)
         next(csv.reader(lines, delimiter=layout.separator, strict=True))  # the header
         is_at_end = False  # after an empty line there are only others
-        while some := list(islice(lines, at_once)):
-            whole = "".join(some)
-            if is_at_end or any(mark in whole for mark in _NOT_PLAIN) or not _EMPTY.isdisjoint(some):
-                rows, is_at_end = _quoted_rows(layout, some, lines, is_at_end)
-                if rows:
-                    yield _numbers(layout, rows), [[row[place] for row in rows] for place in layout.texts]
-            else:
-                yield _plain_rows(layout, some)
+        while block := text.read(_CHARACTERS_AT_ONCE):
+            block += next(lines, "")
+            num_read += len(block)
+            share = min(1.0, num_read / size)
+            some = StringIO(block, newline="").readlines()
+            is_plain = not (is_at_end or block.isspace() or any(mark in block for mark in _NOT_PLAIN))
+            if is_plain and len(table := _parsed(layout, some)) == len(some):
+                yield *_plain_columns(layout, table), share
+                continue
+            rows, is_at_end = _quoted_rows(layout, some, lines, is_at_end)  # or an empty line is among them
+            if rows:
+                yield _numbers(layout, rows), [[row[place] for row in rows] for place in layout.texts], share
 
 
-def _plain_rows(layout: _Layout, lines: list[str]) -> tuple[NDArray[np.float32], list[Sequence[str]]]:
-    """Read lines without a quote, each of which is a row."""
+def _parsed(layout: _Layout, lines: list[str]) -> NDArray[Any]:
+    """Read lines without a quote, each of which is a row, by numpy, which skips empty ones."""
+    how: dict[str, Any] = {"comments": None, "quotechar": None, "encoding": "utf-8", "ndmin": 1}
     try:
         with np.errstate(over="ignore"):
-            table = np.loadtxt(
-                lines,
-                layout.dtype,
-                delimiter=layout.separator,
-                comments=None,
-                quotechar=None,
-                ndmin=1,
-                encoding="utf-8",
-            )
+            return np.loadtxt(lines, layout.dtype, delimiter=layout.separator, **how)
     except ValueError:
         raise _first_mistake(layout) from None
+
+
+def _plain_columns(layout: _Layout, table: NDArray[Any]) -> tuple[NDArray[np.float32], list[Sequence[str]]]:
+    """Return the features in a parsed table, and the cells of its columns of text."""
     blocks = {kind: [table[name] for name in names] for kind, names in layout.blocks.items()}
     texts = [column for block in blocks["O"] for column in block.T.tolist()]
     found = dict(zip(layout.columns["O"], texts, strict=True))
     both = [place for place in layout.features if place in found]
     numbers = [*blocks["f4"], *(_floats(layout, found[place])[:, np.newaxis] for place in both)]
+    values = numbers[0] if len(numbers) == 1 else np.concatenate([np.empty((len(table), 0), np.float32), *numbers], 1)
     order = {place: number for number, place in enumerate([*layout.columns["f4"], *both])}
-    values = np.concatenate(numbers, axis=1, dtype=np.float32)
     wanted = [order[place] for place in layout.features]
     if wanted != list(range(len(wanted))):
         values = values[:, wanted]
-    return _finite(layout, values), [found[place] for place in layout.texts]
+    if not np.isfinite(values).all():
+        raise _first_mistake(layout)
+    return values, [found[place] for place in layout.texts]
 
 
 def _quoted_rows(
@@ -192,22 +198,11 @@ def _quoted_rows(
 
 def _numbers(layout: _Layout, rows: Sequence[Sequence[str]]) -> NDArray[np.float32]:
     cells = [row[place] for row in rows for place in layout.features]
-    return _finite(layout, _floats(layout, cells).reshape(len(rows), -1))
+    return _floats(layout, cells).reshape(len(rows), len(layout.features))
 
 
 def _floats(layout: _Layout, cells: Sequence[str]) -> NDArray[np.float32]:
-    text = "".join(cells)
-    try:
-        if not text.isascii() or "_" in text:  # which Python would take for digits
-            raise ValueError
-        with np.errstate(over="ignore"):
-            return np.fromiter(map(float, cells), np.float64, len(cells)).astype(np.float32)
-    except ValueError:
-        raise _first_mistake(layout) from None
-
-
-def _finite(layout: _Layout, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
+    if (values := read_numbers(cells)) is None:
         raise _first_mistake(layout)
     return values
 
@@ -227,28 +222,9 @@ def _first_mistake(layout: _Layout) -> InputError:
         if len(row) != len(layout.header):
             return InputError(f"{place}: {len(row)} cells, but the header names {len(layout.header)}")
         for name, position in zip(layout.names, layout.features, strict=True):
-            if problem := _why_no_feature(row[position]):
-                return InputError(f"{place}: column {shorten(name)}: {problem}")
-    raise AssertionError(f"no row of {layout.path} is wrong")
-
-
-def _why_no_feature(cell: str) -> str | None:
-    """Return why a cell is no finite float32 number, or None."""
-    out = "fix it, or leave the column out of dataset.features"
-    try:
-        value = float(cell) if cell.isascii() and "_" not in cell else None
-    except ValueError:
-        value = None
-    if value is None:
-        if not cell:
-            out = "fill it, leave the row out, or leave the column out of dataset.features"
-        elif _DECIMAL_COMMA.fullmatch(cell):
-            out = "write decimals with a point"
-        return f"{shorten(repr(cell), 60)} is no number; {out}"
-    with np.errstate(over="ignore"):
-        if np.isfinite(np.float32(value)):
-            return None
-    return f"{value} is not a finite float32 number; leave the row out or put a number there"
+            if problem := why_no_number(row[position]):
+                return InputError(f"{place}: column {shorten(name)}: {problem}; {way_out(row[position])}")
+    return InputError(f"{layout.path}: cannot be read a second time; did it change meanwhile?")
 
 
 def _lines(path: Path, text: TextIO) -> Iterator[str]:
@@ -267,18 +243,31 @@ class _Coder:
 
     def add(self, cells: Sequence[str]) -> None:
         number = self._number
-        self._parts.append(np.array([number.setdefault(cell, len(number)) for cell in cells], np.int64))
+        for cell in dict.fromkeys(cells):
+            number.setdefault(cell, len(number))
+        self._parts.append(np.fromiter(map(number.__getitem__, cells), np.int64, len(cells)))
 
     def cells(self) -> Cells:
         return Cells(list(self._number), np.concatenate(self._parts))
 
 
-def _joined(parts: list[NDArray[np.float32]], num_rows: int) -> NDArray[np.float32]:
-    """Return all rows in one array. Each part is let go once it is copied, so that the rows are in memory once."""
-    whole = np.empty((num_rows, parts[0].shape[1]), np.float32)
-    end = num_rows
-    while parts:
-        part = parts.pop()
-        whole[end - len(part) : end] = part
-        end -= len(part)
-    return whole
+class _Table:
+    """Rows of numbers that come in parts, in one array, whose end is not in memory before it is filled."""
+
+    def __init__(self, width: int) -> None:
+        self.num_rows = 0
+        self._array = np.empty((0, width), np.float32)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        return self._array[: self.num_rows]
+
+    def add(self, rows: NDArray[np.float32], share: float) -> None:
+        """Append rows; with them about this share of all has come."""
+        end = self.num_rows + len(rows)
+        if end > len(self._array):
+            grown = np.empty((max(int(1.1 * end / share), end + end // 2), self._array.shape[1]), np.float32)
+            grown[: self.num_rows] = self.values
+            self._array = grown
+        self._array[self.num_rows : end] = rows
+        self.num_rows = end

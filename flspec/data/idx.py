@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.reading import open_regular
 from flspec.errors import InputError
 
 __all__ = ["read_idx", "write_idx"]
@@ -25,8 +26,8 @@ _MOST_BYTES = 2**28  # larger than any published file of this format
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Read the array in a file, with gzip if its name ends in `.gz`. Raises InputError if the file is not valid."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read(_MOST_BYTES)
+        with open_regular(path, _MOST_BYTES) as plain, gzip.open(plain) if path.suffix == ".gz" else plain as file:
+            content = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); download it again") from None
     header_size = 4 * (dimensions + 1)

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.cache import cache_folder, workplace
+from flspec.core.ownership import make_own
 from flspec.core.text import join_some
 from flspec.data.examples import Data, Split
 from flspec.data.images import Decoding, Source, UnreadableImage, archives, decode, read_as, silence_decoder
@@ -172,7 +173,7 @@ def _remember(key: str, data: Data, split: str = "") -> None:
     """Add an entry to the index. Errors are ignored: without the entry pictures are only decoded again."""
     text = json.dumps({"data": write_settings(data.describe()), "split": split})
     with suppress(OSError):
-        _entry(key).parent.mkdir(parents=True, exist_ok=True)
+        make_own(_entry(key).parent)
         partial = _entry(key).with_suffix(f".{os.getpid()}.partial")
         partial.write_text(text, encoding="utf-8")
         partial.replace(_entry(key))

@@ -30,6 +30,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.reading import read_regular
+from flspec.errors import InputError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -98,10 +101,10 @@ class ImageFile:
         return f"{status.st_size} {status.st_mtime_ns}"
 
     def read(self) -> bytes:
-        with open(self._path, "rb") as file:
-            if os.fstat(file.fileno()).st_size > _MOST_BYTES:
-                raise UnreadableImage(f"is larger than {_MOST_BYTES >> 20} MiB")
-            return file.read()
+        try:
+            return read_regular(self._path, _MOST_BYTES)
+        except InputError as error:
+            raise UnreadableImage(str(error).removeprefix(f"{self._path} ")) from None
 
     @property
     def _path(self) -> str:

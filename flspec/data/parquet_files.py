@@ -102,18 +102,32 @@ class ParquetFile:
         return "nothing" if types.is_null(kind) else shorten(str(kind), 60)
 
     def numbers(self, columns: Sequence[str]) -> NDArray[np.float32]:
-        """Read columns side by side, float32 [num_rows, num_features]. A list of numbers gives that many features."""
-        parts, first = [], 0
+        """Read columns side by side, float32 [num_rows, num_features]. A list of numbers gives that many features.
+
+        One column is in memory at a time, beside the array: all those of a wide table take ten times as much.
+        """
         with self._opened() as file:
-            for batch in file.iter_batches(_AT_ONCE, columns=list(columns)):
-                blocks = [self._block(batch.column(name), name, first) for name in columns]
-                parts.append(np.concatenate(blocks, axis=1))
-                first += len(parts[-1])
-                if parts[-1].shape[1] != parts[0].shape[1]:
-                    raise InputError(f"{self.path}: lists below row {first} have another length; all need one")
-                if self.num_rows * parts[0].shape[1] > MOST_VALUES:
-                    raise InputError(f"{self.path}: more than {MOST_VALUES:,} numbers; name fewer in dataset.features")
-        return np.concatenate(parts)
+            widths = [next(self._blocks(file, name, 1)).shape[1] for name in columns]
+            if self.num_rows * sum(widths) > MOST_VALUES:
+                raise InputError(f"{self.path}: more than {MOST_VALUES:,} numbers; name fewer in dataset.features")
+            table = np.empty((self.num_rows, sum(widths)), np.float32)
+            for name, end, width in zip(columns, np.cumsum(widths).tolist(), widths, strict=True):
+                first = 0
+                for block in self._blocks(file, name, _AT_ONCE):
+                    if block.shape[1] != width:
+                        raise InputError(
+                            f"{self.path}: column {name}: lists below row {first} have another length; all need one"
+                        )
+                    table[first : first + len(block), end - width : end] = block
+                    first += len(block)
+        return table
+
+    def _blocks(self, file: Any, name: str, at_once: int) -> Iterator[NDArray[np.float32]]:
+        """Yield a column's values of some rows at a time, [num, num_values]."""
+        first = 0
+        for batch in file.iter_batches(at_once, columns=[name], use_threads=False):
+            yield self._block(batch.column(0), name, first)
+            first += batch.num_rows
 
     def column(self, name: str, may_be_empty: bool = False) -> NDArray[Any]:
         """Read a column as int64, float64 or text. Dates and decimals have the type of their text in a CSV file.
@@ -137,6 +151,21 @@ class ParquetFile:
                 found = np.asarray(values.to_numpy(), np.float64)
                 return found if may_be_empty else self._without_nan(found, name)
         raise InputError(f"{self.path}: column {name} is {shorten(str(kind), 60)}, neither numbers nor text")
+
+    def count(self, name: str, most: int = 1000) -> tuple[int, int | None]:
+        """Return in how many rows a column is missing or NaN, and the number of its values; None if over `most`."""
+        missing, seen, kind = 0, set[Any](), self.types[name]
+        pyarrow = pyarrow_module()
+        is_float = pyarrow.types.is_floating(kind)
+        with self._opened() as file:
+            for batch in file.iter_batches(_AT_ONCE, columns=[name]):
+                values = batch.column(0).drop_null()
+                if is_float:
+                    values = values.filter(pyarrow.array(~np.isnan(_numpy(values))))
+                missing += batch.num_rows - len(values)
+                if not kind.num_fields and len(seen) <= most:  # not of lists
+                    seen.update(values.unique().to_pylist())
+        return missing, None if kind.num_fields or len(seen) > most else len(seen)
 
     def images(self, column: str, due: ImageFormat | None = None) -> list[ParquetImage]:
         """Return the picture of each row. It is read when needed, and refused then unless it has the format `due`."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from flspec.core.reading import open_regular
 from flspec.errors import InputError
 
 __all__ = ["opened_text", "read_lines", "read_text"]
 
-_MOST_BYTES = 2**30
+_MOST_BYTES, _MOST_STREAMED_BYTES = 2**30, 2**40  # of a file that is read at once, or line by line
+_AT_ONCE = 2**20
 _OTHERS = {  # the first bytes of files that are taken for text, and the way out
     b"\x1f\x8b": "is compressed with gzip; decompress it (gunzip), and name the file that comes out",
     b"PK\x03\x04": "is an Excel workbook or a zip archive; save the sheet as CSV, or extract the archive",
@@ -33,18 +36,17 @@ _OTHERS = {  # the first bytes of files that are taken for text, and the way out
 
 
 @contextmanager
-def opened_text(path: Path) -> Iterator[TextIO]:
+def opened_text(path: Path, most: int = _MOST_STREAMED_BYTES) -> Iterator[TextIO]:
     """Open a file in UTF-8, with or without a byte order mark. Its lines keep their ends.
 
     Raises InputError for a file that is not text, and for whatever is wrong with it while it is open.
     """
     try:
-        if not path.is_file():  # a pipe could block for ever
-            raise InputError(f"{path}: is not a file")
-        with path.open("rb") as file:
+        with open_regular(path, most) as file:
             _refuse_others(path, file.read(8))
-        with path.open(encoding="utf-8-sig", newline="") as text:
-            yield text
+            file.seek(0)
+            with TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+                yield text
     except UnicodeDecodeError:
         raise _undecodable(path) from None
     except OSError as error:
@@ -53,9 +55,7 @@ def opened_text(path: Path) -> Iterator[TextIO]:
 
 def read_text(path: Path) -> str:
     """Read a whole file. Raises InputError as `opened_text` does."""
-    with opened_text(path) as text:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; no such file is that large")
+    with opened_text(path, _MOST_BYTES) as text:
         return text.read()
 
 
@@ -73,11 +73,16 @@ def _refuse_others(path: Path, beginning: bytes) -> None:
 
 def _undecodable(path: Path) -> InputError:
     """Return the error that names the first line that is not UTF-8."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
+    with open_regular(path, _MOST_STREAMED_BYTES) as file:
+        some = b"\n"
+        while some:
+            some = file.read(_AT_ONCE)  # not a line, because a line may be as long as the file
             try:
-                line.decode()
+                decoder.decode(some, final=not some)
             except UnicodeDecodeError as error:
-                byte = line[error.start]
-                return InputError(f"{path}:{number}: not UTF-8 (byte {byte:#04x}); save it as UTF-8")
+                line += error.object.count(b"\n", 0, error.start)
+                byte = error.object[error.start]
+                return InputError(f"{path}:{line}: not UTF-8 (byte {byte:#04x}); save it as UTF-8")
+            line += some.count(b"\n")
     return InputError(f"{path}: not UTF-8; save it as UTF-8")

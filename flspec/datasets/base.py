@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,7 @@ from flspec.core.components import Component, OneOf
 from flspec.core.locations import locate
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
+from flspec.data.readings import FileFacts, Reading
 from flspec.data.synthetic.twin_cache import PLACES, cached_twin
 from flspec.data.synthetic.twins import TwinSize
 from flspec.errors import InputError
@@ -35,6 +36,8 @@ class Dataset(Component, ABC):
     one, they are looked for in the folder with the kind's name below the data root, then in the data root itself. The
     folder of any data set can therefore be the data root, as in `flspec data check DIR --kind KIND`.
     """
+
+    copies_while_read: ClassVar[float] = 1.0  # of all features in memory at once, for the estimate of a plan's memory
 
     @abstractmethod
     def read(self, root: Path, stream: Stream) -> Data:
@@ -59,6 +62,32 @@ class Dataset(Component, ABC):
         except InputError as error:
             return [str(error)]
         return ()
+
+    def complete(self, root: Path) -> str:
+        """Say how many examples there are, in a sentence, once `findings` has found nothing."""
+        counts = " + ".join(f"{len(split):,}" for split in self.load(root, Stream(0)).splits.values())
+        return f"readable: {counts} examples; there is no published data set to compare them with"
+
+    def reading(self, root: Path) -> Reading | None:
+        """Return the columns that are read below `root` and those left out; None if a data set has none of its own.
+
+        Values are not read. Raises InputError if the files are not there.
+        """
+        return None
+
+    def file_facts(self, path: Path) -> FileFacts:
+        """Return what one file holds and as what it is taken. Raises InputError if it cannot be read at all."""
+        raise InputError(
+            f"{path}: {type(self).model_fields['kind'].default} is not read from one file; name its folder"
+        )
+
+    def suited_to(self, path: Path) -> Self:
+        """Return this data set with settings that one file shows and nobody gave, such as the separator of a table."""
+        return self
+
+    def as_read_from(self, path: Path) -> dict[str, Any]:
+        """Return the section of a spec that reads one file; empty if a file alone is no data set."""
+        return {}
 
     def places(self, root: Path, folder: str | None = None) -> list[Path]:
         """Return the folders in which files are looked for, in order. See the class."""

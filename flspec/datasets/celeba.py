@@ -93,6 +93,10 @@ class CelebA(PictureDataset):
         except InputError as error:
             return [*found, str(error)]
 
+    def complete(self, root: Path) -> str:
+        pictures = " + ".join(f"{num:,}" for num in _PUBLISHED_SPLIT.values())
+        return f"complete: {pictures} pictures of {_PUBLISHED[1]:,} people"
+
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
         """Write faces with a few visible attributes, of people with very different numbers of pictures."""

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from flspec.core.locations import Location
 from flspec.core.randomness import Stream
+from flspec.core.reading import read_regular
 from flspec.data.classes import Classes
 from flspec.data.examples import Data, Split
 from flspec.data.images import Decoding
@@ -80,6 +81,9 @@ class Cifar10(Twinned, ImageDataset):
             return [str(error)]
         differences = [line for name, split in data.splits.items() for line in _differences(name, split)]
         return [*differences, *self._lossy(root)]
+
+    def complete(self, root: Path) -> str:
+        return f"complete: {' + '.join(f'{sum(counts):,}' for counts in _PUBLISHED.values())} pictures"
 
     def _lossy(self, root: Path) -> Iterator[str]:
         """Report splits whose pictures were compressed as JPEG, judged by the first picture of each."""
@@ -164,14 +168,7 @@ def _read_pickle(path: Path) -> _Batch:
 def _read_file(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(f"{path.parent}: {path.name} is missing; extract all of CIFAR-10's archive")
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(content) > _MOST_BYTES:
-        raise InputError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; none of CIFAR-10's files is that large")
-    return content
+    return read_regular(path, _MOST_BYTES)
 
 
 def _checked(path: Path, rows: NDArray[np.uint8], labels: NDArray[np.int64]) -> _Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,19 @@ from pydantic import Field, model_validator
 from flspec.core.locations import Location, locate_file
 from flspec.core.randomness import Stream
 from flspec.data.column_types import type_cells
-from flspec.data.csv_files import CsvColumns, read_columns, read_header
+from flspec.data.csv_files import CsvColumns, read_columns, read_header, read_texts
 from flspec.data.examples import Data
+from flspec.data.readings import ColumnProfile, FileFacts, Reading, count_endings
 from flspec.data.synthetic.twins import TwinSize, class_points, held_labels
 from flspec.data.tables import Rows, combine
+from flspec.data.text_files import opened_text
 from flspec.datasets.base import Twinned
 from flspec.datasets.table import TableColumns, unnamed_indices
 from flspec.errors import InputError
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 _TWIN_CLASSES, _TWIN_FEATURES = 4, 8
+_LONGEST_HEADER = 2**24  # characters
 
 
 class CsvTable(Twinned, TableColumns):
@@ -35,6 +38,7 @@ class CsvTable(Twinned, TableColumns):
     not UTF-8 are errors, which name the line.
     """
 
+    copies_while_read: ClassVar[float] = 2.2  # the table, and its parts once a test set is drawn
     kind: Literal["csv"] = "csv"
     file: Annotated[
         Location | None,
@@ -74,6 +78,47 @@ class CsvTable(Twinned, TableColumns):
             for (name, path), table, typed in zip(paths.items(), tables.values(), _typed(tables, columns), strict=True)
         }
         return combine(parts, self.draw, client_column=client, classes=self.known_classes)
+
+    def reading(self, root: Path) -> Reading:
+        paths = self._paths(root)
+        header = read_header(train := paths["train"], self._separator)
+        beside = train.parent.glob(f"*{train.suffix}") if self.file is None else ()
+        return Reading(
+            columns=tuple(self.column_facts(header, unnamed_indices(header))),
+            files_left_out=count_endings(path for path in beside if path not in paths.values()),
+        )
+
+    def suited_to(self, path: Path) -> CsvTable:
+        """Return this data set with the separator that divides the header into most columns, unless one was given."""
+        if "separator" in self.model_fields_set:
+            return self
+        with opened_text(path) as text:
+            line = text.readline(_LONGEST_HEADER)
+        counts = {name: len(next(csv.reader([line], delimiter=mark), [])) for name, mark in _SEPARATORS.items()}
+        best = max(counts, key=lambda name: counts[name])
+        return (
+            self
+            if best == self.separator
+            else type(self).model_validate(self.model_dump(exclude_unset=True) | {"separator": best})
+        )
+
+    def as_read_from(self, path: Path) -> dict[str, Any]:
+        section = self.section_for(path)
+        has_test = self.test_file or (path.name == "train.csv" and path.with_name("test.csv").is_file())
+        return {key: value for key, value in section.items() if key != "holdout" or self.holdout or not has_test}
+
+    def file_facts(self, path: Path) -> FileFacts:
+        header = read_header(path, self._separator)
+        roles = self.column_facts(header, unnamed_indices(header))
+        profiles = [ColumnProfile(is_number=one.role in ("feature", "left out")) for one in roles]
+        for cells in read_texts(path, self._separator):
+            for profile, column in zip(profiles, cells, strict=True):
+                profile.add(column)
+        columns = [profile.facts(one.name, one.role, one.why) for profile, one in zip(profiles, roles, strict=True)]
+        labels = None
+        if self.label in header:
+            labels = read_columns(path, self._separator, (), [self.label]).texts[self.label]
+        return self.facts_of(path, profiles[0].num_rows, columns, labels, self.problems(columns))
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:

@@ -95,6 +95,9 @@ class Flair(PictureDataset):
             return [*found, str(error)]
         return [*found, *missing_pictures(folder, [f"{entry.image}.jpg" for entry in entries])]
 
+    def complete(self, root: Path) -> str:
+        return f"complete: {' + '.join(f'{pictures:,}' for pictures, _ in _PUBLISHED.values())} pictures"
+
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
         """Write users with very different numbers of pictures and preferences. Splits are 8 : 1 : 1 of users."""

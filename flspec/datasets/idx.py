@@ -63,6 +63,9 @@ class IdxImages(Twinned, ImageDataset, ABC):
     def findings(self, root: Path) -> Sequence[str]:
         return list(self._findings(root))
 
+    def complete(self, root: Path) -> str:
+        return f"complete: {' + '.join(f'{sum(counts):,}' for counts in self.published.values())} pictures"
+
     def _findings(self, root: Path) -> Iterator[str]:
         for name in _SPLITS:
             try:

@@ -19,6 +19,7 @@ from flspec.data.examples import Data
 from flspec.data.image_metadata import Row, read_table
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import ImageFile, archives
+from flspec.data.readings import ColumnFacts, Reading, count_endings
 from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets.pictures import PictureDataset, Size
 from flspec.errors import InputError, choose, shorten
@@ -71,6 +72,18 @@ class ImageFolder(PictureDataset):
         }
         return open_images(Listing(folder, splits, self.decoding, len(classes), tuple(classes), self.client_column))
 
+    def reading(self, root: Path) -> Reading:
+        folder = self._root(root)
+        found = self._found(folder)
+        columns = self._metadata(folder, found)["train"]
+        roles = {name: "client" if name == self.client_column else "column" for name in ("file", *columns)}
+        tops = [top for name in ("train", "test", "val") if (top := folder / name).is_dir()] or [folder]
+        others = (file for top in tops for file in _others(top))
+        return Reading(
+            columns=tuple(ColumnFacts(name=name, role=role) for name, role in roles.items()),
+            files_left_out=count_endings(others),
+        )
+
     def findings(self, root: Path) -> Sequence[str]:
         """Report why the pictures cannot be listed. There is no published data set to compare with."""
         try:
@@ -81,6 +94,10 @@ class ImageFolder(PictureDataset):
         except InputError as error:
             return [str(error)]
         return ()
+
+    def complete(self, root: Path) -> str:
+        counts = " + ".join(f"{len(pictures):,}" for pictures in self._found(self._root(root)).values())
+        return f"readable: {counts} pictures, not decoded yet; there is no published data set to compare them with"
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -170,11 +187,22 @@ def _pictures(top: Path, folder: Path) -> Iterator[_Picture]:
         files = sorted(file for file in place.iterdir() if not file.name.startswith("."))
         if deeper := [file for file in files if file.is_dir()]:
             raise InputError(f"{deeper[0]}: a folder in the folder of a class; pictures should be directly in {place}")
-        chosen = [file for file in files if file.suffix.lower() in _SUFFIXES]
+        chosen = list(filter(_is_picture, files))
         if not chosen:
             raise InputError(f"{place}: no pictures ({', '.join(sorted(_SUFFIXES))}); remove it, or fill it")
         for file in chosen:
             yield _Picture(file.relative_to(folder).as_posix(), place.name)
+
+
+def _others(top: Path) -> Iterator[Path]:
+    """Yield the files in folders of classes that are not read."""
+    for place in top.iterdir():
+        if place.is_dir() and not place.name.startswith("."):
+            yield from (file for file in place.iterdir() if not _is_picture(file))
+
+
+def _is_picture(file: Path) -> bool:
+    return not file.name.startswith(".") and file.suffix.lower() in _SUFFIXES
 
 
 def _rows_by_file(path: Path, files: set[str]) -> dict[str, Row]:

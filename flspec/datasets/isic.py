@@ -85,6 +85,9 @@ class Isic(PictureDataset):
             return [*found, str(error)]
         return [*found, *missing_pictures(folder, [f"{mole.name}.jpg" for mole in moles])]
 
+    def complete(self, root: Path) -> str:
+        return f"complete: {_PUBLISHED:,} pictures"
+
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
         """Write moles of patients with very different numbers of pictures. Some patients have no metadata."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,16 @@ from pydantic import Field, PositiveInt
 
 from flspec.core.locations import Location
 from flspec.core.randomness import Stream
+from flspec.core.reading import JSON_VALUE, read_json
 from flspec.data.examples import Data
+from flspec.data.readings import FileFacts, array_facts
 from flspec.data.synthetic.twins import TwinSize, class_points, held_labels
 from flspec.data.tables import Rows, as_float32, check_text, combine
 from flspec.datasets.base import Twinned
 from flspec.datasets.table import NamedClasses
 from flspec.errors import InputError, shorten
 
-_MOST_BYTES = 2**32  # of one file
+_MOST_MEMORY = 2**33  # bytes, of the lists in one file, if none became an array before the file ends
 _TWIN_CLASSES, _TWIN_FEATURES = 5, 10
 _PARTS = {"train": ("train", "data/train"), "test": ("test", "data/test")}
 
@@ -30,9 +32,10 @@ class Leaf(Twinned, NamedClasses):
 
     Caldas et al. LEAF: A Benchmark for Federated Settings. 2018. https://arxiv.org/abs/1812.01097. Each file is
     `{"users": [...], "num_samples": [...], "user_data": {USER: {"x": [...], "y": [...]}}}`; x is a list of numbers an
-    example, y an integer from 0 or text. The column `client` has the users.
+    example, y a whole number or a name. The column `client` has the users.
     """
 
+    copies_while_read: ClassVar[float] = 9.0  # the text of a file, and the lists of a user
     kind: Literal["leaf"] = "leaf"
     folder: Annotated[
         Location | None,
@@ -49,6 +52,16 @@ class Leaf(Twinned, NamedClasses):
     def read(self, root: Path, stream: Stream) -> Data:
         parts = {name: self._part(root, name) for name in _PARTS}
         return combine(parts, client_column="client", classes=self.known_classes)
+
+    def file_facts(self, path: Path) -> FileFacts:
+        rows = self._rows(path, _read(path))
+        shape = " × ".join(map(str, rows.features.shape[1:]))
+        columns = (
+            array_facts("x", "feature", rows.features).model_copy(update={"holds": f"{shape} numbers"}),
+            array_facts("y", "label", np.asarray(rows.labels)),
+            array_facts("client", "client", rows.columns["client"], "the users"),
+        )
+        return self.facts_of(path, len(rows), columns, rows.labels)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -139,10 +152,10 @@ def _list(value: Any, key: str) -> list[Any]:
 def _read(path: Path) -> dict[str, _Examples]:
     """Read the users of a file that have examples, in file order."""
     try:
-        if (size := path.stat().st_size) > _MOST_BYTES:
-            raise InputError(f"{path}: {size:,} bytes are more than the {_MOST_BYTES:,} that are read; split it")
         # Each user's lists become arrays as soon as they are read, because lists take ten times the memory.
-        document = json.loads(path.read_bytes(), object_pairs_hook=_mapping, parse_constant=_no_number)
+        document = json.loads(
+            read_json(path, JSON_VALUE, _MOST_MEMORY), object_pairs_hook=_mapping, parse_constant=_no_number
+        )
     except RecursionError:
         raise InputError(f"{path}: nested too deeply to be LEAF's") from None
     except OSError as error:
@@ -216,6 +229,8 @@ def _labels(labels: Sequence[Any], path: Path) -> NDArray[Any]:
             return np.array(labels, np.int64)
         except OverflowError:
             raise InputError(f"{path}: a label is larger than a 64-bit integer; number the classes from 0") from None
+    if all(type(label) in (int, float) for label in labels):
+        return np.array(labels, np.float64)
     if all(isinstance(label, str) for label in labels):
         for label in set(labels):
             check_text(label, f"{path}: a label")

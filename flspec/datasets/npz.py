@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +13,10 @@ from pydantic import Field
 
 from flspec.core.locations import Location, locate_file
 from flspec.core.randomness import Stream
+from flspec.core.reading import read_arrays
 from flspec.data.column_types import as_integers
 from flspec.data.examples import Data
+from flspec.data.readings import ColumnFacts, FileFacts, Reading, array_facts, count_endings
 from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
 from flspec.data.tables import Rows, as_float32, check_text, combine
 from flspec.datasets.base import ImageDataset, Twinned
@@ -27,8 +26,7 @@ from flspec.errors import InputError, shorten
 _MOST_BYTES = 2**33  # 8 GiB over all arrays, unpacked
 _MOST_ARRAYS = 1000
 _TWIN_CLASSES = 4
-_IN_WORDS = {"S": "bytes", "M": "dates", "m": "spans of time", "c": "complex numbers", "V": "records of several fields"}
-_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
+_NEEDED = ("x_train", "y_train", "x_test", "y_test")
 
 
 class NpzArrays(Twinned, NamedClasses, ImageDataset):
@@ -39,6 +37,7 @@ class NpzArrays(Twinned, NamedClasses, ImageDataset):
     read before all sizes have been checked. Pickled objects are refused.
     """
 
+    copies_while_read: ClassVar[float] = 3.4  # numbers of eight bytes, and their float32
     kind: Literal["npz"] = "npz"
     file: Annotated[
         Location | None,
@@ -55,13 +54,31 @@ class NpzArrays(Twinned, NamedClasses, ImageDataset):
 
     def read(self, root: Path, stream: Stream) -> Data:
         path = locate_file(self.file, root, "dataset.file") if self.file else self._found(root)
-        arrays = _read(path)
-        if absent := [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in arrays]:
+        arrays = read_arrays(path, _MOST_BYTES, _MOST_ARRAYS)
+        if absent := [name for name in _NEEDED if name not in arrays]:
             raise InputError(f"{path}: no array {absent[0]}; it holds {shorten(', '.join(sorted(arrays)) or 'none')}")
         parts = {split: [self._rows(path, arrays, split)] for split in ("train", "test")}
         if "x_validation" in arrays and "y_validation" in arrays:
             parts["validation"] = [self._rows(path, arrays, "validation")]
         return combine(parts, divisor=self.divisor, client_column="client", classes=self.known_classes)
+
+    def reading(self, root: Path) -> Reading:
+        path = locate_file(self.file, root, "dataset.file") if self.file else self._found(root)
+        beside = path.parent.glob("*.npz") if self.file is None else ()
+        return Reading(
+            columns=self.file_facts(path).columns, files_left_out=count_endings(one for one in beside if one != path)
+        )
+
+    def as_read_from(self, path: Path) -> dict[str, Any]:
+        return {"kind": self.kind, "file": str(path.absolute())} | self.model_dump(mode="json", exclude_unset=True)
+
+    def file_facts(self, path: Path) -> FileFacts:
+        arrays = read_arrays(path, _MOST_BYTES, _MOST_ARRAYS)
+        labels = arrays.get("y_train")
+        columns = [_array_facts(name, array) for name, array in arrays.items()]
+        absent = [f"there is no array {name}" for name in _NEEDED if name not in arrays]
+        numbered = None if labels is None else _column(labels, f"{path}: y_train", may_be_missing=True)
+        return self.facts_of(path, len(arrays.get("x_train", ())), columns, numbered, absent)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -131,6 +148,17 @@ class NpzArrays(Twinned, NamedClasses, ImageDataset):
         return fitting[0]
 
 
+def _array_facts(name: str, array: NDArray[Any]) -> ColumnFacts:
+    """Return as what an array is taken, by its name."""
+    stem, _, split = name.rpartition("_")
+    if not stem or split not in ("train", "test", "validation"):
+        why = "its name does not end in _train, _test or _validation"
+        return array_facts(name, "left out", array, why)
+    facts = array_facts(name, {"x": "feature", "y": "label", "client": "client"}.get(stem, "column"), array)
+    shape = " × ".join(map(str, array.shape[1:]))
+    return facts.model_copy(update={"holds": f"{array.dtype}, {shape}"}) if shape else facts
+
+
 def _column(array: NDArray[Any], source: str, may_be_missing: bool = False) -> NDArray[Any]:
     """Convert an array of one value for each example to a type that is stored; a missing value is NaN."""
     if array.ndim == 2 and array.shape[1] == 1:  # the shape of CIFAR's labels in Keras
@@ -149,70 +177,3 @@ def _column(array: NDArray[Any], source: str, may_be_missing: bool = False) -> N
                 check_text(text, source)
             return np.array(array.tolist(), dtype=np.str_)  # in this machine's byte order, as short as possible
     raise InputError(f"{source}: {array.dtype} is neither numbers nor text; save it as one of them")
-
-
-# ------------------------------------------------------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True)
-class _Promise:
-    """Description of an array in its header."""
-
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype[Any]
-
-    @property
-    def num_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of a file by name. Raises InputError for invalid ones, before anything large is read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            total = sum(member.file_size for member in members)
-            if len(members) > _MOST_ARRAYS or total > _MOST_BYTES:
-                raise InputError(
-                    f"{path}: {len(members):,} arrays of {total:,} bytes are more than the {_MOST_ARRAYS:,} arrays and "
-                    f"{_MOST_BYTES:,} bytes that are read"
-                )
-            return dict(_arrays(archive, path))
-    except _ERRORS as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"{path}: cannot be read as .npz: {shorten(str(reason), 200)}") from None
-
-
-def _arrays(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
-    names = set()
-    for member in archive.infolist():
-        name = member.filename.removesuffix(".npy")
-        if name == member.filename or name in names:
-            what = "is in it twice" if name in names else "is not an array"
-            raise InputError(f"{path}: {shorten(ascii(member.filename), 80)} {what}; save it with np.savez")
-        names.add(name)
-        with archive.open(member) as file:
-            promise = _header(file, f"{path}: {name}")
-            if (follow := member.file_size - file.tell()) != promise.num_bytes:
-                raise InputError(
-                    f"{path}: {name}: its header promises shape {list(promise.shape)} of {promise.dtype}, but "
-                    f"{follow:,} bytes follow, not {promise.num_bytes:,}"
-                )
-            values = np.frombuffer(file.read(), promise.dtype)
-        array = values.reshape(promise.shape, order="F" if promise.fortran else "C")
-        yield name, array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _header(file: IO[bytes], source: str) -> _Promise:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dtype.hasobject or dtype.kind not in "uifbU" or not dtype.itemsize:
-        what = (
-            "pickled objects, which are not loaded"
-            if dtype.hasobject
-            else _IN_WORDS.get(dtype.kind, f"values of {dtype}")
-        )
-        raise InputError(f"{source}: holds {what}; save it as numbers or text (astype(str))")
-    return _Promise(shape, fortran, dtype)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from flspec.data.examples import Data
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import Decoding, UnreadableImage
 from flspec.data.parquet_files import ImageFormat, ParquetFile, find_shards, image_format_of
+from flspec.data.readings import ColumnFacts, FileFacts, Reading, array_facts, count_endings
 from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
 from flspec.data.tables import Assembled, Rows, assemble, combine
 from flspec.datasets.base import ImageDataset, Twinned
@@ -42,6 +43,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
     install 'flspec[parquet]'.
     """
 
+    copies_while_read: ClassVar[float] = 2.6  # the table, a column, and its parts once a test set is drawn
     kind: Literal["parquet"] = "parquet"
     folder: Annotated[
         Location | None,
@@ -98,6 +100,25 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         }
         return open_pictures(first.path.parent, assemble(parts, self.draw, classes=classes), decoding, client)
 
+    def reading(self, root: Path) -> Reading:
+        shards = self._shards(root)
+        first = shards["train"][0]
+        read = {file.path for files in shards.values() for file in files}
+        beside = first.path.parent.glob("*.parquet") if self.file is None else ()
+        return Reading(
+            columns=tuple(self._column_facts(first)),
+            files_left_out=count_endings(path for path in beside if path not in read),
+        )
+
+    def as_read_from(self, path: Path) -> dict[str, Any]:
+        return self.section_for(path)
+
+    def file_facts(self, path: Path) -> FileFacts:
+        file = ParquetFile(path)
+        columns = [self._counted(file, column) for column in self._column_facts(file)]
+        labels = file.column(self.label, may_be_empty=True) if self.label in file.types else None
+        return self.facts_of(path, file.num_rows, columns, labels, self.problems(columns))
+
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
         """Write a train and a test shard with clients' small pictures. Every fifth is for test."""
@@ -152,6 +173,33 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         """Return the classes that the spec names, or those that Hugging Face's description of the file has."""
         names = file.label_names(self.label)
         return self.known_classes or (Classes(names, are_positions=True) if names else None)
+
+    def _column_facts(self, file: ParquetFile) -> list[ColumnFacts]:
+        """Return the role of each column, and what it holds, without reading its values."""
+        names, image = list(file.types), self._image_column(file)
+        if image is None:
+            return [
+                column.model_copy(update={"holds": file.in_words(column.name)})
+                for column in self.column_facts(names, file.unfit())
+            ]
+        others = {self.label: "label"} | dict.fromkeys(self.kept(names), "column") | {self.client_in(names): "client"}
+        facts = {
+            name: ColumnFacts(name=name, role=others[name], holds=file.in_words(name))
+            if name in others
+            else ColumnFacts(name=name, role="left out", holds=file.in_words(name), why=f"the pictures are in {image}")
+            for name in names
+        }
+        return list((facts | {image: ColumnFacts(name=image, role="feature", holds="pictures")}).values())
+
+    def _counted(self, file: ParquetFile, column: ColumnFacts) -> ColumnFacts:
+        """Return the facts of a column with what its values are counted."""
+        if not column.role.startswith(("label", "client", "column")):
+            missing, num_values = file.count(column.name)
+            why = "values are missing" if missing and column.role == "feature" else column.why
+            return column.model_copy(update={"missing": missing, "num_values": num_values, "why": why})
+        found = array_facts(column.name, column.role, file.column(column.name, may_be_empty=True))
+        same = found.holds == column.holds
+        return found.model_copy(update={"why": "" if same else f"the file has {column.holds}"})
 
     def _numbers(self, file: ParquetFile, features: Sequence[str]) -> NDArray[np.float32]:
         return self.shaped(file.numbers(features), str(file.path))

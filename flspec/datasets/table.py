@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from flspec.core.components import Component
-from flspec.data.classes import Classes
+from flspec.core.text import join_some
+from flspec.data.classes import Classes, class_names
+from flspec.data.column_types import Cells
+from flspec.data.readings import ColumnFacts, FileFacts
 from flspec.data.tables import Draw
 from flspec.errors import InputError, shorten, suggestion
 
@@ -39,6 +44,10 @@ def unnamed_indices(names: Sequence[str]) -> dict[str, str]:
     return {name: "is an index of pandas, which numbers the rows" for name in names if _PANDAS_INDEX.fullmatch(name)}
 
 
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
 class NamedClasses(Component):
     """Parameters of data sets whose labels are one's own."""
 
@@ -55,8 +64,7 @@ class NamedClasses(Component):
     @field_validator("classes")
     @classmethod
     def _differ(cls, classes: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
-        names = [str(name) for name in classes or ()]
-        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        if twice := _twice([str(name) for name in classes or ()]):
             raise ValueError(f"{shorten(twice[0])!r} is named twice; each class has one name")
         return classes
 
@@ -65,6 +73,31 @@ class NamedClasses(Component):
         """The classes that the spec names."""
         return Classes(tuple(map(str, self.classes))) if self.classes else None
 
+    def facts_of(
+        self,
+        path: Path,
+        num_rows: int,
+        columns: Sequence[ColumnFacts],
+        labels: NDArray[Any] | Cells | None,
+        problems: Iterable[str] = (),
+    ) -> FileFacts:
+        """Return a file's columns with the classes of its labels, and everything that has to be mended."""
+        problems, classes = list(problems), tuple[str, ...]()
+        if labels is not None:
+            try:
+                classes = class_names(labels, str(path), self.known_classes)
+            except InputError as error:
+                problems.append(str(error).removeprefix(f"{path}: "))
+        kind = str(type(self).model_fields["kind"].default)
+        return FileFacts(
+            file=str(path),
+            kind=kind,
+            num_rows=num_rows,
+            columns=tuple(columns),
+            classes=classes,
+            problems=tuple(problems),
+        )
+
 
 class TableColumns(NamedClasses):
     """Parameters of data sets of tables: the columns of labels, features and clients."""
@@ -72,7 +105,11 @@ class TableColumns(NamedClasses):
     label: Annotated[_Name, Field(description="column of labels: whole numbers, or names")] = "label"
     features: Annotated[
         tuple[_Name, ...] | None,
-        Field(min_length=1, description="columns of numbers that a model gets, in this order; if absent, all others"),
+        Field(
+            min_length=1,
+            max_length=100_000,
+            description="columns of numbers that a model gets, in this order; if absent, all others",
+        ),
     ] = None
     client: Annotated[
         _Name | None,
@@ -80,7 +117,10 @@ class TableColumns(NamedClasses):
     ] = None
     columns: Annotated[
         tuple[_Name, ...],
-        Field(description="columns to keep, for partitions and groups; one that is named in features too is both"),
+        Field(
+            max_length=10_000,
+            description="columns to keep, for partitions and groups; one that is named in features too is both",
+        ),
     ] = ()
     holdout: Annotated[
         float | None,
@@ -98,9 +138,8 @@ class TableColumns(NamedClasses):
     @model_validator(mode="after")
     def _roles_fit(self) -> TableColumns:
         features, columns = self.features or (), self.columns
-        for name in (self.label, *features, *columns):
-            if max(features.count(name), columns.count(name)) > 1:
-                raise ValueError(f"column {shorten(name)!r} is named twice in one list; remove one")
+        if twice := [*_twice(features), *_twice(columns)]:
+            raise ValueError(f"column {shorten(twice[0])!r} is named twice in one list; remove one")
         if self.label in (*features, *columns, self.client):
             raise ValueError(f"column {shorten(self.label)!r} is named twice; the label can be nothing else")
         if self.client in features and self.client not in columns:
@@ -113,6 +152,12 @@ class TableColumns(NamedClasses):
     def draw(self) -> Draw | None:
         """How a share of the rows is drawn for evaluation."""
         return Draw(self.holdout, self.split_seed) if self.holdout else None
+
+    def section_for(self, path: Path) -> dict[str, Any]:
+        """Return the section of a spec that reads one file, with a share for evaluation."""
+        kind = str(type(self).model_fields["kind"].default)
+        given = self.model_dump(mode="json", exclude_unset=True, exclude={"kind", "file"})
+        return {"kind": kind, "file": str(path.absolute()), "holdout": 0.2} | given
 
     def client_in(self, names: Sequence[str]) -> str | None:
         """Return the column of clients among these, or None."""
@@ -139,9 +184,38 @@ class TableColumns(NamedClasses):
             ]
             if found:
                 return Role(" and ".join(found))
-            return Role("left out", "dataset.features does not name it" if self.features else unfit[name])
+            return Role("left out", "not in dataset.features" if self.features else unfit[name])
 
         return {name: role(name) for name in names}
+
+    def column_facts(self, names: Sequence[str], unfit: Mapping[str, str]) -> list[ColumnFacts]:
+        """Return the role of each column of a file, without reading its values."""
+        roles = self.roles(names, unfit)
+        return [ColumnFacts(name=name, role=role.what, why=role.why) for name, role in roles.items()]
+
+    def problems(self, columns: Sequence[ColumnFacts]) -> Iterator[str]:
+        """Yield what has to be mended in a file's columns, or said in a spec, before an experiment can use it."""
+        names = [column.name for column in columns]
+        if self.label not in names:
+            what = f"no column is called {shorten(self.label)!r}; {suggestion(self.label, names)}"
+            yield f"{what}say which one holds the labels: label: NAME, here --set label=NAME"
+        for name in dict.fromkeys([*(self.features or ()), *self.kept(names)]):
+            if name not in names:
+                yield f"no column is called {shorten(name)!r}: {suggestion(name, names)}change the name"
+        for column in columns:
+            if column.role == "client" and column.missing:
+                yield f"{column.name}: {column.missing:,} rows have no value, but every example needs a client"
+        yield from self._feature_problems(columns)
+
+    def _feature_problems(self, columns: Sequence[ColumnFacts]) -> Iterator[str]:
+        features = [column for column in columns if column.role.startswith("feature")]
+        wrong = [column.name for column in features if column.holds == "text" or column.missing]
+        right = [column.name for column in features if column.name not in wrong]
+        if not features:
+            yield "no column is left for features"
+        elif wrong:
+            others = f"name the others (features: [{join_some(right, 6)}]), or mend them" if right else "mend them"
+            yield f"a feature needs a number in every row, which is not so here: {join_some(wrong, 6)}; {others}"
 
     def check_names(self, names: Sequence[str], source: str, needed: Sequence[str]) -> None:
         """Raise InputError unless each needed column is among `names`."""

@@ -15,7 +15,7 @@ import numpy as np
 from flspec.compiler.compile import compile
 from flspec.data.store import open_data, store_data
 from flspec.errors import FlspecError, InputError, RunError
-from flspec.execution.environments import environment_folder, is_installed, why_unavailable
+from flspec.execution.environments import environment_folder, is_installed, why_damaged, why_unavailable, why_untrusted
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import timed
 from flspec.protocol.backend import Backend, Job, kept_state
@@ -70,6 +70,8 @@ def examine(selection: str, deadline_seconds: float = 120.0) -> Diagnosis:
         return found
     lap = timed()
     try:
+        if found := _damaged(selection):
+            return found
         with tempfile.TemporaryDirectory(prefix="flspec-doctor-") as folder:
             return _smoke_run(selection, Path(folder), deadline_seconds)
     except Exception as error:
@@ -101,23 +103,38 @@ def _without_a_run(selection: str) -> Diagnosis | None:
         return Diagnosis(selection, "broken", detail=_one_line(error), remedy=_REINSTALL)
     try:
         return _missing(selection, backend)
+    except InputError as error:  # of the cache: what is wrong, and the way out
+        detail, _, remedy = _one_line(error).rpartition("; ")
+        return Diagnosis(selection, "broken", detail=detail, remedy=remedy)
     except Exception as error:  # the backend's declarations are not what they should be
         return Diagnosis(selection, "broken", detail=_one_line(error), remedy=_REINSTALL)
 
 
 def _missing(selection: str, backend: Backend) -> Diagnosis | None:
-    """Return the diagnosis if something that the backend declares is missing, else None."""
+    """Return the diagnosis if something that the backend declares is missing or was changed, else None."""
     if missing := backend.missing():
         detail = f"{module_names(missing)} not installed"
         return Diagnosis(selection, "missing", detail=detail, remedy=pip_command(missing))
     environment = backend.environment
-    if environment is None or is_installed(environment):
+    if environment is None:
         return None
+    remedy = f"flspec backends install {environment.name}"
+    if is_installed(environment):
+        why = why_untrusted(environment)
+        return Diagnosis(selection, "broken", detail=why, remedy=remedy) if why else None
     if reason := why_unavailable(environment):
         others = ", ".join(name for name in installed_backends() if name != backend.name)
         return Diagnosis(selection, "missing", detail=reason, remedy=f"use one of: {others or 'none'}")
-    remedy = f"flspec backends install {environment.name}"
     return Diagnosis(selection, "missing", detail="its Python environment is not installed", remedy=remedy)
+
+
+def _damaged(selection: str) -> Diagnosis | None:
+    """Return the diagnosis if a package in the backend's environment is not as it was installed, else None."""
+    environment = find_backend(selection).environment
+    if environment is None or not (why := why_damaged(environment)):
+        return None
+    again = f"flspec backends remove {environment.name}, then flspec backends install {environment.name}"
+    return Diagnosis(selection, "broken", detail=why, remedy=again)
 
 
 # The smoke run

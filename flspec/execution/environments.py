@@ -26,9 +26,10 @@ from pathlib import Path
 
 from flspec.core.cache import cache_folder
 from flspec.core.files import locked
+from flspec.core.ownership import make_own, require_own
 from flspec.errors import BackendError, InputError
+from flspec.execution import installed_files, sources
 from flspec.execution.pins import read_pins, why_refused
-from flspec.execution.sources import python_with_flspec
 from flspec.protocol.registry import find_backend, installed_backends
 from flspec.protocol.requirements import Environment
 
@@ -39,7 +40,9 @@ __all__ = [
     "install_environment",
     "is_installed",
     "remove_environment",
+    "why_damaged",
     "why_unavailable",
+    "why_untrusted",
 ]
 
 Progress = Callable[[str], None]
@@ -101,8 +104,29 @@ def environment_python(environment: Environment) -> Path:
             f"backend: {name} is not installed; run 'flspec backends install {name}' "
             f"(about {environment.gigabytes:g} GB, minutes), or use one of: {_others(name)}"
         )
+    if why := why_untrusted(environment):
+        raise InputError(f"backend: {why}; run 'flspec backends install {environment.name}', which writes it again")
     with _usable(environment):
-        return python_with_flspec(environment_folder(environment), environment.package)
+        return sources.python_with_flspec(environment_folder(environment), environment.package)
+
+
+def why_untrusted(environment: Environment) -> str | None:
+    """Return which of flspec's files beside an installed environment somebody has changed; None if nobody has.
+
+    Raises InputError if somebody else could change the environment itself, whose own files are not looked at.
+    """
+    folder = environment_folder(environment)
+    again = f"run 'flspec backends remove {environment.name}' and install it again"
+    require_own(folder / "flspec", again)
+    with _usable(environment):
+        return sources.why_altered(folder, environment.package)
+
+
+def why_damaged(environment: Environment) -> str | None:
+    """Return which file of an installed environment's packages is not as pip installed it; None if all are. Slow."""
+    with _usable(environment):
+        (library,) = environment_folder(environment).glob("lib/python*/site-packages")
+        return installed_files.why_damaged(library)
 
 
 def install_environment(name: str, progress: Progress | None = None) -> Path:
@@ -118,11 +142,13 @@ def install_environment(name: str, progress: Progress | None = None) -> Path:
     with _usable(environment):
         if not is_installed(environment):
             python = _find_python(environment)
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            make_own(folder.parent)
             with _locked(folder, report) as lock:
                 if not is_installed(environment):
                     _make(environment, python, lock, report)
-        python_with_flspec(folder, environment.package)
+        if sources.why_altered(folder, environment.package):
+            sources.discard(folder, environment.package)
+        sources.python_with_flspec(folder, environment.package)
     return folder
 
 

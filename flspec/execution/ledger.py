@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from flspec.core.files import append_durably, open_regular
+from flspec.core.files import append_durably
+from flspec.core.reading import open_regular
 from flspec.errors import InputError
 
 __all__ = ["LEDGER", "note_release", "num_releases"]

@@ -11,7 +11,8 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 
-from flspec.core.files import read_regular, write_atomically
+from flspec.core.files import write_atomically
+from flspec.core.reading import read_regular
 from flspec.errors import InputError
 from flspec.execution.ledger import num_releases
 from flspec.protocol.plan import Plan

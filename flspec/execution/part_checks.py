@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flspec.core.components import Component
 from flspec.core.randomness import Stream
+from flspec.core.tracebacks import place_of, raised_in
 from flspec.errors import FlspecError, RunError, shorten
 from flspec.protocol.named_records import Records, Weights
 
@@ -26,6 +27,7 @@ class PartCall:
 
     def __init__(self, field: str, part: Component, method: str) -> None:
         self._field, self._method = field, method
+        self._package = type(part).__module__.partition(".")[0]
         self._where = f"{field}: {getattr(part, 'kind', '')} ({type(part).__module__}.{type(part).__qualname__})"
 
     def error(self, what: str) -> RunError:
@@ -35,13 +37,21 @@ class PartCall:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Raise RunError in place of whatever the part raises."""
+        """Raise RunError, which names the line, in place of whatever the part raises."""
         try:
             yield
         except FlspecError:
             raise
+        except SystemExit as stop:
+            if not raised_in(stop, self._package):  # a signal, which may arrive at any moment
+                raise
+            raise self._raised(stop) from stop
         except Exception as error:  # a part may raise anything
-            raise self.error(f"raised {type(error).__name__}: {error}") from error
+            raise self._raised(error) from error
+
+    def _raised(self, error: BaseException) -> RunError:
+        place = place_of(error, self._package)
+        return self.error(f"raised {type(error).__name__}: {error}{f' in {place}' if place else ''}")
 
     def pair(self, given: Any, names: str) -> tuple[Any, Any]:
         """Return the two values that the method gave."""

@@ -11,17 +11,21 @@ from pydantic import ValidationError
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
-from flspec.core.components import Component, parse_component
+from flspec.core.components import Component, comes_with_flspec, is_offered, parse_component
 from flspec.errors import InputError, shorten
-from flspec.layers import Layer, Shape, parse_layers
+from flspec.execution.part_checks import PartCall
+from flspec.layers import Layer, Shape, parse_layers, trace
 from flspec.losses import Loss, parse_loss
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
 from flspec.postprocessors import Postprocessor
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
+from flspec.server_optimizers import ServerOptimizer
+from flspec.transforms import Transform
 
 __all__ = [
+    "acting_parts",
     "acts_without_updates",
     "aggregator_of",
     "bytes_per_client",
@@ -31,10 +35,45 @@ __all__ = [
     "layers_of",
     "loss_of",
     "objective_of",
+    "out_of_reach",
     "postprocessors_of",
+    "server_optimizer_of",
 ]
 
 C = TypeVar("C", bound=Component)
+
+
+def acting_parts(plan: Plan) -> dict[str, Component]:
+    """Return the components that act in a run, by the spec's field. Raises InputError if one cannot be read here."""
+    try:
+        graph, shape = graph_of(plan)
+        trace(graph, shape)
+        _ = graph[-1]
+        every = [one for transforms in plan.settings.data.transforms.values() for one in transforms]
+        return {
+            "client.loss": loss_of(plan),
+            "client.optimizer": client_optimizer_of(plan),
+            "client.algorithm": client_algorithm_of(plan),
+            "client.objective": objective_of(plan),
+            "aggregator": aggregator_of(plan),
+            **{f"postprocessors.{number}": part for number, part in enumerate(postprocessors_of(plan))},
+            **{f"dataset.transforms.{n}": parse_component(Transform, one) for n, one in enumerate(every)},
+        }
+    except InputError:
+        raise
+    except Exception as error:  # a plan of somebody else's may hold anything
+        why = shorten(" ".join(f"{type(error).__name__}: {error}".split()), 300)
+        raise InputError(f"the plan cannot be carried out here: {why}; compile its spec again") from None
+
+
+def out_of_reach(plan: Plan) -> list[str]:
+    """Return a message for each part that other processes cannot find, field first: those of no installed package."""
+    return [
+        f"{field}: {getattr(part, 'kind', '')} ({type(part).__module__}.{type(part).__qualname__}) is of no installed "
+        "package, so no other process can find it; offer it in an entry point, or run it on local"
+        for field, part in acting_parts(plan).items()
+        if not (comes_with_flspec(part) or is_offered(part))
+    ]
 
 
 def layers_of(plan: Plan) -> tuple[Layer, ...]:
@@ -82,6 +121,17 @@ def acts_without_updates(plan: Plan) -> bool:
 def aggregator_of(plan: Plan) -> Aggregator:
     """Return the aggregator, which combines updates, with its server optimizer, which applies them."""
     return _part(Aggregator, plan.settings.aggregator)
+
+
+def server_optimizer_of(plan: Plan) -> ServerOptimizer:
+    """Return the aggregator's server optimizer. Raises RunError if there is none to be had."""
+    aggregator = aggregator_of(plan)
+    call = PartCall("aggregator", aggregator, "server_optimizer")
+    with call.guarded():
+        optimizer = aggregator.server_optimizer
+    if not isinstance(optimizer, ServerOptimizer):
+        raise call.error(f"gave a {type(optimizer).__name__}, not a ServerOptimizer")
+    return optimizer
 
 
 def bytes_per_client(plan: Plan) -> tuple[int, int]:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flspec.errors import BackendError, FlspecError, InputError
-from flspec.execution import warden
+from flspec.core.cache import cache_folder
+from flspec.errors import BackendError, FlspecError, InputError, RunWarning, printable
+from flspec.execution import own_network, warden
+from flspec.execution.parts import out_of_reach
 from flspec.execution.rounds import timed
 from flspec.execution.worker import ERRORS, job_lines
 from flspec.protocol.backend import Backend, Job
@@ -119,7 +122,7 @@ class Remote(Backend):
         return self._inner.unsupported(plan)
 
     def refusals(self, plan: Plan) -> list[str]:
-        return self._inner.refusals(plan)
+        return self._inner.refusals(plan) or out_of_reach(plan)
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         """Run the plan in the worker. Raises what the backend raised, or BackendError, which names the log."""
@@ -161,8 +164,10 @@ class Remote(Backend):
         # PYTHONPATH is meant for this interpreter. An environment of the backend's own has all it needs, hence -I.
         option = "-I" if self._inner.environment else "-P"
         command = [str(self._python), option, "-u", "-m", "flspec.execution.worker", selection]
+        if self._inner.offline:
+            command = [sys.executable, "-I", "-S", own_network.__file__, *command]
         try:
-            self._worker = _Worker(command, log)
+            self._worker = _Worker(command, log, _environment(self._python))
         except OSError as error:
             raise BackendError(f"{self.name}: its process cannot be started: {error}") from error
         return self._worker
@@ -178,6 +183,8 @@ class Remote(Backend):
             match self._understand(line, worker.log):
                 case {"failed": failed}:
                     raise self._raised(failed["kind"], failed["message"], worker.log)
+                case {"warning": text}:
+                    warnings.warn(printable(f"{self.name}: {text}"), RunWarning, stacklevel=2)
                 case {}:
                     if limit := self._limit_passed(silence, started=last is not None):
                         raise self._failure(f"{limit} {_place(last, plan)}", worker.log)
@@ -223,7 +230,7 @@ class Remote(Backend):
 class _Worker:
     """A worker process, started and guarded by its warden."""
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.is_idle = True
         self.log = _Log(log, log.stat().st_size if log.exists() else 0)
         self._rest = b""  # the beginning of a line whose end has not arrived
@@ -232,14 +239,14 @@ class _Worker:
         reader, writer = os.pipe()
         self._lifeline = os.fdopen(writer, "wb", buffering=0)
         try:
-            self._process = self._start(command, reader)
+            self._process = self._start(command, reader, environment)
         except BaseException:
             self._lifeline.close()
             raise
         finally:
             os.close(reader)
 
-    def _start(self, command: Sequence[str], lifeline: int) -> subprocess.Popen[bytes]:
+    def _start(self, command: Sequence[str], lifeline: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         guard = [warden.__file__, str(lifeline), str(os.getpid()), self._token, self._folder]
         with self.log.path.open("a+b") as output:
             return subprocess.Popen(
@@ -249,7 +256,7 @@ class _Worker:
                 stderr=output,
                 bufsize=0,
                 pass_fds=(lifeline,),
-                env=_environment(Path(command[0]), self._token, self._folder),
+                env={**environment, "TMPDIR": self._folder, warden.TOKEN: self._token},
                 start_new_session=True,  # Ctrl-C in the terminal is for this process alone
             )
 
@@ -363,11 +370,11 @@ def _save_plan(plan: Plan, folder: Path) -> None:
         raise InputError(f"{folder} holds plan {found[:12]}, not {plan.digest[:12]}; choose another folder")
 
 
-def _environment(python: Path, token: str, folder: str) -> dict[str, str]:
-    """Return the environment variables of the warden and the worker."""
+def _environment(python: Path) -> dict[str, str]:
+    """Return the environment variables of the warden and the worker, whose interpreter is `python`."""
     search = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     threads = dict.fromkeys(_THREAD_COUNTS, "1")  # one thread each, so sums have a fixed order
-    return os.environ | {"PATH": search, "TMPDIR": folder, warden.TOKEN: token} | threads
+    return os.environ | {"PATH": search, "FLSPEC_CACHE": str(cache_folder())} | threads
 
 
 def _short_folder(name: str) -> str:

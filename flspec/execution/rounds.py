@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flspec.compiler.acting_parts import check_code
 from flspec.errors import RunError
 from flspec.execution.ledger import note_release
-from flspec.execution.parts import aggregator_of
+from flspec.execution.parts import server_optimizer_of
 from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records, learned_weights
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
@@ -39,8 +40,10 @@ def drive_rounds(
 ) -> Generator[Event, None, None]:
     """Run the rounds: give each its starting state, save the planned states, and yield the events.
 
-    `run_round(number, state)` executes round `number` from `state`. Raises RunError if weights are not finite.
+    `run_round(number, state)` executes round `number` from `state`. Raises RunError if weights are not finite,
+    InputError if a part's code is not what the plan was compiled with.
     """
+    check_code(plan.settings, of_evaluation=False)
     state = load_state(job.start, plan.digest) if job.start else initial_state(plan)
     yield RunStarted(versions=dict(versions))
     for number in range(state.round + 1, plan.num_rounds + 1):
@@ -84,7 +87,7 @@ def initial_state(plan: Plan) -> ServerState:
     """Return the server state before the first round, with the client state of each client that takes part."""
     own: Records = {**({"weights": plan.local} if plan.local else {}), **initial_client_records(plan)}
     clients = dict.fromkeys(plan.participants, own) if own else {}
-    optimizer = aggregator_of(plan).server_optimizer.initialize(learned_weights(plan))
+    optimizer = server_optimizer_of(plan).initialize(learned_weights(plan))
     return ServerState(0, plan.weights, optimizer, initial_records(plan), clients)
 
 

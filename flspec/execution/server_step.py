@@ -19,6 +19,7 @@ from flspec.execution.parts import (
     client_algorithm_of,
     objective_of,
     postprocessors_of,
+    server_optimizer_of,
 )
 from flspec.postprocessors import Combined, Postprocessor
 from flspec.protocol.named_records import Records, Weights
@@ -71,7 +72,7 @@ def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) ->
     """Return the delta for the server optimizer, and the server's new records."""
     post, stream = _Postprocessing(plan, state), _round_stream(plan, state.round + 1)
     updates = [post.on_each(update, stream.child("update", update.client)) for update in updates]
-    mean = aggregator_of(plan).combine(updates) if updates else _nothing(plan)
+    mean = _mean(plan, updates) if updates else _nothing(plan)
     delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
     delta, remembered = post.on_combined(delta, updates)
     return delta, {**carried, **remembered}
@@ -79,6 +80,15 @@ def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) ->
 
 def _nothing(plan: Plan) -> Delta:
     return {name: np.zeros(weight.shape) for name, weight in plan.weights.items()}
+
+
+def _mean(plan: Plan, updates: Sequence[ClientUpdate]) -> Delta:
+    """Return what the aggregator combines the updates into, checked to be an update of the same tensors."""
+    aggregator = aggregator_of(plan)
+    call = PartCall("aggregator", aggregator, "combine")
+    with call.guarded():
+        given = aggregator.combine(updates)
+    return call.tensors(given, updates[0].delta, "update", np.float64)
 
 
 def _combine_by_algorithm(
@@ -198,9 +208,14 @@ def named_postprocessors(plan: Plan) -> dict[str, Postprocessor]:
 def _step(plan: Plan, state: ServerState, delta: Delta) -> tuple[OptimizerState, dict[str, NDArray[np.float32]]]:
     """Apply the delta: return the new optimizer state and all weights. To statistics the delta is added directly."""
     learned = {name: weight for name, weight in state.weights.items() if name not in plan.statistics}
-    optimizer, stepped = aggregator_of(plan).server_optimizer.apply(
-        state.optimizer, learned, delta, plan.server_rate(state.round + 1)
-    )
+    rule = server_optimizer_of(plan)
+    call = PartCall("aggregator.server_optimizer", rule, "apply")
+    with call.guarded():
+        given = rule.apply(state.optimizer, learned, delta, plan.server_rate(state.round + 1))
+    optimizer, after = call.pair(given, "the optimizer's state and the weights")
+    stepped = call.tensors(after, learned, "weights")
+    slots = call.records(optimizer.slots, state.optimizer.slots, learned)
+    optimizer = replace(optimizer, slots=slots)
     return optimizer, {
         name: stepped[name] if name in stepped else (weight + delta[name]).astype(np.float32)
         for name, weight in state.weights.items()

@@ -42,11 +42,16 @@ def _software_of(declared: tuple[tuple[type[Backend], str | None], ...]) -> Soft
     return Software(versions=versions, sources={name: digest for name, digest in digests.items() if digest})
 
 
-def software_differences(before: Software, now: Software) -> list[str]:
+def software_differences(before: Software | None, now: Software | None) -> list[str]:
     """Return what differs of what both name: `torch 2.4.0 and 2.5.1`, `code of flspec_torch 0f1e2d3c and 4b5a6978`."""
-    then = before.versions | {f"code of {name}": digest[:8] for name, digest in before.sources.items()}
-    today = now.versions | {f"code of {name}": digest[:8] for name, digest in now.sources.items()}
+    then, today = _named(before), _named(now)
     return [f"{name} {then[name]} and {today[name]}" for name in then if today.get(name, then[name]) != then[name]]
+
+
+def _named(software: Software | None) -> dict[str, str]:
+    if software is None:
+        return {}
+    return software.versions | {f"code of {name}": digest[:8] for name, digest in software.sources.items()}
 
 
 @lru_cache

@@ -3,8 +3,8 @@
     python -P -m flspec.execution.worker NAME[:VARIANT]    3< jobs  4> reports
 
 A job is one line of JSON: a `flspec.protocol.backend.Job` whose folder has the plan. A report is one line of JSON: an
-event, `{"failed": {...}}`, or `{"heartbeat": n}` every second while this process is alive. Everything that is printed
-goes to the log instead. The worker ends when the pipe of jobs is closed.
+event, `{"failed": {...}}`, `{"warning": "..."}`, or `{"heartbeat": n}` every second while this process is alive.
+Everything that is printed goes to the log instead. The worker ends when the pipe of jobs is closed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import sys
 import threading
 import time
 import traceback
+import warnings
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from flspec.errors import BackendError, FlspecError, InputError, RunError
+from flspec.core.tracebacks import place_of
+from flspec.errors import BackendError, FlspecError, InputError, RunError, RunWarning
 from flspec.execution.noise_key import with_noise_key
 from flspec.execution.warden import EVENTS, JOBS
 from flspec.protocol.backend import Backend, Job
@@ -52,6 +55,7 @@ def main(selection: str) -> None:
         os.set_inheritable(descriptor, False)  # not for the processes that engines start
     reports = _Reports(EVENTS)
     threading.Thread(target=_beat, args=(reports, os.getppid()), name="heartbeat", daemon=True).start()
+    _report_warnings(reports)
     backend: Backend | None = None
     with os.fdopen(JOBS, "rb") as jobs:
         for line in jobs:
@@ -75,6 +79,19 @@ def _run(backend: Backend, job: Job, reports: _Reports) -> None:
     reports.send(dump_event(finished))
 
 
+def _report_warnings(reports: _Reports) -> None:
+    """Send every warning about the run to the process that started this one, beside printing it."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
+        if issubclass(category, RunWarning):
+            reports.send(json.dumps({"warning": str(message)}))
+        usual(message, category, *place, **rest)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", RunWarning)
+
+
 def _beat(reports: _Reports, warden: int) -> None:
     number = 0
     while os.getppid() == warden:
@@ -88,7 +105,8 @@ def _describe(error: Exception) -> dict[str, str]:
     for cls in type(error).__mro__:
         if ERRORS.get(cls.__name__) is cls:
             return {"kind": cls.__name__, "message": str(error)}
-    return {"kind": type(error).__name__, "message": str(error)}
+    place = place_of(error)
+    return {"kind": type(error).__name__, "message": f"{error} ({place})" if place else str(error)}
 
 
 if __name__ == "__main__":

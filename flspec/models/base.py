@@ -11,7 +11,9 @@ from flspec.core.components import Component, OmitDefaults
 from flspec.core.locations import Location
 from flspec.layers import Layer, Shape
 
-__all__ = ["Model"]
+__all__ = ["MOST_LAYERS", "Model"]
+
+MOST_LAYERS = 100  # of one kind in one model
 
 
 class Model(Component, OmitDefaults, ABC):

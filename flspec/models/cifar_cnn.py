@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from flspec.layers import Activation, Conv, Dense, Flatten, Layer, MaxPool, Shape, chain
-from flspec.models.base import Model
+from flspec.models.base import MOST_LAYERS, Model
 from flspec.models.blocks import Rate, dropout
 
 
@@ -20,7 +20,8 @@ class CifarCnn(Model):
 
     kind: Literal["cifar_cnn"] = "cifar_cnn"
     channels: Annotated[
-        tuple[PositiveInt, ...], Field(min_length=1, description="output channels of each convolution")
+        tuple[PositiveInt, ...],
+        Field(min_length=1, max_length=MOST_LAYERS, description="output channels of each convolution"),
     ] = (32, 64)
     kernel_size: Annotated[PositiveInt, Field(description="height and width of each kernel, in pixels")] = 3
     dense: Annotated[PositiveInt, Field(description="units of the dense layer before the output")] = 128

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from flspec.layers import Activation, AveragePool, Conv, Dense, Flatten, Layer, MaxPool, Shape, chain
-from flspec.models.base import Model
+from flspec.models.base import MOST_LAYERS, Model
 
 
 class Cnn(Model):
@@ -19,7 +19,8 @@ class Cnn(Model):
 
     kind: Literal["cnn"] = "cnn"
     channels: Annotated[
-        tuple[PositiveInt, ...], Field(min_length=1, description="output channels of each convolution")
+        tuple[PositiveInt, ...],
+        Field(min_length=1, max_length=MOST_LAYERS, description="output channels of each convolution"),
     ] = (32, 64)
     kernel_size: Annotated[
         int, Field(ge=1, le=99, description="height and width of each kernel, in pixels; odd, to keep an image's size")
@@ -28,7 +29,10 @@ class Cnn(Model):
     activation: Annotated[
         Literal["relu", "tanh"], Field(description="function after each convolution and hidden dense layer")
     ] = "relu"
-    dense: Annotated[tuple[PositiveInt, ...], Field(description="units of each dense layer before the output")] = (512,)
+    dense: Annotated[
+        tuple[PositiveInt, ...],
+        Field(max_length=MOST_LAYERS, description="units of each dense layer before the output"),
+    ] = (512,)
 
     @field_validator("kernel_size")
     @classmethod

@@ -19,7 +19,7 @@ from flspec.layers import (
     Shape,
     chain,
 )
-from flspec.models.base import Model
+from flspec.models.base import MOST_LAYERS, Model
 from flspec.models.blocks import Policy, Rate, conv_norm, dropout
 
 _STAGES = (  # Table 1, of B0: expansion, kernel, stride of the first block, channels, blocks
@@ -47,7 +47,10 @@ class EfficientNetB2(Model):
 
     kind: Literal["efficientnet_b2"] = "efficientnet_b2"
     batch_norm: Annotated[Policy, Field(examples=["averaged"])]
-    head: Annotated[tuple[PositiveInt, ...], Field(description="units of each dense layer before the output")] = ()
+    head: Annotated[
+        tuple[PositiveInt, ...],
+        Field(max_length=MOST_LAYERS, description="units of each dense layer before the output"),
+    ] = ()
     dropout: Annotated[Rate, Field(description="share of the features that the head drops in training")] = 0.3
     stochastic_depth: Annotated[
         Rate,

@@ -7,14 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from flspec.layers import Activation, Dense, Flatten, Layer, Shape, chain
-from flspec.models.base import Model
+from flspec.models.base import MOST_LAYERS, Model
 
 
 class Mlp(Model):
     """Dense layers with an activation between them, on the flattened example; Glorot uniform, biases zero."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1, description="units of each hidden layer")] = (200,)
+    hidden: Annotated[
+        tuple[PositiveInt, ...], Field(min_length=1, max_length=MOST_LAYERS, description="units of each hidden layer")
+    ] = (200,)
     activation: Annotated[Literal["relu", "tanh"], Field(description="function after each hidden layer")] = "relu"
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:

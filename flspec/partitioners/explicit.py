@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from flspec.core.files import read_regular
 from flspec.core.locations import Location, locate
 from flspec.core.randomness import Stream
+from flspec.core.reading import JSON_VALUE, read_json
 from flspec.data.examples import Examples
 from flspec.errors import InputError, shorten
 from flspec.partitioners.base import ClientIndices, Partitioner
@@ -43,7 +43,7 @@ class Explicit(Partitioner):
     def split(self, examples: Examples, stream: Stream) -> ClientIndices:
         path = locate(self.file, examples.root, "partition.file")
         try:
-            text = read_regular(path).decode("utf-8-sig")
+            text = read_json(path, JSON_VALUE).decode("utf-8-sig")
         except InputError as error:
             raise InputError(f"partition.file: {error}") from None
         except UnicodeDecodeError:

@@ -35,7 +35,10 @@ class InnerDirichlet(ByClass):
     ]
     sizes: Annotated[
         tuple[Count, ...] | None,
-        Field(description="how many examples each client holds, a number a client; equal shares of all if absent"),
+        Field(
+            max_length=10_000_000,
+            description="how many examples each client holds, a number a client; equal shares of all if absent",
+        ),
     ] = None
 
     @field_validator("sizes")

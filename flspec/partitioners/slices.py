@@ -30,8 +30,10 @@ class Slices(Counted):
 
     kind: Literal["slices"] = "slices"
     slices: Annotated[
-        tuple[Annotated[tuple[_Slice, ...], Field(min_length=1)], ...] | None,
-        Field(description="a row a client: its slice of each list; equal slices of all if absent"),
+        tuple[Annotated[tuple[_Slice, ...], Field(min_length=1, max_length=100_000)], ...] | None,
+        Field(
+            max_length=1_000_000, description="a row a client: its slice of each list; equal slices of all if absent"
+        ),
     ] = None
     order: Annotated[
         Literal["file", "random", "stratified"],

@@ -53,6 +53,7 @@ class Backend(ABC):
     name: ClassVar[str]
     variants: ClassVar[tuple[str, ...]] = ()  # e.g. ("ray", "inprocess"), selected by `flower:inprocess`
     isolated: ClassVar[bool] = False  # runs in a process of its own; a backend with an environment always does
+    offline: ClassVar[bool] = False  # its processes talk to each other alone: where possible in a network of their own
     requirements: ClassVar[tuple[Requirement, ...]] = ()  # packages it needs in this Python
     packages: ClassVar[tuple[str, ...]] = ()  # that have code of its own, beside the package that the class is in
     environment: ClassVar[Environment | None] = None  # the Python environment it needs, if not this one

@@ -22,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.files import partial_file, write_atomically
+from flspec.core.reading import JSON_VALUE, read_arrays, read_json
 from flspec.errors import InputError, RunError
 from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
 __all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
 
+_MOST_ARRAY_BYTES, _MOST_ARRAYS = 2**34, 100_000  # of a plan that is read
 FORMAT = 1  # raised whenever an old reader would misread a new plan
 # Features that only some plans have: mostly a key of the settings or arrays, and the spec field that asks for it.
 # A backend that ignores one of them carries out another experiment without noticing; see
@@ -285,22 +287,21 @@ class Plan:
     @classmethod
     def load(cls, folder: Path) -> Plan:
         """Read a plan back; raises InputError if it is missing, damaged or of another format."""
+        if not all((folder / name).exists() for name in ("plan.json", "arrays.npz")):
+            raise InputError(f"{folder} holds no plan")
         try:
-            document = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+            document = json.loads(read_json(folder / "plan.json", JSON_VALUE))
             if document["format"] != FORMAT:
                 raise InputError(
                     f"{folder} holds a plan of format {document['format']}, this flspec reads format {FORMAT}; "
                     "compile its spec again"
                 )
-            with np.load(folder / "arrays.npz", allow_pickle=False) as saved:
-                arrays = {name: saved[name] for name in saved.files}
+            arrays = read_arrays(folder / "arrays.npz", _MOST_ARRAY_BYTES, _MOST_ARRAYS, stored=True)
             plan = cls(read_settings(PlanSettings, document["settings"]), arrays, dict(document["spec"]))
             _ = plan.weights, plan.constants, plan.local  # a KeyError names the array that is missing
             stated = document["digest"]
         except InputError:
             raise
-        except FileNotFoundError:
-            raise InputError(f"{folder} holds no plan") from None
         except Exception as error:  # a damaged file can make its readers raise anything
             raise InputError(f"{folder} does not hold a readable plan: {error}") from None
         if plan.digest != stated:

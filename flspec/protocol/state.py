@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.core.files import read_regular, write_atomically
+from flspec.core.files import write_atomically
+from flspec.core.reading import JSON_VALUE, check_json, read_regular
 from flspec.errors import InputError
 from flspec.protocol.named_records import Records, Weights, flatten, unflatten
 
@@ -32,6 +33,7 @@ __all__ = [
     "state_file",
 ]
 
+_MOST_BYTES = 2**35  # of the file of a state
 _OPTIMIZER = "optimizer/"  # prefix of the server optimizer's records: `optimizer/SLOT`
 _CLIENTS = "clients/"  # prefix of client state: `clients/CLIENT/RECORD/NAME`
 _RESERVED = ("weights", "optimizer", "clients")  # record names that no algorithm may use
@@ -146,9 +148,10 @@ def _load(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     from safetensors.numpy import load
 
     try:
-        content = read_regular(path)
-        header_end = 8 + int.from_bytes(content[:8], "little")
-        header = json.loads(json.loads(content[8:header_end])["__metadata__"]["flspec"])
+        content = read_regular(path, _MOST_BYTES)
+        described = content[8 : 8 + int.from_bytes(content[:8], "little")]
+        check_json(described, path, JSON_VALUE)
+        header = json.loads(json.loads(described)["__metadata__"]["flspec"])
         loaded = load(content)
         tensors = {name: loaded[name] for name in header.pop("order")}
         stated = header.pop("sha256")

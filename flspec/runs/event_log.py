@@ -18,13 +18,15 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from flspec.core.files import name_file, open_regular, partial_file
+from flspec.core.files import name_file, partial_file
+from flspec.core.reading import PYDANTIC_VALUE, check_json, open_regular
 from flspec.errors import InputError
 from flspec.protocol.events import Event, RunEnded, dump_event, parse_event
 
 __all__ = ["EVENTS", "EventLog", "append_events", "ended", "read_events", "rewrite_events"]
 
 EVENTS = "events.jsonl"
+_MOST_FILE_BYTES = 2**40  # read line by line
 _MOST_BYTES = 2**26  # of one line; the largest has a cohort and the distribution of every metric
 _CHECK = re.compile(rb',"check":"([0-9a-f]{16})"\}\n$')
 _TAIL_BYTES = 4096  # that hold the last line's check, and the whole of a RunEnded
@@ -78,6 +80,7 @@ def read_events(folder: Path) -> Iterator[Event]:
         check = _check(check, body)
         if not found or found[1] != check:
             raise _damaged(path, number, "is not as it was written, or lines before it are missing")
+        check_json(body, path, PYDANTIC_VALUE)
         try:
             event = parse_event(body)
         except ValidationError:
@@ -97,14 +100,14 @@ def ended(folder: Path) -> RunEnded | None:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Yield the whole lines of a file; a line may have so many bytes at most."""
-    with open_regular(path) as file:
+    with open_regular(path, _MOST_FILE_BYTES) as file:
         while line := file.readline(_MOST_BYTES):
             if line.endswith(b"\n") or len(line) == _MOST_BYTES:
                 yield line
 
 
 def _tail(path: Path) -> bytes:
-    with open_regular(path) as file:
+    with open_regular(path, _MOST_FILE_BYTES) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
         return file.read(_TAIL_BYTES)
 

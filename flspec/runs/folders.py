@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from flspec.core.files import is_empty, locked_folder, made_folder, remove_partials, write_atomically
+from flspec.core.reading import read_regular
 from flspec.errors import InputError
 from flspec.execution.software import software_differences
 from flspec.protocol.backend import CHECKPOINTS
@@ -95,8 +96,8 @@ def finished_result(folder: Path, plan: Plan, selection: str) -> Result | None:
 def was_changed(folder: Path) -> bool:
     """Return whether `result.json` is not what the run wrote; False also if that cannot be known."""
     try:
-        end, content = ended(folder), (folder / RESULT).read_bytes()
-    except OSError:
+        end, content = ended(folder), read_regular(folder / RESULT)
+    except InputError:
         return False
     return end is not None and end.result != hashlib.sha256(content).hexdigest()
 
@@ -105,8 +106,8 @@ def _is_intact(folder: Path, result: Result) -> bool:
     if result.status != "completed" or not result.weights or was_changed(folder):
         return False
     try:
-        content = (folder / Path(result.weights.path).name).read_bytes()
-    except OSError:
+        content = read_regular(folder / Path(result.weights.path).name, 2**35)
+    except InputError:
         return False
     return hashlib.sha256(content).hexdigest() == result.weights.sha256
 
@@ -156,7 +157,7 @@ def _last_attempt(folder: Path, plan: Plan, attempt: RunAttempted) -> tuple[RunA
 def _other_plan(folder: Path, found: str, plan: Plan) -> InputError:
     return InputError(
         f"{folder} is a run of plan {found[:12]}, but this spec compiles into {plan.digest[:12]}; "
-        "resume with the spec and data that it began with"
+        "resume with the spec, data and packages that it began with"
     )
 
 

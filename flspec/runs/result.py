@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flspec.core.files import read_regular, write_atomically
+from flspec.core.files import write_atomically
+from flspec.core.reading import PYDANTIC_VALUE, read_json
 from flspec.errors import InputError
 from flspec.protocol.events import RunEnded
 from flspec.protocol.records import (
@@ -61,7 +62,7 @@ def load_result(folder: Path) -> Result:
     """Read a run's result; raises InputError if there is none or it is not valid."""
     path = folder / RESULT
     try:
-        content = read_regular(path)
+        content = read_json(path, PYDANTIC_VALUE)
     except InputError as error:
         raise InputError(f"{folder}: no readable result.json ({error}); name a run's folder") from None
     try:

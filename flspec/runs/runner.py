@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flspec.compiler.acting_parts import check_code
 from flspec.compiler.compile import compile
 from flspec.core.files import numbered_folder
 from flspec.core.memory import MemoryMeter
 from flspec.errors import InputError
 from flspec.execution.noise_key import with_drawn_key
+from flspec.execution.parts import acting_parts
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.software import software_of
 from flspec.protocol.backend import Backend, Job
@@ -88,9 +90,13 @@ def planned(experiment: Experiment, data: Path | None = None, source: str | None
 
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
-    """Raise InputError, naming the fields, if the backend cannot execute the plan."""
+    """Raise InputError, naming the fields, if the backend cannot execute the plan, or a part cannot be read here or has
+    other code.
+    """
+    acting_parts(plan)
     if problems := engine.refusals(plan):
         raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
+    check_code(plan.settings)
 
 
 def execute_plan(

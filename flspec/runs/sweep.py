@@ -306,7 +306,7 @@ def _what_came_of(result: Result, now: Software) -> dict[str, Any]:
 
 
 def _other_software(result: Result, now: Software) -> tuple[str, ...]:
-    every = filter(None, (*result.earlier, result.software))
+    every = (*result.earlier, result.software)
     return tuple(dict.fromkeys(what for software in every for what in software_differences(software, now)))
 
 

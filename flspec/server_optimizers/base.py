@@ -50,8 +50,16 @@ class ServerOptimizer(Component, ABC):
             before = {slot: values[name].astype(np.float64) for slot, values in state.slots.items()}
             with np.errstate(over="ignore"):  # an overflow becomes infinite, and its round is then refused
                 change, after = self.step(state.step + 1, delta[name], before)
+                _check_shapes(name, weight, {"change": change, **after})
                 next_weights[name] = (weight + rate * change).astype(np.float32)
                 next_slots_of_name = {slot: value.astype(np.float32) for slot, value in after.items()}
             for slot, value in next_slots_of_name.items():
                 next_slots[slot][name] = value
         return OptimizerState(state.step + 1, next_slots), next_weights
+
+
+def _check_shapes(name: str, weight: NDArray[np.float32], given: Mapping[str, Array]) -> None:
+    """Raise ValueError for a result of `step` that numpy would broadcast."""
+    for what, value in given.items():
+        if np.shape(value) != weight.shape:
+            raise ValueError(f"step gave {name} a {what} of shape {list(np.shape(value))}, not {list(weight.shape)}")

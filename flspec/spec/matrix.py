@@ -16,18 +16,21 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated
 
 from pydantic import Field, JsonValue
 
 from flspec.core.components import Document
+from flspec.core.text import join_some
 from flspec.errors import choose, shorten
 from flspec.spec.yaml_reader import KeyPath
 
 __all__ = ["Combination", "Matrix", "combinations", "count", "mistakes"]
 
-Override = Annotated[dict[str, JsonValue], Field(min_length=1)]
+_MOST_VALUES = 1_000_000  # of a list; --max-runs bounds the experiments
+_Name = Annotated[str, Field(max_length=256)]
+Override = Annotated[dict[_Name, JsonValue], Field(min_length=1, max_length=100)]
 Combination = Mapping[str, JsonValue]  # the value of each path that a cell sets
 
 
@@ -35,21 +38,28 @@ class Matrix(Document):
     """Every combination of the axes' values, without `exclude`, plus `include`, each with every seed."""
 
     axes: Annotated[
-        dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]],
+        dict[_Name, Annotated[tuple[JsonValue, ...], Field(min_length=1, max_length=_MOST_VALUES)]],
         Field(
+            max_length=100,
             description="the values that a setting takes, by its path, as client.optimizer.learning_rate: [0.01, 0.1]",
             examples=[{"client.optimizer.learning_rate": [0.01, 0.1]}],
         ),
     ] = {}  # noqa: RUF012 (pydantic copies it)
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
-        Field(description="each combination is run with each of these seeds", examples=[[0, 1, 2]]),
+        Field(
+            max_length=_MOST_VALUES,
+            description="each combination is run with each of these seeds",
+            examples=[[0, 1, 2]],
+        ),
     ] = ()
     exclude: Annotated[
-        tuple[Override, ...], Field(description="combinations to leave out: all that have every value named")
+        tuple[Override, ...],
+        Field(max_length=_MOST_VALUES, description="combinations to leave out: all that have every value named"),
     ] = ()
     include: Annotated[
-        tuple[Override, ...], Field(description="combinations to add: settings by path, over the spec as it is")
+        tuple[Override, ...],
+        Field(max_length=_MOST_VALUES, description="combinations to add: settings by path, over the spec as it is"),
     ] = ()
 
 
@@ -63,9 +73,10 @@ def combinations(matrix: Matrix) -> Iterator[tuple[Combination, Mapping[str, Key
     """Yield each combination of values, with the place of each value in the matrix; axes in
     their order, seeds fastest.
     """
+    left_out = _exclusions(matrix)
     for combination, places in _grid(matrix):
         for seeded, seeded_places in _with_seeds(matrix, combination, places):
-            if not any(_has(seeded, left_out) for left_out in matrix.exclude):
+            if not _is_excluded(seeded, left_out):
                 yield seeded, seeded_places
     for number, combination in enumerate(matrix.include):
         yield from _with_seeds(matrix, combination, {name: ("include", number, name) for name in combination})
@@ -82,8 +93,15 @@ def mistakes(matrix: Matrix) -> Iterator[tuple[KeyPath, str]]:
     for number, combination in enumerate(matrix.include):
         for name in combination:
             yield from _name_mistakes(name, combination, ("include", number, name), seed=True)
+    axes: dict[str, Iterable[JsonValue]] = {**matrix.axes, **({"seed": matrix.seeds} if matrix.seeds else {})}
+    known = {name: list(map(_key, values)) for name, values in axes.items()}
+    keys = {name: frozenset(values) for name, values in known.items()}
     for number, left_out in enumerate(matrix.exclude):
-        yield from _exclusion_mistakes(matrix, left_out, ("exclude", number))
+        for name, value in left_out.items():
+            if name not in known:
+                yield ("exclude", number, name), choose(name, known).replace("choose one of", "the axes are")
+            elif _key(value) not in keys[name]:
+                yield ("exclude", number, name), _no_value(_key(value), known[name])
 
 
 def _has_grid(matrix: Matrix) -> bool:
@@ -112,8 +130,20 @@ def _with_seeds(
         yield {**combination, "seed": seed}, {**places, "seed": ("seeds", number)}
 
 
-def _has(combination: Combination, values: Combination) -> bool:
-    return all(name in combination and _key(combination[name]) == _key(value) for name, value in values.items())
+def _exclusions(matrix: Matrix) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
+    """Return the values of all exclusions by the names that they give values to, so that looking one up is quick."""
+    found: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for values in matrix.exclude:
+        names = tuple(sorted(values))
+        found.setdefault(names, set()).add(tuple(_key(values[name]) for name in names))
+    return found
+
+
+def _is_excluded(combination: Combination, left_out: Mapping[tuple[str, ...], set[tuple[str, ...]]]) -> bool:
+    return any(
+        all(name in combination for name in names) and tuple(_key(combination[name]) for name in names) in values
+        for names, values in left_out.items()
+    )
 
 
 def _key(value: JsonValue) -> str:
@@ -148,12 +178,6 @@ def _repetitions(values: Iterable[JsonValue], place: KeyPath) -> Iterator[tuple[
         seen.add(key)
 
 
-def _exclusion_mistakes(matrix: Matrix, left_out: Combination, place: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the mistakes of an exclusion that excludes nothing, which would be a misspelling that nobody notices."""
-    known: dict[str, Iterable[Any]] = {**matrix.axes, **({"seed": matrix.seeds} if matrix.seeds else {})}
-    for name, value in left_out.items():
-        if name not in known:
-            yield (*place, name), choose(name, known).replace("choose one of", "the axes are")
-        elif _key(value) not in map(_key, known[name]):
-            values = ", ".join(_key(v) for v in known[name])
-            yield (*place, name), f"{shorten(_key(value))} is not a value of this axis, which has {shorten(values)}"
+def _no_value(key: str, known: Sequence[str]) -> str:
+    """Say of an exclusion that it excludes nothing, which would be a misspelling that nobody notices."""
+    return f"{shorten(key)} is not a value of this axis, which has {join_some(known, 10)}"

@@ -105,8 +105,13 @@ class Draft:
         return self.origins.get(path)
 
     def without(self, key: str) -> Draft:
-        """Return the same draft without one section."""
-        return replace(self, value={name: value for name, value in self.value.items() if name != key})
+        """Return the same draft without one section, and without the places in it."""
+        return replace(
+            self,
+            value={name: value for name, value in self.value.items() if name != key},
+            origins={path: origin for path, origin in self.origins.items() if path[:1] != (key,)},
+            said={path: every for path, every in self.said.items() if path[:1] != (key,)},
+        )
 
 
 def compose(path: Path) -> Draft:

@@ -80,6 +80,7 @@ class ClientWork(Document):
     label_weights: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None,
         Field(
+            max_length=100_000,
             description="weights: with cross_entropy one for each class's examples, with binary_cross_entropy one for "
             "the presence of each label",
             examples=[[1.0, 3.0]],
@@ -123,12 +124,15 @@ class Evaluation(Document):
     metrics: Annotated[
         tuple[MetricName, ...],
         Field(
-            min_length=1, description="metrics on the test examples, and on validation examples and holdouts, if any"
+            min_length=1,
+            max_length=100,
+            description="metrics on the test examples, and on validation examples and holdouts, if any",
         ),
     ] = ("loss", "accuracy")
     groups: Annotated[
         tuple[NamedGroup, ...],
         Field(
+            max_length=100,
             description="columns of the test examples: each value is measured separately, and the gap between the "
             "values; numbers can be binned: {column: age, edges: [30, 50]}",
             examples=[["Male"]],

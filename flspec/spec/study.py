@@ -17,7 +17,16 @@ from flspec.errors import InputError, Problem, SpecError, choose
 from flspec.spec.diagnosis import diagnose
 from flspec.spec.loading import in_order, mistakes_in_small, mistakes_of, validate_draft
 from flspec.spec.matrix import Combination, Matrix, combinations, count, mistakes
-from flspec.spec.overlays import Draft, Override, apply_overrides, compose, draft_of_text, parse_overrides, variant_of
+from flspec.spec.overlays import (
+    Draft,
+    Origin,
+    Override,
+    apply_overrides,
+    compose,
+    draft_of_text,
+    parse_overrides,
+    variant_of,
+)
 from flspec.spec.spec import Spec
 from flspec.spec.yaml_reader import KeyPath
 
@@ -123,14 +132,15 @@ def check_backends(study: Study) -> None:
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
     """Return for each path its shortest suffix that no other path has."""
-    every = list(dict.fromkeys(paths))
-    names: dict[str, str] = {}
-    for path in every:
-        parts = path.split(".")
-        ends = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
-        clashes = [other for other in every if other != path]
-        names[path] = next((e for e in ends if not any(f".{c}".endswith(f".{e}") for c in clashes)), path)
-    return names
+    ends = {path: _ends(path) for path in paths}
+    times = Counter(end for every in ends.values() for end in every)
+    return {path: next((end for end in every if times[end] == 1), path) for path, every in ends.items()}
+
+
+def _ends(path: str) -> list[str]:
+    """Return the last part of a path, the last two, and so on."""
+    parts = path.split(".")
+    return [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
 
 
 def _matrix(draft: Draft, given: Sequence[Override], max_runs: int) -> Matrix:
@@ -183,8 +193,15 @@ def _setting(draft: Draft, name: str, value: JsonValue, place: KeyPath) -> Overr
     """Return a value of the matrix as a setting that knows where it was written."""
     origin = draft.origin(place)
     assert origin is not None, place
-    inner = {path[len(place) :]: where for path, where in draft.origins.items() if path[: len(place)] == place}
-    return Override(tuple(name.split(".")), value, origin, {path: where for path, where in inner.items() if path})
+    return Override(tuple(name.split(".")), value, origin, _origins_in(draft, value, place))
+
+
+def _origins_in(draft: Draft, value: JsonValue, place: KeyPath) -> dict[KeyPath, Origin]:
+    """Return the origins inside a value, by path from its root."""
+    if not isinstance(value, dict | list):
+        return {}
+    depth = len(place)
+    return {path[depth:]: at for path, at in draft.origins.items() if len(path) > depth and path[:depth] == place}
 
 
 def _varied(matrix: Matrix) -> list[str]:

@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
-from flspec.errors import InputError, RunError
+from flspec.errors import InputError, RunError, RunWarning
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
 from flspec.protocol.plan import Plan
@@ -59,6 +60,7 @@ class FakeBackend(Backend):
         "raises_run_error",
         "seizes",
         "sleeps",
+        "warns",
     )
 
     jobs = 0
@@ -71,7 +73,8 @@ class FakeBackend(Backend):
         if self.variant == "hangs_at_once":
             time.sleep(600)
         Path(tempfile.gettempdir(), "left-over").touch()
-        yield RunStarted(versions={"pid": str(os.getpid()), "temp": tempfile.gettempdir(), "jobs": str(self.jobs)})
+        found = {"pid": str(os.getpid()), "temp": tempfile.gettempdir(), "jobs": str(self.jobs)}
+        yield RunStarted(versions=found | {"network": os.readlink("/proc/self/ns/net")})
         for number in range(1, plan.num_rounds + 1):
             if number == 2 and self.variant:
                 misbehave = getattr(self, f"_{self.variant}", lambda: None)
@@ -144,6 +147,11 @@ class FakeBackend(Backend):
 
     def _hides(self) -> None:
         _start_daemon({})
+
+    def _warns(self) -> None:
+        for _ in range(2):
+            warnings.warn("the door\x1b[31m is open", RunWarning, stacklevel=2)
+        warnings.warn("nobody else's business", UserWarning, stacklevel=2)
 
     def _lingers(self) -> None:
         atexit.register(time.sleep, 600)

@@ -4,37 +4,32 @@
 
 A mutant is an entry of a `.toml` file beside this one: a file, a text in it, the text that replaces it, and the tests
 that must then fail. It is applied to a copy of the tree, never to the tree itself. The named tests first run in an
-unchanged copy, where they must pass. A mutant lives if one of its tests passes on it; the command then exits
-with 1.
+unchanged copy, where they must pass. A mutant lives if one of its tests passes on it; the command then exits with 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import compileall
-import os
-import py_compile
 import queue
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import TypeVar
+
+from tests.mutants.trees import Tree, copy_of
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
+SLOW = ("torch", "scipy.stats", "sklearn.metrics", "sklearn.datasets", "hypothesis", "pydantic")  # to import
 NUM_TREES = 2  # mutants tried at once, each in a copy of its own
-_SECONDS = 400  # that the tests of a mutant may take
-_COPIED = ("backends", "flspec", "specs", "tests", "conftest.py", "pyproject.toml")
-# Errors of a mutant that cannot run at all, so that it would be caught by anything and proves nothing of its test.
-_BROKEN = ("ImportError", "ModuleNotFoundError", "SyntaxError", "NameError", "UnboundLocalError")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -78,15 +73,17 @@ def why_invalid(mutant: Mutant, root: Path) -> str:
     return f"there is no test {missing[0]}" if missing else "" if mutant.killed_by else "it names no test"
 
 
-def run_mutants(mutants: Sequence[Mutant], root: Path) -> Iterator[Outcome]:
+def run_mutants(mutants: Sequence[Mutant], root: Path, imports: Sequence[str] = ()) -> Iterator[Outcome]:
     """Try every mutant, some at once, and yield what became of each. Raises ValueError if a test fails without one."""
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(NUM_TREES) as pool:
-        trees: queue.Queue[Path] = queue.Queue()
-        for tree in pool.map(lambda number: _copied(root, Path(folder) / str(number)), range(NUM_TREES)):
-            trees.put(tree)
-        tests = sorted({test for mutant in mutants if not why_invalid(mutant, root) for test in mutant.killed_by})
-        _check_sound(pool, trees, tests)
-        yield from pool.map(lambda mutant: _try(mutant, trees), mutants)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pool = stack.enter_context(ThreadPoolExecutor(NUM_TREES))
+        trees: queue.Queue[Tree] = queue.Queue()
+        sound = copy_of(root, folder / "sound")
+        for number in range(NUM_TREES):
+            trees.put(stack.enter_context(closing(Tree(sound, folder / str(number), imports))))
+        _check_sound(pool, trees, [mutant for mutant in mutants if not why_invalid(mutant, root)])
+        yield from pool.map(lambda mutant: _in_one(trees, lambda tree: _try(mutant, tree)), mutants)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     chosen = [one for one in mutants if not only or one.name in only]
     try:
-        lives = [_told(outcome) for outcome in run_mutants(chosen, ROOT)]
+        lives = [_told(outcome) for outcome in run_mutants(chosen, ROOT, SLOW)]
     except ValueError as error:
         print(error)
         return 1
@@ -114,82 +111,35 @@ def _told(outcome: Outcome) -> bool:
     return bool(outcome.trouble)
 
 
-def _try(mutant: Mutant, trees: queue.Queue[Path]) -> Outcome:
-    """Apply a mutant to a copy, run its tests there, and take it back."""
-    tree, started = trees.get(), time.monotonic()
+def _in_one(trees: queue.Queue[Tree], do: Callable[[Tree], T]) -> T:
+    """Do something in a tree that nobody uses, as soon as there is one."""
+    tree = trees.get()
     try:
-        if invalid := why_invalid(mutant, tree):
-            return Outcome(mutant, f"NOT TRIED: {invalid}", 0.0)
-        path = tree / mutant.file
-        sound = path.read_text(encoding="utf-8")
-        path.write_text(sound.replace(mutant.before, mutant.after), encoding="utf-8")
-        try:
-            results = _run_tests(tree, mutant.killed_by)
-        finally:
-            path.write_text(sound, encoding="utf-8")
-        trouble = [f"{test.rpartition('::')[2]} {why}" for test, why in results.items() if why != "fails"]
-        return Outcome(mutant, f"LIVES: {'; '.join(trouble)}" if trouble else "", time.monotonic() - started)
+        return do(tree)
     finally:
         trees.put(tree)
 
 
-def _check_sound(pool: ThreadPoolExecutor, trees: queue.Queue[Path], tests: Sequence[str]) -> None:
-    """Raise ValueError unless all tests pass in an unchanged copy."""
+def _try(mutant: Mutant, tree: Tree) -> Outcome:
+    """Apply a mutant, run its tests, and take it back."""
+    started = time.monotonic()
+    if invalid := why_invalid(mutant, tree.folder):
+        return Outcome(mutant, f"NOT TRIED: {invalid}", 0.0)
+    with tree.changed(mutant.file, mutant.before, mutant.after):
+        results = tree.run(mutant.killed_by)
+    trouble = [f"{test.rpartition('::')[2]} {why}" for test, why in results.items() if why != "fails"]
+    return Outcome(mutant, f"LIVES: {'; '.join(trouble)}" if trouble else "", time.monotonic() - started)
 
-    def run(part: Sequence[str]) -> Mapping[str, str]:
-        tree = trees.get()
-        try:
-            return _run_tests(tree, part) if part else {}
-        finally:
-            trees.put(tree)
 
+def _check_sound(pool: ThreadPoolExecutor, trees: queue.Queue[Tree], mutants: Sequence[Mutant]) -> None:
+    """Raise ValueError unless the tests of all mutants pass in an unchanged copy."""
+    tests = sorted({test for mutant in mutants for test in mutant.killed_by})
     # By file, because the tests of a file share what is slow to set up.
     files = sorted({test.partition("::")[0] for test in tests})
     parts = [[test for test in tests if test.partition("::")[0] in files[n::NUM_TREES]] for n in range(NUM_TREES)]
-    for results in pool.map(run, parts):
+    for results in pool.map(lambda part: _in_one(trees, lambda tree: tree.run(part)), filter(None, parts)):
         if wrong := [f"{test} {why}" for test, why in results.items() if why != "passes"]:
             raise ValueError(f"without a mutant, {'; '.join(wrong)}")
-
-
-def _run_tests(tree: Path, tests: Sequence[str]) -> dict[str, str]:
-    """Return what each test does in a tree: `passes`, `fails`, or in words what keeps it from either."""
-    report = tree / "junit.xml"
-    report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
-    paths = os.pathsep.join([str(tree), str(tree / "backends")])
-    try:
-        done = subprocess.run(
-            command,
-            cwd=tree,
-            env=os.environ | {"PYTHONPATH": paths},
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return dict.fromkeys(tests, f"gives no result in {_SECONDS} s")
-    if not report.exists():
-        return dict.fromkeys(
-            tests, f"does not run: {(done.stdout + done.stderr).decode(errors='replace').strip()[-300:]}"
-        )
-    cases = list(ElementTree.parse(report).iter("testcase"))
-    return {test: _verdict(test, cases) for test in tests}
-
-
-def _verdict(test: str, cases: Sequence[ElementTree.Element]) -> str:
-    """Return what the cases of one test do: it fails if one of its parameters does."""
-    file, _, name = test.partition("::")
-    module = file.removesuffix(".py").replace("/", ".")
-    own = [c for c in cases if c.get("classname") == module and (c.get("name") or "").partition("[")[0] == name]
-    errors = [error for case in own for error in case.findall("error")]
-    failures = [failure.get("message") or "" for case in own for failure in case.findall("failure")]
-    if not own or errors:
-        return f"does not run: {(errors[0].get('message') if errors else None) or 'it is not there'}"
-    if broken := [message for message in failures if message.startswith(_BROKEN)]:
-        return f"fails for another reason: {broken[0].splitlines()[0]}"
-    if failures:
-        return "fails"
-    return "is skipped" if all(case.findall("skipped") for case in own) else "passes"
 
 
 def _exists(test: str, root: Path) -> bool:
@@ -197,20 +147,6 @@ def _exists(test: str, root: Path) -> bool:
     path = root / file
     tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
     return any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body)
-
-
-def _copied(root: Path, tree: Path) -> Path:
-    tree.mkdir()
-    for name in _COPIED:
-        source = root / name
-        if source.is_dir():
-            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copy2(source, tree / name)
-    # A mutant may have as many bytes as the sound text, in the same second: Python must look at the text itself.
-    mode = py_compile.PycInvalidationMode.CHECKED_HASH
-    compileall.compile_dir(tree, quiet=2, invalidation_mode=mode, workers=1)
-    return tree
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from flspec.core.cache import cache_folder, workplace
 from flspec.core.components import family_members, parse_component
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.partitioners import Partitioner
 
 NUM_CLASSES = 5
-_HOME = tempfile.TemporaryDirectory(prefix="flspec-partitions-")  # gone with this process
-FILES = Path(_HOME.name)
+_kept = ExitStack()
+FILES = _kept.enter_context(workplace(cache_folder() / "tests"))  # what a killed process leaves, the next one removes
+atexit.register(_kept.close)
 KINDS = list(family_members(Partitioner))
 
 clients = st.integers(1, 20)

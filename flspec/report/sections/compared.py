@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flspec.comparison.results import ComparedRun
-from flspec.report.page import Badge, Column, Table
+from flspec.report.page import Badge, Column, Paragraph, Table
 from flspec.report.subject import ReportedRun, Subject
-from flspec.report.words import DASH, number, plural
+from flspec.report.words import DASH, brief, number, plural
 
-__all__ = ["sentence", "status", "table"]
+__all__ = ["sentence", "status", "table", "warnings"]
 
 _BADGES = {
     "completed": Badge("completed", "good"),
@@ -27,6 +27,8 @@ def status(subject: Subject) -> Badge:
     """Return whether the runs can be compared."""
     if not subject.has_one_plan:
         return Badge("different plans", "bad")
+    if subject.comparison and subject.comparison.warnings:
+        return Badge("same plan, with a warning", "unsure")
     completed = all(run.result and run.result.status == "completed" for run in subject.runs)
     return Badge("same plan", "good") if completed else Badge("same plan, incomplete", "unsure")
 
@@ -34,13 +36,20 @@ def status(subject: Subject) -> Badge:
 def sentence(subject: Subject) -> str:
     """Return one clause for each run, as a sentence."""
     num_runs = len(subject.runs)
-    if warning := subject.comparison and subject.comparison.warning:
+    if subject.comparison and not subject.has_one_plan:
+        warning = subject.comparison.warnings[0]
         return f"{warning[0].upper()}{warning[1:]}."
     first, *others = _pairs(subject)
     if not others:
         return f"One run, of {first[0].label}: there is nothing to compare it with."
     clauses = [_clause(run, compared, first[0]) for run, compared in others]
     return f"These {num_runs} runs carry out the same plan: {'; '.join(clauses)}."
+
+
+def warnings(subject: Subject) -> list[Paragraph]:
+    """Return what is to be known before the runs are believed; that their plans differ is told elsewhere."""
+    every = subject.comparison.warnings if subject.comparison else []
+    return [Paragraph(f"{brief(text, 600)}.", "bad") for text in (every if subject.has_one_plan else every[1:])]
 
 
 def table(subject: Subject) -> Table:

@@ -19,6 +19,9 @@ _COLUMNS = (
 )
 
 
+_OF_FLSPEC = ("flspec", "python", "numpy")
+
+
 def environment_section(subject: Subject) -> Section:
     caption = "Versions of what ran each engine, and of the flspec that compiled, recorded and evaluated"
     return Section(
@@ -29,12 +32,16 @@ def environment_section(subject: Subject) -> Section:
 def _row(run: ReportedRun) -> list[str]:
     if run.result is None:
         return [run.label, *[DASH] * len(_COLUMNS)]
-    environment = run.result.environment
+    environment, software = run.result.environment, run.result.software
+    versions: dict[str, object] = {
+        name: environment[name] for name in ("flspec", "python", "numpy") if name in environment
+    }
+    code = {f"code of {name}": digest[:8] for name, digest in software.sources.items()} if software else {}
     return [
         run.label,
         brief(run.result.started.replace("T", " ").replace("+00:00", " UTC")),
         _versions(run.result.backend.versions),
-        _versions({name: environment[name] for name in ("flspec", "python", "numpy") if name in environment}),
+        _versions({**versions, **code}),
         brief(str(environment.get("platform", DASH)), 120),
         brief(str(environment.get("cpus", DASH))),
     ]

@@ -32,4 +32,4 @@ def verdict_section(subject: Subject) -> Section:
     warning = [] if subject.has_one_plan else [Paragraph(_OTHER_PLANS, "bad")]
     if subject.certificate:
         return Section("Verdict", [*warning, *certified.blocks(subject, subject.certificate)])
-    return Section("Verdict", [*warning, compared.table(subject)])
+    return Section("Verdict", [*warning, *compared.warnings(subject), compared.table(subject)])

@@ -16,6 +16,7 @@ import pytest
 from flspec.analysis.description import describe_plan, partition_counts
 from flspec.analysis.memory_estimate import estimate_memory
 from flspec.compiler.compile import compile
+from flspec.datasets.csv import CsvTable
 from flspec.errors import InputError
 from flspec.protocol.backend import Backend, Rehearsal
 from flspec.protocol.registry import find_backend
@@ -31,7 +32,12 @@ def small(make_plan):
 
 def test_the_facts_of_the_smallest_plan(small):
     facts = describe_plan(small)
-    assert facts.data.model_dump() == {"num_train": 60, "num_test": 20, "num_classes": 3, "shape": (4,), "twin": None}
+    assert facts.data.model_dump(exclude_defaults=True) == {
+        "num_train": 60,
+        "num_test": 20,
+        "num_classes": 3,
+        "shape": (4,),
+    }
     assert facts.clients.model_dump() == {
         "num": 5, "min_examples": 12, "median_examples": 12.0, "max_examples": 12, "num_unheld": 0,
     }  # fmt: skip
@@ -207,3 +213,56 @@ def test_a_backend_that_cannot_be_loaded_is_said_so(small, monkeypatch):
 
     monkeypatch.setattr(flspec.analysis.description, "find_backend", refuse)
     assert describe_plan(small).backends["local"] == ("backend: local is broken",)
+
+
+# ------------------------------------------------------------------------------------------------------- what was read
+
+
+@pytest.fixture
+def table_plan(make_plan, tmp_path):
+    """A plan of a table with a label `y`, split into train.csv and test.csv."""
+
+    def of(train, test, **dataset):
+        for name, text in (("train", train), ("test", test)):
+            (tmp_path / f"{name}.csv").write_text(text)
+        sections = {"partition": {"kind": "iid", "clients": 1}, "model": {"kind": "softmax_regression"}}
+        return make_plan(tmp_path, dataset={"kind": "csv", "label": "y"} | dataset, cohort={"kind": "all"}, **sections)
+
+    return of
+
+
+def test_a_plan_says_which_columns_it_takes_as_what_and_which_it_leaves_out(table_plan, tmp_path):
+    table = "y,a,b,ward,id,Unnamed: 0\nill,1,2,01,7,0\nwell,3,4,1,8,1\n"
+    plan = table_plan(table, table, client="ward", features=["a", "b"], columns=["b"])
+    reading = describe_plan(plan, data_root=tmp_path).data.reading
+    assert reading is not None
+    assert [(column.name, column.role, column.holds) for column in reading.columns] == [
+        ("y", "label", ""),
+        ("a", "feature", ""),
+        ("b", "feature and column", "whole numbers"),
+        ("ward", "client", "text"),
+        ("id", "left out", ""),
+        ("Unnamed: 0", "left out", ""),
+    ]
+    assert [column.why for column in reading.columns[-2:]] == ["not in dataset.features"] * 2
+    assert describe_plan(plan).data.reading is None
+    (tmp_path / "train.csv").unlink()
+    assert describe_plan(plan, data_root=tmp_path).data.reading is None
+
+
+def test_a_label_without_a_test_example_is_a_remark(table_plan):
+    train = "y,x\n1,1\n2,2\n5000,3\n"
+    plan = table_plan(train, "y,x\n1,1\n5000,1\n")
+    assert plan.settings.data.num_classes == 3
+    assert plan.settings.data.label_names == ("1", "2", "5000")
+    assert describe_plan(plan).data.untested == ("2",)
+    assert describe_plan(table_plan(train, train)).data.untested == ()
+
+
+def test_reading_a_table_counts_in_the_memory_of_its_plan(table_plan, monkeypatch):
+    rows = "".join(f"{number % 2}," + ",".join("1" * 5_000) + "\n" for number in range(200))
+    header = "y," + ",".join(f"x{number}" for number in range(5_000)) + "\n"
+    plan = table_plan(header + rows, header + rows[: len(rows) // 100])
+    usual = estimate_memory(plan, workers=1)
+    monkeypatch.setattr(CsvTable, "copies_while_read", 100.0)
+    assert estimate_memory(plan, workers=1) > usual + 300 * 2**20

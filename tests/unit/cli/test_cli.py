@@ -213,7 +213,7 @@ def test_compare_says_when_runs_answer_different_questions(folder: Path, make_sp
         assert flspec(folder, "run", "spec.yaml", "--out", out).returncode == 0
     alike = flspec(folder, "compare", "a", "b", "--json", "--out", "report.html")
     document = json.loads(alike.stdout)
-    assert document["warning"] is None
+    assert document["warnings"] == []
     assert document["runs"][1]["same_weights"] is True
     assert document["runs"][1]["weights_diff"] == 0.0
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from flspec.cli.app import app
-from flspec.cli.output import console
 from flspec.compiler.compile import compile
+from flspec.core.components import family_members
 from flspec.datasets import Dataset
 from flspec.datasets.csv import CsvTable
 from flspec.errors import InputError
@@ -27,18 +26,6 @@ NATURAL = ("csv", "leaf", "npz", "parquet")
 @pytest.fixture(autouse=True)
 def eighty_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-
-
-@pytest.fixture
-def told(capsys, monkeypatch):
-    """What a command prints on a screen of 80 columns, in this process, and its exit code."""
-    monkeypatch.setattr(console, "width", 80)
-
-    def run(*arguments):
-        code = app(list(map(str, arguments)), standalone_mode=False)
-        return capsys.readouterr().out, code or 0
-
-    return run
 
 
 def make(told, kind, folder, *more):
@@ -149,6 +136,43 @@ def test_findings_are_a_line_each_and_exit_with_1(tmp_path):
     assert (as_json.returncode, json.loads(as_json.stdout)["findings"]) == (1, expected)
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("csv", "240 + 60 examples"),
+        ("npz", "240 + 60 examples"),
+        ("parquet", "240 + 60 examples"),
+        ("image_folder", "240 + 60 pictures"),
+    ],
+)
+def test_a_folder_of_ones_own_is_told_to_be_readable_with_its_counts(told, kind, expected, tmp_path):
+    make(told, kind, tmp_path / "twin")
+    shown, code = told("data", "check", tmp_path / "twin", "--kind", kind)
+    assert code == 0
+    assert shown.startswith(f"readable: {expected}")
+
+
+def test_a_complete_download_is_told_to_be(told, tmp_path, mnist_root):
+    shown, code = told("data", "check", mnist_root / "mnist", "--kind", "mnist")
+    assert (shown, code) == ("complete: 60,000 + 10,000 pictures\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [
+        ("fashion_mnist", "60,000 + 10,000 pictures"),
+        ("cifar10", "50,000 + 10,000 pictures"),
+        ("celeba", "162,770 + 19,867 + 19,962 pictures of 10,177 people"),
+        ("flair", "345,879 + 39,239 + 43,960 pictures"),
+        ("isic", "37,648 pictures"),
+    ],
+)
+def test_a_complete_download_has_as_many_pictures_as_were_published(told, kind, counts, tmp_path, monkeypatch):
+    dataset = family_members(Dataset)[kind]
+    monkeypatch.setattr(dataset, "findings", lambda *_: ())
+    assert told("data", "check", tmp_path, "--kind", kind) == (f"complete: {counts}\n", 0)
+
+
 def test_nothing_found_exits_with_0(told, tmp_path):
     make(told, "leaf", tmp_path / "twin")
     assert told("data", "check", tmp_path / "twin", "--kind", "leaf")[1] == 0
@@ -176,7 +200,7 @@ def test_nothing_found_exits_with_0(told, tmp_path):
         (("info", ".", "--kind", "csv", "--set", "kind=npz"), "--set kind: name the kind with --kind"),
         (("info", ".", "--kind", "csv", "--set", "label"), "expected a path and a value"),
         (("info", ".", "--kind", "csv", "--set", "file=${env:NOT_SET}"), "NOT_SET is not set in the environment"),
-        (("info", "."), "Missing option '--kind'"),
+        (("info", "."), "--kind: say what is in the folder ., e.g. --kind csv"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_exits_with_2(arguments, message, tmp_path):
@@ -210,8 +234,6 @@ def test_a_shell_completes_kinds(tmp_path):
 def test_every_kind_that_is_read_from_files_can_be_made():
     def function(method: Any) -> object:
         return method.__func__
-
-    from flspec.core.components import family_members
 
     without = {
         kind

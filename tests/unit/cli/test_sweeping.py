@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import typer
-from rich.console import Console
 
+from flspec.cli.output import EscapingConsole
 from flspec.cli.sweeping import SweepProgress, run_study, sweep_table
 from flspec.protocol.backend import Job
 from flspec.runs.result import load_result, save_result
@@ -47,7 +47,7 @@ def cell(number: int, **values: Any) -> CellRecord:
 
 
 def shown(result: Sweep, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width)
+    console = EscapingConsole(file=io.StringIO(), width=width)
     console.print(sweep_table(result))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
@@ -113,7 +113,7 @@ def test_no_best_is_shown_where_it_was_chosen_by_several_rules() -> None:
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("running", [(), ("a=1,seed=0",), ("learning_rate=0.1," * 9, "b"), ("x", "y", "z")])
 def test_the_bar_never_fills_the_line(monkeypatch: pytest.MonkeyPatch, width: int, running: tuple[str, ...]) -> None:
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console = EscapingConsole(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     monkeypatch.setattr("flspec.cli.sweeping.progress_console", console)
     progress = SweepProgress(100)
     progress.update(Standing(100, 20, 3, 5, dict.fromkeys(running, 0.5)))

@@ -13,7 +13,8 @@ import filelock
 import pytest
 
 from flspec.core import files
-from flspec.core.files import check_new_folder, is_empty, locked, locked_folder, read_regular, write_atomically
+from flspec.core.files import check_new_folder, is_empty, locked, locked_folder, write_atomically
+from flspec.core.reading import read_regular
 from flspec.errors import InputError
 
 HOLDS = """

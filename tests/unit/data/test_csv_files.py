@@ -80,8 +80,8 @@ def test_cells_are_those_of_python_s_csv_module(tmp_path):
 
 def test_a_quoted_line_end_may_fall_between_two_chunks(tmp_path, monkeypatch):
     rows = "".join(f'"{number}\n{number}",{number}\n' for number in range(50))
-    for cells in (2, 3, 7, 200):
-        monkeypatch.setattr(csv_files, "_CELLS_AT_ONCE", cells)
+    for characters in (1, 2, 3, 7, 200):
+        monkeypatch.setattr(csv_files, "_CHARACTERS_AT_ONCE", characters)
         features, (texts,) = read(tmp_path, "t,x\n" + rows)
         assert features == [[number] for number in range(50)]
         assert texts == [f"{number}\n{number}" for number in range(50)]

@@ -223,7 +223,7 @@ def test_a_pickle_of_any_size_is_refused_before_it_is_read(tmp_path):
     write_python(tmp_path)
     with (tmp_path / "data_batch_4").open("wb") as file:
         file.truncate(2**40)  # of which the file system holds nothing
-    with pytest.raises(InputError, match="data_batch_4: larger than 256 MiB"):
+    with pytest.raises(InputError, match="data_batch_4 is larger than 256 MiB"):
         load(tmp_path)
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from flspec.errors import BackendError, InputError
 from flspec.execution import environments
+from flspec.execution.doctor import Diagnosis, examine
 from flspec.execution.environments import (
     environment_folder,
     environment_python,
@@ -150,6 +151,51 @@ def test_a_refusal_of_the_operating_system_says_what_to_do(
     monkeypatch.setenv("FLSPEC_CACHE", str(tmp_path / "file"))
     with pytest.raises(BackendError, match="Not a directory; correct that or set FLSPEC_CACHE"):
         install_environment("toy")
+
+
+# Trusting
+
+
+@pytest.fixture
+def installed(pip_that: Callable[[str], None]) -> Path:
+    """The folder of the toy environment, which is installed, in a cache that others may look into."""
+    pip_that(INSTALLS)
+    folder = install_environment("toy")
+    folder.parents[1].chmod(0o755)
+    return folder
+
+
+def test_changed_sources_are_refused_told_by_the_doctor_and_written_again(installed: Path, toy: Environment) -> None:
+    (changed,) = installed.glob("flspec/*/lib/python*/site-packages/toy_backend/backend.py")
+    changed.write_text("", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        environment_python(toy)
+    told = f"{changed} was changed since flspec wrote it"
+    assert str(caught.value) == (f"backend: {told}; run 'flspec backends install toy', which writes it again")
+    assert examine("toy") == Diagnosis("toy", "broken", detail=told, remedy="flspec backends install toy")
+    install_environment("toy")
+    assert changed.read_text(encoding="utf-8")
+    assert environment_python(toy).exists()
+
+
+def test_a_package_that_was_changed_is_told_by_the_doctor(installed: Path) -> None:
+    (engine,) = installed.glob("lib/python*/site-packages/toy_engine.py")
+    again = "flspec backends remove toy, then flspec backends install toy"
+    told = f"{engine} belongs to no package"  # since the script in the place of pip notes nothing
+    assert examine("toy") == Diagnosis("toy", "broken", detail=told, remedy=again)
+
+
+def test_an_environment_that_others_may_change_is_refused_and_told_by_the_doctor(
+    installed: Path, toy: Environment
+) -> None:
+    installed.chmod(0o777)
+    with pytest.raises(
+        InputError, match=f"^{installed} may be changed by everybody .*; run 'flspec backends remove toy'"
+    ):
+        environment_python(toy)
+    found = examine("toy")
+    assert (found.status, found.remedy) == ("broken", "run 'flspec backends remove toy' and install it again")
+    assert found.detail.startswith(f"{installed} may be changed by everybody")
 
 
 # Finding

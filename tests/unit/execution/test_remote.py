@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
-from flspec.errors import BackendError, InputError, RunError
+from flspec.errors import BackendError, InputError, RunError, RunWarning
 from flspec.execution.remote import Limits, Remote, open_backend
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import RunFinished, RunStarted, parse_event
@@ -102,6 +103,12 @@ def test_jobs_share_a_process_and_its_backend(tmp_path: Path) -> None:
     assert not (tmp_path / "second" / "worker.log").exists()
 
 
+def test_the_temporary_folder_is_for_this_user_alone(tmp_path: Path) -> None:
+    with open_backend("fake") as backend:
+        started, *_ = executed(backend, Job(tmp_path))
+        assert Path(started.versions["temp"]).stat().st_mode & 0o777 == 0o700
+
+
 def test_what_a_backend_prints_goes_to_the_log(tmp_path: Path) -> None:
     with open_backend("fake:chatty") as backend:
         events = list(executed(backend, Job(tmp_path)))
@@ -132,6 +139,13 @@ def test_the_folder_where_flspec_was_started_is_not_searched(tmp_path: Path, mon
         assert list(executed(backend, Job(tmp_path)))[-1] == RunFinished()
 
 
+def test_a_warning_of_a_backend_is_given_here_each_time_and_is_in_the_log(tmp_path: Path) -> None:
+    with open_backend("fake:warns") as backend, pytest.warns(RunWarning) as told:
+        assert list(executed(backend, Job(tmp_path)))[-1] == RunFinished()
+    assert [str(one.message) for one in told] == [r"fake: the door\x1b[31m is open"] * 2
+    assert (tmp_path / "worker.log").read_text().count("the door") >= 2
+
+
 # What goes wrong is told
 
 
@@ -149,7 +163,8 @@ def test_a_run_error_keeps_its_class_and_names_the_log(tmp_path: Path) -> None:
 
 
 def test_any_other_exception_is_told_with_its_type(tmp_path: Path) -> None:
-    assert "fake: ValueError: the weights are odd; " in failure("fake:raises", tmp_path)
+    told = failure("fake:raises", tmp_path)
+    assert re.search(r"fake: ValueError: the weights are odd \(\S+/fake_backend\.py:\d+\); its log is ", told)
     assert "Traceback (most recent call last)" in (tmp_path / "worker.log").read_text()
 
 

@@ -10,12 +10,14 @@ import sysconfig
 import time
 import venv
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flspec.errors import InputError
-from flspec.execution.sources import python_with_flspec
+from flspec.execution.sources import discard, python_with_flspec, why_altered
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="virtual environments are laid out otherwise")
 
@@ -109,11 +111,11 @@ def test_sources_that_nobody_asked_for_in_a_week_are_removed(environment: Path, 
 
 @pytest.mark.usefixtures("write_toy")
 def test_an_interrupted_copy_is_never_used(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*paths: Path) -> None:
+    def interrupt(*command: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.copy", interrupt)
+        patch.setattr("subprocess.run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             python_with_flspec(environment, "toy_backend")
     assert list((environment / "flspec").iterdir()) == []
@@ -125,15 +127,78 @@ def test_whoever_comes_second_uses_the_copy_of_the_first(environment: Path, monk
     first = python_with_flspec(environment, "toy_backend")
     layer = first.parent.parent
     shutil.move(layer, environment / "aside")
-    copy = shutil.copy
+    compile_all = subprocess.run
 
-    def finish_first(*paths: Path) -> None:
-        copy(*paths)
+    def finish_first(*command: Any, **options: Any) -> None:
+        compile_all(*command, **options)
         (environment / "aside").rename(layer)
 
-    monkeypatch.setattr("shutil.copy", finish_first)
+    monkeypatch.setattr("subprocess.run", finish_first)
     assert python_with_flspec(environment, "toy_backend") == first
     assert list((environment / "flspec").iterdir()) == [layer]
+
+
+# Layers that somebody has changed
+
+LIBRARY = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+
+
+def edit(path: Path) -> None:
+    """Change one byte, and neither size nor times."""
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def link_elsewhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(sys.executable)
+
+
+CHANGES: list[tuple[str, Callable[[Path], None], str]] = [
+    (f"{LIBRARY}/flspec/errors.py", edit, "was changed since flspec wrote it"),
+    (f"{LIBRARY}/toy_backend/__init__.py", edit, "was changed since flspec wrote it"),
+    (f"{LIBRARY}/flspec/core/__pycache__/cache.{sys.implementation.cache_tag}.pyc", edit, "was changed since"),
+    (f"{LIBRARY}/environment.pth", edit, "was changed since flspec wrote it"),
+    (f"{LIBRARY}/flspec-{version('flspec')}.dist-info/entry_points.txt", edit, "was changed since flspec wrote it"),
+    (f"{LIBRARY}/sitecustomize.py", Path.touch, "was changed since flspec wrote it"),
+    (f"{LIBRARY}/json", lambda path: path.symlink_to("/"), "was changed since flspec wrote it"),
+    (f"{LIBRARY}/flspec/core/cache.py", Path.unlink, "is missing"),
+    ("pyvenv.cfg", edit, "was changed since flspec wrote it"),
+    ("bin/python", link_elsewhere, "was changed since flspec wrote it"),
+    ("compiled.json", Path.unlink, "is missing"),
+]
+
+
+@pytest.mark.usefixtures("write_toy")
+def test_whatever_is_changed_of_a_layer_is_named(environment: Path, tmp_path: Path) -> None:
+    layer = python_with_flspec(environment, "toy_backend").parents[1]
+    shutil.copytree(layer, tmp_path / "sound", symlinks=True)
+    for name, change, why in CHANGES:
+        change(layer / name)
+        assert str(why_altered(environment, "toy_backend")).startswith(f"{layer / name} {why}")
+        shutil.rmtree(layer)
+        shutil.copytree(tmp_path / "sound", layer, symlinks=True)
+        assert why_altered(environment, "toy_backend") is None
+
+
+@pytest.mark.usefixtures("write_toy")
+def test_a_layer_that_was_changed_is_written_again(environment: Path) -> None:
+    python = python_with_flspec(environment, "toy_backend")
+    edit(python.parents[1] / LIBRARY / "toy_backend" / "__init__.py")
+    discard(environment, "toy_backend")
+    assert answer(python_with_flspec(environment, "toy_backend")) == "1"
+    assert why_altered(environment, "toy_backend") is None
+
+
+@pytest.mark.usefixtures("write_toy")
+def test_running_a_layer_changes_nothing_of_it(environment: Path) -> None:
+    python = python_with_flspec(environment, "toy_backend")
+    for source in python.parents[1].rglob("*.py"):
+        source.touch()  # nor do times
+    assert ask(python, "import flspec.spec.study, toy_backend; print('imported')") == "imported"
+    assert why_altered(environment, "toy_backend") is None
 
 
 def test_a_package_that_is_missing_is_named(environment: Path) -> None:

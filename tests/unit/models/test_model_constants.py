@@ -20,9 +20,9 @@ from tests.by_hand import draws
 
 PICTURE = (3, 224, 224)
 NETWORKS = {
-    "resnet18": ResNet18(norm="batch", batch_norm="averaged"),
-    "mobilenet_v2": MobileNetV2(train="all", batch_norm="averaged"),
-    "efficientnet_b2": EfficientNetB2(batch_norm="averaged"),
+    "resnet18": lambda: ResNet18(norm="batch", batch_norm="averaged"),
+    "mobilenet_v2": lambda: MobileNetV2(train="all", batch_norm="averaged"),
+    "efficientnet_b2": lambda: EfficientNetB2(batch_norm="averaged"),
 }
 
 
@@ -33,7 +33,7 @@ def shapes(model, outputs=1000, picture=PICTURE):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_batch_norm_has_torchs_epsilon_and_momentum_in_each_layer(name):
     """torch.nn.BatchNorm2d: eps=1e-05, momentum=0.1; torchvision keeps them in all three (B5 to B7 differ)."""
-    norms = [layer for layer in NETWORKS[name].layers(PICTURE, 10) if isinstance(layer, BatchNorm)]
+    norms = [layer for layer in NETWORKS[name]().layers(PICTURE, 10) if isinstance(layer, BatchNorm)]
     assert {(norm.epsilon, norm.momentum) for norm in norms} == {(1e-5, 0.1)}
     assert len(norms) == {"resnet18": 20, "mobilenet_v2": 52, "efficientnet_b2": 69}[name]
 
@@ -87,7 +87,7 @@ def test_efficientnets_blocks_are_b0s_made_wider_and_deeper():
     """Tan and Le, ICML 2019, Table 1, with width 1.1 and depth 1.2 (their code's B2); rounded to multiples of eight."""
     found, sides = (
         shapes(EfficientNetB2(batch_norm="averaged")),
-        trace(NETWORKS["efficientnet_b2"].layers(PICTURE, 10), PICTURE),
+        trace(NETWORKS["efficientnet_b2"]().layers(PICTURE, 10), PICTURE),
     )
     rows = [  # channels, blocks, kernel, side of 224 pixels
         (16, 2, 3, 112),
@@ -117,7 +117,7 @@ def test_efficientnets_blocks_are_b0s_made_wider_and_deeper():
 def test_efficientnet_skips_blocks_in_proportion_up_to_a_fifth_and_drops_three_tenths():
     """torchvision's efficientnet_b2: dropout 0.3, stochastic_depth_prob 0.2 times the number of the block of 23."""
     drops = {
-        layer.name: layer for layer in NETWORKS["efficientnet_b2"].layers(PICTURE, 10) if isinstance(layer, Dropout)
+        layer.name: layer for layer in NETWORKS["efficientnet_b2"]().layers(PICTURE, 10) if isinstance(layer, Dropout)
     }
     assert drops["classifier.0"].rate == 0.3
     numbers = {"1.1": 1, "2.1": 3, "2.2": 4, "3.1": 6, "4.3": 11, "5.3": 15, "6.4": 20, "7.1": 22}

@@ -272,7 +272,7 @@ def test_a_plan_that_is_no_plan_is_refused(saved, text):
 
 def test_pickled_arrays_are_not_loaded(saved):
     np.savez(saved / "arrays.npz", allow_pickle=True, weights=np.array([object()]))
-    with pytest.raises(InputError, match="readable plan"):
+    with pytest.raises(InputError, match="pickled objects, which are not loaded"):
         Plan.load(saved)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from rich.table import Table
 
 from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
+from flspec.cli.output import EscapingConsole
 from flspec.cli.tables import comparison_table, run_table
 from flspec.report import write_comparison_report
 from flspec.runs.result import Result
@@ -44,7 +44,7 @@ def a_fair_result(**fields: Any) -> Result:
 
 
 def text_of(*tables: Table | None, width: int = 80) -> str:
-    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = EscapingConsole(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     for table in tables:
         if table:
             console.print(table)

@@ -25,6 +25,7 @@ from flspec.runs.resuming import forget_old_states
 from flspec.runs.runner import execute_plan, run
 from flspec_local import LocalBackend
 from tests.plan_settings import settings_with
+from tests.unit.runs.stopping import stop_after
 
 MakePlan = Callable[..., Plan]
 STEEP = {"epochs": 1, "batch_size": 5, "optimizer": {"kind": "sgd", "learning_rate": 1e6}}
@@ -35,14 +36,6 @@ def plan(make_plan: MakePlan) -> Plan:
     return make_plan(
         rounds=7, evaluation={"every": 2}, aggregator={"kind": "fedadam", "learning_rate": 0.1}, name="seven"
     )
-
-
-def stop_after(number: int) -> Callable[[RoundRecord], None]:
-    def watch(record: RoundRecord) -> None:
-        if record.round == number:
-            raise KeyboardInterrupt
-
-    return watch
 
 
 def test_states_that_a_backend_kept_ahead_of_its_reports_are_left_alone(tmp_path):

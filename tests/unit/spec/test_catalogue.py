@@ -117,7 +117,14 @@ def test_a_kind_says_what_it_is_in_a_line_and_in_full_and_who_brought_it():
     [
         ("dataset", "synthetic", "classes", "integer", "at least 2, at most 10,000", 10),
         ("partition", "by_label", "examples_per_client", "integer or null", "at least 1", None),
-        ("model", "cnn", "channels", "list of integers", "at least 1 of them, each at least 1", [32, 64]),
+        (
+            "model",
+            "cnn",
+            "channels",
+            "list of integers",
+            "at least 1 of them, at most 100 of them, each at least 1",
+            [32, 64],
+        ),
         ("model", "cnn", "pool", "one of max, average", "", "max"),
         ("client.optimizer", "sgd", "momentum", "number", "at least 0, below 1", 0.0),
         ("client.optimizer", "sgd", "nesterov", "true or false", "", False),

@@ -1,0 +1,69 @@
+"""The parts of a plan that act in its run. The plan has their code's digest if they do not come with flspec.
+
+A part that only decides, such as a partitioner, leaves its decisions in the plan instead.
+"""
+
+from __future__ import annotations
+
+from flspec.aggregators import Aggregator
+from flspec.client_algorithms import ClientAlgorithm
+from flspec.client_optimizers import ClientOptimizer
+from flspec.core.components import Component, Part, parse_component, source_digests
+from flspec.core.text import join_some
+from flspec.errors import InputError
+from flspec.losses import parse_loss
+from flspec.metrics import find_metric
+from flspec.objectives import Objective
+from flspec.postprocessors import Postprocessor
+from flspec.protocol.settings import PlanSettings
+from flspec.transforms import Transform
+
+__all__ = ["check_code", "code_digests"]
+
+
+def code_digests(settings: PlanSettings) -> dict[str, str]:
+    """Return the SHA-256 of the code of each acting part that does not come with flspec, by its place in a spec."""
+    return source_digests(_of_engines(settings) | _of_evaluation(settings))
+
+
+def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
+    """Raise InputError if the code of a part is another here than where the plan was compiled.
+
+    An engine need not have the parts that evaluate.
+    """
+    parts = _of_engines(settings) | (_of_evaluation(settings) if of_evaluation else {})
+    found = source_digests(parts)
+    if differing := [name for name in parts if settings.code.get(name) != found.get(name)]:
+        raise InputError(
+            f"{join_some(differing)}: the code of its package is not what it was when the plan was compiled; compile "
+            "the spec again, or install what it was compiled with"
+        )
+
+
+def _of_engines(settings: PlanSettings) -> dict[str, Part]:
+    optimizer = parse_component(ClientOptimizer, settings.client_optimizer)
+    aggregator = parse_component(Aggregator, settings.aggregator)
+    parts: dict[str, Part] = {
+        "client.loss": parse_loss(settings.loss),
+        "client.optimizer": optimizer,
+        "aggregator": aggregator,
+        "aggregator.server_optimizer": aggregator.server_optimizer,
+    }
+    if optimizer.schedule:  # otherwise the plan has its rates
+        parts["client.optimizer.schedule"] = optimizer.schedule
+    if settings.client_algorithm:
+        parts["client.algorithm"] = parse_component(ClientAlgorithm, settings.client_algorithm)
+    if settings.objective:
+        parts["client.objective"] = parse_component(Objective, settings.objective)
+    for number, document in enumerate(settings.postprocessors):
+        part = parse_component(Postprocessor, document)
+        parts[f"postprocessors.{number}"] = part
+        parts |= {f"postprocessors.{number}.{name}": one for name, one in part if isinstance(one, Component)}
+    for split, documents in settings.data.transforms.items():
+        for number, document in enumerate(documents):
+            parts[f"dataset.{split}_transforms.{number}"] = parse_component(Transform, document)
+    return parts
+
+
+def _of_evaluation(settings: PlanSettings) -> dict[str, Part]:
+    return {f"evaluation.metrics.{name}": find_metric(name).of for name in settings.evaluation.metrics}

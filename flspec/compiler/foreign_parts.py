@@ -1,0 +1,45 @@
+"""Mistakes of somebody else's parts while a spec is compiled: told by the spec's field and the line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flspec.core.components import Component, Document, comes_with_flspec
+from flspec.core.tracebacks import place_of, raised_in
+from flspec.errors import FlspecError, InputError
+from flspec.spec.spec import Spec
+
+__all__ = ["naming_parts"]
+
+
+@contextmanager
+def naming_parts(spec: Spec) -> Iterator[None]:
+    """Raise InputError in place of what a part raises that does not come with flspec."""
+    try:
+        yield
+    except FlspecError:
+        raise
+    except (Exception, SystemExit) as error:
+        for field, part in _foreign(spec, ""):
+            package = type(part).__module__.partition(".")[0]
+            if isinstance(error, SystemExit) and not raised_in(error, package):
+                continue  # a signal, which may arrive at any moment
+            if place := place_of(error, package, only=True):
+                name = f"{getattr(part, 'kind', '')} ({type(part).__module__}.{type(part).__qualname__})"
+                what = " ".join(f"{type(error).__name__}: {error}".split())
+                raise InputError(f"{field}: {name} raised {what} in {place}; repair it, or choose another") from error
+        raise
+
+
+def _foreign(value: Any, field: str) -> Iterator[tuple[str, Component]]:
+    """Yield the components within a value that do not come with flspec, the innermost first, by their fields."""
+    if isinstance(value, Document):
+        for name, inner in value:
+            yield from _foreign(inner, f"{field}.{name}".lstrip("."))
+    if isinstance(value, tuple):
+        for number, inner in enumerate(value):
+            yield from _foreign(inner, f"{field}.{number}")
+    if isinstance(value, Component) and not comes_with_flspec(value):
+        yield field, value

@@ -1,0 +1,49 @@
+"""Cells of text that a model gets as numbers: spelt in any way that Python reads, in ASCII and without underscores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.errors import shorten
+
+__all__ = ["read_numbers", "way_out", "why_no_number"]
+
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9.]*[0-9],[0-9]+")
+
+
+def read_numbers(cells: Sequence[str]) -> NDArray[np.float32] | None:
+    """Return cells as numbers, or None if one of them is no finite float32 number."""
+    text = "".join(cells)
+    if not text.isascii() or "_" in text:  # which Python would take for digits
+        return None
+    try:
+        with np.errstate(over="ignore"):
+            values = np.fromiter(map(float, cells), np.float64, len(cells)).astype(np.float32)
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() else None
+
+
+def why_no_number(cell: str) -> str | None:
+    """Return why a cell is no finite float32 number, or None if it is one."""
+    try:
+        value = float(cell) if cell.isascii() and "_" not in cell else None
+    except ValueError:
+        value = None
+    if value is None:
+        return f"{shorten(repr(cell), 60)} is no number"
+    with np.errstate(over="ignore"):
+        return None if np.isfinite(np.float32(value)) else f"{value} is not a finite float32 number"
+
+
+def way_out(cell: str) -> str:
+    """Return what to do about a cell that is no number."""
+    if not cell:
+        return "fill it, leave the row out, or leave the column out of dataset.features"
+    if _DECIMAL_COMMA.fullmatch(cell):
+        return "write decimals with a point"
+    return "fix it, or leave the column out of dataset.features"

@@ -1,0 +1,112 @@
+"""What flspec makes of the files of a data set: each column or array, as what it is taken, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from flspec.core.components import Document
+from flspec.data.cell_numbers import read_numbers, why_no_number
+from flspec.data.column_types import Cells, type_cells, why_text
+from flspec.data.examples import is_missing
+
+__all__ = ["ColumnFacts", "ColumnProfile", "FileFacts", "Reading", "array_facts", "count_endings"]
+
+_MOST_VALUES = 1_000  # that are counted
+_IN_WORDS = {"i": "whole numbers", "f": "numbers", "U": "text"}
+
+
+class ColumnFacts(Document):
+    """One column. What is None has not been counted."""
+
+    name: str
+    role: str  # label, feature, client, column, left out; or feature and one of client and column
+    holds: str = ""  # text, numbers, whole numbers, …
+    missing: int | None = None  # rows without a value
+    num_values: int | None = None  # different values; None also if there are more than a thousand
+    why: str = ""  # it is left out, it is text, or it cannot be used
+
+
+class Reading(Document):
+    """The columns of a data set's training examples, and the files in its folder that are not read."""
+
+    columns: tuple[ColumnFacts, ...] = ()
+    files_left_out: dict[str, int] = Field(default_factory=dict)  # by the ending of their names
+
+    def with_types(self, columns: Mapping[str, NDArray[Any]]) -> Reading:
+        """Return this with what those columns hold that were read, by their arrays."""
+        holds = {name: _IN_WORDS.get(values.dtype.kind, "") for name, values in columns.items()}
+        known = [column.model_copy(update={"holds": holds.get(column.name, column.holds)}) for column in self.columns]
+        return self.model_copy(update={"columns": tuple(known)})
+
+
+class FileFacts(Document):
+    """One file of examples, whether or not an experiment can use it as it is."""
+
+    file: str
+    kind: str
+    num_rows: int
+    columns: tuple[ColumnFacts, ...]
+    classes: tuple[str, ...] = ()  # the names of the labels, in the order of the classes
+    problems: tuple[str, ...] = ()  # to mend before an experiment can use it
+
+
+class ColumnProfile:
+    """Counts of a column of text whose cells come in parts. `is_number`: it has to be a number in every row."""
+
+    def __init__(self, is_number: bool) -> None:
+        self._is_number = is_number
+        self._seen: dict[str, None] = {}  # in the order of their rows
+        self.num_rows = 0
+        self._missing = 0
+        self._first_empty = 0
+        self._wrong = ""
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Count more cells."""
+        if missing := cells.count(""):
+            self._first_empty = self._first_empty or self.num_rows + cells.index("") + 1
+            self._missing += missing
+        if not self._is_number or len(self._seen) <= _MOST_VALUES:
+            self._seen.update(dict.fromkeys(cells))
+        if self._is_number and not self._wrong and read_numbers(list(filter(None, cells))) is None:
+            row, why = next((row, why) for row, cell in enumerate(cells) if cell and (why := why_no_number(cell)))
+            self._wrong = f"row {self.num_rows + row + 1}: {why}"
+        self.num_rows += len(cells)
+
+    def facts(self, name: str, role: str, why: str = "") -> ColumnFacts:
+        """Return what was counted."""
+        known = [text for text in self._seen if text]
+        holds, reason = ("text" if self._wrong else "numbers"), self._wrong
+        if not self._is_number:
+            holds, reason = _IN_WORDS[type_cells([Cells.of(known)])[0].dtype.kind], why_text(known) or ""
+        elif self._missing and not self._wrong:
+            reason = f"row {self._first_empty} is empty"
+        return ColumnFacts(
+            name=name, role=role, holds=holds, missing=self._missing, why=why or reason,
+            num_values=None if self._is_number and len(self._seen) > _MOST_VALUES else len(known),
+        )  # fmt: skip
+
+
+def array_facts(name: str, role: str, values: NDArray[Any], why: str = "") -> ColumnFacts:
+    """Return the facts of a column that is read already: text, whole numbers or numbers, [num_rows, ...]."""
+    missing = is_missing(values)
+    return ColumnFacts(
+        name=name,
+        role=role,
+        holds=_IN_WORDS.get(values.dtype.kind, str(values.dtype)),
+        missing=int(missing.reshape(len(values), -1).any(axis=1).sum()),
+        num_values=len(np.unique(values[~missing])) if values.ndim == 1 else None,
+        why=why,
+    )
+
+
+def count_endings(files: Iterable[Path]) -> dict[str, int]:
+    """Count files by the ending of their names, or by their name if it has none."""
+    return dict(sorted(Counter(path.suffix.lower() or path.name for path in files).items()))

@@ -1,0 +1,223 @@
+"""No file takes more memory or time than its size says, and nothing but a regular file is read.
+
+Beside each reader stands the naive one, which the same file overwhelms.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.unit.strangers import MOST_MIB, Attempt, Reader, attempt
+
+ZEROS = 2**21  # written at once
+LARGE = 600 * 2**20  # bytes that a bomb unpacks to
+PLAN = "from flspec.protocol.plan import Plan; Plan.load(Path('plan'))"
+
+
+def zeros(file: IO[bytes], size: int = LARGE) -> None:
+    for _ in range(size // ZEROS):
+        file.write(bytes(ZEROS))
+
+
+def zipped(path: Path, members: dict[str, bytes], bomb: str, start: bytes = b"") -> None:
+    """An archive of `members` as they are, and of `bomb`, which is `start` and zeros, deflated."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        packed = zipfile.ZipInfo(bomb)
+        packed.compress_type = zipfile.ZIP_DEFLATED
+        with archive.open(packed, "w", force_zip64=True) as file:
+            file.write(start)
+            zeros(file)
+
+
+def npy_header(shape: tuple[int, ...], kind: str = "<f4") -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def a_plan(folder: Path) -> None:
+    (folder / "plan").mkdir()
+    (folder / "plan" / "plan.json").write_text(json.dumps({"format": 1}))
+
+
+def compressed_plan(folder: Path) -> None:
+    a_plan(folder)
+    zipped(folder / "plan" / "arrays.npz", {}, "weights.npy", npy_header((LARGE // 4,)))
+
+
+def deep_plan(folder: Path) -> None:
+    a_plan(folder)
+    np.savez(folder / "plan" / "arrays.npz", a=np.zeros(1))
+    (folder / "plan" / "plan.json").write_bytes(b"[" + b"[[]]," * 7_000_000 + b"0]")
+
+
+def an_npz(folder: Path) -> None:
+    arrays = {"y_train": np.zeros(1), "x_test": np.zeros((1, 1)), "y_test": np.zeros(1)}
+    members = {}
+    for name, array in arrays.items():
+        np.save(held := io.BytesIO(), array)
+        members[f"{name}.npy"] = held.getvalue()
+    zipped(folder / "data.npz", members, "x_train.npy", npy_header((LARGE // 4, 1)))
+
+
+def an_npz_of_long_header(folder: Path) -> None:
+    """An array that says of itself, in zeros, that its description alone is long."""
+    zipped(folder / "data.npz", {}, "x_train.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", LARGE - 4096))
+
+
+def a_torch_file(folder: Path) -> None:
+    torch.save({"w": torch.zeros(3)}, whole := io.BytesIO())
+    with zipfile.ZipFile(whole) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    (bomb,) = (name for name in parts if name.endswith("data/0"))
+    zipped(folder / "weights.pt", {name: part for name, part in parts.items() if name != bomb}, bomb)
+
+
+class Large:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytearray, (LARGE,)
+
+
+def a_torch_file_of_one_call(folder: Path) -> None:
+    torch.save({"w": torch.zeros(3), "x": Large()}, folder / "weights.pt")
+
+
+def an_old_torch_file_of_one_call(folder: Path) -> None:
+    torch.save({"w": torch.zeros(3), "x": Large()}, folder / "weights.pt", _use_new_zipfile_serialization=False)
+
+
+def a_torch_file_of_lists(folder: Path) -> None:
+    """A pickle of empty lists, a byte each, of which each takes 64."""
+    torch.save({"w": torch.zeros(3)}, whole := io.BytesIO())
+    with zipfile.ZipFile(whole) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = (name for name in parts if name.endswith("data.pkl"))
+    parts[name] = pickle.PROTO + b"\x02" + pickle.EMPTY_LIST + pickle.MARK + pickle.EMPTY_LIST * 20_000_000
+    parts[name] += pickle.APPENDS + pickle.STOP
+    with zipfile.ZipFile(folder / "weights.pt", "w") as archive:
+        for part, content in parts.items():
+            archive.writestr(part, content)
+
+
+def a_result(folder: Path) -> None:
+    (folder / "result.json").write_bytes(b'{"rounds": [' + b"[]," * 2_000_000 + b"0]}")
+
+
+def a_certificate(folder: Path) -> None:
+    (folder / "certificate.json").write_bytes(b'{"backends": [' + b"[]," * 2_000_000 + b"0]}")
+
+
+def events(folder: Path) -> None:
+    (folder / "events.jsonl").write_bytes(b'{"event": "run_started", "versions": [' + b"[]," * 4_000_000 + b"0]}\n")
+
+
+def a_safetensors_header(folder: Path) -> None:
+    header = b'{"__metadata__": {"flspec": "{}"}, "x": [' + b"[[]]," * 7_000_000 + b"0]}"
+    (folder / "w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+def an_idx(folder: Path) -> None:
+    with gzip.open(folder / "train-images-idx3-ubyte.gz", "wb", compresslevel=1) as file:
+        file.write(struct.pack(">4I", 0x803, LARGE // 784, 28, 28))
+        zeros(file)
+
+
+def a_leaf_file(folder: Path) -> None:
+    (folder / "train").mkdir()
+    (folder / "test").mkdir()
+    lists = b"[[]]," * 14_000_000
+    (folder / "train" / "a.json").write_bytes(
+        b'{"users": ["a"], "num_samples": [1], "user_data": {"a": {"x": [' + lists + b'0], "y": [0]}}}'
+    )
+
+
+STATE = "from flspec.protocol.state import load_state; load_state(Path('w.safetensors'))"
+TORCH = "from flspec_torch.weight_files import read_torch; read_torch(Path('weights.pt'))"
+NAIVE_TORCH = "torch.load('weights.pt', weights_only=True)"
+NPZ = "from flspec.datasets.npz import NpzArrays; NpzArrays().load(Path('.'), Stream(0))"
+NAIVE_NPZ = "[array for _, array in numpy.load('data.npz').items()]"
+NAIVE_PLAN = "[array for _, array in numpy.load('plan/arrays.npz').items()]"
+# What is made, its reader, what it says, and the naive reader.
+BOMBS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
+    "plan, compressed": (compressed_plan, PLAN, "arrays.npz: 'weights.npy' is compressed", NAIVE_PLAN),
+    "plan.json": (deep_plan, PLAN, "plan.json holds up to", "json.load(open('plan/plan.json'))"),
+    "npz": (an_npz, NPZ, "bytes are more than 100 times as many as the file has", NAIVE_NPZ),
+    "npz, header": (an_npz_of_long_header, NPZ, "more than 100 times as many as the file has", NAIVE_NPZ),
+    "pt, compressed": (a_torch_file, TORCH, "data/0' is compressed, which such a file never is", NAIVE_TORCH),
+    "pt, call": (a_torch_file_of_one_call, TORCH, "its pickle makes a bytearray", NAIVE_TORCH),
+    "pt, old, call": (an_old_torch_file_of_one_call, TORCH, "its pickle makes a bytearray", NAIVE_TORCH),
+    "pt, lists": (a_torch_file_of_lists, TORCH, "data.pkl is larger than 4 MiB", NAIVE_TORCH),
+    "result": (
+        a_result,
+        "from flspec.runs.result import load_result; load_result(Path('.'))",
+        "result.json holds up to 4,000,002 values",
+        "flspec.protocol.records.Result.model_validate_json(open('result.json').read())",
+    ),
+    "certificate": (
+        a_certificate,
+        "from flspec.comparison.certification import load_certificate; load_certificate(Path('.'))",
+        "certificate.json holds up to",
+        "flspec.comparison.certification.Certificate.model_validate_json(open('certificate.json').read())",
+    ),
+    "events": (
+        events,
+        "from flspec.runs.recording import read_events; read_events(Path('.'))",
+        "events.jsonl holds up to",
+        "flspec.protocol.events.parse_event(open('events.jsonl').read())",
+    ),
+    "state": (
+        a_safetensors_header,
+        STATE,
+        "w.safetensors holds up to",
+        "json.loads(open('w.safetensors', 'rb').read()[8:])",
+    ),
+    "idx": (
+        an_idx,
+        "from flspec.datasets.mnist import Mnist; Mnist().load(Path('.'), Stream(0))",
+        "but 268435441 bytes follow",
+        "gzip.open('train-images-idx3-ubyte.gz').read()",
+    ),
+    "leaf": (
+        a_leaf_file,
+        "from flspec.datasets.leaf import Leaf; Leaf().load(Path('.'), Stream(0))",
+        "a.json holds up to",
+        "json.load(open('train/a.json'))",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attempt]:
+    """What each reader, and the naive one, said of each bomb."""
+    readers = []
+    for name, (make, ours, _, naive) in BOMBS.items():
+        make(folder := tmp_path_factory.mktemp("bomb"))
+        readers += [Reader(name, folder, ours), Reader(f"naive {name}", folder, naive)]
+    return attempt(readers)
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_before_it_takes_memory(name: str, attempts: dict[str, Attempt]) -> None:
+    said, mib = attempts[name]
+    assert BOMBS[name][2] in said
+    assert mib < MOST_MIB
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_the_same_bomb_overwhelms_a_naive_reader(name: str, attempts: dict[str, Attempt]) -> None:
+    said, mib = attempts[f"naive {name}"]
+    assert mib > MOST_MIB or "MemoryError" in said or said == "killed" or "allocate" in said
