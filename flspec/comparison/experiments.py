@@ -72,6 +72,7 @@ class RunDifference(Document):
     same_weights: bool | None  # equal to the last bit; None if either run has no final weights
     weights_diff: float | None  # largest difference of any weight; None if they cannot be compared
     engines: tuple[Change, ...]  # backend, versions, machine
+    note: str | None = None  # why runs of one plan differ, if they must
 
 
 class Difference(Document):
@@ -248,12 +249,14 @@ def _same_arrays(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
 def _runs(a: Path, b: Path, ours: Result | None, theirs: Result | None) -> RunDifference | None:
     if not ours or not theirs:
         return None
-    beside = compare([a, b]).runs[1]
+    comparison = compare([a, b])
+    beside = comparison.runs[1]
     return RunDifference(
         metrics=tuple(_metrics(ours, theirs)),
         same_weights=beside.same_weights,
         weights_diff=beside.weights_diff,
         engines=_changes(*({"backend": result.backend.name} | _software(result) for result in (ours, theirs))),
+        note=comparison.warning if len(comparison.plan_digests) == 1 else None,
     )
 
 

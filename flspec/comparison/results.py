@@ -16,7 +16,13 @@ from flspec.errors import InputError
 from flspec.protocol.state import load_weights
 from flspec.runs.result import Result, WeightsFile, load_result
 
-__all__ = ["ComparedRun", "Comparison", "compare"]
+__all__ = ["SECRET_NOISE", "ComparedRun", "Comparison", "compare"]
+
+
+SECRET_NOISE = (
+    "each of these runs drew private noise of its own (privacy.seed: secret), so they end with other weights on any "
+    "backend, and on the same one"
+)
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,13 @@ class Comparison:
     @property
     def warning(self) -> str | None:
         """The warning that must be shown before these runs are ranked, if any."""
-        if len(self.plan_digests) <= 1:
-            return None
-        return (
-            f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "
-            "questions and are not ranked"
-        )
+        if len(self.plan_digests) > 1:
+            return (
+                f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "
+                "questions and are not ranked"
+            )
+        drew = [run for run in self.runs if run.result.privacy and run.result.privacy.secret_noise]
+        return SECRET_NOISE if len(drew) > 1 else None
 
 
 def compare(runs: str | Path | Sequence[str | Path]) -> Comparison:
