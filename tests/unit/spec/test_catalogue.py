@@ -75,23 +75,25 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "samplers": "cohort",
         "aggregators": "aggregator",
         "postprocessors": "postprocessors",
+        "update_clips": "postprocessors.clip",
+        "privacy": "privacy",
     }
     own = [family.section for family in families().values() if "." not in family.section]
     assert own[:3] == ["dataset", "partition", "model"]
 
 
 def test_a_family_named_anywhere_in_a_spec_appears_by_itself_under_its_first_section(monkeypatch):
-    monkeypatch.setattr(Privacy, "__module__", "flspec.privacy.base")
+    monkeypatch.setattr(Privacy, "__module__", "flspec.shields.base")
     monkeypatch.setattr(Noise, "__module__", "flspec.noises.base")
     found = families(GuardedSpec)
-    assert set(found) - set(families()) == {"privacy", "noises"}
-    assert found["privacy"].section == "guard.privacy"
-    assert found["privacy"].summary == "What a client does to its update before it leaves."
-    assert list(found["privacy"].kinds) == ["clip", "noisy_clip"]
+    assert set(found) - set(families()) == {"shields", "noises"}
+    assert found["shields"].section == "guard.privacy"
+    assert found["shields"].summary == "What a client does to its update before it leaves."
+    assert list(found["shields"].kinds) == ["clip", "noisy_clip"]
     assert found["noises"].section == "guard.privacy.noise"
     assert found["noises"].also == ("guard.privacy.layers",)
-    assert (found["privacy"].also, found["privacy"].is_list) == (("second",), False)
-    noise, band, layers = found["privacy"].kinds["noisy_clip"].parameters
+    assert (found["shields"].also, found["shields"].is_list) == (("second",), False)
+    noise, band, layers = found["shields"].kinds["noisy_clip"].parameters
     assert noise.type == "kind: gaussian"
     assert (band.type, band.range) == ("list of 2 numbers", "each at least 0, at most 1")
     assert (layers.type, layers.range) == ("list of kind: gaussian", "at most 3 of them")
@@ -141,7 +143,7 @@ def test_text_is_told_by_its_form_and_sections_by_what_they_are():
     assert told["name"][0] == "text"
     assert told["name"][1].startswith("up to 100 letters")
     assert told["client"] == ("mapping", "")
-    assert told["cohort"] == ("kind: all, uniform", "")
+    assert told["cohort"] == ("kind: all, poisson, truncated_poisson, uniform", "")
     axes = {parameter.name: parameter.type for parameter in parameters(Matrix)}
     assert axes["axes"] == "mapping"
     assert axes["include"] == "list of mappings"
