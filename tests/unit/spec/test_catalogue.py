@@ -74,9 +74,9 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "schedules": "client.optimizer.schedule",
         "samplers": "cohort",
         "aggregators": "aggregator",
-        "postprocessors": "postprocessors",
-        "update_clips": "postprocessors.clip",
         "privacy": "privacy",
+        "update_clips": "privacy.clip",
+        "postprocessors": "postprocessors",
     }
     own = [family.section for family in families().values() if "." not in family.section]
     assert own[:3] == ["dataset", "partition", "model"]
@@ -153,7 +153,10 @@ def test_text_is_told_by_its_form_and_sections_by_what_they_are():
     ("ask", "message"),
     [
         (lambda: find_family("partion"), "family: unknown 'partion'; did you mean 'partition'"),
-        (lambda: find_family("x"), "client.optimizer, client.optimizer.schedule, cohort, aggregator, postprocessors"),
+        (
+            lambda: find_family("x"),
+            "client.optimizer, client.optimizer.schedule, cohort, aggregator, privacy, privacy.clip, postprocessors",
+        ),
         (lambda: find_kind(find_family("partition"), "dirchlet"), "partition: unknown 'dirchlet'; did you mean 'diri"),
     ],
 )
