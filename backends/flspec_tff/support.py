@@ -132,12 +132,14 @@ def _unsupported_aggregator(document: ComponentDocument) -> list[str]:
 
 def _unsupported_postprocessors(plan: Plan) -> Iterator[str]:
     """Yield a message for each thing done to updates other than one private mean of clients that count alike."""
-    documents = plan.settings.postprocessors
+    documents, asked_for = plan.settings.postprocessors, plan.settings.privacy is not None
     private = [document for document in documents if document["kind"] == "private_mean"]
-    yield from _unknown("postprocessors:", [document["kind"] for document in documents], ("private_mean",))
+    field = "privacy: mechanism" if asked_for else "postprocessors:"
+    yield from _unknown(field, [document["kind"] for document in documents], ("private_mean",))
     if not private:
         return
-    yield from _unknown("postprocessors: private_mean.clip:", [part["clip"]["kind"] for part in private], _UPDATE_CLIPS)
+    field = "privacy.clip:" if asked_for else "postprocessors: private_mean.clip:"
+    yield from _unknown(field, [part["clip"]["kind"] for part in private], _UPDATE_CLIPS)
     if len(private) > 1:
         yield f"postprocessors: private_mean is listed {len(private)} times, but TFF combines updates once; keep one"
     if (plan.arrays["task_weights"] != 1).any():

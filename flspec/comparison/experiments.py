@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from flspec.analysis.description import Description, describe_plan
-from flspec.comparison.results import compare
+from flspec.comparison.results import SECRET_NOISE, compare
 from flspec.core.components import Document
 from flspec.errors import InputError
 from flspec.protocol.plan import Plan
@@ -72,6 +72,7 @@ class RunDifference(Document):
     same_weights: bool | None  # equal to the last bit; None if either run has no final weights
     weights_diff: float | None  # largest difference of any weight; None if they cannot be compared
     engines: tuple[Change, ...]  # backend, versions, machine
+    note: str | None = None  # why runs of one plan differ, if they must
 
 
 class Difference(Document):
@@ -248,12 +249,14 @@ def _same_arrays(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
 def _runs(a: Path, b: Path, ours: Result | None, theirs: Result | None) -> RunDifference | None:
     if not ours or not theirs:
         return None
-    beside = compare([a, b]).runs[1]
+    comparison = compare([a, b])
+    beside = comparison.runs[1]
     return RunDifference(
         metrics=tuple(_metrics(ours, theirs)),
         same_weights=beside.same_weights,
         weights_diff=beside.weights_diff,
         engines=_changes(*({"backend": result.backend.name} | _software(result) for result in (ours, theirs))),
+        note=SECRET_NOISE if len(comparison.plan_digests) == 1 and comparison.has_secret_noise else None,
     )
 
 

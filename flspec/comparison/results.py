@@ -19,7 +19,13 @@ from flspec.protocol.state import load_weights
 from flspec.runs.folders import was_changed
 from flspec.runs.result import Result, WeightsFile, load_result
 
-__all__ = ["ComparedRun", "Comparison", "compare"]
+__all__ = ["SECRET_NOISE", "ComparedRun", "Comparison", "compare"]
+
+
+SECRET_NOISE = (
+    "each of these runs drew private noise of its own (privacy.seed: secret), so they end with other weights on any "
+    "backend, and on the same one"
+)
 
 _ROUNDING = 1e-6  # of metrics of the same weights, which another machine sums in another order
 
@@ -87,6 +93,13 @@ class Comparison:
                 f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "
                 "questions and are not ranked"
             )
+        elif self.has_secret_noise:
+            yield SECRET_NOISE
+
+    @property
+    def has_secret_noise(self) -> bool:
+        """Whether several of the runs drew noise of their own."""
+        return len([run for run in self.runs if run.result.privacy and run.result.privacy.secret_noise]) > 1
 
 
 def _of_run(run: ComparedRun, first: ComparedRun) -> Iterator[str]:

@@ -209,13 +209,13 @@ class Spec(Document):
     ]
     cohort: Annotated[OneOf[Sampler], Field(description="the clients of a round")] = All()
     aggregator: Annotated[OneOf[Aggregator], Field(description="combination of their updates on the server")] = FedAvg()
+    privacy: Annotated[
+        OneOf[Privacy] | None, Field(description="differential privacy, and what it is accounted for; absent: none")
+    ] = None
     postprocessors: Annotated[
         tuple[OneOf[Postprocessor], ...],
         Field(max_length=16, description="operations on each client's update and on the combined update, in order"),
     ] = ()
-    privacy: Annotated[
-        OneOf[Privacy] | None, Field(description="differential privacy, and what it is accounted for; absent: none")
-    ] = None
     evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = Evaluation()
 
     @field_validator("flspec")

@@ -432,15 +432,28 @@ def bounded_by_hand(update: Arrays, by_tensor: bool = False) -> Arrays:
 
 @pytest.mark.parametrize("name", UPDATES)
 def test_an_update_is_bounded_with_all_its_tensors_together(answers: Answers, name: str) -> None:
-    update, weight = UPDATES[name]
     answer = answers(name)
-    for tensor, value in bounded_by_hand(update).items():
+    for tensor, value in bounded_by_hand(UPDATES[name][0]).items():
         assert answer[f"update/{tensor}"].dtype == np.float64
         np.testing.assert_allclose(answer[f"update/{tensor}"], value, rtol=1e-12, atol=0)
-    length = math.hypot(*(float(np.linalg.norm(value.astype(np.float64))) for value in update.values()))
-    assert answer["within"] == weight * (0.5 if length <= BOUND else -0.5)
 
 
 def test_bounding_each_tensor_by_itself_is_caught(answers: Answers) -> None:
     wrong = bounded_by_hand(UPDATES["a large number alone"][0], by_tensor=True)
     assert abs(answers("a large number alone")["update/b"] - wrong["b"]).max() > 1.0
+
+
+def test_a_norm_is_summed_in_float64(answers: Answers) -> None:
+    for name in ("many", "huge"):
+        length = math.hypot(*(float(np.linalg.norm(v)) for k, v in answers(name).items() if k.startswith("update/")))
+        assert length == pytest.approx(BOUND, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, weight) in UPDATES.items() if weight])
+def test_a_client_within_the_bound_is_counted_as_such(answers: Answers, name: str) -> None:
+    is_within = name in ("at the bound", "within", "nothing", "tiny")
+    assert answers(name)["within"] == (0.5 if is_within else -0.5)
+
+
+def test_a_client_that_was_left_out_is_not_counted(answers: Answers) -> None:
+    assert answers("left out")["within"] == 0.0

@@ -13,7 +13,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pytest
@@ -131,7 +131,7 @@ def a_safetensors_header(folder: Path) -> None:
 
 
 def an_idx(folder: Path) -> None:
-    with gzip.open(folder / "train-images-idx3-ubyte.gz", "wb", compresslevel=1) as file:
+    with cast(IO[bytes], gzip.open(folder / "train-images-idx3-ubyte.gz", "wb", compresslevel=1)) as file:
         file.write(struct.pack(">4I", 0x803, LARGE // 784, 28, 28))
         zeros(file)
 

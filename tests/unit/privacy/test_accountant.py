@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import dp_accounting
 import pytest
@@ -39,11 +40,11 @@ PUBLISHED = [
 def test_poisson_cohorts_cost_what_was_measured(case):
     clients, cohort, noise, rounds, delta, pld, rdp, *_ = case
     cost = spent(facts("poisson", clients, cohort, noise, delta), rounds)
-    assert (cost.accountant, cost.epsilon, cost.rdp) == (
+    assert [cost.accountant, cost.epsilon, cost.rdp] == [
         "PLD",
         pytest.approx(pld, abs=6e-4),
         pytest.approx(rdp, abs=6e-4),
-    )
+    ]
 
 
 @CASES
@@ -74,6 +75,7 @@ def test_published_values_are_met(probability, noise, rounds, delta, epsilon, to
     assert cost.rdp == pytest.approx(epsilon, rel=tolerance)
     # At whole orders alone, as here, a Renyi bound is a little larger than at all orders.
     assert cost.rdp == pytest.approx(poisson_renyi(noise, probability, rounds, delta), rel=6e-3)
+    assert cost.rdp
     assert cost.epsilon < cost.rdp
 
 
@@ -126,6 +128,7 @@ def test_fixed_cohorts_never_cost_more_than_without_sampling_nor_less_than_poiss
 @given(st.sampled_from([0.001, 0.01]), st.floats(0.9, 20), st.integers(1, 300), st.sampled_from([1e-7, 1e-5]))
 def test_loss_distributions_are_tighter_than_renyi_and_no_tighter_than_possible(probability, noise, rounds, delta):
     cost = spent(facts("poisson", 10**6, probability * 10**6, noise, delta), rounds)
+    assert cost.rdp
     assert cost.epsilon <= cost.rdp * (1 + 1e-3)
     assert gaussian_delta(noise, 1.0, cost.epsilon, probability) <= delta * (1 + 1e-6)  # one round alone costs less
 
@@ -136,17 +139,25 @@ SAMPLINGS = pytest.mark.parametrize("sampling", ["everybody", "poisson", "trunca
 @SAMPLINGS
 def test_more_noise_costs_less_more_rounds_more_and_a_smaller_delta_more(sampling):
     def cost(**changed):
-        run = {"sampling": sampling, "population": 1000, "cohort": 20.0, "noise": 2.0, "most": 40, "delta": 1e-5}
+        run: dict[str, Any] = {
+            "sampling": sampling,
+            "population": 1000,
+            "cohort": 20.0,
+            "noise": 2.0,
+            "most": 40,
+            "delta": 1e-5,
+        }
         rounds = changed.pop("rounds", 50)
         return spent(facts(**(run | changed)), rounds).epsilon
 
-    for smaller, larger in [
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"noise": 2.2}, {}),
         ({"noise": 1e6}, {"noise": 1e3}),
         ({}, {"rounds": 51}),
         ({"rounds": 1}, {}),
         ({"delta": 1e-4}, {}),
-    ]:
+    ]
+    for smaller, larger in pairs:
         assert cost(**smaller) < cost(**larger) or cost(**larger) == 0.0
     if sampling in ("poisson", "fixed_size"):
         assert cost(cohort=19.0) < cost(cohort=20.0) < cost(cohort=999.0)

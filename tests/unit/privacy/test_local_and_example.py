@@ -57,6 +57,7 @@ def test_the_spread_of_local_epsilon_is_over_the_clients_that_took_part(make_pla
     plan = make_plan(rounds=4, aggregator=UNIFORM, privacy=local(noise_multiplier=3.0))
     times = [times for times in rounds_of_clients(plan, 4) if times]
     spread, record = privacy_record(plan, 4).clients, privacy_record(plan, 4)
+    assert spread
     assert spread.most == record.epsilon == pytest.approx(gaussian_epsilon(3 / np.sqrt(max(times)), 2, 1e-3), rel=1e-6)
     assert spread.least == pytest.approx(gaussian_epsilon(3 / np.sqrt(min(times)), 2, 1e-3), rel=1e-6)
     assert (record.unit, record.mechanism, record.adjacency) == ("client", "local", "replace")

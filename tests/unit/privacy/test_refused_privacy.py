@@ -141,15 +141,12 @@ def test_an_unknown_sampler_gains_nothing_from_a_claimed_population():
 
     spec = parse_spec(json.dumps(PRIVATE | privacy(population=10**6, delta=1e-9))).model_copy(update={"cohort": Odd()})
     facts = compile(spec).settings.privacy
+    assert facts
     assert (facts.sampling, facts.adjacency) == ("unknown", "replace")
-    claimed, own = (
-        PRIVATE | privacy(noise_multiplier=None, epsilon=5.0, delta=1e-9) | extra
-        for extra in (privacy(noise_multiplier=None, epsilon=5.0, delta=1e-9, population=10**6), {})
-    )
-    noise = [
-        compile(parse_spec(json.dumps(one)).model_copy(update={"cohort": Odd()})).settings.privacy.noise_multiplier
-        for one in (claimed, own)
-    ]
+    populations: tuple[dict[str, int], ...] = ({"population": 10**6}, {})
+    asked = [PRIVATE | privacy(noise_multiplier=None, epsilon=5.0, delta=1e-9, **claimed) for claimed in populations]
+    plans = [compile(parse_spec(json.dumps(one)).model_copy(update={"cohort": Odd()})) for one in asked]
+    noise = [plan.settings.privacy.noise_multiplier for plan in plans if plan.settings.privacy]
     assert noise[0] == noise[1]
 
 

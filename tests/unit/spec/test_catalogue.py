@@ -74,6 +74,8 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "schedules": "client.optimizer.schedule",
         "samplers": "cohort",
         "aggregators": "aggregator",
+        "privacy": "privacy",
+        "update_clips": "privacy.clip",
         "postprocessors": "postprocessors",
     }
     own = [family.section for family in families().values() if "." not in family.section]
@@ -81,17 +83,17 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
 
 
 def test_a_family_named_anywhere_in_a_spec_appears_by_itself_under_its_first_section(monkeypatch):
-    monkeypatch.setattr(Privacy, "__module__", "flspec.privacy.base")
+    monkeypatch.setattr(Privacy, "__module__", "flspec.shields.base")
     monkeypatch.setattr(Noise, "__module__", "flspec.noises.base")
     found = families(GuardedSpec)
-    assert set(found) - set(families()) == {"privacy", "noises"}
-    assert found["privacy"].section == "guard.privacy"
-    assert found["privacy"].summary == "What a client does to its update before it leaves."
-    assert list(found["privacy"].kinds) == ["clip", "noisy_clip"]
+    assert set(found) - set(families()) == {"shields", "noises"}
+    assert found["shields"].section == "guard.privacy"
+    assert found["shields"].summary == "What a client does to its update before it leaves."
+    assert list(found["shields"].kinds) == ["clip", "noisy_clip"]
     assert found["noises"].section == "guard.privacy.noise"
     assert found["noises"].also == ("guard.privacy.layers",)
-    assert (found["privacy"].also, found["privacy"].is_list) == (("second",), False)
-    noise, band, layers = found["privacy"].kinds["noisy_clip"].parameters
+    assert (found["shields"].also, found["shields"].is_list) == (("second",), False)
+    noise, band, layers = found["shields"].kinds["noisy_clip"].parameters
     assert noise.type == "kind: gaussian"
     assert (band.type, band.range) == ("list of 2 numbers", "each at least 0, at most 1")
     assert (layers.type, layers.range) == ("list of kind: gaussian", "at most 3 of them")
@@ -148,7 +150,7 @@ def test_text_is_told_by_its_form_and_sections_by_what_they_are():
     assert told["name"][0] == "text"
     assert told["name"][1].startswith("up to 100 letters")
     assert told["client"] == ("mapping", "")
-    assert told["cohort"] == ("kind: all, uniform", "")
+    assert told["cohort"] == ("kind: all, poisson, truncated_poisson, uniform", "")
     axes = {parameter.name: parameter.type for parameter in parameters(Matrix)}
     assert axes["axes"] == "mapping"
     assert axes["include"] == "list of mappings"
@@ -158,7 +160,10 @@ def test_text_is_told_by_its_form_and_sections_by_what_they_are():
     ("ask", "message"),
     [
         (lambda: find_family("partion"), "family: unknown 'partion'; did you mean 'partition'"),
-        (lambda: find_family("x"), "client.optimizer, client.optimizer.schedule, cohort, aggregator, postprocessors"),
+        (
+            lambda: find_family("x"),
+            "client.optimizer, client.optimizer.schedule, cohort, aggregator, privacy, privacy.clip, postprocessors",
+        ),
         (lambda: find_kind(find_family("partition"), "dirchlet"), "partition: unknown 'dirchlet'; did you mean 'diri"),
     ],
 )

@@ -116,6 +116,8 @@ def test_a_kind_has_its_own_parameters_and_no_other_s(section, kind):
         document = with_value(section, [mapping] if family.is_list else mapping)
         if section.startswith("dataset."):
             document["dataset"]["kind"] = "mnist"  # which has images to transform
+        if section.startswith("privacy."):
+            document["privacy"] |= {"kind": "central", "delta": 0.001}
         return accepts(document)
 
     assert accepts_here(example)

@@ -56,7 +56,7 @@ def by_hand(plan, task, rule="as it should be"):
     """A client's update, by a loop over examples: gradients by complex steps in float64, noise by its definition."""
     split, layers = open_data(plan.settings.data).train, layers_of(plan)
     start = {name: value.astype(np.float64) for name, value in plan.weights.items()}
-    now, velocity = dict(start), dict.fromkeys(start, 0.0)
+    now, velocity = dict(start), {name: np.zeros_like(value) for name, value in start.items()}
     for number, batch in enumerate(task.batches):
         x, y = split.features[batch].astype(np.float64), split.labels[batch]
         gradients = [network.step(layers, now, now, x[[i]], y[[i]])[2] for i in range(len(batch))]
