@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.aggregators import Aggregator
 from flspec.core.randomness import Stream
 from flspec.errors import RunError
 from flspec.execution.part_checks import PartCall, stream_for
@@ -24,7 +25,7 @@ from flspec.postprocessors import Combined, Postprocessor
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState
-from flspec.protocol.updates import ClientUpdate, Delta
+from flspec.protocol.updates import ClientUpdate, Delta, weighted_sum
 
 __all__ = [
     "RoundOutcome",
@@ -70,11 +71,18 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
 def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
     """Return the delta for the server optimizer, and the server's new records."""
     post, stream = _Postprocessing(plan, state), _round_stream(plan, state.round + 1)
-    updates = [post.on_each(update, stream.child("update", update.client)) for update in updates]
-    mean = aggregator_of(plan).combine(updates) if updates else _nothing(plan)
+    processed = (post.on_each(update, stream.child("update", update.client)) for update in updates)
+    mean = _mean(aggregator_of(plan), updates, processed) if updates else _nothing(plan)
     delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
     delta, remembered = post.on_combined(delta, updates)
     return delta, {**carried, **remembered}
+
+
+def _mean(aggregator: Aggregator, updates: Sequence[ClientUpdate], processed: Iterable[ClientUpdate]) -> Delta:
+    """Combine the processed updates. A plain mean takes one by one, as all in float64 may not fit into memory."""
+    if aggregator.is_plain_mean:
+        return weighted_sum(processed, sum(update.weight for update in updates))
+    return aggregator.combine(list(processed))
 
 
 def _nothing(plan: Plan) -> Delta:
