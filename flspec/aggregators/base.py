@@ -47,6 +47,11 @@ class Aggregator(Component, OmitDefaults, ABC):
         """Combine the client updates, which are finite, in client order and at least one, into one update."""
 
     @property
+    def is_plain_mean(self) -> bool:
+        """Whether updates are combined by their weighted mean, and clients are weighed as `weighting` says."""
+        return False
+
+    @property
     @abstractmethod
     def server_optimizer(self) -> ServerOptimizer:
         """The rule that applies the combined update to the weights."""
@@ -61,3 +66,8 @@ class MeanAggregator(Aggregator, ABC):
 
     def combine(self, updates: Sequence[ClientUpdate]) -> Delta:
         return weighted_mean(updates)
+
+    @property
+    def is_plain_mean(self) -> bool:
+        own = type(self)
+        return own.combine is MeanAggregator.combine and own.client_weight is Aggregator.client_weight

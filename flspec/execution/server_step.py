@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ from flspec.postprocessors import Combined, Postprocessor
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState
-from flspec.protocol.updates import ClientUpdate, Delta
+from flspec.protocol.updates import ClientUpdate, Delta, weighted_sum
 
 __all__ = [
     "RoundOutcome",
@@ -71,8 +71,8 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
 def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
     """Return the delta for the server optimizer, and the server's new records."""
     post, stream = _Postprocessing(plan, state), _round_stream(plan, state.round + 1)
-    updates = [post.on_each(update, stream.child("update", update.client)) for update in updates]
-    mean = _mean(plan, updates) if updates else _nothing(plan)
+    processed = (post.on_each(update, stream.child("update", update.client)) for update in updates)
+    mean = _mean(plan, updates, processed) if updates else _nothing(plan)
     delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
     delta, remembered = post.on_combined(delta, updates)
     return delta, {**carried, **remembered}
@@ -82,12 +82,17 @@ def _nothing(plan: Plan) -> Delta:
     return {name: np.zeros(weight.shape) for name, weight in plan.weights.items()}
 
 
-def _mean(plan: Plan, updates: Sequence[ClientUpdate]) -> Delta:
-    """Return what the aggregator combines the updates into, checked to be an update of the same tensors."""
+def _mean(plan: Plan, updates: Sequence[ClientUpdate], processed: Iterable[ClientUpdate]) -> Delta:
+    """Return what the aggregator combines the processed updates into, checked to be an update of the same tensors.
+
+    A plain mean takes one by one, as all in float64 may not fit into memory.
+    """
     aggregator = aggregator_of(plan)
-    call = PartCall("aggregator", aggregator, "combine")
+    if aggregator.is_plain_mean:
+        return weighted_sum(processed, sum(update.weight for update in updates))
+    every, call = list(processed), PartCall("aggregator", aggregator, "combine")
     with call.guarded():
-        given = aggregator.combine(updates)
+        given = aggregator.combine(every)
     return call.tensors(given, updates[0].delta, "update", np.float64)
 
 

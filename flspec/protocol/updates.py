@@ -6,7 +6,7 @@ so this is what makes two backends agree to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flspec.protocol.named_records import Records
 
-__all__ = ["ClientUpdate", "Delta", "weighted_mean"]
+__all__ = ["ClientUpdate", "Delta", "weighted_mean", "weighted_sum"]
 
 Delta = Mapping[str, NDArray[np.float64]]  # a change of the weights, by tensor name
 
@@ -37,9 +37,15 @@ class ClientUpdate:
 
 def weighted_mean(updates: Sequence[ClientUpdate]) -> Delta:
     """Return sum_k weight_k * delta_k / sum_k weight_k, in float64 and in the order given."""
-    total = sum(update.weight for update in updates)
-    mean = {name: np.zeros(value.shape) for name, value in updates[0].delta.items()}
+    return weighted_sum(updates, sum(update.weight for update in updates))
+
+
+def weighted_sum(updates: Iterable[ClientUpdate], total: float) -> Delta:
+    """Return sum_k weight_k * delta_k / total, in float64 and in the order given. It holds one update at a time."""
+    result: dict[str, NDArray[np.float64]] = {}
     for update in updates:
         for name, value in update.delta.items():
-            mean[name] += (update.weight / total) * value.astype(np.float64)
-    return mean
+            if name not in result:
+                result[name] = np.zeros(value.shape)
+            result[name] += (update.weight / total) * value.astype(np.float64, copy=False)
+    return result

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from flspec.aggregators import Aggregator, MeanAggregator
+from flspec.aggregators import Aggregator
 from flspec.aggregators.fedavg import FedAvg
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
@@ -297,7 +297,7 @@ def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: 
     """What would let a client change a private mean by more than its clipped update, or tell of it before the noise."""
     if privacy is None or privacy.in_training:
         return
-    if not _is_plain_mean(aggregator):
+    if not aggregator.is_plain_mean:
         message = (
             "is not the plain mean of updates, so that what one client changes has no bound; privacy needs a mean, "
             "such as fedavg or fedadam"
@@ -314,12 +314,6 @@ def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: 
             "remove client.algorithm or privacy"
         )
         yield Contradiction(("client", "algorithm"), ("privacy",), message)
-
-
-def _is_plain_mean(aggregator: Aggregator) -> bool:
-    kind = type(aggregator)
-    weighs_as_told = kind.client_weight is Aggregator.client_weight
-    return isinstance(aggregator, MeanAggregator) and kind.combine is MeanAggregator.combine and weighs_as_told
 
 
 def _works_with_clients_alone(algorithm: ClientAlgorithm) -> bool:

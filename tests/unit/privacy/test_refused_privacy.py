@@ -231,3 +231,23 @@ def test_an_algorithm_with_which_the_server_sees_more_than_clipped_updates_is_re
 def test_an_algorithm_that_only_its_client_knows_of_is_not():
     assert contradictions(algorithm=Keeps()) == []
     assert contradictions() == []
+
+
+def test_what_is_assumed_is_named():
+    plans = [compile(parse_spec(json.dumps(PRIVATE | privacy(**assumed)))) for assumed in (
+        {}, {"population": 900}, {"population": 900, "noise_cohort": 100}, {"noise_cohort": 5, "population": 20}
+    )]  # fmt: skip
+    facts = [plan.settings.privacy for plan in plans]
+    assert [(one.claimed_population, one.simulated_cohort) for one in facts] == [
+        (False, False),
+        (True, False),
+        (True, True),
+        (False, False),
+    ]
+    assert [one.probability for one in facts] == [5 / 20, 5 / 900, 100 / 900, 5 / 20]
+
+
+def test_a_truncated_cohort_of_a_larger_run_is_cut_in_proportion():
+    sections = {"cohort": {"kind": "truncated_poisson", "size": 5, "most": 8}}
+    plan = compile(parse_spec(json.dumps(PRIVATE | sections | privacy(population=900, noise_cohort=100))))
+    assert plan.settings.privacy.most == 160
