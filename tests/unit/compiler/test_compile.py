@@ -13,6 +13,7 @@ from flspec.errors import InputError
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import BestSettings
 from flspec.spec.loading import parse_spec
+from flspec.spec.study import parse_study
 
 TEXT = """\
 flspec: 1
@@ -292,3 +293,21 @@ evaluation: {{best: {{metric: loss, on: holdout}}}}
     assert plan.document["evaluation"]["best"]["on"] == "held_out"
     # Of the version whose keys were held_out, held_out_by, across_passes and by: variable.
     assert plan.digest == "5a96f74262b08e8fe05d8ffdef36722dd53cdf638b83712ac593adc82a353d5a"
+
+
+def test_the_seeds_of_a_matrix_share_the_test_set_that_is_drawn(tmp_path):
+    rows = "".join(f"{number % 2},{number}\n" for number in range(100))
+    (tmp_path / "a.csv").write_text("label,x\n" + rows)
+    study = parse_study("""
+flspec: 1
+name: seeds
+rounds: 1
+dataset: {kind: csv, file: a.csv, holdout: 0.2}
+partition: {kind: iid, clients: 4}
+model: {kind: softmax_regression}
+client: {epochs: 1, batch_size: 8, optimizer: {kind: sgd, learning_rate: 0.1}}
+matrix: {seeds: [0, 1, 2]}
+""")
+    plans = [compile(cell.spec, tmp_path) for cell in study.cells]
+    assert len({plan.digest for plan in plans}) == 3
+    assert len({plan.settings.data.digest for plan in plans}) == 1
