@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flspec.comparison import certification
-from flspec.comparison.agreement import compare_states, nudge
+from flspec.comparison.agreement import Divergence, compare_states, nudge
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import kept_state
 from flspec.protocol.events import RoundFinished
@@ -50,7 +50,7 @@ def test_a_sensitive_round_may_differ_by_4_times_what_rounding_moves(plan, tmp_p
 
 @pytest.mark.parametrize(("moved", "is_coarse"), [(0.0024, False), (0.0026, True)])
 def test_a_round_is_coarse_above_a_hundredth_of_its_movement(plan, tmp_path, moved, is_coarse):
-    assert agreement(plan, tmp_path, [1.0], [1.001], nudged=[1.0 + moved]).is_coarse is is_coarse
+    assert agreement(plan, tmp_path, [1.0], [1.001], nudged=[1.0 + moved]).resolution.is_coarse is is_coarse
 
 
 def test_a_nudge_moves_each_weight_by_the_root_of_the_steps_in_float32_steps(make_plan):
@@ -86,3 +86,33 @@ def test_a_reported_loss_may_be_off_by_a_thousandth_and_two_examples(make_plan, 
     engines = {"local": LocalBackend(), "off": Off()}
     made = certification.certify(make_plan(rounds=1), list(engines), tmp_path / "c", engines=engines)
     assert (made.backends["off"].verdict == "equivalent") is is_equal
+
+
+@pytest.mark.parametrize(
+    ("record", "steps", "is_equal"),
+    [
+        ("weights", 60, True),
+        ("weights", 80, False),
+        ("optimizer/momentum", 60, True),
+        ("optimizer/momentum", 80, False),
+    ],
+)
+def test_what_a_client_keeps_is_judged_as_the_servers_is(plan, tmp_path, record, steps, is_equal):
+    """One value of one client's, which moved from 0 to 1: 68 steps are allowed."""
+    for name, value in {"ours": 1.0, "theirs": 1.0 + steps * FLOAT32_STEP}.items():
+        state = initial_state(plan)
+        own = {record: {"norm.weight": np.array([value, 0.0], np.float32)}}
+        path = kept_state(tmp_path / name, 1)
+        path.parent.mkdir(parents=True)
+        save_state(path, ServerState(1, state.weights, clients={0: own, 3: own}), plan.digest)
+    found = compare_states(plan, tmp_path / "ours", tmp_path / "theirs")
+    assert (found.first_divergence is None) is is_equal
+    assert not found.bitwise
+    if found.first_divergence:
+        assert str(found.first_divergence.tensor).startswith("clients/0/")
+
+
+def test_of_two_divergences_the_first_is_told():
+    late, early = (Divergence(round=number, tensor=None) for number in (3, 2))
+    assert certification._earliest(late, None, early) == early
+    assert certification._earliest(None, None) is None

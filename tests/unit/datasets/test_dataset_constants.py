@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flspec.core.components import parse_component
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
 from flspec.data.images import decode
@@ -22,6 +23,7 @@ from flspec.datasets.fashion_mnist import FashionMnist
 from flspec.datasets.flair import Flair
 from flspec.datasets.isic import Isic
 from flspec.datasets.mnist import Mnist
+from flspec.transforms import Transform
 
 
 class Greys(ImageDataset):
@@ -59,6 +61,30 @@ def seen(normalise):
 def test_a_normalisation_gives_the_published_values_in_training_and_evaluation(normalise, expected):
     for split in seen(normalise):
         np.testing.assert_allclose(split, expected, atol=2e-6)
+
+
+class Marked(ImageDataset):
+    """A picture of 4 by 4 pixels in each of three splits, all different."""
+
+    def read(self, root, stream):
+        train, test, validation = (
+            Split((np.arange(16, dtype=np.uint8) + shift).reshape(1, 1, 4, 4), np.zeros(1, np.int64))
+            for shift in (0, 20, 40)
+        )
+        return Data(train, test, num_classes=1, validation=validation)
+
+
+def test_each_split_is_seen_through_its_own_transforms():
+    """Scaled in training; the middle in both sets that models are evaluated on, and of a holdout."""
+    both = [{"kind": "resize", "size": 2}], [{"kind": "centre_crop", "size": 2}]
+    parts = [tuple(parse_component(Transform, document) for document in documents) for documents in both]
+    data = Marked(train_transforms=parts[0], test_transforms=parts[1]).load(Path(), Stream(0))
+    assert data.validation
+    middle = np.array([5, 6, 9, 10])
+    assert data.test.inputs(slice(None)).ravel().tolist() == (middle + 20).tolist()
+    assert data.validation.inputs(slice(None)).ravel().tolist() == (middle + 40).tolist()
+    assert data.train_as_tested.inputs(slice(None)).ravel().tolist() == middle.tolist()
+    assert data.train.inputs(slice(None)).ravel().tolist() == [3, 5, 11, 13]  # the means 2.5, 4.5, ..., rounded up
 
 
 # -------------------------------------------------------------------------------------------------------------- CelebA
