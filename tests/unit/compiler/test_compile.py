@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from flspec.compiler.compile import compile, data_root
+from flspec.compiler.compile import _round_seeds, compile, data_root
+from flspec.core.randomness import Stream
 from flspec.errors import InputError
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import BestSettings
 from flspec.spec.loading import parse_spec
 from flspec.spec.study import parse_study
+from tests.by_hand import draws
 
 TEXT = """\
 flspec: 1
@@ -311,3 +315,13 @@ matrix: {seeds: [0, 1, 2]}
     plans = [compile(cell.spec, tmp_path) for cell in study.cells]
     assert len({plan.digest for plan in plans}) == 3
     assert len({plan.settings.data.digest for plan in plans}) == 1
+
+
+def test_a_server_that_draws_has_a_seed_of_its_own_each_round():
+    """From the stream of the round, halved, so that it is no negative number."""
+    spec: Any = SimpleNamespace(rounds=3, postprocessors=[SimpleNamespace(is_random=True)])
+    expected = [draws.words(1, 7, "postprocessors", number)[0] >> 1 for number in (1, 2, 3)]
+    assert _round_seeds(spec, Stream(7)) == expected
+    assert len(set(expected)) == 3
+    spec.postprocessors = []
+    assert _round_seeds(spec, Stream(7)) == []
