@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from flspec.data.column_types import Cells, as_integers, type_cells
 from flspec.data.examples import MISSING_INTEGER
-from flspec.data.images import UnreadableImage
+from flspec.data.images import UnreadableImage, file_stamp
 from flspec.data.tables import MOST_VALUES, as_float32, check_text
 from flspec.errors import InputError, shorten
 
@@ -260,8 +260,7 @@ class ParquetImage:
         return f"{self.file.path.name}: row {self.row + 1}"
 
     def stamp(self) -> str:
-        status = os.stat(self.file.path)
-        return f"{status.st_size} {status.st_mtime_ns} {self.column!r} {self.due}"
+        return f"{file_stamp(os.stat(self.file.path))} {self.column!r} {self.due}"
 
     def read(self) -> bytes:
         group = int(np.searchsorted(self.file.starts, self.row, side="right")) - 1
