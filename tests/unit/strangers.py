@@ -18,6 +18,8 @@ import flspec.cli.app, flspec.comparison.certification, flspec.compiler.compile,
 import flspec_torch.weight_files
 from flspec.core.randomness import Stream
 
+pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own reserves addresses, which are limited below
+
 def mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

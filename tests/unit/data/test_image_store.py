@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flspec.core.cache import cache_folder
 from flspec.data import examples as data_module
-from flspec.data import image_store, images
+from flspec.data import image_store
 from flspec.data.examples import digest_of
 from flspec.data.image_store import Listing, Pictures, open_images, reporting
 from flspec.data.images import Decoding, ImageFile
@@ -131,45 +130,6 @@ def test_a_picture_that_changed_is_noticed(folder, reads):
     assert second.digest != first.digest
     assert np.array_equal(second.train.features[1], seen(encoded(noise(99)), 4, 4))
     assert np.array_equal(second.train.features[0], first.train.features[0])
-
-
-def replace_pixels(file: Path, number: int) -> None:
-    """Write a picture of the same size in bytes, with the old time of the last change."""
-    before = file.stat()
-    file.write_bytes(encoded(noise(number), "BMP"))
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def test_a_picture_of_equal_size_and_time_is_noticed(folder, reads):
-    (folder / "0001.png").write_bytes(encoded(noise(1), "BMP"))
-    first, before = opened(folder), (folder / "0001.png").stat()
-    replace_pixels(folder / "0001.png", 99)
-    after = (folder / "0001.png").stat()
-    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    assert opened(folder).digest != first.digest
-    replace_pixels(folder / "0001.png", 1)
-    assert opened(folder).digest == first.digest
-
-
-def test_a_stamp_of_size_and_time_alone_would_not_notice_it(folder, monkeypatch):
-    (folder / "0001.png").write_bytes(encoded(noise(1), "BMP"))
-    monkeypatch.setattr(images, "file_stamp", lambda status: f"{status.st_size} {status.st_mtime_ns}")
-    first = opened(folder)
-    replace_pixels(folder / "0001.png", 99)
-    assert opened(folder).digest == first.digest
-
-
-def test_no_damage_of_the_index_gives_other_data(folder, reads):
-    first = opened(folder, label_names=("cat", "dog"))
-    entries = sorted((cache_folder() / "images").glob("*.json"))
-    assert len(entries) == 3  # the data, and the pixels of train and test
-    for entry in entries:
-        whole = entry.read_bytes()
-        for place in range(0, len(whole), 7):
-            entry.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-            again = opened(folder, label_names=("cat", "dog"))
-            assert (again.digest, again.describe()) == (first.digest, first.describe())
-            entry.write_bytes(whole)
 
 
 def test_only_the_content_of_a_picture_counts(folder, reads):
