@@ -42,6 +42,7 @@ class DataFacts(Document):
     num_classes: int
     shape: tuple[int, ...]
     twin: str | None = None  # a note that the data are synthetic; None for published data
+    label_names: tuple[str, ...] = ()  # empty where labels are the numbers of their classes
     untested: tuple[str, ...] = ()  # labels that training examples have and no test example has
     reading: Reading | None = None  # the columns that were read and left out; None where the files are not at hand
 
@@ -173,6 +174,7 @@ def _data(plan: Plan, root: Path | None) -> DataFacts:
         num_classes=data.num_classes,
         shape=data.input_shape,
         twin=twin_in_words(plan.spec),
+        label_names=data.label_names,
         untested=_untested(plan),
         reading=None if root is None else _reading(plan, root),
     )

@@ -66,7 +66,7 @@ def validate(
     for path in specs:
         try:
             if small:
-                study, variant = load_study(path, settings or (), max_runs, small), None
+                study, variant = load_study(path, settings or (), max_runs, small, is_run_here=True), None
             else:
                 study, variant = load_variants(path, settings or (), max_runs)
             check_backends(study)

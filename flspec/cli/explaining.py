@@ -46,6 +46,7 @@ def plan(
     from flspec.errors import InputError
     from flspec.spec.provenance import provenance
     from flspec.spec.study import load_study
+    from flspec.spec.unread import unread_settings
 
     study = load_study(spec, settings or (), max_runs, small)
     if study.is_matrix and cell is None:
@@ -68,11 +69,13 @@ def plan(
     counts = partition_counts(compiled) if plot else None
     drawing = None if counts is None else _draw(counts, description, out or Path())
     if as_json:
-        settled = {"settings": [one.model_dump(mode="json") for one in said]}
+        settled = {"settings": [one.model_dump(mode="json") for one in said], "remarks": unread_settings([chosen])}
         print_json(description.model_dump(mode="json") | settled | ({"plot": str(drawing)} if drawing else {}))
         return
     console.print(plan_table(description))
     console.print(settings_table(said))
+    for remark in unread_settings([chosen]):
+        console.print(f"remark: {remark}", soft_wrap=True)
     if counts is not None:
         if picture := partition_picture(counts):
             console.print(picture)

@@ -59,16 +59,19 @@ def run(
     from flspec.execution.remote import Limits
     from flspec.protocol.registry import find_backend
     from flspec.spec.study import load_study
+    from flspec.spec.unread import unread_settings
     from flspec.trackers import find_trackers
 
     if resume and not out:
         raise InputError("--resume: name the interrupted run with --out")
-    study, limits = load_study(spec, settings or (), max_runs, small), Limits(silence=timeout)
+    study, limits = load_study(spec, settings or (), max_runs, small, backend is None), Limits(silence=timeout)
     selection = backend or study.backend
     find_backend(selection)  # reports an unknown name before the plan is made, which takes time
     find_trackers(trackers or ())
     is_matrix = study.is_matrix and cell is None
     _check_options(is_matrix, resume, anyway, workers, jobs)
+    for remark in unread_settings(study.cells if is_matrix else [study.cell(cell)]):
+        progress_console.print(f"remark: {remark}", soft_wrap=True)
     given: dict[str, Any] = {"limits": limits, "trackers": trackers or (), "anyway": anyway}
     if is_matrix:
         from flspec.cli.sweeping import run_study

@@ -16,8 +16,9 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -25,12 +26,13 @@ from pydantic import (
     GetCoreSchemaHandler,
     SerializerFunctionWrapHandler,
     TypeAdapter,
+    ValidationError,
     model_serializer,
 )
 from pydantic_core import CoreSchema, core_schema
 
 from flspec.core.part_sources import package_digest
-from flspec.errors import InputError
+from flspec.errors import InputError, choose, shorten
 
 __all__ = [
     "Component",
@@ -53,6 +55,35 @@ class Document(BaseModel):
     """Base of everything that is stored as JSON or YAML: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed; raises InputError for an unknown field, or a value it cannot have.
+
+        Pydantic itself takes anything, and a misspelt change of a spec would change nothing.
+        """
+        for name, value in (update or {}).items():
+            _check_change(type(self), name, value)
+        return super().model_copy(update=update, deep=deep)
+
+
+def _check_change(cls: type[Document], name: str, value: Any) -> None:
+    if name not in cls.model_fields:
+        raise InputError(f"{cls.__name__}: {choose(name, cls.model_fields)}")
+    annotation = cls.model_fields[name].annotation
+    if isinstance(value, Document) and not (isinstance(annotation, type) and not isinstance(value, annotation)):
+        return  # it is valid; a class defined since is not among those that the field knew when it was made
+    if isinstance(value, tuple) and all(isinstance(part, Component) for part in value):
+        return
+    try:
+        _of_field(cls, name).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise InputError(f"{cls.__name__}.{name}: {error.errors()[0]['msg']}, got {shorten(repr(value))}") from None
+
+
+@lru_cache
+def _of_field(cls: type[Document], name: str) -> TypeAdapter[Any]:
+    field = cls.model_fields[name]
+    return TypeAdapter(Annotated[field.annotation, None, *field.metadata])  # type: ignore[arg-type]
 
 
 class Component(Document):

@@ -17,6 +17,7 @@ from flspec.errors import InputError, shorten
 
 __all__ = ["Location", "locate", "locate_file", "redact"]
 
+_LONG = 8  # characters of a value that is hardly a word of a message
 _replaced: dict[str, str] = {}  # each value that this process has read, and its `${env:NAME}` in the spec
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -49,10 +50,23 @@ def locate(location: str, root: Path, field: str) -> Path:
 
 
 def redact(text: str) -> str:
-    """Put each variable's name back in the place of its value, in text that will be stored."""
+    """Put each variable's name back in the place of its value, in text that will be stored.
+
+    A value is replaced where it stands by itself and not inside of a longer name: a path or a long value anywhere, a
+    short name as a component of a path alone, because elsewhere it may be a word of the sentence.
+    """
     for value, name in sorted(_replaced.items(), key=lambda item: -len(item[0])):
-        text = text.replace(value, name)
+        if value.strip("./\\"):  # else it says nothing of this machine
+            text = _by_itself(value.rstrip("/\\")).sub(name, text)
     return text
+
+
+def _by_itself(value: str) -> re.Pattern[str]:
+    """Return the pattern of a value where `redact` replaces it."""
+    before, after = r"(?<![\w.-])", r"(?![\w-]|\.\w)"
+    if len(value) >= _LONG or "/" in value or "\\" in value:
+        return re.compile(before + re.escape(value) + after)
+    return re.compile(rf"(?<=/){re.escape(value)}{after}|{before}{re.escape(value)}(?=/)")
 
 
 def locate_file(location: str, root: Path, field: str) -> Path:

@@ -25,6 +25,7 @@ __all__ = [
     "JSON_VALUE",
     "PYDANTIC_VALUE",
     "check_json",
+    "check_ratio",
     "check_stored",
     "open_regular",
     "read_arrays",
@@ -70,14 +71,16 @@ def read_regular(path: Path | str, most: int = _MOST_BYTES) -> bytes:
             raise InputError(f"{path} cannot be read: {_reason(error)}") from None
 
 
-def check_json(content: bytes, path: Path, a_value: int, most: int = _MOST_JSON_MEMORY) -> None:
+def check_json(content: bytes | str, path: Path, a_value: int, most: int = _MOST_JSON_MEMORY) -> None:
     """Raise InputError if a JSON document could take more than `most` bytes of memory once it is parsed.
 
     `a_value` is what its parser takes for a value in a list: `JSON_VALUE` or `PYDANTIC_VALUE`, as measured. Each list
     or mapping takes four times that. Two bytes of the file can be a value.
     """
-    num_containers = content.count(b"[") + content.count(b"{")
-    num_values = num_containers + content.count(b",")
+    marks: Any = ("[", "{", ",") if isinstance(content, str) else (b"[", b"{", b",")
+    num_lists, num_mappings, num_commas = map(content.count, marks)
+    num_containers = num_lists + num_mappings
+    num_values = num_containers + num_commas
     needed = len(content) + a_value * (4 * num_containers + num_values)
     if needed > most:
         raise InputError(
@@ -91,6 +94,14 @@ def read_json(path: Path, a_value: int, most: int = _MOST_JSON_MEMORY) -> bytes:
     content = read_regular(path)
     check_json(content, path, a_value, most)
     return content
+
+
+def check_ratio(path: Path, size: int, unpacked: int, way_out: str) -> None:
+    """Raise InputError if a file of `size` bytes holds far more once it is unpacked."""
+    if unpacked > max(_ALWAYS_UNPACKED, _MOST_RATIO * size):
+        raise InputError(
+            f"{path}: {unpacked:,} bytes are more than {_MOST_RATIO} times as many as the file has; {way_out}"
+        )
 
 
 def check_stored(archive: zipfile.ZipFile, path: Path) -> None:
@@ -138,11 +149,7 @@ def _check_members(archive: zipfile.ZipFile, path: Path, most: int, most_arrays:
             f"{path}: {len(members):,} arrays of {total:,} bytes are more than the {most_arrays:,} arrays and {most:,} "
             "bytes that are read"
         )
-    if total > max(_ALWAYS_UNPACKED, _MOST_RATIO * _size(archive)):
-        raise InputError(
-            f"{path}: {total:,} bytes are more than {_MOST_RATIO} times as many as the file has; save it with "
-            "np.savez, which does not compress"
-        )
+    check_ratio(path, _size(archive), total, "save it with np.savez, which does not compress")
 
 
 def _size(archive: zipfile.ZipFile) -> int:

@@ -1,13 +1,14 @@
 """Text files of comma-separated values: one grammar for every table that flspec reads.
 
 A row is a line, or several where a quoted cell has line ends in it. A quote is doubled within quotes (RFC 4180).
-Python's csv module decides. numpy reads rows without a quote, which are most rows of most files, in a fraction of the
-time and to the same values.
+Python's csv module decides. numpy reads rows whose cells need no quotes, which are most rows of most files, in a
+fraction of the time and to the same values.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -30,10 +31,8 @@ _MOST_CHARACTERS = 2**24  # of one row
 _MOST_COLUMNS = 100_000
 _CHARACTERS_AT_ONCE = 2**19  # and not rows, so that reading a wide table takes no more memory
 
-# Quotes, and what numpy takes for spaces around a number but Python does not.
-_NOT_PLAIN = '"\0\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000' + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
+# What numpy takes for a space around a number but Python does not, and the end of a text in C.
+_NOT_PLAIN = "\0\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _ADVICE = {
     "unexpected end of data": "a cell begins with a quote and never ends with one",
     "field larger than field limit (131072)": "a cell of more than 131,072 characters; is a quote missing at its end?",
@@ -139,14 +138,26 @@ def _chunks(layout: _Layout) -> Iterator[tuple[NDArray[np.float32], list[Sequenc
             block += next(lines, "")
             num_read += len(block)
             share = min(1.0, num_read / size)
-            some = StringIO(block, newline="").readlines()
-            is_plain = not (is_at_end or block.isspace() or any(mark in block for mark in _NOT_PLAIN))
-            if is_plain and len(table := _parsed(layout, some)) == len(some):
+            plain = None if is_at_end else _without_quotes(block, layout.separator)
+            some = StringIO(block if plain is None else plain, newline="").readlines()
+            if plain is not None and len(table := _parsed(layout, some)) == len(some):
                 yield *_plain_columns(layout, table), share
                 continue
+            some = StringIO(block, newline="").readlines()
             rows, is_at_end = _quoted_rows(layout, some, lines, is_at_end)  # or an empty line is among them
             if rows:
                 yield _numbers(layout, rows), [[row[place] for row in rows] for place in layout.texts], share
+
+
+def _without_quotes(block: str, separator: str) -> str | None:
+    """Return rows without their quotes, if all of these are around cells that do not need them, else None."""
+    if block.isspace() or any(mark in block for mark in _NOT_PLAIN):
+        return None
+    if '"' not in block:
+        return block
+    inside = rf'[^"{separator}\r\n]*'
+    needless = rf'"(?<![^{separator}\r\n]"){inside}"(?![^{separator}\r\n])'
+    return block.replace('"', "") if 2 * len(re.findall(needless, block)) == block.count('"') else None
 
 
 def _parsed(layout: _Layout, lines: list[str]) -> NDArray[Any]:

@@ -101,9 +101,15 @@ class Examples:
     def column(self, name: str, field: str) -> NDArray[Any]:
         """Return a column by name. Raises InputError, which names `field`, if there is none."""
         if not self.columns:
-            raise InputError(f"{field}: {shorten(name)} is no column of this dataset, which has none")
+            raise InputError(
+                f"{field}: {shorten(name)} is no column of this dataset, which has none; of a table, "
+                "dataset.columns keeps some"
+            )
         if name not in self.columns:
-            raise InputError(f"{field}: {choose(name, sorted(self.columns))}; these are the dataset's columns")
+            raise InputError(
+                f"{field}: {choose(name, sorted(self.columns))}; these are the dataset's columns, and of a "
+                "table, dataset.columns keeps more"
+            )
         return self.columns[name]
 
     def classes(self, field: str, column: str | None = None) -> tuple[NDArray[np.int64], int]:

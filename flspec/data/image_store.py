@@ -1,9 +1,9 @@
 """Store of decoded pictures. A data set's pictures are decoded once; later uses map the pixels into memory.
 
 The store holds `Data` like any other: folders of arrays named by content (`store.py`). Beside them an index records the
-pictures and settings that the arrays were made from: name, size and time of each file. A second compile therefore opens
-the arrays without reading a picture, and notices a changed file. If the same pixels are stored with other labels, they
-are linked and not decoded again.
+pictures and settings that the arrays were made from: name and stamp of each file (`images.file_stamp`). A second
+compile therefore opens the arrays without reading a picture, and notices a changed file. If the same pixels are stored
+with other labels, they are linked and not decoded again.
 
 Several threads decode pictures, which are written in order as they finish, so a data set may be larger than memory. To
 show the progress, call within `reporting(callback)`.
@@ -163,15 +163,23 @@ def _recall(key: str) -> tuple[Data, str] | None:
     """Return the data stored for a key and the split it is about; None if there are none or they are damaged."""
     try:
         entry = json.loads(_entry(key).read_text(encoding="utf-8"))
+        if entry.pop("check") != _check(key, entry):
+            return None
         settings = read_settings(DataSettings, entry["data"])
         return replace(open_data(settings, verify=True), known_digest=settings.digest), entry["split"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):  # damaged, or of another version
         return None
 
 
+def _check(key: str, entry: Mapping[str, Any]) -> str:
+    """Return the checksum of an entry: what it says of the arrays is in no digest of theirs."""
+    return hashlib.sha256(json.dumps([key, entry], sort_keys=True).encode()).hexdigest()
+
+
 def _remember(key: str, data: Data, split: str = "") -> None:
     """Add an entry to the index. Errors are ignored: without the entry pictures are only decoded again."""
-    text = json.dumps({"data": write_settings(data.describe()), "split": split})
+    entry = {"data": write_settings(data.describe()), "split": split}
+    text = json.dumps(entry | {"check": _check(key, entry)})
     with suppress(OSError):
         make_own(_entry(key).parent)
         partial = _entry(key).with_suffix(f".{os.getpid()}.partial")

@@ -43,6 +43,7 @@ __all__ = [
     "UnreadableImage",
     "archives",
     "decode",
+    "file_stamp",
     "read_as",
     "silence_decoder",
 ]
@@ -98,7 +99,7 @@ class ImageFile:
         status = os.stat(self._path)
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(f"{self.name} is not a file")
-        return f"{status.st_size} {status.st_mtime_ns}"
+        return file_stamp(status)
 
     def read(self) -> bytes:
         try:
@@ -109,6 +110,15 @@ class ImageFile:
     @property
     def _path(self) -> str:
         return f"{self.folder}/{self.name}"  # os.path.join takes as long as opening the file
+
+
+def file_stamp(status: os.stat_result) -> str:
+    """Return a stamp of a file's content: its size, its times and its place on the disk.
+
+    Who replaces a file can give it the old size and the old time of its last change, but not the time at which its
+    entry on the disk was changed (`ctime`). Where a copy changes that, the file is only read again.
+    """
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def decode(content: bytes, decoding: Decoding) -> NDArray[np.uint8]:

@@ -21,15 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.reading import open_regular
 from flspec.data.column_types import Cells, as_integers, type_cells
 from flspec.data.examples import MISSING_INTEGER
-from flspec.data.images import UnreadableImage
-from flspec.data.tables import MOST_VALUES, as_float32, check_text
+from flspec.data.images import UnreadableImage, file_stamp
+from flspec.data.parquet_bounds import A_NUMBER, A_PICTURE, A_TEXT, check_columns, read_texts
+from flspec.data.tables import MOST_VALUES, as_float32
 from flspec.errors import InputError, shorten
 
 __all__ = ["ImageFormat", "ParquetFile", "ParquetImage", "find_shards", "image_format_of", "pyarrow_module"]
 
 _AT_ONCE = 65_536  # rows
+_MOST_BYTES = 2**42  # of a file, which is read in parts
 _MOST_ROWS = 2**28
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
@@ -106,7 +109,7 @@ class ParquetFile:
 
         One column is in memory at a time, beside the array: all those of a wide table take ten times as much.
         """
-        with self._opened() as file:
+        with self._opened(columns) as file:
             widths = [next(self._blocks(file, name, 1)).shape[1] for name in columns]
             if self.num_rows * sum(widths) > MOST_VALUES:
                 raise InputError(f"{self.path}: more than {MOST_VALUES:,} numbers; name fewer in dataset.features")
@@ -135,14 +138,18 @@ class ParquetFile:
         A missing value is an error; or, if `may_be_empty`, what `flspec.data.column_types` says.
         """
         types, kind = pyarrow_module().types, self.types[name]
-        with self._opened() as file:
+        if types.is_dictionary(kind):
+            kind = kind.value_type
+        texts = self._texts_in(name) if _is_text(kind) else []
+        a_value = A_TEXT if types.is_temporal(kind) or types.is_decimal(kind) else A_NUMBER
+        with self._opened([name], a_value, texts) as file:
             values = file.read(columns=[name]).column(name)
-            if types.is_dictionary(kind):
-                values, kind = values.cast(kind.value_type), kind.value_type
             if not may_be_empty:
                 self._full(values, name)
-            if _is_text(kind):
-                return self._text(values, name)
+            if texts:
+                return read_texts(self.path, name, values)
+            if types.is_dictionary(values.type):
+                values = values.cast(kind)
             if types.is_temporal(kind) or types.is_decimal(kind) or types.is_null(kind):
                 return type_cells([Cells.of(_as_texts(values))])[0]
             if types.is_boolean(kind) or types.is_integer(kind):
@@ -157,7 +164,7 @@ class ParquetFile:
         missing, seen, kind = 0, set[Any](), self.types[name]
         pyarrow = pyarrow_module()
         is_float = pyarrow.types.is_floating(kind)
-        with self._opened() as file:
+        with self._opened([name], texts=self._texts_in(name)) as file:
             for batch in file.iter_batches(_AT_ONCE, columns=[name]):
                 values = batch.column(0).drop_null()
                 if is_float:
@@ -169,20 +176,32 @@ class ParquetFile:
 
     def images(self, column: str, due: ImageFormat | None = None) -> list[ParquetImage]:
         """Return the picture of each row. It is read when needed, and refused then unless it has the format `due`."""
-        return [ParquetImage(self, column, row, due) for row in range(self.num_rows)]
+        with self._opened([column], A_PICTURE):
+            return [ParquetImage(self, column, row, due) for row in range(self.num_rows)]
 
     def cells(self, column: str, group: int) -> Any:
         """Read a column of one row group."""
-        with self._opened() as file:
+        with self._opened([column], texts=self._texts_in(column)) as file:
             return file.read_row_group(group, columns=[column]).column(column).combine_chunks()
 
+    def _texts_in(self, column: str) -> list[str]:
+        """Return the places of a column's texts and bytes, of which equal ones are then in memory once."""
+        types, kind = pyarrow_module().types, self.types[column]
+        if types.is_struct(kind):
+            return [f"{column}.{field.name}" for field in kind if _is_text(field.type) or _is_bytes(field.type)]
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        return [column] if _is_text(kind) or _is_bytes(kind) else []
+
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _opened(self, columns: Sequence[str] = (), a_value: int = A_NUMBER, texts: Sequence[str] = ()) -> Iterator[Any]:
+        """Open the file, once it is clear that the memory of some columns is bounded. `texts` are columns of text."""
         pyarrow = pyarrow_module()
         try:
             # Opened by Python, because pyarrow would take some file names for addresses.
-            with self.path.open("rb") as opened:
-                yield pyarrow.parquet.ParquetFile(opened, thrift_string_size_limit=2**27)
+            with open_regular(self.path, _MOST_BYTES) as opened:
+                file = pyarrow.parquet.ParquetFile(opened, thrift_string_size_limit=2**27, read_dictionary=list(texts))
+                check_columns(self.path, file.metadata, columns, a_value)
+                yield file
         except (pyarrow.ArrowException, OSError, MemoryError) as error:
             reason = shorten(str(error).strip().partition("\n")[0], 200)
             raise InputError(f"{self.path}: cannot be read as Parquet: {reason}") from None
@@ -200,12 +219,6 @@ class ParquetFile:
         else:
             block = _numpy(values).reshape(num_rows, 1)
         return as_float32(block, (name,) * block.shape[1], source, first)
-
-    def _text(self, values: Any, name: str) -> NDArray[np.str_]:
-        cells = Cells.of(_as_texts(values))
-        for text in cells.distinct:
-            check_text(text, f"{self.path}: column {name}")
-        return np.array(cells.distinct or [""], np.str_)[cells.codes]
 
     def _indices(self) -> Iterator[str]:
         """Yield the columns that pandas wrote of an index."""
@@ -260,8 +273,7 @@ class ParquetImage:
         return f"{self.file.path.name}: row {self.row + 1}"
 
     def stamp(self) -> str:
-        status = os.stat(self.file.path)
-        return f"{status.st_size} {status.st_mtime_ns} {self.column!r} {self.due}"
+        return f"{file_stamp(os.stat(self.file.path))} {self.column!r} {self.due}"
 
     def read(self) -> bytes:
         group = int(np.searchsorted(self.file.starts, self.row, side="right")) - 1
@@ -316,6 +328,11 @@ def _is_list(kind: Any) -> bool:
 def _is_text(kind: Any) -> bool:
     types = pyarrow_module().types
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_bytes(kind: Any) -> bool:
+    types = pyarrow_module().types
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 def _as_texts(values: Any) -> list[str]:

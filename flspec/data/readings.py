@@ -19,6 +19,7 @@ from flspec.data.examples import is_missing
 __all__ = ["ColumnFacts", "ColumnProfile", "FileFacts", "Reading", "array_facts", "count_endings"]
 
 _MOST_VALUES = 1_000  # that are counted
+_AT_ONCE = 64  # cells
 _IN_WORDS = {"i": "whole numbers", "f": "numbers", "U": "text"}
 
 
@@ -64,24 +65,33 @@ class ColumnProfile:
         self._is_number = is_number
         self._seen: dict[str, None] = {}  # in the order of their rows
         self.num_rows = 0
+        self._waiting: list[str] = []
         self._missing = 0
         self._first_empty = 0
         self._wrong = ""
 
     def add(self, cells: Sequence[str]) -> None:
-        """Count more cells."""
+        """Take more cells. They are counted some at a time, because of a wide table a few rows come at once."""
+        self._waiting += cells
+        self.num_rows += len(cells)
+        if len(self._waiting) >= _AT_ONCE:
+            self._count()
+
+    def _count(self) -> None:
+        cells, first = self._waiting, self.num_rows - len(self._waiting) + 1
+        self._waiting = []
         if missing := cells.count(""):
-            self._first_empty = self._first_empty or self.num_rows + cells.index("") + 1
+            self._first_empty = self._first_empty or first + cells.index("")
             self._missing += missing
         if not self._is_number or len(self._seen) <= _MOST_VALUES:
             self._seen.update(dict.fromkeys(cells))
         if self._is_number and not self._wrong and read_numbers(list(filter(None, cells))) is None:
             row, why = next((row, why) for row, cell in enumerate(cells) if cell and (why := why_no_number(cell)))
-            self._wrong = f"row {self.num_rows + row + 1}: {why}"
-        self.num_rows += len(cells)
+            self._wrong = f"row {first + row}: {why}"
 
     def facts(self, name: str, role: str, why: str = "") -> ColumnFacts:
         """Return what was counted."""
+        self._count()
         known = [text for text in self._seen if text]
         holds, reason = ("text" if self._wrong else "numbers"), self._wrong
         if not self._is_number:

@@ -166,7 +166,7 @@ def _read_pickle(path: Path) -> _Batch:
 
 
 def _read_file(path: Path) -> bytes:
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path.parent}: {path.name} is missing; extract all of CIFAR-10's archive")
     return read_regular(path, _MOST_BYTES)
 

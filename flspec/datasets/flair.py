@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from flspec.core.randomness import Stream
+from flspec.core.reading import JSON_VALUE, check_json
 from flspec.core.text import join_some
 from flspec.data.examples import Data
 from flspec.data.image_metadata import find, plain_name
@@ -169,7 +170,8 @@ def _read_entries(path: Path, labels: str) -> list[_Entry]:
         return entry
 
     try:
-        entries = json.loads(read_text(path), object_hook=read)
+        check_json(text := read_text(path), path, JSON_VALUE)
+        entries = json.loads(text, object_hook=read)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg}); download it again") from None
     except RecursionError:

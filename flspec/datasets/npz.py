@@ -65,8 +65,10 @@ class NpzArrays(Twinned, NamedClasses, ImageDataset):
     def reading(self, root: Path) -> Reading:
         path = locate_file(self.file, root, "dataset.file") if self.file else self._found(root)
         beside = path.parent.glob("*.npz") if self.file is None else ()
+        columns = self.file_facts(path).columns
         return Reading(
-            columns=self.file_facts(path).columns, files_left_out=count_endings(one for one in beside if one != path)
+            columns=tuple(one for one in columns if one.name.endswith("_train") or one.role == "left out"),
+            files_left_out=count_endings(one for one in beside if one != path),
         )
 
     def as_read_from(self, path: Path) -> dict[str, Any]:

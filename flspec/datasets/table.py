@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from flspec.core.components import Component
 from flspec.core.text import join_some
@@ -25,6 +25,10 @@ __all__ = ["NamedClasses", "Role", "TableColumns", "unnamed_indices"]
 _Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
+_Label = Annotated[
+    _Name,
+    BeforeValidator(lambda label: str(label) if type(label) is int else label, json_schema_input_type=_Name | int),
+]
 _PANDAS_INDEX = re.compile(r"Unnamed: [0-9]+|__index_level_[0-9]+__")
 
 
@@ -52,7 +56,7 @@ class NamedClasses(Component):
     """Parameters of data sets whose labels are one's own."""
 
     classes: Annotated[
-        tuple[_Name | int, ...] | None,
+        tuple[_Label, ...] | None,
         Field(
             min_length=1,
             max_length=100_000,
@@ -63,15 +67,15 @@ class NamedClasses(Component):
 
     @field_validator("classes")
     @classmethod
-    def _differ(cls, classes: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
-        if twice := _twice([str(name) for name in classes or ()]):
+    def _differ(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if twice := _twice(classes or ()):
             raise ValueError(f"{shorten(twice[0])!r} is named twice; each class has one name")
         return classes
 
     @property
     def known_classes(self) -> Classes | None:
         """The classes that the spec names."""
-        return Classes(tuple(map(str, self.classes))) if self.classes else None
+        return Classes(self.classes) if self.classes else None
 
     def facts_of(
         self,

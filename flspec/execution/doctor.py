@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flspec.compiler.compile import compile
+from flspec.core.cache import cache_folder, workplace
 from flspec.data.store import open_data, store_data
 from flspec.errors import FlspecError, InputError, RunError
 from flspec.execution.environments import environment_folder, is_installed, why_damaged, why_unavailable, why_untrusted
@@ -72,8 +72,8 @@ def examine(selection: str, deadline_seconds: float = 120.0) -> Diagnosis:
     try:
         if found := _damaged(selection):
             return found
-        with tempfile.TemporaryDirectory(prefix="flspec-doctor-") as folder:
-            return _smoke_run(selection, Path(folder), deadline_seconds)
+        with workplace(cache_folder() / "doctor") as folder:  # gone even after a kill, with the next examination
+            return _smoke_run(selection, folder, deadline_seconds)
     except Exception as error:
         seconds, remedy = lap(), _mend(selection)
         if seconds > deadline_seconds:

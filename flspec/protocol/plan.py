@@ -299,6 +299,7 @@ class Plan:
             arrays = read_arrays(folder / "arrays.npz", _MOST_ARRAY_BYTES, _MOST_ARRAYS, stored=True)
             plan = cls(read_settings(PlanSettings, document["settings"]), arrays, dict(document["spec"]))
             _ = plan.weights, plan.constants, plan.local  # a KeyError names the array that is missing
+            _check_ends(arrays)
             stated = document["digest"]
         except InputError:
             raise
@@ -338,6 +339,26 @@ def _pack_rounds(rounds: Iterable[Sequence[ClientTask]]) -> dict[str, NDArray[An
         "round_task_ends": np.cumsum(cohort_sizes, dtype=np.int64),
         **({"task_seeds": np.asarray(seeds)} if any(seeds) else {}),
     }
+
+
+def _check_ends(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ValueError unless each array of ends divides the one that it is about, so that reading a round ends."""
+    divided = {"client_ends": "client_examples", "batch_ends": "batches", "task_batch_ends": "batch_ends"}
+    divided |= {"round_task_ends": "task_clients"} | (
+        {"held_out_ends": "held_out_examples"} if "held_out_ends" in arrays else {}
+    )
+    for name, of in divided.items():
+        ends, num = arrays[name], len(arrays[of])
+        if (
+            ends.ndim != 1
+            or ends.dtype.kind != "i"
+            or not len(ends)
+            or (np.diff(ends, prepend=0) < 0).any()
+            or ends[-1] != num
+        ):
+            raise ValueError(f"{name} does not divide {of}")
+    if not len(arrays["task_clients"]) == len(arrays["task_weights"]) == len(arrays["task_batch_ends"]):
+        raise ValueError("its arrays are of different numbers of tasks")
 
 
 def _bounds(ends: NDArray[np.int64], position: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from flspec.core.components import comes_with_flspec, family_members
+from flspec.core.reading import read_regular
 from flspec.errors import InputError
 from flspec.spec.catalogue import first_line
 from flspec.spec.document import NOT_IN_SMALL, SMALL, Experiment
@@ -49,7 +50,7 @@ def write_schema(file: str | os.PathLike[str], installed: bool = True) -> None:
     """Write the schema of spec files; raises InputError rather than overwrite anything but a schema."""
     path = Path(file)
     try:
-        if path.exists() and '"$schema"' not in path.read_text(encoding="utf-8"):
+        if path.exists() and '"$schema"' not in read_regular(path).decode(errors="replace"):
             raise InputError(f"{path} exists and is not a JSON Schema; name another file")
         path.write_text(json.dumps(spec_schema(installed), indent=2) + "\n", encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

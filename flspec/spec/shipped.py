@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flspec.core.reading import read_regular
 from flspec.errors import InputError, choose
 from flspec.spec.overlays import files_of
 from flspec.spec.template import SCHEMA_FILE, check_is_new, write_new_spec
@@ -59,7 +60,7 @@ def copies(wanted: str, file: Path | None, name: str | None = None) -> dict[Path
     if file in beside:
         raise InputError(f"{file} is what {wanted} extends; name another file")
     for path, text in beside.items():
-        if path.exists() and path.read_bytes() != text.encode():
+        if path.exists() and read_regular(path) != text.encode():
             raise InputError(f"{path} exists and is not the file that {wanted} extends; name a file in another folder")
     return {file: _text(source, name), **beside}
 

@@ -69,15 +69,19 @@ class Study:
 
 
 def load_study(
-    path: str | os.PathLike[str], settings: Iterable[str] = (), max_runs: int = _MOST_RUNS, small: bool = False
+    path: str | os.PathLike[str],
+    settings: Iterable[str] = (),
+    max_runs: int = _MOST_RUNS,
+    small: bool = False,
+    is_run_here: bool = False,
 ) -> Study:
     """Read and validate a spec file and every experiment that it, or its small variant, asks for.
 
-    `settings` are laid over it, each as `a.b=value`. Raises SpecError with every problem found, InputError if the file
-    cannot be read.
+    `settings` are laid over it, each as `a.b=value`. Raises SpecError with every problem found, with `is_run_here` also
+    that the backend is not installed; InputError if the file cannot be read.
     """
     given = parse_overrides(settings)
-    return _study(apply_overrides(variant_of(compose(Path(path)), small), given), given, max_runs)
+    return _study(apply_overrides(variant_of(compose(Path(path)), small), given), given, max_runs, is_run_here)
 
 
 def load_variants(
@@ -92,7 +96,7 @@ def load_variants(
     problems: list[Problem] = []
     for variant in filter(None, (draft, draft.small)):
         try:
-            studies.append(_study(apply_overrides(variant, given), given, max_runs))
+            studies.append(_study(apply_overrides(variant, given), given, max_runs, is_run_here=True))
         except SpecError as error:
             problems += error.problems
     if problems:
@@ -105,7 +109,19 @@ def parse_study(content: bytes | str, file: str = "spec", max_runs: int = _MOST_
     return _study(draft_of_text(content.encode() if isinstance(content, str) else content, file), (), max_runs)
 
 
-def _study(draft: Draft, given: Sequence[Override], max_runs: int) -> Study:
+def _study(draft: Draft, given: Sequence[Override], max_runs: int, is_run_here: bool = False) -> Study:
+    """Return a draft's study. Of a draft with problems, the backend's is one, if it is to be run here."""
+    try:
+        return _study_of(draft, given, max_runs)
+    except SpecError as error:
+        backend = draft.value.get("backend")
+        found = _why_no_backend(draft, backend) if is_run_here and isinstance(backend, str) else None
+        if found is None or any(problem.path == "backend" for problem in error.problems):
+            raise
+        raise SpecError(in_order([*error.problems, found])) from None
+
+
+def _study_of(draft: Draft, given: Sequence[Override], max_runs: int) -> Study:
     if draft.value.get("matrix") is None:  # absent, or set to null by an extending file or a setting
         draft = draft.without("matrix")
         spec = validate_draft(draft)
@@ -117,17 +133,23 @@ def _study(draft: Draft, given: Sequence[Override], max_runs: int) -> Study:
 
 def check_backends(study: Study) -> None:
     """Raise SpecError if a spec names a backend that is not installed here; another machine may well have it."""
-    from flspec.protocol.registry import find_backend
-
     problems: list[Problem] = []
     for name, cell in {cell.spec.backend: cell for cell in study.cells}.items():
-        try:
-            find_backend(name)
-        except InputError as error:
-            assert cell.draft
-            problems.append(cell.draft.problem(("backend",), str(error).removeprefix("backend: ")))
+        assert cell.draft
+        if found := _why_no_backend(cell.draft, name):
+            problems.append(found)
     if problems:
         raise SpecError(in_order(problems))
+
+
+def _why_no_backend(draft: Draft, name: str) -> Problem | None:
+    from flspec.protocol.registry import find_backend
+
+    try:
+        find_backend(name)
+    except InputError as error:
+        return draft.problem(("backend",), str(error).removeprefix("backend: "))
+    return None
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:

@@ -147,6 +147,7 @@ def test_each_round_is_what_the_definitions_say(runs, name):
 @every_plan
 def test_flower_comes_to_the_same_bits(runs, engines: Engines, tmp_path, name):
     case = engines.certify(planned(name), ("flower:inprocess",), tmp_path / "certificate")
+    assert case.verdict("flower:inprocess").verdict == "equivalent", case.verdict("flower:inprocess").reason
     assert case.verdict("flower:inprocess").bitwise
     for weight, value in runs(name)[0][-1].weights.items():
         assert np.array_equal(case.states("flower:inprocess")[-1].weights[weight], value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ def mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 def attempt(code):
-    most = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE") + 2**30
+    most = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE") + 3 * 2**30
     resource.setrlimit(resource.RLIMIT_AS, (most, most))  # for the naive ones; others do not come near it
     signal.alarm(20)
     before = mib()
@@ -62,8 +63,11 @@ class Attempt(NamedTuple):
 
 
 def attempt(readers: Sequence[Reader]) -> dict[str, Attempt]:
-    """Run each reader in a process of its own, for 20 seconds and with 1 GiB more at most."""
+    """Run each reader in a process of its own, for 20 seconds and with 3 GiB more at most."""
     asked = json.dumps([(one.name, str(one.folder), one.source) for one in readers])
-    done = subprocess.run([sys.executable, "-c", _CHILD], input=asked, capture_output=True, text=True, check=False)
+    one_arena = os.environ | {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}  # each reserves addresses
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD], env=one_arena, input=asked, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return {name: Attempt(said, mib) for name, said, mib in map(json.loads, done.stdout.splitlines())}

@@ -6,8 +6,10 @@ Beside each reader stands the naive one, which the same file overwhelms.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
+import os
 import pickle
 import struct
 import zipfile
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 
@@ -122,7 +126,10 @@ def a_certificate(folder: Path) -> None:
 
 
 def events(folder: Path) -> None:
-    (folder / "events.jsonl").write_bytes(b'{"event": "run_started", "versions": [' + b"[]," * 4_000_000 + b"0]}\n")
+    """One event, whose check is right."""
+    body = b'{"event": "run_started", "versions": [' + b"[]," * 4_000_000 + b"0]}"
+    check = hashlib.sha256(body).hexdigest()[:16].encode()
+    (folder / "events.jsonl").write_bytes(body[:-1] + b',"check":"' + check + b'"}\n')
 
 
 def a_safetensors_header(folder: Path) -> None:
@@ -145,12 +152,46 @@ def a_leaf_file(folder: Path) -> None:
     )
 
 
+def a_repeated_text(folder: Path) -> None:
+    """One text of a megabyte, and four thousand rows that are it."""
+    codes = pyarrow.array(np.zeros(4000, np.int32))
+    write_column(folder, pyarrow.DictionaryArray.from_arrays(codes, pyarrow.array(["a" * 2**20])))
+
+
+def packed_texts(folder: Path) -> None:
+    write_column(folder, pyarrow.array(["a" * 2**20] * 700), use_dictionary=False, compression="zstd")
+
+
+def equal_numbers(folder: Path) -> None:
+    write_column(folder, pyarrow.array(np.zeros(80_000_000, np.int8)))
+
+
+def a_repeated_picture(folder: Path) -> None:
+    """A thousand rows of one picture, which is in memory once."""
+    write_column(folder, pyarrow.array([b"a" * 2**19] * 1000))
+
+
+def write_column(folder: Path, values: Any, **options: Any) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"a": values}), folder / "a.parquet", **options)
+
+
+READ_EVENTS = "from flspec.runs.event_log import read_events; list(read_events(Path('.')))"
+READ_NPZ = "from flspec.datasets.npz import NpzArrays; NpzArrays(file='data.npz').load(Path('.'), Stream(0))"
+READ_IDX = "from flspec.data.idx import read_idx; read_idx(Path('a-ubyte'), 3)"
+READ_JSON = "from flspec.core.reading import JSON_VALUE, read_json; read_json(Path('p.json'), JSON_VALUE)"
 STATE = "from flspec.protocol.state import load_state; load_state(Path('w.safetensors'))"
 TORCH = "from flspec_torch.weight_files import read_torch; read_torch(Path('weights.pt'))"
 NAIVE_TORCH = "torch.load('weights.pt', weights_only=True)"
 NPZ = "from flspec.datasets.npz import NpzArrays; NpzArrays().load(Path('.'), Stream(0))"
 NAIVE_NPZ = "[array for _, array in numpy.load('data.npz').items()]"
+PARQUET = "from flspec.data.parquet_files import ParquetFile; ParquetFile(Path('a.parquet'))"
 NAIVE_PLAN = "[array for _, array in numpy.load('plan/arrays.npz').items()]"
+
+
+def naive_parquet(kind: str) -> str:
+    return f"pyarrow.parquet.read_table('a.parquet').column('a').cast({kind!r}).to_numpy()"
+
+
 # What is made, its reader, what it says, and the naive reader.
 BOMBS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "plan, compressed": (compressed_plan, PLAN, "arrays.npz: 'weights.npy' is compressed", NAIVE_PLAN),
@@ -175,7 +216,7 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     ),
     "events": (
         events,
-        "from flspec.runs.recording import read_events; read_events(Path('.'))",
+        READ_EVENTS,
         "events.jsonl holds up to",
         "flspec.protocol.events.parse_event(open('events.jsonl').read())",
     ),
@@ -190,6 +231,20 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         "from flspec.datasets.mnist import Mnist; Mnist().load(Path('.'), Stream(0))",
         "but 268435441 bytes follow",
         "gzip.open('train-images-idx3-ubyte.gz').read()",
+    ),
+    "parquet, text": (
+        a_repeated_text,
+        f"{PARQUET}.column('a')",
+        "is longer than 256 characters",
+        naive_parquet("string"),
+    ),
+    "parquet, packed": (packed_texts, f"{PARQUET}.column('a')", "more than 100 times as many", naive_parquet("string")),
+    "parquet, numbers": (equal_numbers, f"{PARQUET}.numbers(['a'])", "more than 100 times", naive_parquet("double")),
+    "parquet, pictures": (
+        a_repeated_picture,
+        f"{PARQUET}.images('a')[0].read()",
+        "nothing",
+        naive_parquet("binary"),
     ),
     "leaf": (
         a_leaf_file,
@@ -221,3 +276,63 @@ def test_a_bomb_is_refused_before_it_takes_memory(name: str, attempts: dict[str,
 def test_the_same_bomb_overwhelms_a_naive_reader(name: str, attempts: dict[str, Attempt]) -> None:
     said, mib = attempts[f"naive {name}"]
     assert mib > MOST_MIB or "MemoryError" in said or said == "killed" or "allocate" in said
+
+
+# What is read, the file in whose place something else lies, and its reader.
+READERS: dict[str, tuple[str, str]] = {
+    "plan.json": ("plan/plan.json", PLAN),
+    "arrays": ("plan/arrays.npz", PLAN),
+    "result": ("result.json", BOMBS["result"][1]),
+    "events": ("events.jsonl", READ_EVENTS),
+    "certificate": ("certificate.json", BOMBS["certificate"][1]),
+    "state": ("w.safetensors", STATE),
+    "torch": ("weights.pt", TORCH),
+    "safetensors": ("w.safetensors", "flspec.compiler.initial_weights._read_safetensors(Path('w.safetensors'))"),
+    "npz": ("data.npz", READ_NPZ),
+    "idx": ("a-ubyte", READ_IDX),
+    "idx.gz": ("a-ubyte.gz", READ_IDX.replace("a-ubyte", "a-ubyte.gz")),
+    "cifar": ("b.bin", "flspec.datasets.cifar10._read_binary(Path('b.bin'))"),
+    "leaf": ("train/a.json", BOMBS["leaf"][1]),
+    "parquet": ("a.parquet", PARQUET),
+    "csv": ("a.csv", "from flspec.data.csv_files import read_header; read_header(Path('a.csv'), ',')"),
+    "text": ("a.txt", "from flspec.data.text_files import read_text; read_text(Path('a.txt'))"),
+    "picture": ("a.png", "from flspec.data.images import ImageFile; ImageFile('.', 'a.png').read()"),
+    "partition": ("p.json", READ_JSON),
+    "spec": ("spec.yaml", "from flspec.spec.study import load_study; load_study('spec.yaml')"),
+}
+THINGS: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attempt]:
+    """What each reader said of each thing in the place of its file."""
+    readers = []
+    for name, (file, reader) in READERS.items():
+        for thing, put in THINGS.items():
+            folder = tmp_path_factory.mktemp("thing")
+            for part in ("plan", "train", "test"):
+                (folder / part).mkdir()
+            for other in {"plan/plan.json": b'{"format": 1}', "plan/arrays.npz": b""}.items():
+                if other[0] != file:
+                    (folder / other[0]).write_bytes(other[1])
+            put(folder / file)
+            readers.append(Reader(f"{name} {thing}", folder, reader))
+    return attempt(readers)
+
+
+@pytest.mark.parametrize("thing", THINGS)
+@pytest.mark.parametrize("name", READERS)
+def test_nothing_but_a_file_is_read(name: str, thing: str, refusals: dict[str, Attempt]) -> None:
+    said, mib = refusals[f"{name} {thing}"]
+    assert "not a file" in said
+    assert mib < MOST_MIB
+
+
+def test_a_naive_reader_would_wait_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "plan.json")
+    (told,) = attempt([Reader("naive", tmp_path, "signal.alarm(2); open('plan.json').read()")]).values()
+    assert told.said == "killed"

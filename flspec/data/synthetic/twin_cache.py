@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PLACES", "cached_twin", "twin_in_words"]
 
+_CHECK = "twin.sha256"  # a file with the checksum of all others
 PLACES = (
     "folder",
     "file",
@@ -38,10 +40,13 @@ def cached_twin(dataset: type[TwinMaker], kind: str, size: TwinSize, stream: Str
     """Return a data root with the twin of a data set of some kind. The twin is made if it is missing.
 
     The folder's name has the kind, the size, the seed, and a hash of the stream's name and the code that makes twins,
-    so a change of this code makes a new twin. Raises InputError if the size is too small or the cache is not writable.
+    so a change of this code makes a new twin. So does damage of it. Raises InputError if the size is too small or the
+    cache is not writable.
     """
     mark = hashlib.sha256(json.dumps([*stream.name, _code(dataset)]).encode()).hexdigest()[:12]
     folder = cache_folder() / "twins" / f"{kind}-{size.clients}-{size.examples}-{stream.seed}-{mark}"
+    if folder.is_dir() and not _is_intact(folder):
+        shutil.rmtree(folder, ignore_errors=True)
     if not folder.is_dir():
         with partial_folder(folder) as partial:
             (partial / kind).mkdir()
@@ -49,7 +54,25 @@ def cached_twin(dataset: type[TwinMaker], kind: str, size: TwinSize, stream: Str
                 dataset.write_twin(partial / kind, size, stream)
             except InputError as error:
                 raise InputError(f"dataset.twin: {error}") from None
+            (partial / _CHECK).write_text(_content(partial), encoding="utf-8")
     return folder
+
+
+def _is_intact(folder: Path) -> bool:
+    """Return whether all files of a twin are as they were written. All are read, because a twin is small."""
+    try:
+        return (folder / _CHECK).read_text(encoding="utf-8") == _content(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _content(folder: Path) -> str:
+    """Return the SHA-256 of the names and the content of all files below a folder, but for the check itself."""
+    sha = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _CHECK):
+        content = path.read_bytes()
+        sha.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    return sha.hexdigest()
 
 
 def twin_in_words(spec: Mapping[str, Any]) -> str | None:

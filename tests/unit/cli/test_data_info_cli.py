@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from flspec.core.components import parse_component
@@ -155,6 +156,16 @@ def test_columns_and_files_that_are_left_out_are_told(told, tmp_path):
     assert "left out: Unnamed: 0 (is an index of pandas, which numbers the rows)" in shown
     assert "files left out: 1 .csv" in shown
     assert "feature: x" in shown
+
+
+def test_arrays_that_are_left_out_are_told(told, tmp_path):
+    x, y = np.zeros((4, 2)), np.array([1, 2, 1, 2])
+    wards = {"ward_train": np.array(["01", "1", "02", "2"]), "ward_test": np.array(["01", "1", "02", "2"])}
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y, note=y, **wards)
+    shown, _ = told("data", "info", tmp_path, "--kind", "npz")
+    assert "feature: x_train" in shown
+    assert "column: ward_train (text)" in shown
+    assert "left out: note (its name does not end in _train, _test or _validation)" in shown
 
 
 def test_pictures_of_other_formats_are_counted(told, tmp_path):

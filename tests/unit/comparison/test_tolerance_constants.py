@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from flspec.comparison import certification
-from flspec.comparison.agreement import compare_states, nudge
+from flspec.comparison.agreement import Divergence, compare_states, nudge
 from flspec.execution.rounds import initial_state
-from flspec.protocol.backend import kept_state
+from flspec.protocol.backend import Backend, Job, kept_state
 from flspec.protocol.events import RoundFinished
-from flspec.protocol.state import ServerState, save_state
+from flspec.protocol.state import ServerState, load_state, save_state
 from flspec_local import LocalBackend
+from tests.conformance.wrong import SlightlyOffLearningRate
 
 FLOAT32_STEP = 1.1920928955078125e-07  # 2^-23: IEEE 754 binary32 has 23 bits after the leading one
 
@@ -50,7 +53,9 @@ def test_a_sensitive_round_may_differ_by_4_times_what_rounding_moves(plan, tmp_p
 
 @pytest.mark.parametrize(("moved", "is_coarse"), [(0.0024, False), (0.0026, True)])
 def test_a_round_is_coarse_above_a_hundredth_of_its_movement(plan, tmp_path, moved, is_coarse):
-    assert agreement(plan, tmp_path, [1.0], [1.001], nudged=[1.0 + moved]).resolution.is_coarse is is_coarse
+    found = agreement(plan, tmp_path, [1.0], [1.001], nudged=[1.0 + moved])
+    assert found.resolution.is_coarse is is_coarse
+    assert certification._verdict(found, None)[0] == ("inconclusive" if is_coarse else "equivalent")
 
 
 def test_a_nudge_moves_each_weight_by_the_root_of_the_steps_in_float32_steps(make_plan):
@@ -86,3 +91,87 @@ def test_a_reported_loss_may_be_off_by_a_thousandth_and_two_examples(make_plan, 
     engines = {"local": LocalBackend(), "off": Off()}
     made = certification.certify(make_plan(rounds=1), list(engines), tmp_path / "c", engines=engines)
     assert (made.backends["off"].verdict == "equivalent") is is_equal
+
+
+@pytest.mark.parametrize(
+    ("record", "steps", "is_equal"),
+    [
+        ("weights", 60, True),
+        ("weights", 80, False),
+        ("optimizer/momentum", 60, True),
+        ("optimizer/momentum", 80, False),
+    ],
+)
+def test_what_a_client_keeps_is_judged_as_the_servers_is(plan, tmp_path, record, steps, is_equal):
+    """One value of one client's, which moved from 0 to 1: 68 steps are allowed."""
+    for name, value in {"ours": 1.0, "theirs": 1.0 + steps * FLOAT32_STEP}.items():
+        state = initial_state(plan)
+        own = {record: {"norm.weight": np.array([value, 0.0], np.float32)}}
+        path = kept_state(tmp_path / name, 1)
+        path.parent.mkdir(parents=True)
+        save_state(path, ServerState(1, state.weights, clients={0: own, 3: own}), plan.digest)
+    found = compare_states(plan, tmp_path / "ours", tmp_path / "theirs")
+    assert (found.first_divergence is None) is is_equal
+    assert not found.bitwise
+    if found.first_divergence:
+        assert str(found.first_divergence.tensor).startswith("clients/0/")
+
+
+def test_of_two_divergences_the_first_is_told():
+    late, early = (Divergence(round=number, tensor=None) for number in (3, 2))
+    assert certification._earliest(late, None, early) == early
+    assert certification._earliest(None, None) is None
+
+
+class Counting(LocalBackend):
+    """Remembers what each execution starts from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts: list[str] = []
+
+    def execute(self, plan, job):
+        self.starts.append(str(job.start))
+        yield from super().execute(plan, job)
+
+
+def test_sensitivity_is_measured_by_eight_draws_of_each_round_beyond(make_plan, tmp_path):
+    counting = Counting()
+    engines: dict[str, Backend] = {"local": counting, "off": SlightlyOffLearningRate()}
+    certification.certify(make_plan(rounds=1), list(engines), tmp_path / "c", engines=engines)
+    assert len(set(counting.starts)) == len(counting.starts) == 1 + 8
+
+
+class Silent(LocalBackend):
+    """Trains rightly and reports no accuracy."""
+
+    def execute(self, plan, job):
+        for event in super().execute(plan, job):
+            if isinstance(event, RoundFinished):
+                yield event.model_copy(update={"train": {"loss": event.train["loss"]}})
+            else:
+                yield event
+
+
+def test_a_metric_that_is_not_reported_is_a_difference(make_plan, tmp_path):
+    engines = {"local": LocalBackend(), "silent": Silent()}
+    made = certification.certify(make_plan(rounds=1), list(engines), tmp_path / "c", engines=engines)
+    assert made.backends["silent"].verdict == "different"
+    assert made.backends["silent"].first_divergence == Divergence(round=1, tensor="train accuracy")
+
+
+def test_in_lockstep_every_round_after_the_first_starts_from_the_state_that_is_followed(make_plan, tmp_path):
+    """The followed run's states are replaced by ones that no run would come to."""
+    plan = make_plan(rounds=3)
+    list(LocalBackend().execute(plan, Job(tmp_path / "followed", keep="all")))
+    for number in (1, 2):
+        path = kept_state(tmp_path / "followed", number)
+        state = load_state(path, plan.digest)
+        save_state(path, replace(state, weights={name: w * -number for name, w in state.weights.items()}), plan.digest)
+    list(LocalBackend().execute(plan, Job(tmp_path / "b", follow=tmp_path / "followed", keep="all")))
+    for number in (2, 3):
+        start = kept_state(tmp_path / "followed", number - 1)
+        list(LocalBackend().execute(plan, Job(tmp_path / f"from {number}", start=start, keep="all")))
+        alone = load_state(kept_state(tmp_path / f"from {number}", number), plan.digest)
+        locked = load_state(kept_state(tmp_path / "b", number), plan.digest)
+        assert all(np.array_equal(locked.weights[name], value) for name, value in alone.weights.items())

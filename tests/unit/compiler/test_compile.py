@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from flspec.compiler.compile import compile, data_root
+from flspec.compiler.compile import _round_seeds, compile, data_root
+from flspec.core.randomness import Stream
 from flspec.errors import InputError
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import BestSettings
 from flspec.spec.loading import parse_spec
+from flspec.spec.study import parse_study
+from tests.by_hand import draws
 
 TEXT = """\
 flspec: 1
@@ -292,3 +297,31 @@ evaluation: {{best: {{metric: loss, on: holdout}}}}
     assert plan.document["evaluation"]["best"]["on"] == "held_out"
     # Of the version whose keys were held_out, held_out_by, across_passes and by: variable.
     assert plan.digest == "5a96f74262b08e8fe05d8ffdef36722dd53cdf638b83712ac593adc82a353d5a"
+
+
+def test_the_seeds_of_a_matrix_share_the_test_set_that_is_drawn(tmp_path):
+    rows = "".join(f"{number % 2},{number}\n" for number in range(100))
+    (tmp_path / "a.csv").write_text("label,x\n" + rows)
+    study = parse_study("""
+flspec: 1
+name: seeds
+rounds: 1
+dataset: {kind: csv, file: a.csv, holdout: 0.2}
+partition: {kind: iid, clients: 4}
+model: {kind: softmax_regression}
+client: {epochs: 1, batch_size: 8, optimizer: {kind: sgd, learning_rate: 0.1}}
+matrix: {seeds: [0, 1, 2]}
+""")
+    plans = [compile(cell.spec, tmp_path) for cell in study.cells]
+    assert len({plan.digest for plan in plans}) == 3
+    assert len({plan.settings.data.digest for plan in plans}) == 1
+
+
+def test_a_server_that_draws_has_a_seed_of_its_own_each_round():
+    """From the stream of the round, halved, so that it is no negative number."""
+    spec: Any = SimpleNamespace(rounds=3, postprocessors=[SimpleNamespace(is_random=True)])
+    expected = [draws.words(1, 7, "postprocessors", number)[0] >> 1 for number in (1, 2, 3)]
+    assert _round_seeds(spec, Stream(7)) == expected
+    assert len(set(expected)) == 3
+    spec.postprocessors = []
+    assert _round_seeds(spec, Stream(7)) == []

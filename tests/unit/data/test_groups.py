@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from flspec.data.examples import Data, Split
+from flspec.data.examples import MISSING_INTEGER, Data, Split
 from flspec.data.groups import ExampleGroup, check_groups, parse_groups
 from flspec.errors import InputError
 from flspec.spec.schema import spec_schema
@@ -33,6 +33,16 @@ def data_with(**columns: list[Any]) -> Data:
 def test_each_value_is_a_group_and_so_is_what_is_missing():
     assert names(ExampleGroup(column="sex"), ["f", "m", "", "f"]) == {"sex=f": [0, 3], "sex=m": [1], "sex missing": [2]}
     assert names(ExampleGroup(column="Male"), [0, 1, 1]) == {"Male=0": [0], "Male=1": [1, 2]}
+
+
+def test_a_whole_number_keeps_its_name_where_others_are_missing():
+    values = [30, MISSING_INTEGER, 7]
+    assert names(ExampleGroup(column="age"), values) == {"age=7": [2], "age=30": [0], "age missing": [1]}
+    assert names(ExampleGroup(column="age", edges=(10.0,)), values) == {
+        "age=(-inf,10)": [2],
+        "age=[10,inf)": [0],
+        "age missing": [1],
+    }
 
 
 def test_bins_hold_their_lower_edge_and_not_their_upper():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 
@@ -292,3 +293,27 @@ def test_an_attribute_that_celeba_does_not_have_is_refused_with_the_spec():
 def test_clients_in_metadata_that_are_not_named_are_refused_with_the_spec():
     with pytest.raises(ValidationError, match="set metadata"):
         ImageFolder(client_column="client")
+
+
+@pytest.mark.parametrize("name", ["a\x85b", "a\u2028b", "a\x0bb", "a\x1cb", "a,b", 'a"b', "a\nb", "é"])
+def test_a_name_in_a_table_may_hold_what_ends_a_line_elsewhere(copied, name):
+    """`str.splitlines` takes more for the end of a line than a file does."""
+    folder = copied(FOLDER)
+    with (folder / TABLE).open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    rows[0][header.index("client")] = name
+    with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    data = FOLDER.load(folder.parent, Stream(0))
+    assert name in {value for split in data.splits.values() for value in split.columns["client"].tolist()}
+
+
+def test_clients_that_numbers_would_merge_stay_apart(copied):
+    folder = copied(FOLDER)
+    _, *rows = (folder / TABLE).read_text().splitlines()
+    clients = ["0012", "12", "12.0", "E1", "E2"]
+    assert len(set(map(float, clients[:3]))) == 1
+    changed = [f"{row.split(',')[0]},{clients[number % 5]}" for number, row in enumerate(rows)]
+    (folder / TABLE).write_text("\n".join(["file,client", *changed]))
+    data = FOLDER.load(folder.parent, Stream(0))
+    assert sorted({value for split in data.splits.values() for value in split.columns["client"]}) == clients

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -105,6 +106,24 @@ def test_two_that_make_it_at_once_both_have_it_whole(cache: Path, monkeypatch: p
     assert found == [found[0]] * 2
     assert [path.name for path in cache.iterdir()] == [found[0].name]
     assert len(list((found[0] / "cifar10").iterdir())) == 6
+
+
+@pytest.mark.parametrize("kind", ["celeba", "csv", "mnist", "leaf"])
+def test_a_damaged_twin_is_made_again(cache: Path, kind: str) -> None:
+    size = TwinSize(clients=12, examples=150)
+    whole = KINDS[kind](twin=size).load(NOWHERE, Stream(3)).digest
+    (folder,) = cache.iterdir()
+    for path in [path for path in sorted(folder.rglob("*")) if path.is_file()][:: 40 if kind == "celeba" else 1]:
+        was, status = path.read_bytes(), path.stat()
+        path.write_bytes(was[:-3] + bytes([was[-3] ^ 1]) + was[-2:])
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert KINDS[kind](twin=size).load(NOWHERE, Stream(3)).digest == whole
+        assert path.read_bytes() == was
+        path.unlink()
+        assert KINDS[kind](twin=size).load(NOWHERE, Stream(3)).digest == whole
+    (folder / kind / "another.txt").write_text("")
+    KINDS[kind](twin=size).load(NOWHERE, Stream(3))
+    assert not (folder / kind / "another.txt").exists()
 
 
 @pytest.mark.parametrize("stop", [InputError("disk"), KeyboardInterrupt()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flspec.core.components import parse_component
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
-from flspec.data.images import decode
+from flspec.data.images import Decoding, decode
 from flspec.data.synthetic.twins import TwinSize
 from flspec.datasets.base import ImageDataset
 from flspec.datasets.celeba import CelebA
@@ -22,6 +24,7 @@ from flspec.datasets.fashion_mnist import FashionMnist
 from flspec.datasets.flair import Flair
 from flspec.datasets.isic import Isic
 from flspec.datasets.mnist import Mnist
+from flspec.transforms import Transform
 
 
 class Greys(ImageDataset):
@@ -61,6 +64,30 @@ def test_a_normalisation_gives_the_published_values_in_training_and_evaluation(n
         np.testing.assert_allclose(split, expected, atol=2e-6)
 
 
+class Marked(ImageDataset):
+    """A picture of 4 by 4 pixels in each of three splits, all different."""
+
+    def read(self, root, stream):
+        train, test, validation = (
+            Split((np.arange(16, dtype=np.uint8) + shift).reshape(1, 1, 4, 4), np.zeros(1, np.int64))
+            for shift in (0, 20, 40)
+        )
+        return Data(train, test, num_classes=1, validation=validation)
+
+
+def test_each_split_is_seen_through_its_own_transforms():
+    """Scaled in training; the middle in both sets that models are evaluated on, and of a holdout."""
+    both = [{"kind": "resize", "size": 2}], [{"kind": "centre_crop", "size": 2}]
+    parts = [tuple(parse_component(Transform, document) for document in documents) for documents in both]
+    data = Marked(train_transforms=parts[0], test_transforms=parts[1]).load(Path(), Stream(0))
+    assert data.validation
+    middle = np.array([5, 6, 9, 10])
+    assert data.test.inputs(slice(None)).ravel().tolist() == (middle + 20).tolist()
+    assert data.validation.inputs(slice(None)).ravel().tolist() == (middle + 40).tolist()
+    assert data.train_as_tested.inputs(slice(None)).ravel().tolist() == middle.tolist()
+    assert data.train.inputs(slice(None)).ravel().tolist() == [3, 5, 11, 13]  # the means 2.5, 4.5, ..., rounded up
+
+
 # -------------------------------------------------------------------------------------------------------------- CelebA
 
 # Line 2 of list_attr_celeba.txt, Liu et al., "Deep Learning Face Attributes in the Wild", ICCV 2015.
@@ -94,6 +121,29 @@ def test_celebas_aligned_pictures_are_scaled_to_64_pixels_and_cut_in_the_middle(
     assert np.array_equal(decode(file.getvalue(), CelebA().decoding).transpose(1, 2, 0), np.asarray(expected))
 
 
+@pytest.mark.parametrize(("width", "left"), [(5, 0), (6, 1), (7, 2), (9, 2), (11, 4)])
+def test_an_odd_margin_is_cut_as_torchvision_does(width, left):
+    """CenterCrop begins at round((width - 4) / 2.0), and Python rounds halves to even numbers."""
+    pixels = np.arange(4 * width * 3, dtype=np.uint8).reshape(4, width, 3)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    got = decode(file.getvalue(), Decoding(4, 4)).transpose(1, 2, 0)
+    assert np.array_equal(got, pixels[:, left : left + 4])
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_a_picture_made_smaller_is_averaged(fit):
+    """Stripes of black and white become grey by Pillow's bilinear filter, which has a support of the scale."""
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:, ::2] = 255
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    expected = np.asarray(Image.fromarray(pixels).resize((4, 4), Image.Resampling.BILINEAR))
+    got = decode(file.getvalue(), Decoding(4, 4, fit))
+    assert np.array_equal(got.transpose(1, 2, 0), expected)
+    assert 100 < got.min() < got.max() < 155
+
+
 # -------------------------------------------------------------------------------------------------------- FLAIR, ISIC
 
 # Song, Granqvist and Talwar, "FLAIR: Federated Learning Annotated Image Repository", NeurIPS 2022, Table 3.
@@ -106,6 +156,16 @@ def test_flairs_coarse_labels_are_the_published_seventeen(copied):
     folder = copied(Flair())
     assert list(Flair(folder=str(folder)).load(folder, Stream(0)).label_names) == FLAIR_COARSE
     assert len(FLAIR_COARSE) == 17
+
+
+def test_flairs_users_are_in_the_split_that_its_file_says(copied):
+    """Partitions train, val and test of labels_and_metadata.json, Song et al. 2022, Section 3."""
+    folder = copied(Flair())
+    entries = json.loads((folder / "labels_and_metadata.json").read_text())
+    data = Flair(folder=str(folder)).load(folder, Stream(0))
+    for split, name in {"train": "train", "validation": "val", "test": "test"}.items():
+        wanted = [entry["image_id"] for entry in entries if entry["partition"] == name]
+        assert data.splits[split].columns["image_id"].tolist() == wanted
 
 
 @pytest.mark.parametrize(

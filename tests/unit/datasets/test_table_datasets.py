@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from flspec.core.randomness import Stream
+from flspec.data.examples import is_missing
 from flspec.datasets.csv import CsvTable
 from flspec.datasets.leaf import Leaf
 from flspec.datasets.npz import NpzArrays
@@ -184,6 +185,15 @@ def test_npz_gives_features_labels_and_columns(tmp_path):
     assert (data.train.features.dtype, data.train.divisor, data.num_classes) == (np.uint8, 255.0, 3)
     assert data.train.columns["client"].tolist() == ["ann", "böb", "ann", "c"]
     assert (data.client_column, sorted(data.train.columns)) == ("client", ["age", "client"])
+
+
+def test_columns_of_npz_lose_nothing_and_may_miss_values(tmp_path):
+    ids, ages = np.array([2**64 - 1, 1, 2, 3], np.uint64), np.array([30.5, np.nan, 2, 3])
+    data = npz_of(tmp_path, id_train=ids, id_test=ids[:2], age_train=ages, age_test=ages[:2]).load(tmp_path, Stream(0))
+    assert data.train.columns["id"].tolist() == ["18446744073709551615", "1", "2", "3"]
+    assert is_missing(data.train.columns["age"]).tolist() == [False, True, False, False]
+    told = refusal(npz_of(tmp_path, client_train=ages, client_test=ages[:2]), tmp_path)
+    assert "client_train: row 2: not a finite number" in told
 
 
 @pytest.mark.parametrize("change", [np.asfortranarray, lambda x: x.astype(">f4"), lambda x: x.astype(np.float64)])
@@ -363,6 +373,11 @@ def test_a_bad_json_is_one_line_that_names_the_user(text, changes, message, tmp_
     told = refusal(leaf_of(tmp_path, text, **changes), tmp_path)
     assert message in told
     assert "a.json" in told or "dataset: " in told
+
+
+def test_leaf_s_labels_are_equal_however_they_are_written(tmp_path):
+    data = leaf_of(tmp_path, **user([[1, 2], [3, 4], [5, 6]], (2.0, 0, 1.0))).load(tmp_path, Stream(0))
+    assert (data.train.labels.tolist(), data.test.labels.tolist(), data.label_names) == ([2, 0, 1], [0, 1, 2], ())
 
 
 def test_a_user_in_two_files_is_refused(tmp_path):

@@ -292,3 +292,11 @@ def test_the_digest_is_that_of_the_documented_bytes():
     )
     bytes_hashed = b"[1, " + settings + b"]" + b"b <i4 (2,)\n" + b"\1\0\0\0\2\0\0\0"
     assert plan.digest == hashlib.sha256(bytes_hashed).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["batches", "client_examples", "task_weights"])
+def test_the_digest_covers_every_byte_of_an_array(make_plan, name):
+    plan = make_plan()
+    changed = plan.arrays[name].copy()
+    changed[-1] += 1
+    assert Plan(plan.settings, {**plan.arrays, name: changed}).digest != plan.digest

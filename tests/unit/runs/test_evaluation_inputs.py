@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from flspec.core.cache import cache_folder
+from flspec.data import store
 from flspec.errors import InputError
 from flspec.protocol.state import ServerState
 from flspec.runs.evaluation import Evaluator
@@ -98,3 +101,15 @@ def test_a_run_is_measured_on_the_test_set_and_its_training_on_the_batches(plan,
     assert result.final
     assert result.final.evaluation["test"] == pytest.approx(expected, rel=1e-5)
     assert result.rounds[-1].train["loss"] != pytest.approx(expected["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["test_features", "train_labels"])
+def test_large_data_are_not_evaluated_on_where_a_file_is_newer_than_it_should_be(make_plan, monkeypatch, name):
+    """More than a gigabyte is not read again: size and time of each file are held against those when it was stored."""
+    plan = make_plan(seed=len(name))  # each has data of its own
+    monkeypatch.setattr(store, "_HASHED_BYTES", 0)
+    Evaluator(plan)
+    file = cache_folder() / "data" / plan.settings.data.digest / f"{name}.npy"
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1_000_000_000))
+    with pytest.raises(InputError, match="have changed since they were stored"):
+        Evaluator(plan)
