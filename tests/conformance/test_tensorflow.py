@@ -5,11 +5,7 @@ One process in TFF's environment answers all questions; the definitions are comp
 
 from __future__ import annotations
 
-import json
-import math
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +16,6 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
-from flspec.errors import InputError
-from flspec.execution.environments import environment_python, find_environment
 from flspec.layers import Layer
 from flspec.models.cifar_cnn import CifarCnn
 from flspec.models.efficientnet_b2 import EfficientNetB2
@@ -29,11 +23,9 @@ from flspec.models.lenet import LeNet
 from flspec.models.mobilenet_v2 import MobileNetV2
 from flspec.models.resnet18 import ResNet18
 from tests import numpy_layers
-from tests.conformance.harness import absent
+from tests.conformance.tensorflow_questions import Answers, Arrays, answers_of, ask, below
 from tests.layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
 from tests.torch_passes import Gradients, largest_deviation, torch_gradients
-
-Arrays = Mapping[str, NDArray[Any]]
 
 STEP = 2.0**-23  # one float32 step, relative
 PICTURE = (3, 32, 32)
@@ -85,30 +77,11 @@ OPTIMIZERS: dict[str, tuple[ClientOptimizer, dict[str, Any] | None]] = {
     "hardly clipped": (Adam(**MOMENTS), {"norm": 1e6, "by": "global"}),
 }
 KERAS = {"keras adam": "Adam", "keras adamw": "AdamW"}  # what Keras calls them
-BOUND = 5.0
-_UPDATES: dict[str, tuple[dict[str, Any], float]] = {
-    "at the bound": ({"a": [3.0], "b": [[0.0, -4.0]]}, 1.0),
-    "within": ({"a": [3.0], "b": [[1.0]]}, 1.0),
-    "a large number alone": ({"a": 1000.0, "b": [3.0, 4.0]}, 1.0),
-    "an empty tensor": ({"a": np.zeros((0, 3)), "b": [30.0, 40.0]}, 1.0),
-    "nothing": ({"a": [0.0, 0.0]}, 1.0),
-    "left out": ({"a": [0.0, 0.0]}, 0.0),
-    "tiny": ({"a": [1e-30, -2e-38]}, 1.0),  # below 1.2e-38 TensorFlow takes 0
-    "huge": ({"a": [1e30, 3e38], "b": [-2e38]}, 1.0),
-    "many": ({"a": np.full(1_000_000, 0.1), "b": np.full((1000, 1000), 1e-3)}, 1.0),
-}
-# Updates of a client, and its weight: 0 where TFF put zeros in place of it.
-UPDATES: dict[str, tuple[Arrays, float]] = {
-    name: ({tensor: np.asarray(value, np.float32) for tensor, value in update.items()}, weight)
-    for name, (update, weight) in _UPDATES.items()
-}
 RATE, NUM_STEPS = 0.5, 5  # the factor of the learning rates, and how many steps are taken
 SHAPES = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "output.weight": (2, 5), "output.bias": (2,)}
 WEIGHTS = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
 GRADIENTS = {name: RNG.standard_normal((NUM_STEPS, *shape)).astype(np.float32) for name, shape in SHAPES.items()}
 every_graph = pytest.mark.parametrize("name", [*LAYERS, *ZOO])
-
-Answers = Callable[[str], dict[str, NDArray[Any]]]
 
 
 class Graph:
@@ -180,51 +153,17 @@ def answers(graphs: dict[str, Graph], tmp_path_factory: pytest.TempPathFactory) 
         question = {"kind": kind, "settings": in_keras_words(OPTIMIZERS[name][0]), "steps": NUM_STEPS}
         given = below(weights=WEIGHTS, gradients=GRADIENTS)
         ask(questions, arrays, f"{name} itself", {"about": "keras", **question}, given)
-    for name, (update, weight) in UPDATES.items():
-        ask(questions, arrays, name, {"about": "private", "clip": BOUND, "weight": weight}, below(update=update))
-    (folder / "questions.json").write_text(json.dumps(questions))
-    np.savez(folder / "questions.npz", allow_pickle=False, **arrays)
-    run_in_tff(folder)
-    with np.load(folder / "answers.npz") as file:
-        found = dict(file)
-    return lambda name: {k.removeprefix(f"{name}:"): v for k, v in found.items() if k.startswith(f"{name}:")}
-
-
-def ask(questions: dict[str, Any], arrays: dict[str, Any], name: str, question: Any, given: Arrays) -> None:
-    questions[name] = question
-    arrays.update({f"{name}:{key}": value for key, value in given.items()})
+    return answers_of(questions, arrays, folder)
 
 
 def given_to(graph: Graph) -> dict[str, NDArray[Any]]:
     return below(tensors=graph.tensors, masks=graph.masks) | {"inputs": graph.inputs, "along": graph.along}
 
 
-def below(**groups: Arrays) -> dict[str, NDArray[Any]]:
-    return {f"{group}/{name}": value for group, arrays in groups.items() for name, value in arrays.items()}
-
-
 def in_keras_words(rule: ClientOptimizer) -> dict[str, float]:
     told = rule.model_dump(include={"beta_1", "beta_2", "epsilon"})
     decay = {"weight_decay": rule.weight_decay} if isinstance(rule, AdamW) else {}
     return told | decay | {"learning_rate": rule.learning_rate * RATE}
-
-
-def run_in_tff(folder: Path) -> None:
-    try:
-        python = environment_python(find_environment("tff"))
-    except InputError as error:
-        absent("tff", str(error))
-    script, log = Path(__file__).with_name("tensorflow_answers.py"), folder / "log"
-    with log.open("wb") as output:
-        done = subprocess.run(
-            [python, "-I", script, folder],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            timeout=300,
-            check=False,
-        )
-    assert done.returncode == 0, log.read_text()[-2000:]
 
 
 # ------------------------------------------------------------------------------------------------------------- layers
@@ -416,44 +355,3 @@ def test_another_place_of_epsilon_is_caught(answers: Answers, name: str, wrong: 
 @pytest.mark.parametrize(("name", "other"), [("clipped", "clipped each"), ("clipped each", "clipped")])
 def test_clipping_all_together_is_not_clipping_each(answers: Answers, name: str, other: str) -> None:
     assert furthest(answers(name), descend_by_hand(*OPTIMIZERS[other])) > 1e-3
-
-
-# ---------------------------------------------------------------------------------------------------- clips of updates
-
-
-def bounded_by_hand(update: Arrays, by_tensor: bool = False) -> Arrays:
-    """The update times min(1, bound / length), with the length of all values together, in float64."""
-    exact = {name: value.astype(np.float64) for name, value in update.items()}
-    lengths = {name: math.sqrt(math.fsum(x * x for x in value.ravel().tolist())) for name, value in exact.items()}
-    if not by_tensor:
-        lengths = dict.fromkeys(lengths, math.hypot(*lengths.values()))
-    return {name: value * min(1.0, BOUND / (lengths[name] or 1.0)) for name, value in exact.items()}
-
-
-@pytest.mark.parametrize("name", UPDATES)
-def test_an_update_is_bounded_with_all_its_tensors_together(answers: Answers, name: str) -> None:
-    answer = answers(name)
-    for tensor, value in bounded_by_hand(UPDATES[name][0]).items():
-        assert answer[f"update/{tensor}"].dtype == np.float64
-        np.testing.assert_allclose(answer[f"update/{tensor}"], value, rtol=1e-12, atol=0)
-
-
-def test_bounding_each_tensor_by_itself_is_caught(answers: Answers) -> None:
-    wrong = bounded_by_hand(UPDATES["a large number alone"][0], by_tensor=True)
-    assert abs(answers("a large number alone")["update/b"] - wrong["b"]).max() > 1.0
-
-
-def test_a_norm_is_summed_in_float64(answers: Answers) -> None:
-    for name in ("many", "huge"):
-        length = math.hypot(*(float(np.linalg.norm(v)) for k, v in answers(name).items() if k.startswith("update/")))
-        assert length == pytest.approx(BOUND, rel=1e-12)
-
-
-@pytest.mark.parametrize("name", [name for name, (_, weight) in UPDATES.items() if weight])
-def test_a_client_within_the_bound_is_counted_as_such(answers: Answers, name: str) -> None:
-    is_within = name in ("at the bound", "within", "nothing", "tiny")
-    assert answers(name)["within"] == (0.5 if is_within else -0.5)
-
-
-def test_a_client_that_was_left_out_is_not_counted(answers: Answers) -> None:
-    assert answers("left out")["within"] == 0.0
