@@ -160,8 +160,8 @@ def test_columns_and_files_that_are_left_out_are_told(told, tmp_path):
 
 def test_arrays_that_are_left_out_are_told(told, tmp_path):
     x, y = np.zeros((4, 2)), np.array([1, 2, 1, 2])
-    wards = {"ward_train": np.array(["01", "1", "02", "2"]), "ward_test": np.array(["01", "1", "02", "2"])}
-    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y, note=y, **wards)
+    ward = np.array(["01", "1", "02", "2"])
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y, note=y, ward_train=ward, ward_test=ward)
     shown, _ = told("data", "info", tmp_path, "--kind", "npz")
     assert "feature: x_train" in shown
     assert "column: ward_train (text)" in shown

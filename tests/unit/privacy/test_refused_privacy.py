@@ -237,7 +237,7 @@ def test_what_is_assumed_is_named():
     plans = [compile(parse_spec(json.dumps(PRIVATE | privacy(**assumed)))) for assumed in (
         {}, {"population": 900}, {"population": 900, "noise_cohort": 100}, {"noise_cohort": 5, "population": 20}
     )]  # fmt: skip
-    facts = [plan.settings.privacy for plan in plans]
+    facts = [plan.settings.privacy for plan in plans if plan.settings.privacy]
     assert [(one.claimed_population, one.simulated_cohort) for one in facts] == [
         (False, False),
         (True, False),
@@ -250,4 +250,5 @@ def test_what_is_assumed_is_named():
 def test_a_truncated_cohort_of_a_larger_run_is_cut_in_proportion():
     sections = {"cohort": {"kind": "truncated_poisson", "size": 5, "most": 8}}
     plan = compile(parse_spec(json.dumps(PRIVATE | sections | privacy(population=900, noise_cohort=100))))
+    assert plan.settings.privacy
     assert plan.settings.privacy.most == 160
