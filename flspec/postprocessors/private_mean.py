@@ -64,6 +64,8 @@ class PrivateMean(Postprocessor, OmitDefaults):
         return {"clip": np.array(self.clip.first_norm, np.float32)}
 
     def measure(self, delta: Delta, record: Weights) -> Mapping[str, float]:
+        if self.clip.count_noise(self.clients) is None:
+            return {}  # a norm of eleven million values takes its time
         return {"within": 0.5 if _norm(delta) <= float(record["clip"]) else -0.5}
 
     def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:

@@ -19,6 +19,9 @@ _NOT_COVERED = (
     "the choice of hyperparameters and of the best round",
     "who took part in which round, and whose update was left out because it was not finite",
 )
+_OWN_PARTS = (
+    "the parts of the model that stay with each client, and whatever is measured with them, such as test/clients/worst"
+)
 _SIZES = "how many examples each client has, by which its batches are drawn and its update may be weighed"
 _PUBLIC_SEED = (
     "the noise of this run follows from the seed in its spec: the promise is the algorithm's, and whoever knows the "
@@ -57,7 +60,7 @@ def privacy_record(plan: Plan, rounds: int) -> PrivacyRecord:
         claimed_population=privacy.claimed_population,
         simulated_cohort=privacy.simulated_cohort,
         curve=tuple((number, cost_after(plan, number).spent.epsilon) for number in points),
-        not_covered=(*_NOT_COVERED, *_of_mechanism(privacy)),
+        not_covered=(*_NOT_COVERED, *([_OWN_PARTS] if plan.local else []), *_of_mechanism(privacy)),
         software=accountant_version(),
         statement=_statement(cost, rounds),
         mechanism=privacy.mechanism,
