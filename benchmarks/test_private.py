@@ -17,8 +17,9 @@ from tests.plan_settings import settings_with
 
 CLIENTS = 100
 # As those of resnet18: most parameters are in a few large tensors.
-SHAPES: dict[str, tuple[int, ...]] = {f"block{n}": (512, 512, 3, 3) for n in range(4)} | {
-    f"layer{n}": (256, 256, 3, 3) for n in range(3)
+SHAPES: dict[str, tuple[int, ...]] = {
+    **{f"block{n}": (512, 512, 3, 3) for n in range(4)},
+    **{f"layer{n}": (256, 256, 3, 3) for n in range(3)},
 }
 SMALL: dict[str, tuple[int, ...]] = {f"block{n}": (8, 8, 3, 3) for n in range(7)}
 FACTS = PrivacySettings("client", 1.0, 1e-3, "everybody", CLIENTS, float(CLIENTS), "add_or_remove")
