@@ -33,6 +33,9 @@ LEARNED = [
     ("flair/fine_grained", None, "macro_roc_auc", 0.58),
     ("flair/binary_label", None, "roc_auc", 0.9),
     ("flair/central", None, "macro_roc_auc", 0.65),
+    ("flair/private_honest", None, "macro_roc_auc", 0.62),
+    ("flair/private_ml_flair", None, "macro_roc_auc", 0.52),  # three times the noise that its epsilon needs
+    ("flair/private_pfl", None, "macro_roc_auc", 0.62),
     ("celeba_smiling_by_identity", None, "roc_auc", 0.9),
     ("celeba_smiling_iid", None, "roc_auc", 0.9),
     ("celeba_smiling_modes", "mode=federated", "roc_auc", 0.9),
@@ -48,10 +51,12 @@ LEARNED = [
     ("isic_melanoma_exp6", "batch_norm=local", "roc_auc", 0.9),
     ("cifar10_benchmark_iid", None, "accuracy", 0.3),
     ("cifar10_benchmark_dirichlet", None, "accuracy", 0.2),
+    ("cifar10_benchmark_private", None, "accuracy", 0.3),
 ]
 LARGE = ("flair/federated_scratch", "flair/central")
 # Which of them are long, and learn by a recipe that another of them has, too.
-LONG = ("flair/federated_scratch", "flair/central", *(f"isic_melanoma_exp{number}" for number in range(1, 7)))
+OTHER_NOISE = ("flair/private_ml_flair", "flair/private_pfl")
+LONG = ("flair/federated_scratch", "flair/central", *OTHER_NOISE, *(f"isic_melanoma_exp{number}" for number in range(1, 7)))
 # What TFF's clients cannot do, and the field that the refusal names; the others it has to carry out alike.
 REFUSED_BY_TFF = {
     ("flair/central", None): "client.optimizer.state",
@@ -121,7 +126,7 @@ def certified_briefly(
 
 # The experiments of ISIC differ by who holds which pictures, which no engine sees: one of them will do.
 SEEN_BY_ENGINES = [
-    pytest.param(name, cell, marks=[A_LONG_RECIPE] if name == "flair/federated_scratch" else [])
+    pytest.param(name, cell, marks=[A_LONG_RECIPE] if name in ("flair/federated_scratch", *OTHER_NOISE) else [])
     for name, cell, *_ in LEARNED
     if not name.startswith("isic_melanoma_exp")
 ]
