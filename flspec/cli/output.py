@@ -19,8 +19,10 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
+from flspec.cli.folding import folded
 from flspec.errors import FlspecError, Problem, RunWarning, SpecError, printable
 
 __all__ = [
@@ -43,6 +45,14 @@ class EscapingConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as usual; a table that is too wide in parts."""
+        if len(objects) == 1 and isinstance(objects[0], Table):
+            for part in folded(objects[0], self):
+                super().print(part, **options)
+        else:
+            super().print(*objects, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Escape a text before its width is measured."""
