@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flspec.cli.folding import folded
-from flspec.errors import FlspecError, Problem, RunWarning, SpecError, printable
+from flspec.errors import FlspecError, Problem, RunWarning, SpecError, printable, shorten
 
 __all__ = [
     "EscapingConsole",
@@ -38,6 +38,9 @@ __all__ = [
     "use_debug",
     "use_json",
 ]
+
+
+_MOST_CHARACTERS = 10_000  # of one text; nothing that is worth reading is longer
 
 
 class EscapingConsole(Console):
@@ -56,7 +59,7 @@ class EscapingConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Escape a text before its width is measured."""
-        return super().render_str(printable(text), **options)
+        return super().render_str(printable(shorten(text, _MOST_CHARACTERS)), **options)
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """Escape what did not come as a plain text. Line breaks are the layout's here."""
