@@ -31,9 +31,10 @@ def evaluation_tables(result: Result) -> list[Table]:
     final, best = result.final, result.best
     tables: list[Table] = []
     is_last = bool(best and result.rounds and best.round == result.rounds[-1].round)
-    if final and not _is_brief(final.evaluation):
+    undefined = result.rounds[-1].undefined if result.rounds else {}
+    if final and (undefined or not _is_brief(final.evaluation)):
         title = "the last model" + (f", and the best, by {best.on} {best.metric}" if best and is_last else "")
-        tables += _tables(title, final.evaluation, result.rounds[-1].undefined if result.rounds else {})
+        tables += _tables(title, final.evaluation, undefined)
     if best and not is_last and not _is_brief(best.evaluation):
         title = f"the best model, of round {best.round} by {best.on} {best.metric}"
         tables += _tables(title, best.evaluation, best.undefined)

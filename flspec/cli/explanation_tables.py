@@ -52,7 +52,7 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
         [
             *([data.twin] if data.twin else []),
             f"{data.num_train:,} examples to train on, {data.num_test:,} to evaluate on",
-            f"{data.num_classes:,} classes{_names(data.label_names)}, shape {' × '.join(map(str, data.shape))}",
+            f"{data.num_classes:,} classes{_names(data.label_names)} shape {' × '.join(map(str, data.shape))}",
             *([f"no test example has {join_some(data.untested)}"] if data.untested else []),
             *(reading_lines(data.reading) if data.reading else ()),
         ],
@@ -84,7 +84,7 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _names(labels: Sequence[str]) -> str:
-    return f": {join_some(labels)}" if labels else ""
+    return f": {join_some(labels)};" if labels else ","
 
 
 def privacy_lines(privacy: PrivacyRecord) -> list[str]:

@@ -19,9 +19,11 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
-from flspec.errors import FlspecError, Problem, RunWarning, SpecError, printable
+from flspec.cli.folding import folded
+from flspec.errors import FlspecError, Problem, RunWarning, SpecError, printable, shorten
 
 __all__ = [
     "EscapingConsole",
@@ -38,15 +40,26 @@ __all__ = [
 ]
 
 
+_MOST_CHARACTERS = 10_000  # of one text; nothing that is worth reading is longer
+
+
 class EscapingConsole(Console):
     """A console whose texts can only be read. A text of several lines comes from `lines`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as usual; a table that is too wide in parts."""
+        if len(objects) == 1 and isinstance(objects[0], Table):
+            for part in folded(objects[0], self):
+                super().print(part, **options)
+        else:
+            super().print(*objects, **options)
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Escape a text before its width is measured."""
-        return super().render_str(printable(text), **options)
+        return super().render_str(printable(shorten(text, _MOST_CHARACTERS)), **options)
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """Escape what did not come as a plain text. Line breaks are the layout's here."""

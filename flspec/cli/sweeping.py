@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from flspec.core.text import and_more, join_some
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import shorten
 from flspec.execution.remote import Limits
+from flspec.runs.missing_values import undefined_in_words
 from flspec.runs.sweep import Standing, sweep
 from flspec.runs.sweep_summary import Spread, Sweep
 from flspec.spec.study import Study, short_names
@@ -25,6 +27,7 @@ from flspec.spec.study import Study, short_names
 __all__ = ["SweepProgress", "run_study", "sweep_table"]
 
 _MOST_METRICS = 4  # in a table
+_MOST_REASONS = 3  # below it
 _BAR_WIDTH = 18
 _AROUND = _BAR_WIDTH + 2 + 8 + 7  # spinner, time left, spaces, and room for the ^C that a terminal echoes
 
@@ -119,7 +122,7 @@ def sweep_table(result: Sweep) -> Table:
     at_best = [chosen, *(one for one in metrics[:1] if one != chosen)] if chosen else []
     for split, name in at_best:
         table.add_column(lines("best", f"{split} {name}"), justify="right")
-    if notes := list(_notes(chosen, len(measured) - len(metrics))):
+    if notes := [*_notes(chosen, len(measured) - len(metrics)), *_why_missing(result)]:
         table.caption = lines(*notes, style="table.caption")
     has_failures = any(group.num_failures for group in result.groups)
     if has_failures:
@@ -140,6 +143,19 @@ def _notes(chosen: tuple[str, str] | None, num_others: int) -> Iterator[str]:
         yield f"best: of each run's best model, by {' '.join(chosen)}"
     if num_others:
         yield f"{num_others} more {'metric is' if num_others == 1 else 'metrics are'} in matrix.json"
+
+
+def _why_missing(result: Sweep) -> Iterator[str]:
+    """Yield why metrics of whole sets are undefined, and in how many runs."""
+    done = [cell for cell in result.cells if cell.status == "completed"]
+    reasons: Counter[str] = Counter()
+    for cell in done:
+        whole = {name: why for name, why in cell.undefined.items() if "/" not in name and " " not in name}
+        reasons.update(undefined_in_words(cell.evaluation or {}, whole))
+    for reason, times in list(reasons.items())[:_MOST_REASONS]:
+        yield reason if times == len(done) else f"{reason} ({times} of {len(done)} runs)"
+    if others := and_more(len(reasons) - _MOST_REASONS, "reasons"):
+        yield f"{others} are in matrix.json"
 
 
 def _chosen_by(result: Sweep) -> tuple[str, str] | None:

@@ -125,6 +125,10 @@ class _Layout:
             kind: [str(number) for number, (one, _) in enumerate(runs) if one == kind] for kind in ("O", "f4")
         }
         self.columns = {kind: [n for n, one in enumerate(kinds) if one == kind] for kind in ("O", "f4")}
+        self.both = [place for place in self.features if place in as_text]  # features that are texts, too
+        come = [*self.columns["f4"], *self.both]  # in this order
+        number = {place: n for n, place in enumerate(come)}
+        self.order = None if come == self.features else [number[place] for place in self.features]
 
 
 def _chunks(layout: _Layout) -> Iterator[tuple[NDArray[np.float32], list[Sequence[str]], float]]:
@@ -175,13 +179,10 @@ def _plain_columns(layout: _Layout, table: NDArray[Any]) -> tuple[NDArray[np.flo
     blocks = {kind: [table[name] for name in names] for kind, names in layout.blocks.items()}
     texts = [column for block in blocks["O"] for column in block.T.tolist()]
     found = dict(zip(layout.columns["O"], texts, strict=True))
-    both = [place for place in layout.features if place in found]
-    numbers = [*blocks["f4"], *(_floats(layout, found[place])[:, np.newaxis] for place in both)]
+    numbers = [*blocks["f4"], *(_floats(layout, found[place])[:, np.newaxis] for place in layout.both)]
     values = numbers[0] if len(numbers) == 1 else np.concatenate([np.empty((len(table), 0), np.float32), *numbers], 1)
-    order = {place: number for number, place in enumerate([*layout.columns["f4"], *both])}
-    wanted = [order[place] for place in layout.features]
-    if wanted != list(range(len(wanted))):
-        values = values[:, wanted]
+    if layout.order is not None:
+        values = values[:, layout.order]
     if not np.isfinite(values).all():
         raise _first_mistake(layout)
     return values, [found[place] for place in layout.texts]

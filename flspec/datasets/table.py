@@ -175,9 +175,8 @@ class TableColumns(NamedClasses):
 
     def roles(self, names: Sequence[str], unfit: Mapping[str, str]) -> dict[str, Role]:
         """Return what each of a file's columns is; `unfit` says why a column is no feature unless the spec names it."""
-        kept, client, features = self.kept(names), self.client_in(names), self.features
-        if features is None:
-            features = tuple(name for name in names if name not in {self.label, *kept, *unfit})
+        kept, client = set(self.kept(names)), self.client_in(names)
+        features = set(names) - {self.label, *kept, *unfit} if self.features is None else set(self.features)
 
         def role(name: str) -> Role:
             if name == self.label:
@@ -223,8 +222,9 @@ class TableColumns(NamedClasses):
 
     def check_names(self, names: Sequence[str], source: str, needed: Sequence[str]) -> None:
         """Raise InputError unless each needed column is among `names`."""
+        known = set(names)
         for name in needed:
-            if name not in names:
+            if name not in known:
                 raise InputError(
                     f"{source}: there is no column {shorten(name)!r}; {suggestion(name, names)}its columns are "
                     f"{shorten(', '.join(names), 200)}"

@@ -25,11 +25,22 @@ Chosen = type[Tracker] | Tracker  # a class, which each run instantiates, or an 
 def find_trackers(chosen: str | Chosen | Sequence[str | Chosen]) -> list[Chosen]:
     """Return the chosen trackers; raises InputError if a name is unknown or chosen twice."""
     several = [chosen] if isinstance(chosen, str | type | Tracker) else list(chosen)
-    found = [find_tracker(one) if isinstance(one, str) else one for one in several]
+    found = [find_tracker(one) if isinstance(one, str) else _checked(one) for one in several]
     names = [tracker.name for tracker in found]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"tracker: {twice[0]!r} is chosen twice; leave one out")
     return found
+
+
+def _checked(chosen: Chosen) -> Chosen:
+    """Return what is chosen; raises InputError if it is no tracker, or lacks something that each has."""
+    cls = chosen if isinstance(chosen, type) else type(chosen)
+    if not issubclass(cls, Tracker):
+        raise InputError(f"tracker: {cls.__qualname__} is no flspec.trackers.Tracker; name one, or derive it from that")
+    lacking = [*sorted(cls.__abstractmethods__), *([] if isinstance(getattr(cls, "name", None), str) else ["name"])]
+    if lacking:
+        raise InputError(f"tracker: {cls.__qualname__} lacks {' and '.join(lacking)}; add it to the class")
+    return chosen
 
 
 def tracker_names() -> list[str]:

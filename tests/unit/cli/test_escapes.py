@@ -178,6 +178,10 @@ def test_a_line_break_in_a_name_is_spelt_and_one_of_ours_breaks() -> None:
     assert shown(lines("a\nb", "c")) == "a\\nb\nc\n"
 
 
+def test_a_text_without_end_is_cut() -> None:
+    assert len(shown("a" * 10**6)) == 10_001
+
+
 def test_columns_are_as_wide_as_the_escaped_text() -> None:
     table = Table("name", "value")
     table.add_row("\x1b[2J", "1")

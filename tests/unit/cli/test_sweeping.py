@@ -191,3 +191,14 @@ def test_an_interrupted_matrix_says_how_to_go_on(tmp_path: Path, number: int, st
     assert {cell.status for cell in written.cells} == {"interrupted"}, written.cells
     assert (process.returncode, stdout) == (status, "")
     assert stderr == "flspec: interrupted with 0 of 2 cells done; go on with the same command\n"
+
+
+def test_a_metric_without_a_value_is_told_with_its_reason_as_in_a_single_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = write(tmp_path, clients=[5])
+    spec.write_text(spec.read_text() + "evaluation: {metrics: [accuracy, f1]}\n")
+    run_study(load_study(spec), "local", tmp_path / "out")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "test has no f1: it needs two classes, but there are" in printed
+    assert "runs)" not in printed
