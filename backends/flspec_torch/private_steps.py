@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flspec.analysis.memory_estimate import MOST_GRADIENT_VALUES
 from flspec.core.randomness import Stream
 from flspec.protocol.settings import PrivateSteps
 from flspec_torch.step import StepInputs
@@ -16,7 +17,6 @@ from flspec_torch.step import StepInputs
 __all__ = ["Sums", "add_noise", "sum_of_clipped", "warm_up"]
 
 Sums = dict[str, Tensor]  # by tensor name, float64
-_MOST_VALUES = 2**26  # of examples' gradients at a time: 256 MiB
 
 
 def warm_up() -> None:
@@ -32,7 +32,7 @@ def sum_of_clipped(step: StepInputs, learned: Mapping[str, Tensor], norm: float)
     """
     one = _gradient_of_one(step)
     weights = {name: tensor.detach() for name, tensor in learned.items()}
-    size = max(1, _MOST_VALUES // sum(tensor.numel() for tensor in weights.values()))
+    size = max(1, MOST_GRADIENT_VALUES // sum(tensor.numel() for tensor in weights.values()))
     each = torch.func.vmap(one, in_dims=(None, 0, 0, 0))
     sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in weights.items()}
     losses, outputs = [], []
