@@ -101,7 +101,7 @@ def _private_bytes(plan: Plan, largest_batch: int) -> int:
     """Return the bytes of a private step: gradients of single examples, some at a time, and their sum in float64."""
     values = _model_bytes(plan) // _FLOAT32
     at_once = min(largest_batch * values, max(values, MOST_GRADIENT_VALUES))
-    return (_FLOAT32 + _FLOAT64) * at_once + _FLOAT64 * values
+    return _FLOAT32 * at_once + 2 * _FLOAT64 * values
 
 
 def _scoring_bytes(plan: Plan, cores: int) -> int:
