@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flspec.analysis.memory_estimate import MOST_GRADIENT_VALUES
 from flspec.core.randomness import Stream
 from flspec.protocol.settings import PrivateSteps
+from flspec_torch.clipping import norm_of
 from flspec_torch.step import StepInputs
 
 __all__ = ["Sums", "add_noise", "sum_of_clipped", "warm_up"]
 
 Sums = dict[str, Tensor]  # by tensor name, float64
-_MOST_VALUES = 2**26  # of examples' gradients at a time: 256 MiB
 
 
 def warm_up() -> None:
@@ -32,7 +33,7 @@ def sum_of_clipped(step: StepInputs, learned: Mapping[str, Tensor], norm: float)
     """
     one = _gradient_of_one(step)
     weights = {name: tensor.detach() for name, tensor in learned.items()}
-    size = max(1, _MOST_VALUES // sum(tensor.numel() for tensor in weights.values()))
+    size = max(1, MOST_GRADIENT_VALUES // sum(tensor.numel() for tensor in weights.values()))
     each = torch.func.vmap(one, in_dims=(None, 0, 0, 0))
     sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in weights.items()}
     losses, outputs = [], []
@@ -40,6 +41,7 @@ def sum_of_clipped(step: StepInputs, learned: Mapping[str, Tensor], norm: float)
     for start in range(0, len(step.inputs), size):
         gradients, (loss, output) = each(weights, *_part(arguments, slice(start, start + size)))
         _add_clipped(sums, gradients, norm)
+        del gradients  # or two parts' gradients would be held at once
         losses.append(loss)
         outputs.append(output)
     loss_sum = float(torch.cat(losses).double().sum())
@@ -78,11 +80,9 @@ def _part(arguments: tuple[Tensor, Tensor, Mapping[str, Tensor]], rows: slice) -
 
 
 def _add_clipped(sums: Sums, gradients: Mapping[str, Tensor], norm: float) -> None:
-    rows = {name: gradient.reshape(len(gradient), -1) for name, gradient in gradients.items()}
-    lengths = torch.stack([torch.linalg.vector_norm(row.double(), dim=1) for row in rows.values()]).norm(dim=0)
-    scales = torch.where(lengths > norm, norm / lengths, 1.0)
-    is_finite = torch.isfinite(lengths)
-    for name, row in rows.items():
-        # Not by a scale of zero, because zero times infinity is not zero.
-        kept = torch.where(is_finite[:, None], row.double() * scales[:, None], 0.0)
-        sums[name] += kept.sum(0).reshape(sums[name].shape)
+    for own in zip(*gradients.values(), strict=True):  # one example at a time: copies in float64 stay small
+        length = math.hypot(*map(norm_of, own))
+        if not math.isfinite(length):
+            continue
+        for total, gradient in zip(sums.values(), own, strict=True):
+            total.add_(gradient.double(), alpha=min(1.0, norm / length) if length else 1.0)

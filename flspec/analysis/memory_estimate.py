@@ -18,7 +18,9 @@ from flspec.layers import count_values_at_once, count_values_made
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
 
-__all__ = ["estimate_memory", "kept_bytes"]
+__all__ = ["MOST_GRADIENT_VALUES", "estimate_memory", "kept_bytes"]
+
+MOST_GRADIENT_VALUES = 2**26  # of single examples in a private step, at a time: 256 MiB, or those of one example
 
 _MIB = 2**20
 _PROCESS = 290 * _MIB  # bytes of Python with torch, numpy, SciPy and pydantic before any data: measured
@@ -91,7 +93,15 @@ def _training_bytes(plan: Plan) -> int:
     """
     largest_batch = int(np.diff(plan.arrays["batch_ends"], prepend=0).max(initial=0))
     activations = _FLOAT32 * count_values_made(*graph_of(plan))
-    return 2 * _model_bytes(plan) + _slots_bytes(plan) + 2 * largest_batch * activations
+    common = 2 * _model_bytes(plan) + _slots_bytes(plan) + 2 * largest_batch * activations
+    return common + (_private_bytes(plan, largest_batch) if plan.settings.private_steps else 0)
+
+
+def _private_bytes(plan: Plan, largest_batch: int) -> int:
+    """Return the bytes of a private step: gradients of single examples, some at a time, and their sum in float64."""
+    values = _model_bytes(plan) // _FLOAT32
+    at_once = min(largest_batch * values, max(values, MOST_GRADIENT_VALUES))
+    return _FLOAT32 * at_once + 2 * _FLOAT64 * values
 
 
 def _scoring_bytes(plan: Plan, cores: int) -> int:

@@ -239,7 +239,7 @@ def _run_tables(runs: RunDifference) -> Iterator[Table]:
     for metric in runs.metrics:
         moved = "" if metric.difference is None else f"{metric.difference:+.4g}" if metric.difference else "the same"
         table.add_row(_spoken(metric.path), _value(metric.a), _value(metric.b), moved)
-    table.caption = "\n".join(filter(None, [f"final weights: {_weights(runs)}", runs.note]))
+    table.caption = lines(*filter(None, [f"final weights: {_weights(runs)}", runs.note]), style="table.caption")
     yield table
     if runs.engines:
         yield _change_table("run otherwise", runs.engines)

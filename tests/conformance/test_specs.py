@@ -56,7 +56,12 @@ LEARNED = [
 LARGE = ("flair/federated_scratch", "flair/central")
 # Which of them are long, and learn by a recipe that another of them has, too.
 OTHER_NOISE = ("flair/private_ml_flair", "flair/private_pfl")
-LONG = ("flair/federated_scratch", "flair/central", *OTHER_NOISE, *(f"isic_melanoma_exp{number}" for number in range(1, 7)))
+LONG = (
+    "flair/federated_scratch",
+    "flair/central",
+    *OTHER_NOISE,
+    *(f"isic_melanoma_exp{number}" for number in range(1, 7)),
+)
 # What TFF's clients cannot do, and the field that the refusal names; the others it has to carry out alike.
 REFUSED_BY_TFF = {
     ("flair/central", None): "client.optimizer.state",

@@ -138,7 +138,7 @@ def test_gradients_of_many_examples_are_those_of_each_alone_whatever_the_layers(
         for name, value in one.items():
             expected[name] += value * min(1.0, NORM / lengths_of([one])[0])
     for most in (2**26, 1):  # all at a time, and each by itself
-        monkeypatch.setattr(private_steps, "_MOST_VALUES", most)
+        monkeypatch.setattr(private_steps, "MOST_GRADIENT_VALUES", most)
         sums, measured = private_steps.sum_of_clipped(step, tensors, NORM)
         assert deviation({name: value.numpy() for name, value in sums.items()}, expected) < 1e-6
         assert measured["loss"] == pytest.approx(sum(losses), rel=1e-6)
