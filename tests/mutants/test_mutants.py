@@ -27,7 +27,8 @@ def tree(tmp_path):
         "def test_two_and_two():\n    from flspec.sums import total\n    assert total(2, 2) == 4\n\n\n"
         "def test_nothing():\n    from flspec.sums import total\n    assert total(2, 0) == 2\n\n\n"
         "@pytest.mark.parametrize('number', [0, 2])\n"
-        "def test_each(number):\n    from flspec.sums import total\n    assert total(number, number) == 2 * number\n\n\n"
+        "def test_each(number):\n    from flspec.sums import total\n"
+        "    assert total(number, number) == 2 * number\n\n\n"
         "def test_skipped():\n    pytest.skip('not here')\n"
     )
     return tmp_path
