@@ -39,7 +39,7 @@ class Mutant:
     file: str
     before: str  # occurs once in the file
     after: str
-    killed_by: tuple[str, ...]  # tests by file and name, all of which must fail
+    killed_by: tuple[str, ...]  # tests by file and name, with a parameter's name if only that must fail; all must fail
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _check_sound(pool: ThreadPoolExecutor, trees: queue.Queue[Tree], mutants: Se
 
 
 def _exists(test: str, root: Path) -> bool:
-    file, _, name = test.partition("::")
+    file, _, name = test.partition("[")[0].partition("::")
     path = root / file
     tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
     return any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body)

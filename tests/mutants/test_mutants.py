@@ -16,7 +16,7 @@ KILLED = Mutant("killed", "", "flspec/sums.py", "a + b", "a - b", ("tests/test_s
 
 @pytest.fixture
 def tree(tmp_path):
-    """A project of one function and three tests, of which one holds nothing."""
+    """A project of one function and four tests, of which one holds nothing."""
     for folder in ("flspec", "tests"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").touch()
@@ -26,6 +26,9 @@ def tree(tmp_path):
         "import pytest\n\n\n"
         "def test_two_and_two():\n    from flspec.sums import total\n    assert total(2, 2) == 4\n\n\n"
         "def test_nothing():\n    from flspec.sums import total\n    assert total(2, 0) == 2\n\n\n"
+        "@pytest.mark.parametrize('number', [0, 2])\n"
+        "def test_each(number):\n    from flspec.sums import total\n"
+        "    assert total(number, number) == 2 * number\n\n\n"
         "def test_skipped():\n    pytest.skip('not here')\n"
     )
     return tmp_path
@@ -46,6 +49,9 @@ TRIED: list[tuple[dict[str, Any], str]] = [
     ({}, ""),
     ({"killed_by": ("tests/test_sums.py::test_nothing",)}, "LIVES: test_nothing passes"),
     ({"killed_by": (*KILLED.killed_by, "tests/test_sums.py::test_nothing")}, "LIVES: test_nothing passes"),
+    ({"killed_by": ("tests/test_sums.py::test_each",)}, ""),
+    ({"killed_by": ("tests/test_sums.py::test_each[2]",)}, ""),
+    ({"killed_by": ("tests/test_sums.py::test_each[0]",)}, "LIVES: test_each[0] passes"),
     ({"after": "a + c"}, "LIVES: test_two_and_two fails for another reason: NameError"),
     ({"before": "def total", "after": "def sum"}, "LIVES: test_two_and_two fails for another reason: ImportError"),
     ({"after": "a + "}, "NOT TRIED: flspec/sums.py is no Python with it"),

@@ -85,7 +85,8 @@ def _verdict(test: str, cases: Sequence[ElementTree.Element]) -> str:
     """Return what the cases of one test do: it fails if one of its parameters does."""
     file, _, name = test.partition("::")
     module = file.removesuffix(".py").replace("/", ".")
-    own = [c for c in cases if c.get("classname") == module and (c.get("name") or "").partition("[")[0] == name]
+    named = [((case.get("name") or ""), case) for case in cases if case.get("classname") == module]
+    own = [case for whole, case in named if name in (whole, whole.partition("[")[0])]
     errors = [error.get("message") or "" for case in own for error in case.findall("error")]
     failures = [failure.get("message") or "" for case in own for failure in case.findall("failure")]
     if not own or errors:
