@@ -89,6 +89,8 @@ def _of_field(cls: type[Document], name: str) -> TypeAdapter[Any]:
 class Component(Document):
     """Base of everything a spec can name by `kind`. Components with equal parameters are equal."""
 
+    goes_with: ClassVar[dict[str, Any]] = {}  # what a new spec with it says in other sections, as a tree like a spec's
+
 
 class OmitDefaults(Document):
     """A document that leaves a field out of its JSON while the field has the value that `omitted` gives for it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -29,6 +29,7 @@ class Central(Noised):
     """
 
     kind: Literal["central"] = "central"
+    goes_with: ClassVar[dict[str, Any]] = {"aggregator": {"weighting": "uniform"}}
     clip: Annotated[
         OneOf[UpdateClip], Field(description="bound on each client's update", examples=[{"kind": "fixed", "norm": 1.0}])
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,7 @@ class Local(Noised):
     """
 
     kind: Literal["local"] = "local"
+    goes_with: ClassVar[dict[str, Any]] = {"aggregator": {"weighting": "uniform"}}
     clip: Annotated[Bound, Field(description="bound on each client's update", examples=[{"norm": 1.0}])]
 
     def planned(self, work: ClientsWork) -> PlannedPrivacy:

@@ -41,7 +41,8 @@ def sections(document: type[BaseModel] = SpecFile) -> dict[str, Section]:
     for section in _below(document, (), (document,)):
         same = next((one for one in found.values() if _is_same(one, section)), None)
         if same is None:
-            found[section.section] = section
+            # Kinds may have different things under one key: the family, or else the first, is found by it.
+            found.setdefault(section.section, section)
         elif section.section not in (same.section, *same.also):
             found[same.section] = replace(same, also=(*same.also, section.section))
     return found

@@ -35,9 +35,28 @@ def new_spec(asked: Mapping[str, Any] | None = None) -> str:
     Raises InputError if a kind is unknown, SpecError if `asked` makes no valid spec.
     """
     heading = [f"# yaml-language-server: $schema={SCHEMA_FILE}", "# Commented keys show their defaults."]
-    text = "\n".join([*heading, *_keys(Spec, asked or {}, {}, ())]) + "\n"
+    text = "\n".join([*heading, *_keys(Spec, _with_company(asked or {}), {}, ())]) + "\n"
     parse_spec(text, "new spec")
     return text
+
+
+def _with_company(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is asked for, with what the kinds asked for go with in other sections."""
+    together = dict(asked)
+    for name, given in asked.items():
+        for section, values in _company(name, given).items():
+            if isinstance(said := together.get(section, {}), Mapping):
+                together[section] = values | said
+    return together
+
+
+def _company(name: str, given: Any) -> dict[str, Any]:
+    family = model_below(Spec, name) if name in Spec.model_fields else None
+    if family is None or not is_family(family) or not isinstance(given, Mapping):
+        return {}
+    members = family_members(family)
+    member = members.get(str(given.get("kind", next(iter(members), None))))
+    return member.goes_with if member else {}
 
 
 def name_for(file: Path) -> str | None:

@@ -118,7 +118,7 @@ def test_an_installed_kind_is_listed_with_its_package_and_offered(site, tmp_path
     assert "kind: crumbs  # Deal [red]crumbs[/red]." in made.stdout
     assert "# crumbs_each: 2" in made.stdout
     assert "  before:\n    kind: all" in made.stdout
-    assert "# turns: []  # kinds: all, uniform (flspec list partition.turns)" in made.stdout
+    assert "# turns: []  # kinds: all, poisson, truncated_poisson, uniform (flspec list partition.turns)" in made.stdout
     assert "# last: null" in made.stdout
     assert '"crumbs"' in flspec_apart(tmp_path, "schema", PYTHONPATH=str(site)).stdout
 
@@ -240,7 +240,10 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
     ("words", "offered"),
     [
         ("flspec list ", list(sections())),
-        ("flspec list p", ["partition", "partition.among", "postprocessors"]),
+        (
+            "flspec list p",
+            ["partition", "partition.among", "privacy", "privacy.clip", "privacy.stop", "postprocessors"],
+        ),
         ("flspec list aggregator fedad", ["fedadagrad", "fedadam"]),
         ("flspec list partitioners ", list(find_family("partitioners").kinds)),
         ("flspec list nonsense ", []),
