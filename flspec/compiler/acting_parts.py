@@ -18,12 +18,12 @@ from flspec.postprocessors import Postprocessor
 from flspec.protocol.settings import PlanSettings
 from flspec.transforms import Transform
 
-__all__ = ["check_code", "code_digests"]
+__all__ = ["check_code", "code_digests", "engine_parts"]
 
 
 def code_digests(settings: PlanSettings) -> dict[str, str]:
     """Return the SHA-256 of the code of each acting part that does not come with flspec, by its place in a spec."""
-    return source_digests(_of_engines(settings) | _of_evaluation(settings))
+    return source_digests({**engine_parts(settings), **_of_evaluation(settings)})
 
 
 def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
@@ -31,7 +31,7 @@ def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
 
     An engine need not have the parts that evaluate.
     """
-    parts = _of_engines(settings) | (_of_evaluation(settings) if of_evaluation else {})
+    parts: dict[str, Part] = {**engine_parts(settings), **(_of_evaluation(settings) if of_evaluation else {})}
     found = source_digests(parts)
     if differing := [name for name in parts if settings.code.get(name) != found.get(name)]:
         raise InputError(
@@ -40,10 +40,11 @@ def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
         )
 
 
-def _of_engines(settings: PlanSettings) -> dict[str, Part]:
+def engine_parts(settings: PlanSettings) -> dict[str, Component]:
+    """Return the parts that an engine acts by, by their place in a spec; those at their default are left out."""
     optimizer = parse_component(ClientOptimizer, settings.client_optimizer)
     aggregator = parse_component(Aggregator, settings.aggregator)
-    parts: dict[str, Part] = {
+    parts: dict[str, Component] = {
         "client.loss": parse_loss(settings.loss),
         "client.optimizer": optimizer,
         "aggregator": aggregator,

@@ -46,7 +46,10 @@ def partial_file(path: Path, *, is_secret: bool = False) -> Iterator[BinaryIO]:
     """Yield a file to be written, which takes the place of `path` once it is whole; see `write_atomically`."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb", opener=_for_its_owner if is_secret else None) as file:
+        if is_secret:
+            partial.unlink(missing_ok=True)  # whose mode may be another
+            partial.touch(mode=0o600)
+        with partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -85,10 +88,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-
-
-def _for_its_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def name_file(error: OSError, path: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
+from flspec.compiler.acting_parts import engine_parts
 from flspec.core.components import Component, comes_with_flspec, is_offered, parse_component
 from flspec.errors import InputError, shorten
 from flspec.execution.part_checks import PartCall
@@ -22,7 +23,6 @@ from flspec.postprocessors import Postprocessor
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
 from flspec.server_optimizers import ServerOptimizer
-from flspec.transforms import Transform
 
 __all__ = [
     "acting_parts",
@@ -44,21 +44,12 @@ C = TypeVar("C", bound=Component)
 
 
 def acting_parts(plan: Plan) -> dict[str, Component]:
-    """Return the components that act in a run, by the spec's field. Raises InputError if one cannot be read here."""
+    """Return the parts that act in a run, by the spec's field. Raises InputError if one cannot be read here."""
     try:
         graph, shape = graph_of(plan)
         trace(graph, shape)
         _ = graph[-1]
-        every = [one for transforms in plan.settings.data.transforms.values() for one in transforms]
-        return {
-            "client.loss": loss_of(plan),
-            "client.optimizer": client_optimizer_of(plan),
-            "client.algorithm": client_algorithm_of(plan),
-            "client.objective": objective_of(plan),
-            "aggregator": aggregator_of(plan),
-            **{f"postprocessors.{number}": part for number, part in enumerate(postprocessors_of(plan))},
-            **{f"dataset.transforms.{n}": parse_component(Transform, one) for n, one in enumerate(every)},
-        }
+        return engine_parts(plan.settings)
     except InputError:
         raise
     except Exception as error:  # a plan of somebody else's may hold anything
@@ -72,7 +63,8 @@ def out_of_reach(plan: Plan) -> list[str]:
         f"{field}: {getattr(part, 'kind', '')} ({type(part).__module__}.{type(part).__qualname__}) is of no installed "
         "package, so no other process can find it; offer it in an entry point, or run it on local"
         for field, part in acting_parts(plan).items()
-        if not (comes_with_flspec(part) or is_offered(part))
+        # A server optimizer is made by its aggregator, which finds it.
+        if not (field == "aggregator.server_optimizer" or comes_with_flspec(part) or is_offered(part))
     ]
 
 
