@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flspec.cli import authoring, explaining, running, starting, tables
+from flspec.cli import auditing, authoring, explaining, running, starting, tables
 from flspec.cli.backends import backends_app
 from flspec.cli.data import data_app
 from flspec.cli.evaluation_tables import compared_evaluations
@@ -92,6 +92,7 @@ def _in_runs(number: int) -> str:
 
 app.command()(explaining.plan)
 app.command()(explaining.diff)
+app.command()(auditing.audit)
 
 
 app.command()(running.run)

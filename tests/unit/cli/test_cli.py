@@ -25,7 +25,7 @@ def write_spec(folder: Path, spec: Spec) -> None:
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False))
 
 
-COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "compare", "backends", "data")
+COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "audit", "compare", "backends", "data")
 
 
 @pytest.fixture
