@@ -61,12 +61,14 @@ def _table(found: Audit, title: str) -> Table:
     table.add_column("value", overflow="fold")
     neighbour = "without it" if found.adjacency == "add_or_remove" else "where it sends the opposite"
     table.add_row("claimed", f"epsilon {found.claimed:.4g} at delta {found.delta:g}, by {found.accountant} accounting")
-    table.add_row("measured", f"epsilon at least {found.measured:.4g}, with {found.confidence:.4g} confidence")
+    bound = f"epsilon at least {found.measured:.4g}, with {found.confidence:.4g} confidence"
+    table.add_row("measured", bound if found.measured else "nothing: these trials are not told apart well enough")
+    table.add_row("rounds", f"{found.rounds:,}")
     table.add_row(
         "trials",
         lines(
-            f"{found.trials:,} of {found.rounds:,} rounds with the canary, {found.trials:,} {neighbour}",
-            f"{found.num_tested:,} of each tested: {found.false_alarms:,} false alarms, {found.misses:,} misses",
+            f"{found.trials:,} with the canary, {found.trials:,} {neighbour}",
+            f"{found.num_tested:,} of each tested; false alarms: {found.false_alarms:,}, misses: {found.misses:,}",
             f"without an error they would show {found.largest:.3g}",
         ),
     )

@@ -29,7 +29,7 @@ def plan_of(sampling="everybody", noise=2.0, delta=0.02, **mechanism):
     expected = 8.0 if sampling == "everybody" else 4.0
     clients = {"clients": CLIENTS, "rounds": ROUNDS, "noise": noise} | mechanism
     plan = private_plan({"w": (2,)}, **clients)
-    part = plan.settings.postprocessors[0] | {"clients": expected}
+    part = {**plan.settings.postprocessors[0], "clients": expected}
     promised = facts(sampling, CLIENTS, expected, noise, delta, 4 if sampling == "truncated_poisson" else None)
     return replace(plan, settings=replace(plan.settings, postprocessors=(part,), privacy=promised))
 

@@ -76,3 +76,9 @@ def test_what_cannot_be_audited_is_one_line_and_exits_with_2(folder, arguments, 
     done = flspec(folder, "audit", *arguments)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert message in done.stderr
+
+
+def test_trials_that_tell_nothing_apart_say_so(folder):
+    done = flspec(folder, "audit", "private.yaml", "--trials", "100", "--set", "privacy.noise_multiplier=1000")
+    assert done.returncode == 0
+    assert "measured  nothing: these trials are not told apart well enough" in done.stdout
