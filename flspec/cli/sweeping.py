@@ -19,6 +19,7 @@ from flspec.core.text import and_more, join_some
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import shorten
 from flspec.execution.remote import Limits
+from flspec.privacy.promises import epsilons_in_words
 from flspec.runs.missing_values import undefined_in_words
 from flspec.runs.sweep import Standing, sweep
 from flspec.runs.sweep_summary import Spread, Sweep
@@ -116,21 +117,25 @@ def sweep_table(result: Sweep) -> Table:
         dict.fromkeys((split, name) for g in result.groups for split, found in g.evaluation.items() for name in found)
     )
     chosen = _chosen_by(result)
+    epsilons, what = epsilons_in_words([group.privacy for group in result.groups])
+    if any(epsilons):
+        table.add_column("epsilon", justify="right", overflow="fold")
     metrics = _shown(measured)[: 1 if chosen else _MOST_METRICS]
     for split, name in metrics:
         table.add_column(f"{split} {name}", justify="right", no_wrap=True)
     at_best = [chosen, *(one for one in metrics[:1] if one != chosen)] if chosen else []
     for split, name in at_best:
         table.add_column(lines("best", f"{split} {name}"), justify="right")
-    if notes := [*_notes(chosen, len(measured) - len(metrics)), *_why_missing(result)]:
+    if notes := [*_notes(chosen, len(measured) - len(metrics)), *what, *_why_missing(result)]:
         table.caption = lines(*notes, style="table.caption")
     has_failures = any(group.num_failures for group in result.groups)
     if has_failures:
         table.add_column("failed", justify="right", no_wrap=True)
-    for group in result.groups:
+    for group, epsilon in zip(result.groups, epsilons, strict=True):
         table.add_row(
             *(_value(group.values[path]) if path in group.values else "" for path in paths),
             str(group.num_runs),
+            *([epsilon if group.num_runs else ""] if any(epsilons) else []),
             *(_spread(group.evaluation.get(split, {}).get(name), group.num_runs) for split, name in metrics),
             *(_spread(group.best.get(split, {}).get(name), group.num_runs) for split, name in at_best),
             *([str(group.num_failures or "")] if has_failures else []),
@@ -198,10 +203,10 @@ def _print(result: Sweep, folder: Path) -> None:
 
 
 def _value(value: JsonValue) -> str:
-    """Return a value as a cell of the table; a component by its kind and its parameters."""
-    if isinstance(value, dict) and "kind" in value:
+    """Return a value as a cell of the table; a component by its kind and its parameters, a part of one by these."""
+    if isinstance(value, dict) and value:
         others = [f"{name}={_value(inner)}" for name, inner in value.items() if name != "kind"]
-        return " ".join([_value(value["kind"]), *others])
+        return " ".join([*([_value(value["kind"])] if "kind" in value else []), *others])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from flspec.cli.output import lines
 from flspec.data.synthetic.twin_cache import twin_in_words
+from flspec.privacy.promises import epsilons_in_words
 
 if TYPE_CHECKING:
     from flspec.comparison.certification import BackendVerdict, Certificate
@@ -119,21 +120,27 @@ def comparison_table(comparison: Comparison) -> Table:
         table.add_column(heading, no_wrap=True)
     shown = _shown(comparison.runs[0].result)
     tested = [("test", _ABBREVIATED.get(name, name)) for name in shown]
+    epsilons, notes = epsilons_in_words([run.result.privacy for run in comparison.runs])
+    if any(epsilons):
+        table.add_column("epsilon", justify="right", overflow="fold")
     for words in (*tested, ("weights", "diff"), ("start", "s"), ("round", "s"), ("peak", "MiB")):
         table.add_column(lines(*words), justify="right", no_wrap=True)
-    for run in comparison.runs:
+    for run, epsilon in zip(comparison.runs, epsilons, strict=True):
         result = run.result
         test = result.final.evaluation.get("test", {}) if result.final else {}
         table.add_row(
             run.folder.name + (" (synthetic twin)" if twin_in_words(result.spec) else ""),
             result.backend.name + ("" if result.status == "completed" else f" ({result.status})"),
             result.plan_digest[:6],
+            *([epsilon] if any(epsilons) else []),
             *(short_number(test.get(name)) for name in shown),
             _weights(run.same_weights, run.weights_diff),
             short_number(result.seconds.startup, ".1f"),
             short_number(run.seconds_a_round, ".3f"),
             f"{result.memory.get('peak_bytes', 0) / 2**20:.0f}",
         )
+    if notes:
+        table.caption = lines(*notes, style="table.caption")
     return table
 
 

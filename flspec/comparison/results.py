@@ -74,6 +74,7 @@ class Comparison:
                     "weights_diff": run.weights_diff,
                     "final": run.result.final.model_dump(mode="json") if run.result.final else None,
                     "best": run.result.best.model_dump(mode="json") if run.result.best else None,
+                    "privacy": run.result.privacy.model_dump(mode="json") if run.result.privacy else None,
                     "startup_seconds": run.result.seconds.startup,
                     "seconds_a_round": run.seconds_a_round,
                     "peak_bytes": run.result.memory.get("peak_bytes"),

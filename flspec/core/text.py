@@ -1,4 +1,4 @@
-"""Short lists in messages: the first few names, and the number of the others."""
+"""Short lists in messages: the first few names, and the number of the others; letters for what has no name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flspec.errors import printable, shorten
 
-__all__ = ["and_more", "join_some"]
+__all__ = ["and_more", "join_some", "letters"]
 
 
 def join_some(names: Sequence[str], most: int = 3) -> str:
@@ -18,3 +18,8 @@ def join_some(names: Sequence[str], most: int = 3) -> str:
 def and_more(num: int, what: str = "") -> str:
     """Return `and 1,200 more labels`, where `what` is labels; an empty text if there are no more."""
     return f"and {num:,} more {what}".rstrip() if num > 0 else ""
+
+
+def letters(index: int) -> str:
+    """Return a, b, …, z, aa, …"""
+    return (letters(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)

@@ -162,5 +162,6 @@ def round_up(epsilon: float) -> str:
     """Return epsilon with three digits, never less than it is."""
     if epsilon == 0.0:
         return "0"
+    epsilon = max(epsilon, 1e-300)  # below, units would be zero
     unit = 10.0 ** (math.floor(math.log10(epsilon)) - 2)
     return f"{math.ceil(epsilon / unit - 1e-9) * unit:.3g}"

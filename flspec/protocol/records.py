@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from flspec.core.components import Document
 from flspec.metrics import Confusion
@@ -16,6 +18,7 @@ __all__ = [
     "LabelDistance",
     "LabelEntropy",
     "PrivacyRecord",
+    "Promise",
     "Result",
     "RoundRecord",
     "Seconds",
@@ -121,16 +124,21 @@ class SpreadOverClients(Document):
     most: float
 
 
-class PrivacyRecord(Document):
-    """What a run's releases cost, and all that the number rests on."""
+class Promise(Document):
+    """What a run's releases cost, and whom it is promised to: enough to hold it against another's."""
 
-    epsilon: float | None  # None: no noise, no promise
-    delta: float
+    epsilon: Annotated[float | None, Field(ge=0, allow_inf_nan=False)]  # None: no noise, no promise
+    delta: Annotated[float, Field(gt=0, lt=1)]
     accountant: str  # by which epsilon was found: PLD or RDP
-    epsilon_rdp: float | None  # by Renyi differential privacy, for comparison
-    rounds: int  # that were released
+    epsilon_rdp: Annotated[float | None, Field(ge=0, allow_inf_nan=False)]  # by Renyi differential privacy
     unit: str
     adjacency: str
+
+
+class PrivacyRecord(Promise):
+    """A run's promise, and all that the number rests on."""
+
+    rounds: int  # that were released
     sampling: str
     noise_multiplier: float
     population: int

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flspec.comparison.certification import Certificate
 from flspec.comparison.results import Comparison
+from flspec.core.text import letters
 from flspec.errors import InputError
 from flspec.report.palette import Style, style
 from flspec.report.words import brief
@@ -57,7 +58,7 @@ class Subject:
         """The runs by plan, in order of appearance."""
         digests = dict.fromkeys(run.plan_digest for run in self.runs)
         return tuple(
-            PlanGroup(_letters(index), digest, tuple(run for run in self.runs if run.plan_digest == digest))
+            PlanGroup(letters(index).upper(), digest, tuple(run for run in self.runs if run.plan_digest == digest))
             for index, digest in enumerate(digests)
         )
 
@@ -130,8 +131,3 @@ def _distinct(names: Sequence[str]) -> list[str]:
         if total[label] > 1:
             labels[index] = f"{label} ({seen[label]})"
     return labels
-
-
-def _letters(index: int) -> str:
-    """Return A, B, …, Z, AA, …"""
-    return (_letters(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)

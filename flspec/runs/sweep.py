@@ -32,6 +32,7 @@ from flspec.execution.software import software_differences, software_of
 from flspec.protocol.backend import Job
 from flspec.protocol.events import Software
 from flspec.protocol.plan import Plan
+from flspec.protocol.records import Promise
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.folders import OtherSoftware, finished_result, prepared_folder
 from flspec.runs.result import Result, RoundRecord
@@ -295,13 +296,16 @@ class _Board:
 
 
 def _what_came_of(result: Result, now: Software) -> dict[str, Any]:
-    """Return the evaluation of a run's last model, its best model if one is chosen, and what other software ran it."""
-    best = result.best
+    """Return the evaluation of a run's last model, its best model if one is chosen, what it promises, and what other
+    software ran it.
+    """
+    best, privacy = result.best, result.privacy
     return {
         "other_software": _other_software(result, now),
         "evaluation": result.final.evaluation if result.final else None,
         "undefined": result.rounds[-1].undefined if result.rounds else {},
         "best": best and BestRound(round=best.round, metric=best.metric, on=best.on, evaluation=best.evaluation),
+        "privacy": privacy and Promise(**privacy.model_dump(include=set(Promise.model_fields))),
     }
 
 

@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import JsonValue
 
 from flspec.core.components import Document
+from flspec.privacy.promises import most_costly
+from flspec.protocol.records import Promise
 
 __all__ = ["BestRound", "CellRecord", "Metrics", "SeedGroup", "Spread", "Sweep", "groups_of"]
 
@@ -39,6 +41,7 @@ class CellRecord(Document):
     evaluation: Metrics | None = None  # of the last model
     undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # by set, then by metric: why it has no value
     best: BestRound | None = None  # None where none is asked for, or no round has a value
+    privacy: Promise | None = None  # None if the spec asks for none
 
 
 class Spread(Document):
@@ -57,6 +60,7 @@ class SeedGroup(Document):
     num_failures: int
     evaluation: dict[str, dict[str, Spread]]  # of the last models
     best: dict[str, dict[str, Spread]] = {}  # noqa: RUF012  # of each run's best model
+    privacy: Promise | None = None  # of the run that costs most
 
 
 class Sweep(Document):
@@ -86,6 +90,7 @@ def groups_of(cells: Sequence[CellRecord]) -> tuple[SeedGroup, ...]:
             num_failures=sum(cell.status == "failed" for cell in members),
             evaluation=_spreads([cell.evaluation for cell in members if cell.evaluation]),
             best=_spreads([cell.best.evaluation for cell in members if cell.best]),
+            privacy=most_costly([cell.privacy for cell in members if cell.privacy]),
         )
         for members in together.values()
     )

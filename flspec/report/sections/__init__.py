@@ -12,6 +12,7 @@ from flspec.report.sections.environment import environment_section
 from flspec.report.sections.evaluation import evaluation_section
 from flspec.report.sections.failures import failures_section
 from flspec.report.sections.plan import plan_section
+from flspec.report.sections.privacy import privacy_section
 from flspec.report.sections.verdict import verdict_section
 from flspec.report.subject import Subject
 
@@ -21,6 +22,7 @@ SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     verdict_section,
     curves_section,
     evaluation_section,
+    privacy_section,
     agreement_section,
     cost_section,
     plan_section,
