@@ -67,6 +67,20 @@ def test_the_columns_in_the_readme_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "num_rows"), [("digits_matrix", 6), ("digits_modes", 3)])
 def test_the_matrix_in_the_readme_is_what_it_prints(tmp_path: Path, name: str, num_rows: int) -> None:
+    check_matrix(tmp_path, name, num_rows)
+
+
+@pytest.mark.release("runs what a page shows or a make target whole, for minutes")
+@pytest.mark.parametrize("name", ["digits_private", "mnist_private"])
+def test_the_trade_off_in_the_readme_is_what_it_prints(
+    tmp_path: Path, request: pytest.FixtureRequest, name: str
+) -> None:
+    if name.startswith("mnist"):
+        request.getfixturevalue("mnist_root")
+    check_matrix(tmp_path, name, 4)
+
+
+def check_matrix(tmp_path: Path, name: str, num_rows: int) -> None:
     command = [sys.executable, "-m", "flspec", "run", str(ROOT / "specs" / f"{name}.yaml")]
     printed = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "100"}

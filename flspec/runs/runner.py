@@ -17,6 +17,7 @@ from flspec.execution.noise_key import with_drawn_key
 from flspec.execution.parts import acting_parts
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.software import software_of
+from flspec.privacy.accountant import accountant_version
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import RunAttempted
 from flspec.protocol.plan import Plan
@@ -90,13 +91,15 @@ def planned(experiment: Experiment, data: Path | None = None, source: str | None
 
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
-    """Raise InputError, naming the fields, if the backend cannot execute the plan, or a part cannot be read here or has
-    other code.
+    """Raise InputError, naming the fields, if the backend cannot execute the plan, a part cannot be read here or has
+    other code, or what a private run costs cannot be accounted for.
     """
     acting_parts(plan)
     if problems := engine.refusals(plan):
         raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
     check_code(plan.settings)
+    if plan.settings.privacy:
+        accountant_version()  # the result names it: without it, a run would be lost at its end
 
 
 def execute_plan(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import Any
 
 import pytest
 
 import flspec_local
-from flspec.errors import RunError
+from flspec.errors import InputError, RunError
 from flspec.execution import ledger
 from flspec.execution import rounds as driver
 from flspec.execution.ledger import LEDGER, note_release, num_releases
@@ -171,3 +172,13 @@ def test_the_plan_of_a_private_run_is_rehearsed(private):
     assert description.estimates.time["local"]
     assert description.privacy
     assert description.privacy.rounds == 7
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_without_the_accountant_a_private_run_is_refused_and_leaves_nothing(private, tmp_path, monkeypatch, noise):
+    plan = private({"noise_multiplier": noise})
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    with pytest.raises(InputError, match=r"install it with pip install 'flspec\[privacy\]'"):
+        run(plan, backend="local", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert run(private(False), backend="local", out=tmp_path / "plain").privacy is None
