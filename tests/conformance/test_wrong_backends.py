@@ -51,7 +51,7 @@ def test_a_wrong_backend_is_caught_in_its_first_wrong_round(
     name: str, wrong: type[Backend], certificates: Callable[[str], Certificate]
 ) -> None:
     verdict = certificates(name).backends[wrong.name]
-    assert verdict.verdict == "different"
+    assert verdict.verdict == "different", verdict.reason
     assert verdict.lockstep is not None  # the weights told, not what the backend said of itself
     assert verdict.lockstep.first_divergence is not None
     assert verdict.lockstep.first_divergence.round == 1

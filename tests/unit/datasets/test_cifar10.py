@@ -215,7 +215,7 @@ def test_a_pipe_in_place_of_a_pickle_is_not_waited_for(tmp_path):
     write_python(tmp_path)
     (tmp_path / "data_batch_4").unlink()
     os.mkfifo(tmp_path / "data_batch_4")
-    with pytest.raises(InputError, match="data_batch_4 is missing"):
+    with pytest.raises(InputError, match="data_batch_4 is not a file"):
         load(tmp_path)
 
 

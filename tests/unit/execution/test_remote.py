@@ -22,7 +22,7 @@ from flspec.errors import BackendError, InputError, RunError, RunWarning
 from flspec.execution.remote import Limits, Remote, open_backend
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import RunFinished, RunStarted, parse_event
-from flspec.protocol.plan import Plan
+from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.registry import find_backend
 from tests.plan_settings import settings_with
 from tests.processes import wait_until
@@ -32,10 +32,18 @@ FAKES = Path(__file__).parents[2] / "fakes"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
-PLAN = Plan(
+PLAN = Plan.build(
     settings_with(),
-    {"round_task_ends": np.zeros(3, np.int64), "client_ends": np.ones(1, np.int64)},
+    weights={},
+    clients=[np.arange(2)],
+    rounds=[[ClientTask(0, 1, (np.arange(2),))]] * 3,
+    spec={},
 )
+
+
+def of_rounds(num: int) -> Plan:
+    """The same plan with another number of rounds."""
+    return Plan(PLAN.settings, dict(PLAN.arrays) | {"round_task_ends": np.minimum(np.arange(1, num + 1), 3)})
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +93,7 @@ def test_events_pass_through_unchanged_and_in_order(tmp_path: Path, monkeypatch:
 def test_a_remote_backend_answers_for_the_one_it_wraps(tmp_path: Path) -> None:
     remote = Remote(find_backend("fake:chatty"), Path(sys.executable))
     assert (remote.name, remote.variant) == ("fake", "chatty")
-    too_long = Plan(PLAN.settings, dict(PLAN.arrays) | {"round_task_ends": np.zeros(10, np.int64)})
-    assert remote.unsupported(too_long) == ["rounds: too many"]
+    assert remote.unsupported(of_rounds(10)) == ["rounds: too many"]
 
 
 def test_a_backend_that_wants_no_process_gets_none() -> None:
@@ -125,7 +132,7 @@ def test_the_log_stays_small(tmp_path: Path) -> None:
 def test_the_plan_is_saved_once_and_never_mistaken(tmp_path: Path) -> None:
     with open_backend("fake") as backend:
         list(executed(backend, Job(tmp_path)))
-        other = Plan(PLAN.settings, dict(PLAN.arrays) | {"round_task_ends": np.zeros(2, np.int64)})
+        other = of_rounds(4)
         with pytest.raises(InputError, match="choose another folder"):
             list(executed(backend, Job(tmp_path), other))
     assert Plan.load(tmp_path / "plan").digest == PLAN.digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -151,7 +151,7 @@ def test_an_unknown_sampler_gains_nothing_from_a_claimed_population():
 
 
 class Median(Aggregator):
-    kind: Literal["pk_median"] = "pk_median"
+    kind: ClassVar[str] = "pk_median"  # no field: a family does not count it among its members
     weighting: Literal["uniform"] = "uniform"
 
     def combine(self, updates: Sequence[ClientUpdate]) -> Delta:
@@ -163,7 +163,7 @@ class Median(Aggregator):
 
 
 class Twice(MeanAggregator):
-    kind: Literal["pk_twice"] = "pk_twice"
+    kind: ClassVar[str] = "pk_twice"  # no field: a family does not count it among its members
     weighting: Literal["uniform"] = "uniform"
 
     def combine(self, updates: Sequence[ClientUpdate]) -> Delta:
@@ -175,7 +175,7 @@ class Twice(MeanAggregator):
 
 
 class Favours(MeanAggregator):
-    kind: Literal["pk_favours"] = "pk_favours"
+    kind: ClassVar[str] = "pk_favours"  # no field: a family does not count it among its members
     weighting: Literal["uniform"] = "uniform"
 
     def client_weight(self, num_examples: int) -> int:
@@ -187,25 +187,25 @@ class Favours(MeanAggregator):
 
 
 class Remembers(ClientAlgorithm):
-    kind: Literal["pk_remembers"] = "pk_remembers"
+    kind: ClassVar[str] = "pk_remembers"  # no field: a family does not count it among its members
     server_slots = {"last": 0.0}  # noqa: RUF012
 
 
 class Sends(ClientAlgorithm):
-    kind: Literal["pk_sends"] = "pk_sends"
+    kind: ClassVar[str] = "pk_sends"  # no field: a family does not count it among its members
     client_slots = {"own": 0.0}  # noqa: RUF012
     sends = ("own",)
 
 
 class Looks(ClientAlgorithm):
-    kind: Literal["pk_looks"] = "pk_looks"
+    kind: ClassVar[str] = "pk_looks"  # no field: a family does not count it among its members
 
     def combine(self, mean, server, sent, num_clients):
         return mean, server
 
 
 class Keeps(ClientAlgorithm):
-    kind: Literal["pk_keeps"] = "pk_keeps"
+    kind: ClassVar[str] = "pk_keeps"  # no field: a family does not count it among its members
     client_slots = {"own": 0.0}  # noqa: RUF012
 
 
