@@ -5,20 +5,27 @@ A part that only decides, such as a partitioner, leaves its decisions in the pla
 
 from __future__ import annotations
 
+import json
+from typing import TypeVar
+
+from pydantic import ValidationError
+
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Component, Part, parse_component, source_digests
 from flspec.core.text import join_some
-from flspec.errors import InputError
+from flspec.errors import InputError, shorten
 from flspec.losses import parse_loss
 from flspec.metrics import find_metric
 from flspec.objectives import Objective
 from flspec.postprocessors import Postprocessor
-from flspec.protocol.settings import PlanSettings
+from flspec.protocol.settings import ComponentDocument, PlanSettings
 from flspec.transforms import Transform
 
-__all__ = ["check_code", "code_digests", "engine_parts"]
+__all__ = ["check_code", "code_digests", "engine_parts", "read_part"]
+
+C = TypeVar("C", bound=Component)
 
 
 def code_digests(settings: PlanSettings) -> dict[str, str]:
@@ -42,8 +49,8 @@ def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
 
 def engine_parts(settings: PlanSettings) -> dict[str, Component]:
     """Return the parts that an engine acts by, by their place in a spec; those at their default are left out."""
-    optimizer = parse_component(ClientOptimizer, settings.client_optimizer)
-    aggregator = parse_component(Aggregator, settings.aggregator)
+    optimizer = read_part(ClientOptimizer, settings.client_optimizer)
+    aggregator = read_part(Aggregator, settings.aggregator)
     parts: dict[str, Component] = {
         "client.loss": parse_loss(settings.loss),
         "client.optimizer": optimizer,
@@ -53,17 +60,29 @@ def engine_parts(settings: PlanSettings) -> dict[str, Component]:
     if optimizer.schedule:  # otherwise the plan has its rates
         parts["client.optimizer.schedule"] = optimizer.schedule
     if settings.client_algorithm:
-        parts["client.algorithm"] = parse_component(ClientAlgorithm, settings.client_algorithm)
+        parts["client.algorithm"] = read_part(ClientAlgorithm, settings.client_algorithm)
     if settings.objective:
-        parts["client.objective"] = parse_component(Objective, settings.objective)
+        parts["client.objective"] = read_part(Objective, settings.objective)
     for number, document in enumerate(settings.postprocessors):
-        part = parse_component(Postprocessor, document)
+        part = read_part(Postprocessor, document)
         parts[f"postprocessors.{number}"] = part
         parts |= {f"postprocessors.{number}.{name}": one for name, one in part if isinstance(one, Component)}
     for split, documents in settings.data.transforms.items():
         for number, document in enumerate(documents):
-            parts[f"dataset.{split}_transforms.{number}"] = parse_component(Transform, document)
+            parts[f"dataset.{split}_transforms.{number}"] = read_part(Transform, document)
     return parts
+
+
+def read_part(family: type[C], document: ComponentDocument) -> C:
+    """Return a part that a plan describes. Raises InputError if it is not installed here, or is no part."""
+    try:
+        return parse_component(family, document)
+    except ValidationError as error:
+        why = error.errors()[0]["msg"]
+        raise InputError(
+            f"the plan's {family.__name__} {shorten(json.dumps(document, sort_keys=True))} cannot be read here: {why}; "
+            "install the package that has it, or compile the spec again"
+        ) from None
 
 
 def _of_evaluation(settings: PlanSettings) -> dict[str, Part]:

@@ -6,13 +6,11 @@ import json
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
-from flspec.compiler.acting_parts import engine_parts
-from flspec.core.components import Component, comes_with_flspec, is_offered, parse_component
+from flspec.compiler.acting_parts import engine_parts, read_part
+from flspec.core.components import Component, comes_with_flspec, is_offered
 from flspec.errors import InputError, shorten
 from flspec.execution.part_checks import PartCall
 from flspec.layers import Layer, Shape, parse_layers, trace
@@ -141,11 +139,4 @@ def _part(family: type[C], document: ComponentDocument) -> C:
 
 @lru_cache(maxsize=256)
 def _parsed(family: type[Component], document: str) -> Any:
-    try:
-        return parse_component(family, json.loads(document))
-    except ValidationError as error:
-        why = error.errors()[0]["msg"]
-        raise InputError(
-            f"the plan's {family.__name__} {shorten(document)} cannot be read here: {why}; "
-            "install the package that has it, or compile the spec again"
-        ) from None
+    return read_part(family, json.loads(document))

@@ -32,13 +32,7 @@ FAKES = Path(__file__).parents[2] / "fakes"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
-PLAN = Plan.build(
-    settings_with(),
-    weights={},
-    clients=[np.arange(2)],
-    rounds=[[ClientTask(0, 1, (np.arange(2),))]] * 3,
-    spec={},
-)
+PLAN = Plan.build(settings_with(), {}, [np.arange(2)], [[ClientTask(0, 1, (np.arange(2),))]] * 3, {})
 
 
 def of_rounds(num: int) -> Plan:
