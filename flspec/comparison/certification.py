@@ -21,6 +21,7 @@ from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, c
 from flspec.core.components import Document
 from flspec.core.files import is_empty, numbered_folder, write_atomically
 from flspec.core.reading import PYDANTIC_VALUE, read_json
+from flspec.core.text import join_all
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
@@ -94,10 +95,16 @@ class BackendVerdict(Document):
         if not (self.independent or self.shared):
             return f"it does not declare whose code does its rounds, so what it shares with {reference} is not known"
         own = (
-            f"agreement checks {_and(self.independent)}" if self.independent else "agreement checks no stage of a round"
+            f"agreement checks {join_all(self.independent)}"
+            if self.independent
+            else "agreement checks no stage of a round"
         )
         same = [f"{stage} ({whose})" for stage, whose in self.shared.items()]
-        return f"{own}; {_and(same)} {_are(same)} the same code as {reference}'s" if same else f"{own}, all by own code"
+        return (
+            f"{own}; {join_all(same)} {_are(same)} the same code as {reference}'s"
+            if same
+            else f"{own}, all by own code"
+        )
 
 
 class Certificate(Document):
@@ -345,10 +352,6 @@ class _Session:
 
     def _home(self, name: str) -> Path:
         return self.folder / name.replace(":", "-")
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _are(words: Sequence[str]) -> str:

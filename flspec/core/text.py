@@ -6,13 +6,18 @@ from collections.abc import Sequence
 
 from flspec.errors import printable, shorten
 
-__all__ = ["and_more", "join_some", "letters"]
+__all__ = ["and_more", "join_all", "join_some", "letters"]
 
 
 def join_some(names: Sequence[str], most: int = 3) -> str:
     """Join the first `most` of `names`, each shortened, and say how many more there are."""
     shown = ", ".join(shorten(printable(name)) for name in names[:most])
     return " ".join(filter(None, (shown, and_more(len(names) - most))))
+
+
+def join_all(words: Sequence[str]) -> str:
+    """Return `a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def and_more(num: int, what: str = "") -> str:

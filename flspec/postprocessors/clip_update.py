@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from flspec.core.randomness import Stream
 from flspec.postprocessors.base import Postprocessor
 from flspec.protocol.named_records import Weights
-from flspec.protocol.updates import Delta
+from flspec.protocol.updates import Delta, norm_of
 
 
 class ClipUpdate(Postprocessor):
@@ -25,5 +23,5 @@ class ClipUpdate(Postprocessor):
     norm: Annotated[float, Field(gt=0, le=1e12, description="largest norm that stays unchanged", examples=[1.0])]
 
     def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:
-        length = math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))
+        length = norm_of(delta)
         return {name: value * (self.norm / length) for name, value in delta.items()} if length > self.norm else delta

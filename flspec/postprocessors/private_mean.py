@@ -18,7 +18,7 @@ from flspec.core.components import OmitDefaults, OneOf
 from flspec.core.randomness import Stream
 from flspec.postprocessors.base import Combined, Postprocessor
 from flspec.protocol.named_records import Weights
-from flspec.protocol.updates import Delta
+from flspec.protocol.updates import Delta, norm_of
 from flspec.update_clips import UpdateClip
 
 
@@ -66,10 +66,10 @@ class PrivateMean(Postprocessor, OmitDefaults):
     def measure(self, delta: Delta, record: Weights) -> Mapping[str, float]:
         if self.clip.count_noise(self.clients) is None:
             return {}  # a norm of eleven million values takes its time
-        return {"within": 0.5 if _norm(delta) <= float(record["clip"]) else -0.5}
+        return {"within": 0.5 if norm_of(delta) <= float(record["clip"]) else -0.5}
 
     def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:
-        length, bound = _norm(delta), float(record["clip"])
+        length, bound = norm_of(delta), float(record["clip"])
         return {name: value * (bound / length) for name, value in delta.items()} if length > bound else delta
 
     def on_combined(self, combined: Combined, stream: Stream) -> tuple[Delta, Weights]:
@@ -109,10 +109,6 @@ def update_noise(multiplier: float, on_count: float | None) -> float:
     if multiplier >= 2 * on_count:
         raise ValueError(f"noise multiplier {multiplier:g} is not below {2 * on_count:g}, twice the noise on the count")
     return float((multiplier**-2 - (2 * on_count) ** -2) ** -0.5)
-
-
-def _norm(delta: Delta) -> float:
-    return math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))
 
 
 def _normal(stream: Stream, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -5,16 +5,14 @@ What it gives is accounted for by `flspec.privacy`; a spec that wants privacy na
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from flspec.core.randomness import Stream
 from flspec.postprocessors.base import Postprocessor
 from flspec.protocol.named_records import Weights
-from flspec.protocol.updates import Delta
+from flspec.protocol.updates import Delta, norm_of
 
 
 class PrivateUpdate(Postprocessor):
@@ -33,7 +31,7 @@ class PrivateUpdate(Postprocessor):
     ]
 
     def on_each(self, delta: Delta, record: Weights, stream: Stream) -> Delta:
-        length = math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))
+        length = norm_of(delta)
         scale, deviation = min(1.0, self.norm / length) if length else 1.0, self.noise_multiplier * self.norm
         return {
             name: value * scale + deviation * stream.child(name).normal(value.size).reshape(value.shape)

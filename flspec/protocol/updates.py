@@ -6,6 +6,7 @@ so this is what makes two backends agree to the last bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from flspec.protocol.named_records import Records
 
-__all__ = ["ClientUpdate", "Delta", "weighted_mean", "weighted_sum"]
+__all__ = ["ClientUpdate", "Delta", "norm_of", "weighted_mean", "weighted_sum"]
 
 Delta = Mapping[str, NDArray[np.float64]]  # a change of the weights, by tensor name
 
@@ -33,6 +34,11 @@ class ClientUpdate:
     sums: Mapping[str, float]
     client_state: Records = field(default_factory=dict)  # kept by the client, never sent to the server
     sent: Records = field(default_factory=dict)  # sent to the server beside the delta
+
+
+def norm_of(delta: Delta) -> float:
+    """Return the Euclidean norm of all tensors of an update together."""
+    return math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))
 
 
 def weighted_mean(updates: Sequence[ClientUpdate]) -> Delta:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
 
 from markupsafe import Markup
 
-__all__ = ["DASH", "NOT_FINITE", "brief", "clean", "join", "number", "plural", "power", "share", "typeset"]
+__all__ = ["DASH", "NOT_FINITE", "brief", "clean", "number", "plural", "power", "share", "typeset"]
 
 DASH = "–"  # stands for a missing value
 _NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
@@ -79,11 +78,6 @@ def typeset(formula: str) -> str:
     """Return a formula, written in ASCII, as a page shows it."""
     raised = re.sub(r"\^(-?\d+)", lambda found: found[1].translate(_SUPERSCRIPTS), formula)
     return raised.replace("*", "×").replace("'", "’")
-
-
-def join(words: Sequence[str]) -> str:
-    """Return `a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _visible(character: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from flspec.comparison.agreement import Agreement, RoundAgreement
 from flspec.comparison.certification import BackendVerdict
+from flspec.core.text import join_all
 from flspec.report.charts import Line, draw_magnitudes
 from flspec.report.page import Chart, Column, Figure, Paragraph, Section, Table
 from flspec.report.subject import ReportedRun, Subject
-from flspec.report.words import DASH, join, number, power, share
+from flspec.report.words import DASH, number, power, share
 
 __all__ = ["agreement_section"]
 
@@ -71,7 +72,7 @@ def _entries(agreement: Agreement | None) -> Sequence[RoundAgreement]:
 def _identical(judged: Judged, phase: str) -> str:
     """Return in words which runs are at zero throughout, since a logarithmic axis has no zero."""
     same = [run.label for run, verdict in judged if getattr(verdict, phase).max_abs_diff == 0.0]
-    return f"{join(same)}: 0 in every round, identical." if same else ""
+    return f"{join_all(same)}: 0 in every round, identical." if same else ""
 
 
 def _percent(exponent: int) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from flspec.core.text import join_all
 from flspec.report.charts import Line, Points, draw_lines
 from flspec.report.page import Chart, Column, Figure, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
-from flspec.report.words import DASH, brief, join, number
+from flspec.report.words import DASH, brief, number
 from flspec.runs.result import RoundRecord
 
 __all__ = ["curves_section"]
@@ -61,11 +62,11 @@ def _overlap(drawn: Sequence[tuple[ReportedRun, Points]]) -> str:
     if same:
         shorter = any(len(points) != len(measure) for run, points in others if run.label in same)
         shared = " in the rounds they share" if shorter else ""
-        notes.append(f"Lines coincide: {join([first.label, *same])} are equal to the last bit{shared}.")
+        notes.append(f"Lines coincide: {join_all([first.label, *same])} are equal to the last bit{shared}.")
     if apart:
         largest = number(max(gap for _, gap in apart), 2)
         verb = "stays" if len(apart) == 1 else "stay"
-        notes.append(f"{join([label for label, _ in apart])} {verb} within {largest} of {first.label}.")
+        notes.append(f"{join_all([label for label, _ in apart])} {verb} within {largest} of {first.label}.")
     return " ".join(notes)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from flspec.core.text import join_all
 from flspec.metrics import Confusion
 from flspec.report.page import Column, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
-from flspec.report.words import DASH, brief, join, number
+from flspec.report.words import DASH, brief, number
 from flspec.runs.missing_values import undefined_in_words
 from flspec.runs.result import BestRecord
 
@@ -91,7 +92,7 @@ def _reasons(evaluated: Sequence[tuple[ReportedRun, Evaluation, Undefined]]) -> 
         for reason in undefined_in_words(values, undefined):
             runs.setdefault(reason, []).append(run.label)
     for reason, labels in list(runs.items())[:_MOST_REASONS]:
-        of = "" if len(labels) == len(evaluated) else f"{join(labels)}: "
+        of = "" if len(labels) == len(evaluated) else f"{join_all(labels)}: "
         yield Paragraph(f"Note: {of}{brief(reason, 300)}.")
     if (more := len(runs) - _MOST_REASONS) > 0:
         yield Paragraph(f"Note: {more} more such {'reason is' if more == 1 else 'reasons are'} in result.json.")

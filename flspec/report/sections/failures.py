@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from flspec.core.text import join_all
 from flspec.report.page import Column, Listing, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
-from flspec.report.words import brief, join, plural
+from flspec.report.words import brief, plural
 
 __all__ = ["failures_section"]
 
@@ -51,7 +52,7 @@ def _dropped(heading: str, plan: PlanGroup) -> list[Table | Paragraph]:
                 clients = found.setdefault((record.round, failure.reason), {})
                 clients.setdefault(failure.client, []).append(run.label)
     rows = [
-        [str(number), brief(", ".join(map(str, clients)), 200), brief(reason, 240), join(list(labels))]
+        [str(number), brief(", ".join(map(str, clients)), 200), brief(reason, 240), join_all(list(labels))]
         for (number, reason), by_client in sorted(found.items())
         for labels, clients in _by_backends(by_client).items()
     ]

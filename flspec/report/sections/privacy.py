@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from flspec.core.text import join_all
 from flspec.privacy.promises import NEIGHBOURS, NOTHING_PROMISED
 from flspec.privacy.statement import round_up
 from flspec.protocol.records import PrivacyRecord
 from flspec.report.charts import Line, draw_lines
 from flspec.report.page import Chart, Column, Facts, Figure, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
-from flspec.report.words import DASH, brief, join, number
+from flspec.report.words import DASH, brief, number
 
 __all__ = ["privacy_section"]
 
@@ -38,7 +39,7 @@ def _blocks(subject: Subject, plan: PlanGroup) -> Iterator[Block]:
         return
     heading = subject.heading(plan)
     for statement, labels in _together([(run, privacy.statement) for run, privacy in private]):
-        of = "" if len(labels) == len(private) else f" of {join(labels)}"
+        of = "" if len(labels) == len(private) else f" of {join_all(labels)}"
         yield Paragraph(f"{heading}What may be published{of}:")
         yield Paragraph(brief(statement, _MOST_CHARACTERS))
     if any(privacy.curve for _, privacy in private):
