@@ -33,7 +33,8 @@ from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.settings import ClipSettings, PlanSettings
 from flspec.samplers import Sampler
 from flspec.spec.loading import load_spec
-from flspec.spec.spec import ClientWork, Spec, contradictions
+from flspec.spec.rules import contradictions
+from flspec.spec.spec import ClientWork, Spec
 
 __all__ = ["compile", "data_root"]
 

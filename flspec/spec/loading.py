@@ -15,7 +15,8 @@ from flspec.core.components import Document
 from flspec.errors import Problem, SpecError
 from flspec.spec.diagnosis import diagnose
 from flspec.spec.overlays import Draft, apply_overrides, compose, draft_of_text, parse_overrides, variant_of
-from flspec.spec.spec import Spec, contradictions
+from flspec.spec.rules import contradictions
+from flspec.spec.spec import Spec
 
 __all__ = ["in_order", "load_spec", "mistakes_in_small", "mistakes_of", "parse_spec", "validate_draft"]
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -18,7 +15,6 @@ from flspec.data.groups import NamedGroup
 from flspec.datasets import Dataset
 from flspec.losses import LossOrName
 from flspec.losses.cross_entropy import CrossEntropy
-from flspec.metrics import find_metric
 from flspec.metrics.names import MetricName
 from flspec.models import Model
 from flspec.objectives import Objective
@@ -30,7 +26,7 @@ from flspec.samplers import Sampler
 from flspec.samplers.all import All
 from flspec.spec.renamed import renamed_value
 
-__all__ = ["BestRound", "ClientWork", "Clipping", "Contradiction", "Evaluation", "Spec", "contradictions"]
+__all__ = ["BestRound", "ClientWork", "Clipping", "Evaluation", "Spec"]
 
 
 class Clipping(Document):
@@ -224,150 +220,3 @@ class Spec(Document):
         if version != 1:
             raise ValueError(f"format {version} is unknown to this flspec, which reads format 1; upgrade flspec")
         return version
-
-
-@dataclass(frozen=True)
-class Contradiction:
-    """A contradiction between two fields."""
-
-    path: tuple[str, ...]  # where to point
-    other: tuple[str, ...] | None  # the other field
-    message: str  # names both
-
-
-def contradictions(sections: Mapping[str, Any]) -> list[Contradiction]:
-    """Return the contradictions among the fields of a spec, or of those of its sections that are valid on their own."""
-    found: list[Contradiction] = []
-    for rule in _RULES:
-        needed = inspect.signature(rule).parameters
-        if set(needed) <= set(sections):
-            found += rule(**{name: sections[name] for name in needed})
-    return found
-
-
-def _epochs_or_steps(client: ClientWork) -> Iterator[Contradiction]:
-    if client.epochs is None and client.steps is None:
-        yield Contradiction(("client",), None, "needs epochs or steps; add one, e.g. epochs: 1")
-    if client.epochs is not None and client.steps is not None:
-        yield Contradiction(("client", "steps"), ("client", "epochs"), "client.epochs is given too; remove one")
-
-
-def _measured_schedule(client: ClientWork, partition: Partitioner) -> Iterator[Contradiction]:
-    schedule, where = client.optimizer.schedule, ("client", "optimizer", "schedule")
-    if schedule is None or schedule.is_planned:
-        return
-    if client.epochs is None:
-        yield Contradiction(where, ("client", "steps"), "measures after each pass; give client.epochs, not steps")
-    if client.batch_across_epochs:
-        yield Contradiction(
-            where, ("client", "batch_across_epochs"), "measures after each pass; set client.batch_across_epochs: false"
-        )
-    if not partition.holdout:
-        yield Contradiction(
-            where, ("partition", "holdout"), "measures the clients' holdout, but there is none; set partition.holdout"
-        )
-
-
-def _weights_of_labels(client: ClientWork) -> Iterator[Contradiction]:
-    if client.label_weights is not None and client.loss.weighs is None:
-        message = f"{client.loss.kind} has no label weights; remove them"  # type: ignore[attr-defined]
-        yield Contradiction(("client", "label_weights"), ("client", "loss"), message)
-
-
-def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
-    if (best := evaluation.best) is None:
-        return
-    at = ("evaluation", "best", "metric")
-    if best.metric not in evaluation.metrics:
-        yield Contradiction(
-            at, ("evaluation", "metrics"), f"{best.metric} is not among evaluation.metrics; add it there"
-        )
-    if find_metric(best.metric).better == "neither" and not (best.on or "").endswith((" gap", "/gini")):
-        yield Contradiction(
-            at, None, f"{best.metric} is good neither high nor low; name another metric, or on: a gap between groups"
-        )
-
-
-def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> Iterator[Contradiction]:
-    if mode == "federated" and partition.num_clients and (problem := cohort.why_invalid(partition.num_clients)):
-        yield Contradiction(("cohort",), ("partition", "clients"), problem)
-
-
-def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: ClientWork) -> Iterator[Contradiction]:
-    """What would let a client change a private mean by more than its clipped update, or tell of it before the noise."""
-    if privacy is None or privacy.in_training:
-        return
-    if not aggregator.is_plain_mean:
-        message = (
-            "is not the plain mean of updates, so that what one client changes has no bound; privacy needs a mean, "
-            "such as fedavg or fedadam"
-        )
-        yield Contradiction(("aggregator",), ("privacy",), message)
-    elif aggregator.weighting != "uniform":
-        message = (
-            "weighs by examples, so one client could be most of the mean; privacy needs aggregator.weighting: uniform"
-        )
-        yield Contradiction(("aggregator",), ("privacy",), message)
-    if client.algorithm is not None and not _works_with_clients_alone(client.algorithm):
-        message = (
-            "sends records, or has the server work on the mean before noise is on it, which privacy does not cover; "
-            "remove client.algorithm or privacy"
-        )
-        yield Contradiction(("client", "algorithm"), ("privacy",), message)
-
-
-def _works_with_clients_alone(algorithm: ClientAlgorithm) -> bool:
-    """Whether the server sees of it what plain training would have sent, and does with that what it otherwise does."""
-    has_own_combine = type(algorithm).combine is not ClientAlgorithm.combine
-    return not (algorithm.sends or algorithm.server_slots or has_own_combine)
-
-
-def _private_together(privacy: Privacy | None, mode: str) -> Iterator[Contradiction]:
-    if privacy is not None and not privacy.in_training and mode != "federated":
-        message = f"{mode} has no cohorts to hide a client in and would run without privacy; remove mode or privacy"
-        yield Contradiction(("mode",), ("privacy",), message)
-
-
-def _private_alone(privacy: Privacy | None, postprocessors: tuple[Postprocessor, ...]) -> Iterator[Contradiction]:
-    if privacy is not None and not privacy.in_training and postprocessors:
-        message = (
-            "work on updates beside privacy, which bounds and noises them by itself; remove postprocessors or privacy"
-        )
-        yield Contradiction(("postprocessors",), ("privacy",), message)
-
-
-def _steps_of_single_examples(privacy: Privacy | None, client: ClientWork) -> Iterator[Contradiction]:
-    """What would let an example change a private step by more than its clipped gradient, or the accounting be wrong."""
-    if privacy is None or not privacy.in_training:
-        return
-    wrong = {
-        "clip": client.clip is not None and "bounds a whole batch, privacy each example; remove client.clip",
-        "batch_across_epochs": client.batch_across_epochs
-        and "deals examples out; with privacy of examples each is in a batch by a coin of its own; remove it",
-        "shuffle": not client.shuffle
-        and "keeps an order; with privacy of examples each is in a batch by a coin of its own; remove it",
-        "max_examples": client.max_examples is not None
-        and "chooses examples in a way that privacy does not account for; remove it",
-        "objective": not isinstance(client.objective, Supervised)
-        and "may mix the examples of a batch, so no gradient is of one alone; privacy of examples needs supervised",
-    }
-    for field, message in wrong.items():
-        if message:
-            yield Contradiction(("client", field), ("privacy",), message)
-    if (schedule := client.optimizer.schedule) and not schedule.is_planned:
-        message = "follows what is measured on a client's examples without noise; with privacy use a schedule by rounds"
-        yield Contradiction(("client", "optimizer", "schedule"), ("privacy",), message)
-
-
-# Each is called with the sections that its parameters name, if these are valid on their own.
-_RULES: tuple[Callable[..., Iterable[Contradiction]], ...] = (
-    _epochs_or_steps,
-    _measured_schedule,
-    _weights_of_labels,
-    _best_is_measured,
-    _cohort_of_clients,
-    _bounded_influence,
-    _private_alone,
-    _steps_of_single_examples,
-    _private_together,
-)

@@ -19,7 +19,8 @@ from flspec.protocol.updates import ClientUpdate, Delta
 from flspec.samplers import Sampler
 from flspec.server_optimizers.sgd import Sgd
 from flspec.spec.loading import parse_spec
-from flspec.spec.spec import Spec, _bounded_influence
+from flspec.spec.rules.privacy import _bounded_influence
+from flspec.spec.spec import Spec
 from tests.conftest import SMALL
 
 CENTRAL = {"kind": "central", "clip": {"kind": "fixed", "norm": 1.0}, "noise_multiplier": 1.0, "delta": 1e-3}

@@ -1,0 +1,64 @@
+"""What clients do in a round, and how it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flspec.metrics import find_metric
+from flspec.partitioners import Partitioner
+from flspec.samplers import Sampler
+from flspec.spec.rules.base import Contradiction, rule
+from flspec.spec.spec import ClientWork, Evaluation
+
+
+@rule
+def _epochs_or_steps(client: ClientWork) -> Iterator[Contradiction]:
+    if client.epochs is None and client.steps is None:
+        yield Contradiction(("client",), None, "needs epochs or steps; add one, e.g. epochs: 1")
+    if client.epochs is not None and client.steps is not None:
+        yield Contradiction(("client", "steps"), ("client", "epochs"), "client.epochs is given too; remove one")
+
+
+@rule
+def _measured_schedule(client: ClientWork, partition: Partitioner) -> Iterator[Contradiction]:
+    schedule, where = client.optimizer.schedule, ("client", "optimizer", "schedule")
+    if schedule is None or schedule.is_planned:
+        return
+    if client.epochs is None:
+        yield Contradiction(where, ("client", "steps"), "measures after each pass; give client.epochs, not steps")
+    if client.batch_across_epochs:
+        yield Contradiction(
+            where, ("client", "batch_across_epochs"), "measures after each pass; set client.batch_across_epochs: false"
+        )
+    if not partition.holdout:
+        yield Contradiction(
+            where, ("partition", "holdout"), "measures the clients' holdout, but there is none; set partition.holdout"
+        )
+
+
+@rule
+def _weights_of_labels(client: ClientWork) -> Iterator[Contradiction]:
+    if client.label_weights is not None and client.loss.weighs is None:
+        message = f"{client.loss.kind} has no label weights; remove them"  # type: ignore[attr-defined]
+        yield Contradiction(("client", "label_weights"), ("client", "loss"), message)
+
+
+@rule
+def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
+    if (best := evaluation.best) is None:
+        return
+    at = ("evaluation", "best", "metric")
+    if best.metric not in evaluation.metrics:
+        yield Contradiction(
+            at, ("evaluation", "metrics"), f"{best.metric} is not among evaluation.metrics; add it there"
+        )
+    if find_metric(best.metric).better == "neither" and not (best.on or "").endswith((" gap", "/gini")):
+        yield Contradiction(
+            at, None, f"{best.metric} is good neither high nor low; name another metric, or on: a gap between groups"
+        )
+
+
+@rule
+def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> Iterator[Contradiction]:
+    if mode == "federated" and partition.num_clients and (problem := cohort.why_invalid(partition.num_clients)):
+        yield Contradiction(("cohort",), ("partition", "clients"), problem)
