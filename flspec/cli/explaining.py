@@ -43,6 +43,7 @@ def plan(
     from flspec.compiler.compile import compile
     from flspec.compiler.compile import data_root as default_root
     from flspec.core.files import check_new_folder
+    from flspec.core.locations import searching_beside
     from flspec.errors import InputError
     from flspec.spec.provenance import provenance
     from flspec.spec.study import load_study
@@ -59,7 +60,8 @@ def plan(
         check_new_folder(out)
     with decoding_progress(progress_console):
         compiled = compile(chosen.spec, data_root)
-    description = describe_plan(compiled, rehearse=True, data_root=data_root or default_root())
+    with searching_beside(chosen.spec.folders):
+        description = describe_plan(compiled, rehearse=True, data_root=data_root or default_root())
     said = provenance(chosen.spec, chosen.draft) if chosen.draft else ()
     if out:
         try:

@@ -135,10 +135,13 @@ def print_json(document: Any) -> None:
 
 def print_warnings() -> None:
     """Print warnings about runs as a line each on stderr, until `warnings.catch_warnings` ends."""
-    usual = warnings.showwarning
+    usual, told = warnings.showwarning, set[str]()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
         if issubclass(category, RunWarning):
+            if str(message) in told:  # of each cell of a matrix
+                return
+            told.add(str(message))
             progress_console.print(f"flspec: {message}", soft_wrap=True)
         else:
             usual(printable(str(message)), category, *place, **rest)

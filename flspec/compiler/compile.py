@@ -21,6 +21,7 @@ from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
 from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
+from flspec.core.locations import searching_beside
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
@@ -47,11 +48,12 @@ _PLACEMENTS: tuple[Placement, ...] = ("server", "plan", "client")
 def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
     """Compile a spec, or the spec in a file, into a plan: make every decision that it leaves open.
 
-    `data` is the folder below which data sets are found, by default `data_root()`. The examples are put into the store,
+    `data` is the folder below which data sets are found, by default `data_root()`; what is not there is looked for in
+    the folder of the spec's file. The examples are put into the store,
     where the processes of every backend find them. Raises InputError if the spec cannot be carried out.
     """
     written = spec if isinstance(spec, Spec) else load_spec(spec)
-    with naming_parts(written):
+    with naming_parts(written), searching_beside(written.folders):
         return _compiled(written, data)
 
 

@@ -1,5 +1,8 @@
 """Locations of the files that a spec names, which may differ between machines.
 
+A path that is not absolute is looked for below the data root, then in the folder of the spec that names it, then in
+the folders of the files that this spec extends. The first that exists counts, and that there is another is told.
+
 `${env:NAME}` stands for an environment variable. It is replaced only when the files are read: specs, plans and results
 store the name, never the value.
 """
@@ -8,16 +11,22 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from flspec.errors import InputError, shorten
+from flspec.core.text import join_some
+from flspec.errors import InputError, RunWarning, shorten
 
-__all__ = ["Location", "locate", "locate_file", "redact"]
+__all__ = ["Location", "candidates", "locate", "locate_file", "redact", "searching_beside"]
 
 _LONG = 8  # characters of a value that is hardly a word of a message
+_beside: ContextVar[tuple[Path, ...]] = ContextVar("beside", default=())  # folders of the spec in work
 _replaced: dict[str, str] = {}  # each value that this process has read, and its `${env:NAME}` in the spec
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -33,11 +42,32 @@ def _is_readable(text: str) -> str:
 Location = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_is_readable)]
 
 
-def locate(location: str, root: Path, field: str) -> Path:
-    """Return the path of `location`, the value of `field`: below `root`, unless it is absolute.
+@contextmanager
+def searching_beside(folders: Sequence[Path]) -> Iterator[None]:
+    """Have `locate` look for files in these folders, too: those of a spec and of the files that it extends."""
+    # A context and not a parameter, because data sets of other packages read files without knowing of specs.
+    token = _beside.set(tuple(folders))
+    try:
+        yield
+    finally:
+        _beside.reset(token)
 
-    Raises InputError if it names a variable that is not set.
+
+def locate(location: str, root: Path, field: str) -> Path:
+    """Return the path of `location`, the value of `field`: the first of its `candidates` that exists, or the first.
+
+    Warns if another one exists as well. Raises InputError if it names a variable that is not set.
     """
+    places = candidates(location, root, field)
+    there = [place for place in places if place.exists()]
+    if others := [str(place) for place in there[1:] if not place.samefile(there[0])]:
+        which = f"{field}: {shorten(location)} is {there[0]}; {join_some(others)} is not read"
+        warnings.warn(f"{which}, unless an absolute path or --data-root names it", RunWarning, stacklevel=2)
+    return (there or places)[0]
+
+
+def candidates(location: str, root: Path, field: str) -> list[Path]:
+    """Return where `location` is looked for, in order. Raises as `locate` does."""
 
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1])
@@ -46,7 +76,8 @@ def locate(location: str, root: Path, field: str) -> Path:
         _replaced[found] = match[0]
         return found
 
-    return root / _VARIABLE.sub(value, location)
+    path = _VARIABLE.sub(value, location)
+    return list(dict.fromkeys(folder / path for folder in (root, *_beside.get())))
 
 
 def redact(text: str) -> str:
@@ -75,6 +106,9 @@ def locate_file(location: str, root: Path, field: str) -> Path:
     Raises InputError for anything else, such as a pipe, which could block for ever.
     """
     path = locate(location, root, field)
-    if not path.is_file():
-        raise InputError(f"{field}: {shorten(str(path), 300)} is not a file; name one below the data root, or absolute")
-    return path
+    if path.is_file():
+        return path
+    places = [path] if path.exists() else candidates(location, root, field)
+    tried = " nor ".join(shorten(str(place), 300) for place in places)
+    is_none = f"neither {tried} is a file" if len(places) > 1 else f"{tried} is not a file"
+    raise InputError(f"{field}: {is_none}; name one below the data root, beside the spec, or absolute")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator
 
 from flspec.core.components import Component, OneOf
-from flspec.core.locations import locate
+from flspec.core.locations import candidates, locate
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
 from flspec.data.readings import FileFacts, Reading
@@ -32,9 +32,9 @@ _NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # m
 class Dataset(Component, ABC):
     """A source of examples for training and for evaluation.
 
-    Its files are looked for in the `folder` or `file` that the spec names, below the data root or absolute. Without
-    one, they are looked for in the folder with the kind's name below the data root, then in the data root itself. The
-    folder of any data set can therefore be the data root, as in `flspec data check DIR --kind KIND`.
+    Its files are looked for in the `folder` or `file` that the spec names: absolute, below the data root, or in the
+    spec's own folder. Without one, they are looked for in the folder with the kind's name below the data root, then in
+    the data root itself, so the folder of any data set can be the data root: `flspec data check DIR --kind KIND`.
     """
 
     copies_while_read: ClassVar[float] = 1.0  # of all features in memory at once, for the estimate of a plan's memory
@@ -92,7 +92,8 @@ class Dataset(Component, ABC):
     def places(self, root: Path, folder: str | None = None) -> list[Path]:
         """Return the folders in which files are looked for, in order. See the class."""
         if folder:
-            return [locate(folder, root, "dataset.folder")]
+            found = locate(folder, root, "dataset.folder")
+            return [found] if found.exists() else candidates(folder, root, "dataset.folder")  # all, for the error
         return [root / str(type(self).model_fields["kind"].default), root]
 
 

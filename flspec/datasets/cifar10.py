@@ -52,7 +52,8 @@ class Cifar10(Twinned, ImageDataset):
     folder: Annotated[
         Location | None,
         Field(
-            description="where the files are, below the data root or absolute; if absent, in cifar10/ or in the root; "
+            description="where the files are, below the data root, beside the spec, or absolute; "
+            "if absent, in cifar10/ or in the root; "
             "${env:NAME} is replaced when they are read"
         ),
     ] = None

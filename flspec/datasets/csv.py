@@ -43,7 +43,8 @@ class CsvTable(Twinned, TableColumns):
     file: Annotated[
         Location | None,
         Field(
-            description="the training table, below the data root or absolute; if absent, train.csv, or the only "
+            description="the training table, below the data root, beside the spec, or absolute; "
+            "if absent, train.csv, or the only "
             ".csv, in csv/ or in the root; ${env:NAME} is replaced when it is read"
         ),
     ] = None

@@ -35,7 +35,8 @@ class IdxImages(Twinned, ImageDataset, ABC):
     folder: Annotated[
         Location | None,
         Field(
-            description="where the four files are, below the data root or absolute; if absent, in a folder of the "
+            description="where the four files are, below the data root, beside the spec, or absolute; "
+            "if absent, in a folder of the "
             "kind's name or in the root; ${env:NAME} is replaced when they are read"
         ),
     ] = None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.core.locations import Location, locate_file
+from flspec.core.locations import Location, locate_file, searching_beside
 from flspec.core.randomness import Stream
 from flspec.core.text import join_some
 from flspec.data.column_types import Cells, type_cells
@@ -146,7 +146,8 @@ class ImageFolder(PictureDataset):
         """Read the columns of each split, in its order."""
         if self.metadata is None:
             return {split: {} for split in found}
-        path = locate_file(self.metadata, folder, "dataset.metadata")
+        with searching_beside(()):  # it belongs to the pictures
+            path = locate_file(self.metadata, folder, "dataset.metadata")
         rows = _rows_by_file(path, {picture.file for pictures in found.values() for picture in pictures})
         names = [name for name in next(iter(rows.values())).cells if name not in _FILE_COLUMNS]
         if self.client_column and self.client_column not in names:

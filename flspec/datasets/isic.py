@@ -45,7 +45,7 @@ class Isic(PictureDataset):
     size: Size = 256
     test_metadata: Annotated[
         Location | None,
-        Field(description="a second CSV file, of pictures for evaluation, below the data root; replaces holdout"),
+        Field(description="a second CSV file, of pictures for evaluation, found as `folder` is; replaces holdout"),
     ] = None
     holdout: Annotated[float, Field(gt=0, lt=1, description="share of the pictures for evaluation")] = 0.2
     split_by: Annotated[

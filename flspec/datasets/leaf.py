@@ -40,8 +40,8 @@ class Leaf(Twinned, NamedClasses):
     folder: Annotated[
         Location | None,
         Field(
-            description="where train/ and test/ are, or data/ with both, below the data root or absolute; if absent, "
-            "in leaf/ or in the root; ${env:NAME} is replaced when they are read"
+            description="where train/ and test/ are, or data/ with both, below the data root, beside the spec, or "
+            "absolute; if absent, in leaf/ or in the root; ${env:NAME} is replaced when they are read"
         ),
     ] = None
     shape: Annotated[

@@ -42,7 +42,8 @@ class NpzArrays(Twinned, NamedClasses, ImageDataset):
     file: Annotated[
         Location | None,
         Field(
-            description="the file, below the data root or absolute; if absent, the only .npz in npz/ or in the root; "
+            description="the file, below the data root, beside the spec, or absolute; "
+            "if absent, the only .npz in npz/ or in the root; "
             "${env:NAME} is replaced when it is read"
         ),
     ] = None

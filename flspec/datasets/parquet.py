@@ -48,7 +48,8 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
     folder: Annotated[
         Location | None,
         Field(
-            description="where the shards are, or data/ with them, below the data root or absolute; if absent, in "
+            description="where the shards are, or data/ with them, below the data root, beside the spec, or absolute; "
+            "if absent, in "
             "parquet/ or in the root; ${env:NAME} is replaced when they are read"
         ),
     ] = None

@@ -29,7 +29,8 @@ class PictureDataset(Twinned, ImageDataset, ABC):
     folder: Annotated[
         Location | None,
         Field(
-            description="where the files are, below the data root or absolute; if absent, in the folder of the kind's "
+            description="where the files are, below the data root, beside the spec, or absolute; "
+            "if absent, in the folder of the kind's "
             "name or in the root; ${env:NAME} is replaced when they are read"
         ),
     ] = None

@@ -26,7 +26,7 @@ class Model(Component, OmitDefaults, ABC):
         Location | None,
         Field(
             description="weights to start from, by name: a .safetensors file, or a .pt or .pth of torch, below the "
-            "data root or absolute; ${env:NAME} is replaced when it is read"
+            "data root, beside the spec, or absolute; ${env:NAME} is replaced when it is read"
         ),
     ] = None
     keep_head: Annotated[

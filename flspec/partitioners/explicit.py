@@ -35,7 +35,7 @@ class Explicit(Partitioner):
     file: Annotated[
         Location,
         Field(
-            description="CSV or JSON, below the data folder unless absolute; ${env:NAME} is replaced",
+            description="CSV or JSON, below the data root, beside the spec, or absolute; ${env:NAME} is replaced",
             examples=["splits/clients.csv"],
         ),
     ]

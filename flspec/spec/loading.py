@@ -43,7 +43,7 @@ def validate_draft(draft: Draft) -> Spec:
         problems.append(draft.problem(("matrix",), message))
         draft = draft.without("matrix")
     try:
-        spec = Spec.model_validate_json(json.dumps(draft.value))
+        spec = Spec.model_validate_json(json.dumps(draft.value)).read_in(draft.folders)
         sections = dict(spec)
     except ValidationError as error:
         problems += diagnose(draft, error, Spec)

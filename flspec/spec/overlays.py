@@ -83,6 +83,7 @@ class Draft:
     original: str | None = field(repr=False, default=None)  # the text of the file, if there is only one
     heading: str = ""  # the files and settings that it consists of
     small: Draft | None = field(repr=False, default=None)  # its small variant, before settings
+    folders: tuple[Path, ...] = ()  # of the files that it consists of, absolute; a text has none
 
     @property
     def text(self) -> str:
@@ -117,7 +118,8 @@ class Draft:
 def compose(path: Path) -> Draft:
     """Return the draft of a spec file; raises InputError if it cannot be read, SpecError with the file and place."""
     documents = list(_chain(path))
-    draft = Draft({}, {}, {}, documents[0].file)
+    folders = dict.fromkeys(Path(document.file).parent.absolute() for document in documents)
+    draft = Draft({}, {}, {}, documents[0].file, folders=tuple(folders))
     for document in reversed(documents):
         draft = _lay_document(draft, document)
     draft = replace(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, PrivateAttr, field_validator
 
 from flspec.aggregators import Aggregator
 from flspec.aggregators.fedavg import FedAvg
@@ -213,6 +214,24 @@ class Spec(Document):
         Field(max_length=16, description="operations on each client's update and on the combined update, in order"),
     ] = ()
     evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = Evaluation()
+    _folders: tuple[Path, ...] = PrivateAttr(())
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folder of its file, and of those that it extends, in which its files may lie; empty for a text."""
+        return self._folders
+
+    def read_in(self, folders: tuple[Path, ...]) -> Self:
+        """Return this spec as read from files in `folders`. Where it lay is no part of what it says."""
+        spec = self.model_copy()
+        spec._folders = folders
+        return spec
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and dict(self) == dict(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.__dict__.values()))
 
     @field_validator("flspec")
     @classmethod

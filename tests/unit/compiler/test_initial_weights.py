@@ -227,7 +227,7 @@ def test_a_variable_that_is_not_set_is_named(refusal, monkeypatch):
 @pytest.mark.parametrize("name", ["absent.pt", ".", "pipe.pt"])
 def test_what_is_no_file_is_refused_without_waiting(refusal, tmp_path, name):
     os.mkfifo(tmp_path / "pipe.pt")
-    assert "is not a file; name one below the data root, or absolute" in refusal(name)
+    assert "is not a file; name one below the data root, beside the spec, or absolute" in refusal(name)
 
 
 @pytest.mark.parametrize("suffix", ["h5", "bin", ""])
