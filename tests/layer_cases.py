@@ -28,6 +28,7 @@ from flspec.layers import (
     MaxPool,
     Multiply,
     Shape,
+    TransposedConv,
     chain,
     draw_masks,
     parameters_of,
@@ -41,6 +42,11 @@ Arrays = dict[str, NDArray[np.float32]]
 def conv(**fields: int) -> list[Layer]:
     settings: dict[str, Any] = {"name": "l", "channels": 4, "kernel_size": 3} | fields
     return [Conv(**settings)]
+
+
+def transposed(**fields: int) -> list[Layer]:
+    settings: dict[str, Any] = {"name": "l", "channels": 4, "kernel_size": 3} | fields
+    return [TransposedConv(**settings)]
 
 
 def gate() -> list[Layer]:
@@ -66,6 +72,12 @@ CASES: dict[str, tuple[list[Layer], Shape]] = {
     "conv, groups": (conv(groups=2, channels=8), IMAGE),
     "conv, depthwise": (conv(groups=6, channels=6, padding=1), IMAGE),
     "conv, depthwise with stride": (conv(groups=6, channels=12, kernel_size=5, padding=2, stride=2), IMAGE),
+    "transposed_conv": (transposed(), IMAGE),
+    "transposed_conv, as in DCGAN": (transposed(kernel_size=4, stride=2, padding=1, bias=False), IMAGE),
+    "transposed_conv, of one pixel": (transposed(kernel_size=4, bias=False), (6, 1, 1)),
+    "transposed_conv, odd kernel": (transposed(stride=2, padding=1), (6, 5, 3)),
+    "transposed_conv, gaps": (transposed(kernel_size=2, stride=3), IMAGE),
+    "transposed_conv, cut into the input": (transposed(kernel_size=2, stride=2, padding=3), IMAGE),
     "max_pool": ([MaxPool(name="l", size=2)], IMAGE),
     "max_pool, overlapping": ([MaxPool(name="l", size=3, stride=2, padding=1)], IMAGE),
     "max_pool, gaps": ([MaxPool(name="l", size=1, stride=2)], IMAGE),
@@ -83,6 +95,8 @@ CASES: dict[str, tuple[list[Layer], Shape]] = {
     "tanh": ([Activation(name="l", function="tanh")], IMAGE),
     "sigmoid": ([Activation(name="l", function="sigmoid")], IMAGE),
     "silu": ([Activation(name="l", function="silu")], IMAGE),
+    "leaky_relu": ([Activation(name="l", function="leaky_relu", slope=0.2)], IMAGE),
+    "leaky_relu, steeper": ([Activation(name="l", function="leaky_relu", slope=0.7)], IMAGE),
     "add": (residual(), IMAGE),
     "multiply": (gate(), IMAGE),
     "dropout": ([Dropout(name="l", rate=0.4)], IMAGE),

@@ -84,6 +84,20 @@ def conv(layer, own, inputs, mask):
     return total + own["bias"][:, None, None] if layer.bias else total
 
 
+def transposed_conv(layer, own, inputs, mask):
+    """out[b, o, y * stride + i - padding, x * stride + j - padding] += in[b, c, y, x] * weight[c, o, i, j]."""
+    weight, stride, size = own["weight"], layer.stride, layer.kernel_size
+    batch, _, height, width = inputs[0].shape
+    whole = ((side - 1) * stride + size for side in (height, width))
+    total = np.zeros((batch, layer.channels, *whole), np.result_type(inputs[0], weight))
+    for i, j in np.ndindex(size, size):
+        part = np.einsum("bcyx,co->boyx", inputs[0], weight[:, :, i, j])
+        total[:, :, i : i + stride * height : stride, j : j + stride * width : stride] += part
+    kept = (slice(layer.padding, side - layer.padding) for side in total.shape[2:])
+    cut = total[(slice(None), slice(None), *kept)]
+    return cut + own["bias"][:, None, None] if layer.bias else cut
+
+
 def windows(x, size, stride, padding, outside):
     """For each place (i, j) of a window: what all windows have there, [batch, channels, windows down, across]."""
     padded = np.pad(x, [(0, 0), (0, 0), (padding, padding), (padding, padding)], constant_values=outside)
@@ -142,6 +156,8 @@ def activation(layer, own, inputs, mask):
             return 1 / (1 + np.exp(-x))
         case "silu":
             return x / (1 + np.exp(-x))
+        case "leaky_relu":
+            return np.where(x > 0, x, layer.slope * x)
     raise NotImplementedError(layer.function)
 
 
@@ -173,5 +189,6 @@ RULES: dict[str, Callable[..., Any]] = {
         max_pool,
         multiply,
         running,
+        transposed_conv,
     )
 }

@@ -5,7 +5,7 @@ This module needs TensorFlow, not TFF.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -26,18 +26,22 @@ from flspec.layers import (
     MaxPool,
     Multiply,
     Shape,
+    TransposedConv,
     trace,
 )
 
 __all__ = ["Forward", "build_forward"]
 
-Tensors = Mapping[str, tf.Tensor]
+Tensors = MutableMapping[str, tf.Tensor]
 Masks = Mapping[str, tf.Tensor]  # by a dropout layer's name: bool, True for values that stay
-# (tensors by name, inputs [batch, ...], in training the masks) -> outputs
+# (tensors by name, inputs [batch, ...], in training the masks) -> outputs. Training replaces running statistics.
 Forward = Callable[[Tensors, tf.Tensor, Masks | None], tf.Tensor]
 _Apply = Callable[[Tensors, Sequence[tf.Tensor], Masks | None], tf.Tensor]
 
-_FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+_Function = Callable[[tf.Tensor], tf.Tensor]
+_Convolve = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+_FUNCTIONS: dict[str, _Function] = {
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
     "tanh": tf.tanh,
@@ -69,20 +73,18 @@ def _translate(layer: Layer, shape: Shape) -> _Apply:
         case Dense():
             return lambda w, x, _: tf.matmul(x[0], w[weight]) + w[bias]
         case Conv():
-            convolve = _convolution(layer, shape[0])
-            if not layer.bias:
-                return lambda w, x, _: convolve(x[0], w[weight])
-            return lambda w, x, _: convolve(x[0], w[weight]) + w[bias]
+            return _with_bias(layer, _convolution(layer, shape[0]))
+        case TransposedConv():
+            return _with_bias(layer, _transposed_convolution(layer, shape))
         case MaxPool() | AveragePool() | GlobalAveragePool():
             pool = _pooling(layer)
             return lambda _, x, __: pool(x[0])
         case GroupNorm():
             return lambda w, x, _: _normalise_groups(x[0], shape, layer) * w[weight] + w[bias]
-        case BatchNorm() if layer.statistics == "frozen" or layer.frozen:
-            mean, var = f"{layer.name}.running_mean", f"{layer.name}.running_var"
-            return lambda w, x, _: (x[0] - w[mean]) * (w[weight] / tf.sqrt(w[var] + layer.epsilon)) + w[bias]
+        case BatchNorm():
+            return _batch_norm(layer)
         case Activation():
-            function = _FUNCTIONS[layer.function]
+            function = _activation(layer)
             return lambda _, x, __: function(x[0])
         case Add():
             return lambda _, x, __: x[0] + x[1]
@@ -103,7 +105,14 @@ def _flatten(images: tf.Tensor, shape: Shape) -> tf.Tensor:
     return tf.reshape(images, [-1, int(np.prod(shape))])
 
 
-def _convolution(layer: Conv, num_channels: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def _with_bias(layer: Conv | TransposedConv, convolve: _Convolve) -> _Apply:
+    weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
+    if not layer.bias:
+        return lambda w, x, _: convolve(x[0], w[weight])
+    return lambda w, x, _: convolve(x[0], w[weight]) + w[bias]
+
+
+def _convolution(layer: Conv, num_channels: int) -> _Convolve:
     """Build the function (images, kernel [height, width, in / groups, out]) -> the convolution, without a bias."""
     pads, stride, groups, size = _pads(layer.padding), layer.stride, layer.groups, layer.kernel_size
     if groups == 1:
@@ -120,7 +129,41 @@ def _convolution(layer: Conv, num_channels: int) -> Callable[[tf.Tensor, tf.Tens
     return convolve
 
 
-def _pooling(layer: MaxPool | AveragePool | GlobalAveragePool) -> Callable[[tf.Tensor], tf.Tensor]:
+def _transposed_convolution(layer: TransposedConv, shape: Shape) -> _Convolve:
+    """Build the function (images of `shape`, kernel [height, width, out, in]) -> the larger images, without a bias."""
+    whole = [(size - 1) * layer.stride + layer.kernel_size for size in shape[1:]]
+    rows, columns = (slice(layer.padding, size - layer.padding) for size in whole)
+
+    def enlarge(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        # "VALID" and cut off afterwards: "SAME" has another place for what is cut off.
+        size = (tf.shape(x)[0], *whole, layer.channels)
+        return tf.nn.conv2d_transpose(x, kernel, size, layer.stride, "VALID")[:, rows, columns]
+
+    return enlarge
+
+
+def _batch_norm(layer: BatchNorm) -> _Apply:
+    names = [f"{layer.name}.{suffix}" for suffix in ("running_mean", "running_var", "weight", "bias")]
+
+    def apply(tensors: Tensors, inputs: Sequence[tf.Tensor], masks: Masks | None) -> tf.Tensor:
+        mean, var, weight, bias = (tensors[name] for name in names)
+        if masks is not None and layer.statistics != "frozen" and not layer.frozen:
+            running, (mean, var) = (mean, var), tf.nn.moments(inputs[0], (0, 1, 2))
+            count = tf.cast(tf.reduce_prod(tf.shape(inputs[0])[:3]), tf.float32)
+            for name, kept, seen in zip(names[:2], running, (mean, var * (count / (count - 1))), strict=True):
+                tensors[name] = (1 - layer.momentum) * kept + layer.momentum * tf.stop_gradient(seen)
+        return (inputs[0] - mean) * (weight / tf.sqrt(var + layer.epsilon)) + bias
+
+    return apply
+
+
+def _activation(layer: Activation) -> _Function:
+    if (slope := layer.slope) is not None:
+        return lambda x: tf.nn.leaky_relu(x, slope)
+    return _FUNCTIONS[layer.function]
+
+
+def _pooling(layer: MaxPool | AveragePool | GlobalAveragePool) -> _Function:
     match layer:
         case MaxPool():
             pads = _pads(layer.padding) if layer.padding else "VALID"

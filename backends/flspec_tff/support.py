@@ -25,11 +25,12 @@ _LAYERS = (  # translated in layers.py
     "flatten",
     "dense",
     "conv",
+    "transposed_conv",
     "max_pool",
     "average_pool",
     "global_average_pool",
     "group_norm",
-    "batch_norm",  # with constant statistics
+    "batch_norm",
     "activation",
     "add",
     "multiply",

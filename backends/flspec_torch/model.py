@@ -26,6 +26,7 @@ from flspec.layers import (
     Layer,
     MaxPool,
     Multiply,
+    TransposedConv,
 )
 
 __all__ = ["Forward", "Masks", "build_forward", "to_tensors"]
@@ -36,7 +37,9 @@ Masks = Mapping[str, Tensor]  # the factors of each dropout, by the layer's name
 Forward = Callable[[Tensors, Tensor, Masks | None], Tensor]
 _Apply = Callable[[Tensors, Sequence[Tensor], Masks | None], Tensor]
 
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+_Function = Callable[[Tensor], Tensor]
+
+_FUNCTIONS: dict[str, _Function] = {
     "relu": F.relu,
     "relu6": F.relu6,
     "tanh": torch.tanh,
@@ -79,18 +82,17 @@ def _translate(layer: Layer) -> _Apply:
             return lambda w, x, _: F.conv2d(
                 x[0], w[weight], w.get(bias), layer.stride, layer.padding, groups=layer.groups
             )
-        case MaxPool():
-            return lambda _, x, __: F.max_pool2d(x[0], layer.size, layer.stride, layer.padding)
-        case AveragePool():
-            return lambda _, x, __: F.avg_pool2d(x[0], layer.size)
-        case GlobalAveragePool():
-            return lambda _, x, __: x[0].mean((2, 3), keepdim=True)
+        case TransposedConv():
+            return lambda w, x, _: F.conv_transpose2d(x[0], w[weight], w.get(bias), layer.stride, layer.padding)
+        case MaxPool() | AveragePool() | GlobalAveragePool():
+            pool = _pooling(layer)
+            return lambda _, x, __: pool(x[0])
         case GroupNorm():
             return lambda w, x, _: F.group_norm(x[0], layer.groups, w[weight], w[bias], layer.epsilon)
         case BatchNorm():
             return _batch_norm(layer)
         case Activation():
-            function = _FUNCTIONS[layer.function]
+            function = _activation(layer)
             return lambda _, x, __: function(x[0])
         case Add():
             return lambda _, x, __: x[0] + x[1]
@@ -99,6 +101,21 @@ def _translate(layer: Layer) -> _Apply:
         case Dropout():
             return lambda _, x, masks: x[0] if masks is None else x[0] * masks[layer.name]
     raise ValueError(f"no torch translation for layer {layer!r}")
+
+
+def _activation(layer: Activation) -> _Function:
+    if (slope := layer.slope) is not None:
+        return lambda x: F.leaky_relu(x, slope)
+    return _FUNCTIONS[layer.function]
+
+
+def _pooling(layer: MaxPool | AveragePool | GlobalAveragePool) -> _Function:
+    match layer:
+        case MaxPool():
+            return lambda x: F.max_pool2d(x, layer.size, layer.stride, layer.padding)
+        case AveragePool():
+            return lambda x: F.avg_pool2d(x, layer.size)
+    return lambda x: x.mean((2, 3), keepdim=True)
 
 
 def _batch_norm(layer: BatchNorm) -> _Apply:

@@ -7,7 +7,7 @@ has no translation.
 """
 
 from flspec.layers.activations import count_values_at_once, count_values_made
-from flspec.layers.base import INPUT, BaseLayer, Initializer, Placement, Shape, Tensor
+from flspec.layers.base import INPUT, BaseLayer, Placement, Shape, Tensor
 from flspec.layers.graph import (
     Layer,
     chain,
@@ -19,7 +19,8 @@ from flspec.layers.graph import (
     parse_layers,
     trace,
 )
-from flspec.layers.linear import Conv, Dense, Flatten
+from flspec.layers.initializers import Constant, Initializer, InitializerName, Normal
+from flspec.layers.linear import Conv, Dense, Flatten, TransposedConv
 from flspec.layers.normalisation import BatchNorm, GroupNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
@@ -31,6 +32,7 @@ __all__ = [
     "AveragePool",
     "BaseLayer",
     "BatchNorm",
+    "Constant",
     "Conv",
     "Dense",
     "Dropout",
@@ -38,12 +40,15 @@ __all__ = [
     "GlobalAveragePool",
     "GroupNorm",
     "Initializer",
+    "InitializerName",
     "Layer",
     "MaxPool",
     "Multiply",
+    "Normal",
     "Placement",
     "Shape",
     "Tensor",
+    "TransposedConv",
     "chain",
     "count_multiply_adds",
     "count_parameters",

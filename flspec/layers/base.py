@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from flspec.core.components import OmitDefaults
+from flspec.layers.initializers import Initializer
 
-__all__ = ["INPUT", "BaseLayer", "Initializer", "Placement", "Shape", "Tensor", "expect_rank", "expect_room"]
+__all__ = ["INPUT", "BaseLayer", "Placement", "Shape", "Tensor", "expect_rank", "expect_room"]
 
 Shape = tuple[int, ...]  # of one example, without the batch axis: [features] or [channels, height, width]
-Initializer = Literal["zeros", "ones", "glorot_uniform", "he_normal"]
 Placement = Literal["server", "client", "plan"]
 INPUT = "input"  # the name of the model's input in a layer's `inputs`
 
@@ -28,6 +29,7 @@ class Tensor:
     initializer: Initializer
     is_learned: bool = True  # by gradient; if not, it is a statistic that training updates, or a constant
     placement: Placement = "server"
+    input_axis: int = 1  # of a kernel: its axis of input features or channels; the other of the first two has outputs
 
 
 class BaseLayer(OmitDefaults):
@@ -46,6 +48,18 @@ class BaseLayer(OmitDefaults):
     def parameters(self, shape: Shape) -> dict[str, Tensor]:
         """Return the layer's tensors for an input of `shape`, by the last part of their name, as if not frozen."""
         return {}
+
+    @property
+    def has_tensors(self) -> bool:
+        """Whether layers of this kind have tensors."""
+        return type(self).parameters is not BaseLayer.parameters
+
+    def count_multiply_adds(self, shape: Shape, output: Shape) -> int:
+        """Count the multiplications for an example of `shape`, of which this layer makes one of shape `output`.
+
+        By default each value of a tensor is used at every position of the output.
+        """
+        return sum(math.prod(tensor.shape) for tensor in self.parameters(shape).values()) * math.prod(output[1:])
 
 
 def expect_rank(layer: BaseLayer, shape: Shape, rank: int, meaning: str) -> None:

@@ -14,7 +14,8 @@ from pydantic import Field, TypeAdapter
 
 from flspec.core.randomness import Stream
 from flspec.layers.base import INPUT, Shape, Tensor
-from flspec.layers.linear import Conv, Dense, Flatten
+from flspec.layers.initializers import draw_initial
+from flspec.layers.linear import Conv, Dense, Flatten, TransposedConv
 from flspec.layers.normalisation import BatchNorm, GroupNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
@@ -35,6 +36,7 @@ Layer = (
     Flatten
     | Dense
     | Conv
+    | TransposedConv
     | MaxPool
     | AveragePool
     | GlobalAveragePool
@@ -92,18 +94,17 @@ def count_parameters(layers: Sequence[Layer], input_shape: Shape) -> int:
 
 
 def count_multiply_adds(layers: Sequence[Layer], input_shape: Shape) -> int:
-    """Count the multiplications in a forward pass of one example. Each weight is used at every output position."""
+    """Count the multiplications in a forward pass of one example."""
     shapes = trace(layers, input_shape)
-    return sum(
-        math.prod(tensor.shape) * math.prod(shapes[layer.name][1:])
-        for layer in layers
-        for tensor in layer.parameters(shapes[layer.inputs[0]]).values()
-    )
+    return sum(layer.count_multiply_adds(shapes[layer.inputs[0]], shapes[layer.name]) for layer in layers)
 
 
 def initial_tensors(parameters: Mapping[str, Tensor], stream: Stream) -> dict[str, NDArray[np.float32]]:
     """Draw each tensor's initial value, by name. Each tensor has its own stream."""
-    return {name: _draw(tensor, stream.child(*name.rsplit(".", 1))) for name, tensor in parameters.items()}
+    return {
+        name: draw_initial(tensor.initializer, tensor.shape, stream.child(*name.rsplit(".", 1)), tensor.input_axis)
+        for name, tensor in parameters.items()
+    }
 
 
 def draw_masks(
@@ -115,19 +116,3 @@ def draw_masks(
     return {
         layer.name: layer.mask(shapes[layer.name], num_examples, stream.child("dropout", layer.name)) for layer in drops
     }
-
-
-def _draw(tensor: Tensor, stream: Stream) -> NDArray[np.float32]:
-    match tensor.initializer:
-        case "zeros":
-            return np.zeros(tensor.shape, np.float32)
-        case "ones":
-            return np.ones(tensor.shape, np.float32)
-    # fan_in and fan_out of a kernel include its positions.
-    outputs, inputs, *kernel = tensor.shape
-    count, positions = math.prod(tensor.shape), math.prod(kernel)
-    if tensor.initializer == "he_normal":  # He et al., ICCV 2015, Eq. (10): N(0, 2 / fan_in)
-        values = stream.normal(count) * math.sqrt(2.0 / (inputs * positions))
-    else:  # Glorot and Bengio, AISTATS 2010, Eq. (16): U(-a, a), a = sqrt(6 / (fan_in + fan_out))
-        values = (2.0 * stream.uniform(count) - 1.0) * math.sqrt(6.0 / ((inputs + outputs) * positions))
-    return values.reshape(tensor.shape).astype(np.float32)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from flspec.layers.base import BaseLayer, Placement, Shape, Tensor, expect_rank
+from flspec.layers.initializers import Initializer
 
 __all__ = ["BatchNorm", "GroupNorm"]
 
@@ -44,10 +45,13 @@ class BatchNorm(BaseLayer):
     they stay with each client, with the layer's weight and bias, which is FedBN (Li et al., ICLR 2021).
     """
 
+    omitted: ClassVar[dict[str, Any]] = BaseLayer.omitted | {"initializer": "ones"}
+
     kind: Literal["batch_norm"] = "batch_norm"
     statistics: Literal["frozen", "averaged", "local"]
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
     epsilon: Epsilon = 1e-5
+    initializer: Initializer = "ones"  # of the weight; the bias starts at zero
 
     def output_shape(self, shape: Shape, *others: Shape) -> Shape:
         expect_rank(self, shape, rank=3, meaning="[channels, height, width]")
@@ -62,7 +66,7 @@ class BatchNorm(BaseLayer):
         learned, kept = placements[self.statistics]
         size = (shape[0],)
         return {
-            "weight": Tensor(size, "ones", placement=learned),
+            "weight": Tensor(size, self.initializer, placement=learned),
             "bias": Tensor(size, "zeros", placement=learned),
             "running_mean": Tensor(size, "zeros", is_learned=False, placement=kept),
             "running_var": Tensor(size, "ones", is_learned=False, placement=kept),

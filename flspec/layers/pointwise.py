@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flspec.core.randomness import Stream
 from flspec.layers.base import BaseLayer, Shape
@@ -16,10 +16,23 @@ __all__ = ["Activation", "Add", "Dropout", "Multiply"]
 
 
 class Activation(BaseLayer):
-    """relu max(x, 0); relu6 min(max(x, 0), 6); tanh; sigmoid s(x) = 1 / (1 + e^-x); or silu x s(x)."""
+    """relu max(x, 0); relu6 min(max(x, 0), 6); tanh; sigmoid s(x) = 1 / (1 + e^-x); silu x s(x); or leaky_relu.
+
+    leaky_relu is x where x > 0 and `slope` times x elsewhere, so `slope` is also its derivative at 0.
+    """
+
+    omitted: ClassVar[dict[str, Any]] = BaseLayer.omitted | {"slope": None}
 
     kind: Literal["activation"] = "activation"
-    function: Literal["relu", "relu6", "tanh", "sigmoid", "silu"]
+    function: Literal["relu", "relu6", "tanh", "sigmoid", "silu", "leaky_relu"]
+    slope: Annotated[float, Field(ge=0, lt=1)] | None = None  # of leaky_relu alone, which needs it
+
+    @model_validator(mode="after")
+    def _slope_belongs_to_leaky_relu(self) -> Activation:
+        if (self.function == "leaky_relu") != (self.slope is not None):
+            needs = "needs a slope" if self.slope is None else f"has no slope, but is given {self.slope}"
+            raise ValueError(f"layer {self.name!r}: {self.function} {needs}")
+        return self
 
     def output_shape(self, shape: Shape, *others: Shape) -> Shape:
         return shape

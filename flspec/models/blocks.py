@@ -54,8 +54,7 @@ def dropout(name: str, rate: float, drops: Literal["value", "example"] = "value"
 
 def freeze(layers: Iterable[Layer]) -> list[Layer]:
     """Return the same layers with their tensors as constants."""
-    has_tensors = ("conv", "batch_norm", "dense", "group_norm")
-    return [layer.model_copy(update={"frozen": True}) if layer.kind in has_tensors else layer for layer in layers]
+    return [layer.model_copy(update={"frozen": True}) if layer.has_tensors else layer for layer in layers]
 
 
 def batch_norm_policy_missing(wanted: str) -> ValueError:

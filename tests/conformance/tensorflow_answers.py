@@ -32,7 +32,9 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def answer_graph(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
-    """A model's `outputs`, and the gradients of their products with `along`: of `inputs` and of each tensor."""
+    """A model's `outputs`, the gradients of their products with `along` (of `inputs` and of each tensor), and the
+    running `statistics` after the pass.
+    """
     layers, inputs = parse_layers(question["layers"]), tf.constant(channels_last(arrays["inputs"]))
     tensors = {name: tf.constant(to_tensorflow(value)) for name, value in _below("tensors/", arrays).items()}
     masks = {name: tf.constant(channels_last(mask) != 0) for name, mask in _below("masks/", arrays).items()}
@@ -40,13 +42,20 @@ def answer_graph(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.nd
     forward = build_forward(layers, arrays["inputs"].shape[1:])
     with tf.GradientTape() as tape:
         tape.watch([inputs, *tensors.values()])
-        outputs = forward(tensors, inputs, masks or None)
+        after = dict(tensors)
+        outputs = forward(after, inputs, masks if question["training"] else None)
         product = tf.reduce_sum(outputs * along)
     of_inputs, *of_tensors = tape.gradient(
         product, [inputs, *tensors.values()], unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     gradients = {f"gradients/{n}": from_tensorflow(g.numpy()) for n, g in zip(tensors, of_tensors, strict=True)}
-    return {"outputs": channels_first(outputs), "gradients/inputs": channels_first(of_inputs)} | gradients
+    statistics = {f"statistics/{n}": from_tensorflow(t.numpy()) for n, t in after.items() if "running" in n}
+    return {
+        "outputs": channels_first(outputs),
+        "gradients/inputs": channels_first(of_inputs),
+        **gradients,
+        **statistics,
+    }
 
 
 def answer_loss(settings: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:

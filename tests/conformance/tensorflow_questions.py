@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from flspec.errors import InputError
 from flspec.execution.environments import environment_python, find_environment
 from tests.conformance.harness import absent
+from tests.torch_passes import largest_deviation
+
+STEP = 2.0**-23  # one float32 step, relative
 
 Arrays = Mapping[str, NDArray[Any]]
 Answers = Callable[[str], dict[str, NDArray[Any]]]
@@ -54,3 +57,7 @@ def _run_in_tff(folder: Path) -> None:
             check=False,
         )
     assert done.returncode == 0, log.read_text()[-2000:]
+
+
+def furthest(found: Arrays, expected: Arrays) -> float:
+    return max(largest_deviation(found[name], value) for name, value in expected.items() if np.abs(value).max())

@@ -1,11 +1,11 @@
-"""TensorFlow's layers, losses and client optimizers are what their definitions say, and wrong ones are caught.
+"""TensorFlow's losses and client optimizers are what their definitions say, and wrong ones are caught.
 
 One process in TFF's environment answers all questions; the definitions are computed here in float64, without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,28 +16,8 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
-from flspec.layers import Layer
-from flspec.models.cifar_cnn import CifarCnn
-from flspec.models.efficientnet_b2 import EfficientNetB2
-from flspec.models.lenet import LeNet
-from flspec.models.mobilenet_v2 import MobileNetV2
-from flspec.models.resnet18 import ResNet18
-from tests import numpy_layers
-from tests.conformance.tensorflow_questions import Answers, Arrays, answers_of, ask, below
-from tests.layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
-from tests.torch_passes import Gradients, largest_deviation, torch_gradients
-
-STEP = 2.0**-23  # one float32 step, relative
-PICTURE = (3, 32, 32)
-ZOO = {
-    "resnet18": ResNet18(),
-    "resnet18, batch norm": ResNet18(norm="batch", batch_norm="frozen"),
-    "mobilenet_v2": MobileNetV2(),
-    "efficientnet_b2": EfficientNetB2(batch_norm="frozen", head=(20,)),
-    "cifar_cnn": CifarCnn(),
-    "lenet": LeNet(),
-}
-LAYERS = [case for case in CASES if case not in ("batch_norm, averaged", "batch_norm, local")]  # which are refused
+from tests.conformance.tensorflow_questions import STEP, Answers, Arrays, answers_of, ask, below, furthest
+from tests.torch_passes import largest_deviation
 
 RNG = np.random.default_rng(11)
 OUTPUTS = {n: (3 * RNG.standard_normal((9, n))).astype(np.float32) for n in (1, 4)}
@@ -81,64 +61,14 @@ RATE, NUM_STEPS = 0.5, 5  # the factor of the learning rates, and how many steps
 SHAPES = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "output.weight": (2, 5), "output.bias": (2,)}
 WEIGHTS = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
 GRADIENTS = {name: RNG.standard_normal((NUM_STEPS, *shape)).astype(np.float32) for name, shape in SHAPES.items()}
-every_graph = pytest.mark.parametrize("name", [*LAYERS, *ZOO])
-
-
-class Graph:
-    """A graph and what it is given."""
-
-    def __init__(self, name: str) -> None:
-        if name in ZOO:
-            shape: tuple[int, ...] = PICTURE
-            self.layers, num_examples = ZOO[name].layers(PICTURE, 5), 2
-        else:
-            self.layers, shape = graph_of(name)
-            num_examples = 4
-        self.tensors = random_tensors(self.layers, shape)
-        self.inputs = random_inputs(shape, num_examples, scale=1.0 if name in ZOO else 4.0)
-        self.masks = random_masks(self.layers, shape, num_examples)
-        # As torch_gradients draws it, but in TensorFlow's float32.
-        self.along = np.random.default_rng(5).standard_normal(self.outputs().shape).astype(np.float32)
-
-    def outputs(self, layers: Sequence[Layer] | None = None, masks: Arrays | None = None) -> NDArray[np.float64]:
-        given = self.masks if masks is None else masks
-        return numpy_layers.forward(layers or self.layers, self.tensors, self.inputs, given).outputs
-
-    def gradients(self) -> dict[str, NDArray[np.float64]]:
-        """Torch's in float64, which tests/unit/test_torch_layers.py holds to the definitions."""
-        found = torch_gradients(self.layers, self.tensors, self.inputs, self.masks).found
-        return {f"gradients/{'inputs' if name == 'input' else name}": value for name, value in found.items()}
-
-    def held_to_numpy(self, answer: Arrays) -> Gradients:
-        """The gradients of an answer, beside the pass that they should be the derivatives of."""
-        at = {"input": self.inputs} | self.tensors
-        return Gradients(
-            layers=self.layers,
-            at={name: value.astype(np.float64) for name, value in at.items()},
-            masks=self.masks,
-            cotangent=self.along,
-            found={
-                name: answer[f"gradients/{'inputs' if name == 'input' else name}"].astype(np.float64)
-                for name in at
-                if "running" not in name
-            },
-        )
 
 
 @pytest.fixture(scope="module")
-def graphs() -> dict[str, Graph]:
-    return {name: Graph(name) for name in (*LAYERS, *ZOO)}
-
-
-@pytest.fixture(scope="module")
-def answers(graphs: dict[str, Graph], tmp_path_factory: pytest.TempPathFactory) -> Answers:
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     """What TensorFlow answers to each question, by its name."""
     questions: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     folder = tmp_path_factory.mktemp("tensorflow")
-    for name, graph in graphs.items():
-        told = [layer.model_dump(mode="json") for layer in graph.layers]
-        ask(questions, arrays, name, {"about": "graph", "layers": told}, given_to(graph))
     for name, (settings, outputs, labels) in LOSSES.items():
         ask(questions, arrays, name, {"about": "loss", **settings}, {"outputs": outputs, "labels": labels})
     for name, (rule, clip) in OPTIMIZERS.items():
@@ -156,100 +86,10 @@ def answers(graphs: dict[str, Graph], tmp_path_factory: pytest.TempPathFactory) 
     return answers_of(questions, arrays, folder)
 
 
-def given_to(graph: Graph) -> dict[str, NDArray[Any]]:
-    return below(tensors=graph.tensors, masks=graph.masks) | {"inputs": graph.inputs, "along": graph.along}
-
-
 def in_keras_words(rule: ClientOptimizer) -> dict[str, float]:
     told = rule.model_dump(include={"beta_1", "beta_2", "epsilon"})
     decay = {"weight_decay": rule.weight_decay} if isinstance(rule, AdamW) else {}
     return told | decay | {"learning_rate": rule.learning_rate * RATE}
-
-
-# ------------------------------------------------------------------------------------------------------------- layers
-
-
-def rounding(name: str) -> float:
-    """What float32 may be off by, in parts of the largest value; fifty layers pass on what each of them rounds."""
-    return (256 if name in ZOO else 8) * STEP
-
-
-def furthest(found: Arrays, expected: Arrays) -> float:
-    return max(largest_deviation(found[name], value) for name, value in expected.items() if np.abs(value).max())
-
-
-@every_graph
-def test_outputs_are_those_of_the_definition(graphs: dict[str, Graph], answers: Answers, name: str) -> None:
-    assert largest_deviation(answers(name)["outputs"], graphs[name].outputs()) <= rounding(name)
-
-
-@every_graph
-def test_gradients_are_those_of_torch_in_float64(graphs: dict[str, Graph], answers: Answers, name: str) -> None:
-    assert furthest(answers(name), graphs[name].gradients()) <= rounding(name)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_gradients_are_the_derivatives_of_the_definition(graphs: dict[str, Graph], answers: Answers, name: str) -> None:
-    gradients = graphs[name].held_to_numpy(answers(name))
-    errors = {tensor: gradients.error_along({tensor: d}) for tensor, d in gradients.directions().items()}
-    assert max(errors.values()) < 1e-5
-    assert gradients.spoiled("input", 1e-2).error_along({"input": gradients.directions()["input"]}) > 1e-4
-
-
-def group_norm_with_keras_epsilon(graph: Graph) -> NDArray[np.float64]:
-    keras = {"epsilon": 1e-3}
-    return graph.outputs(
-        [layer.model_copy(update=keras) if "epsilon" in type(layer).model_fields else layer for layer in graph.layers]
-    )
-
-
-def other_masks(graph: Graph) -> NDArray[np.float64]:
-    return graph.outputs(masks={name: np.roll(mask, 1, axis=0) for name, mask in graph.masks.items()})
-
-
-def padded_as_same(graph: Graph) -> NDArray[np.float64]:
-    """ "SAME" at stride 2 on even sides: nothing above and to the left, one zero below and to the right."""
-    (layer,) = graph.layers
-    padded = np.pad(graph.inputs, [(0, 0), (0, 0), (0, 1), (0, 1)])
-    return numpy_layers.forward([layer.model_copy(update={"padding": 0})], graph.tensors, padded).outputs
-
-
-def padded_with_zeros(graph: Graph) -> NDArray[np.float64]:
-    (layer,) = graph.layers
-    padded = np.pad(graph.inputs, [(0, 0), (0, 0), (1, 1), (1, 1)])
-    return numpy_layers.forward([layer.model_copy(update={"padding": 0})], graph.tensors, padded).outputs
-
-
-def multiplied_in_turn(graph: Graph) -> NDArray[np.float64]:
-    """A depthwise convolution whose outputs go around the channels instead of staying with each."""
-    outputs = graph.outputs()
-    return outputs.reshape(4, 6, 2, *outputs.shape[2:]).swapaxes(1, 2).reshape(outputs.shape)
-
-
-def flattened_channels_last(graph: Graph) -> NDArray[np.float64]:
-    _, dense = graph.layers
-    rows = graph.inputs.transpose(0, 2, 3, 1).reshape(4, -1)
-    return numpy_layers.forward([dense.model_copy(update={"inputs": ("input",)})], graph.tensors, rows).outputs
-
-
-@pytest.mark.parametrize(
-    ("name", "wrong"),
-    [
-        ("group_norm", group_norm_with_keras_epsilon),
-        ("dropout", other_masks),
-        ("dropout of examples", other_masks),
-        ("conv, stride on even sides", padded_as_same),
-        ("max_pool, overlapping", padded_with_zeros),
-        ("conv, depthwise with stride", multiplied_in_turn),
-        ("flatten and dense", flattened_channels_last),
-        ("cifar_cnn", other_masks),
-        ("resnet18", group_norm_with_keras_epsilon),
-    ],
-)
-def test_a_wrong_layer_is_caught(
-    graphs: dict[str, Graph], answers: Answers, name: str, wrong: Callable[[Graph], NDArray[np.float64]]
-) -> None:
-    assert largest_deviation(answers(name)["outputs"], wrong(graphs[name])) > 5 * rounding(name)
 
 
 # ------------------------------------------------------------------------------------------------------------- losses

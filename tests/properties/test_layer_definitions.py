@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flspec.layers import AveragePool, Conv, GroupNorm, MaxPool, chain, trace
+from flspec.layers import AveragePool, Conv, GroupNorm, MaxPool, TransposedConv, chain, trace
 from tests import numpy_layers
 from tests.layer_cases import random_inputs, random_tensors
 from tests.torch_passes import torch_pass
@@ -33,6 +33,19 @@ def convolutions(draw):
 
 
 @st.composite
+def transposed_convolutions(draw):
+    layer = TransposedConv(
+        name="l",
+        channels=draw(groups),
+        kernel_size=draw(sizes),
+        padding=draw(st.integers(0, 3)),
+        stride=draw(st.integers(1, 4)),
+        bias=draw(st.booleans()),
+    )
+    return layer, (draw(groups), draw(sides), draw(sides))
+
+
+@st.composite
 def pools(draw):
     size, channels = draw(sizes), draw(groups)
     padded = MaxPool(
@@ -48,13 +61,16 @@ def group_norms(draw):
     return layer, (num_groups * draw(groups), draw(sides), draw(sides))
 
 
-@given(case=convolutions() | pools() | group_norms())
+@given(case=convolutions() | transposed_convolutions() | pools() | group_norms())
 @settings(max_examples=300)
 def test_torch_and_numpy_give_the_same_in_the_shape_that_the_layer_promises(case):
     layers, shape = chain([case[0]]), case[1]
     try:
         promised = trace(layers, shape)["l"]
     except ValueError:
+        if case[0].kind == "transposed_conv":
+            assert (min(shape[1:]) - 1) * case[0].stride + case[0].kernel_size <= 2 * case[0].padding  # all is cut off
+            return
         size, padding = case[0].kernel_size if case[0].kind == "conv" else case[0].size, getattr(case[0], "padding", 0)
         assert min(shape[1:]) + 2 * padding < size  # only where no window fits
         return

@@ -14,6 +14,7 @@ from flspec.layers import (
     Add,
     AveragePool,
     BatchNorm,
+    Constant,
     Conv,
     Dense,
     Dropout,
@@ -22,6 +23,8 @@ from flspec.layers import (
     GroupNorm,
     MaxPool,
     Multiply,
+    Normal,
+    TransposedConv,
     chain,
     count_multiply_adds,
     count_parameters,
@@ -53,6 +56,10 @@ def initial_weights(layers, input_shape, stream):
         (MaxPool(name="l", size=3, stride=2, padding=1), (3, 8, 5), (3, 4, 3)),
         (Conv(name="l", channels=4, kernel_size=3, stride=2, padding=1), (2, 8, 7), (4, 4, 4)),
         (Conv(name="l", channels=4, kernel_size=1, stride=3), (2, 8, 7), (4, 3, 3)),
+        (TransposedConv(name="l", channels=4, kernel_size=4, stride=2, padding=1), (2, 8, 7), (4, 16, 14)),
+        (TransposedConv(name="l", channels=4, kernel_size=4), (2, 1, 1), (4, 4, 4)),
+        (TransposedConv(name="l", channels=4, kernel_size=2, stride=3), (2, 3, 2), (4, 8, 5)),
+        (TransposedConv(name="l", channels=4, kernel_size=3, padding=2), (2, 5, 6), (4, 3, 4)),
         (GlobalAveragePool(name="l"), (3, 7, 5), (3, 1, 1)),
         (GroupNorm(name="l", groups=3), (6, 7, 5), (6, 7, 5)),
         (BatchNorm(name="l", statistics="local"), (6, 7, 5), (6, 7, 5)),
@@ -72,6 +79,16 @@ def test_a_layer_turns_a_shape_into(layer, before, after):
         (Conv(name="conv_1", channels=8, kernel_size=3), (64,), r"'conv_1' takes \[channels, height, width\]"),
         (MaxPool(name="pool_1", size=2), (64,), r"'pool_1' takes \[channels, height, width\]"),
         (Conv(name="conv_1", channels=8, kernel_size=5), (1, 4, 9), r"'conv_1' leaves nothing.*\[1, 4, 9\]"),
+        (
+            TransposedConv(name="main.0", channels=8, kernel_size=4),
+            (100,),
+            r"'main.0' takes \[channels, height, width\]",
+        ),
+        (
+            TransposedConv(name="main.0", channels=8, kernel_size=2, padding=1),
+            (1, 1, 9),
+            r"'main.0' leaves nothing.*\[1, 1, 9\]",
+        ),
         (MaxPool(name="pool_1", size=2), (1, 8, 1), r"'pool_1' leaves nothing.*\[1, 8, 1\]"),
         (
             MaxPool(name="pool_1", size=3, padding=2),
@@ -165,6 +182,58 @@ def test_he_normal_has_the_variance_that_its_inputs_give(layer, shape, fan_in):
     assert (np.abs(values) > 3 * spread).mean() == pytest.approx(0.0027, rel=0.5)  # no normal is cut off there
 
 
+def test_the_fan_in_of_a_transposed_convolution_counts_the_channels_that_come_in():
+    layer = TransposedConv(name="l", channels=40, kernel_size=5, initializer="he_normal")
+    values = initial_weights(chain([layer]), (300, 2, 2), Stream(0))["l.weight"].astype(np.float64)
+    assert values.shape == (300, 40, 5, 5)
+    assert values.std() == pytest.approx(math.sqrt(2.0 / (300 * 25)), rel=0.02)
+    assert values.std() != pytest.approx(math.sqrt(2.0 / (40 * 25)), rel=0.5)
+
+
+def test_a_normal_start_has_its_mean_and_deviation():
+    layer = Dense(name="l", units=300, initializer=Normal(mean=1.0, std=0.02))
+    values = initial_weights(chain([layer]), (200,), Stream(0))["l.weight"].astype(np.float64)
+    assert values.mean() == pytest.approx(1.0, abs=4 * 0.02 / math.sqrt(values.size))
+    assert values.std() == pytest.approx(0.02, rel=0.02)
+    assert (np.abs(values - 1) > 3 * 0.02).mean() == pytest.approx(0.0027, rel=0.5)
+
+
+def test_a_normal_start_is_the_planned_normal_draw_of_that_tensor():
+    layer = Conv(name="c", channels=4, kernel_size=3, initializer=Normal(std=0.02))
+    values = initial_weights(chain([layer]), (2, 5, 5), Stream(3, "weights"))["c.weight"]
+    drawn = 0.02 * Stream(3, "weights", "c", "weight").normal(4 * 2 * 9)
+    np.testing.assert_array_equal(values.ravel(), drawn.astype(np.float32))
+
+
+def test_a_constant_start_is_that_value():
+    layer = BatchNorm(name="b", statistics="averaged", initializer=Constant(value=0.25))
+    started = initial_weights(chain([layer]), (2, 3, 3), Stream(0))
+    assert (started["b.weight"] == np.float32(0.25)).all()
+    assert not started["b.bias"].any()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"std": 0.0}, {"std": -1.0}, {"std": math.inf}, {"mean": 1.0}, {"std": 1.0, "cut": 2}]
+)
+def test_a_normal_start_refuses_impossible_parameters(wrong):
+    with pytest.raises(ValidationError):
+        Normal(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"function": "leaky_relu"}, "layer 'a': leaky_relu needs a slope"),
+        ({"function": "relu", "slope": 0.2}, "layer 'a': relu has no slope, but is given 0.2"),
+        ({"function": "leaky_relu", "slope": 1.0}, "less than 1"),
+        ({"function": "leaky_relu", "slope": -0.1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_slope_is_leaky_relus_alone(fields, message):
+    with pytest.raises(ValidationError, match=message):
+        Activation(name="a", **fields)
+
+
 def test_norms_start_as_the_identity_of_what_is_normal_already():
     layers = chain([GroupNorm(name="g", groups=1), BatchNorm(name="b", statistics="averaged")])
     started = initial_weights(layers, (2, 3, 3), Stream(0))
@@ -192,7 +261,16 @@ def test_chain_feeds_each_layer_the_one_before_it():
 
 
 def test_layers_survive_being_written_into_a_plan():
-    layers = chain([Conv(name="c", channels=2, kernel_size=3), AveragePool(name="p", size=2), Flatten(name="f")])
+    layers = chain(
+        [
+            Conv(name="c", channels=2, kernel_size=3, initializer=Normal(std=0.02)),
+            BatchNorm(name="b", statistics="averaged", initializer=Normal(mean=1.0, std=0.02)),
+            Activation(name="a", function="leaky_relu", slope=0.2),
+            AveragePool(name="p", size=2),
+            TransposedConv(name="t", channels=2, kernel_size=3, stride=2, initializer=Constant(value=1.0)),
+            Flatten(name="f"),
+        ]
+    )
     assert parse_layers([layer.model_dump(mode="json") for layer in layers]) == layers
 
 
@@ -207,6 +285,14 @@ def test_a_weight_is_used_at_every_position_of_its_output():
     assert count_multiply_adds(layers, (1, 4, 4)) == conv + dense
 
 
+def test_a_transposed_convolutions_kernel_is_used_at_every_position_of_its_input():
+    layers = chain([TransposedConv(name="l", channels=5, kernel_size=4, stride=2, padding=1)])
+    assert count_multiply_adds(layers, (3, 6, 7)) == 3 * 5 * 16 * (6 * 7) + 5 * (12 * 14)
+    unbiased = chain([TransposedConv(name="l", channels=5, kernel_size=4, stride=2, padding=1, bias=False)])
+    assert count_multiply_adds(unbiased, (3, 6, 7)) == 3 * 5 * 16 * (6 * 7)
+    assert count_parameters(layers, (3, 6, 7)) == 3 * 5 * 16 + 5
+
+
 def test_the_tensors_of_a_frozen_layer_are_constants_of_the_plan_and_still_parameters():
     free, frozen = (chain([Conv(name="c", channels=2, kernel_size=3, frozen=frozen)]) for frozen in (False, True))
     told = [
@@ -219,6 +305,15 @@ def test_the_tensors_of_a_frozen_layer_are_constants_of_the_plan_and_still_param
 def test_what_a_layer_does_not_ask_for_is_not_written_into_plans():
     plain = Conv(name="c", channels=2, kernel_size=3)
     assert not {"stride", "groups", "bias", "frozen"} & set(plain.model_dump())
+    assert set(BatchNorm(name="b", statistics="frozen").model_dump()) == {
+        "kind",
+        "name",
+        "inputs",
+        "statistics",
+        "momentum",
+        "epsilon",
+    }
+    assert set(Activation(name="a", function="relu").model_dump()) == {"kind", "name", "inputs", "function"}
     told = Conv(name="c", channels=2, kernel_size=3, stride=2, groups=2, bias=False, frozen=True).model_dump()
     assert {"stride": 2, "groups": 2, "bias": False, "frozen": True}.items() <= told.items()
 

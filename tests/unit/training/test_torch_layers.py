@@ -107,6 +107,25 @@ def padded_behind(layer, own, inputs, mask):
     return numpy_layers.conv(layer, own, [shifted], mask)
 
 
+def kernel_turned(layer, own, inputs, mask):
+    """A correlation where the transpose of one is due."""
+    turned = own["weight"][:, :, ::-1, ::-1]
+    return numpy_layers.transposed_conv(layer, own | {"weight": turned}, inputs, mask)
+
+
+def cut_in_front_alone(layer, own, inputs, mask):
+    whole = numpy_layers.transposed_conv(layer.model_copy(update={"padding": 0}), own, inputs, mask)
+    return whole[:, :, 2 * layer.padding :, 2 * layer.padding :]
+
+
+def enlarged_first(layer, own, inputs, mask):
+    """Each pixel repeated, and then an ordinary convolution: what is often meant, and is another layer."""
+    repeated = inputs[0].repeat(layer.stride, axis=2).repeat(layer.stride, axis=3)
+    once = layer.model_copy(update={"stride": 1, "padding": 0})
+    height, width = layer.output_shape(inputs[0].shape[1:])[1:]
+    return numpy_layers.transposed_conv(once, own, [repeated], mask)[:, :, :height, :width]
+
+
 def without_bias(layer, own, inputs, mask):
     return numpy_layers.dense(layer, own | {"bias": 0.0}, inputs, mask)
 
@@ -163,6 +182,9 @@ WRONG = {
     "groups transposed": ("conv, groups", "conv", interleaved),
     "channels transposed, depthwise": ("conv, depthwise with stride", "conv", interleaved),
     "padding behind": ("conv, stride", "conv", padded_behind),
+    "kernel flipped, transposed": ("transposed_conv", "transposed_conv", kernel_turned),
+    "cut in front alone": ("transposed_conv, as in DCGAN", "transposed_conv", cut_in_front_alone),
+    "enlarged first": ("transposed_conv, as in DCGAN", "transposed_conv", enlarged_first),
     "bias forgotten": ("flatten and dense", "dense", without_bias),
     "flattened channels last": ("flatten and dense", "flatten", channels_last),
     "pooling over padded zeros": ("max_pool, overlapping", "max_pool", padded_with_zeros),
@@ -176,6 +198,12 @@ WRONG = {
     "running variance of n": ("batch_norm, averaged", "running", running_with(biased=True)),
     "momentum the other way round": ("batch_norm, local", "running", running_with(swapped=True)),
     "relu6 without its 6": ("relu6", "activation", lambda _, __, inputs, ___: np.maximum(inputs[0], 0)),
+    "leaky relu as relu": ("leaky_relu", "activation", lambda _, __, inputs, ___: np.maximum(inputs[0], 0)),
+    "leaky relu with torch's slope": (
+        "leaky_relu",
+        "activation",
+        lambda _, __, inputs, ___: np.maximum(inputs[0], 0.01 * inputs[0]),
+    ),
     "silu as sigmoid": ("silu", "activation", lambda _, __, inputs, ___: 1 / (1 + np.exp(-inputs[0]))),
     "dropout forgotten": ("dropout", "dropout", lambda _, __, inputs, ___: inputs[0]),
     "dropout not scaled": ("dropout", "dropout", lambda _, __, inputs, mask: inputs[0] * (mask > 0)),
@@ -205,6 +233,13 @@ def test_the_helpers_of_wrong_rules_are_right_when_told_nothing_wrong(monkeypatc
 
 
 # ------------------------------------------------------------------------------------------------------ the rest
+
+
+def test_at_zero_the_derivative_of_leaky_relu_is_its_slope():
+    layers, _ = graph_of("leaky_relu")
+    x = torch.zeros(1, 6, 7, 5, requires_grad=True)
+    (found,) = torch.autograd.grad(build_forward(layers)({}, x, None).sum(), x)
+    assert torch.equal(found, torch.full_like(x, 0.2))
 
 
 def test_every_layer_has_a_case_a_rule_and_a_translation():
