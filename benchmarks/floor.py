@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from flspec.data.store import open_data
-from flspec.execution.parts import layers_of
+from flspec.execution.parts import network_of
 from flspec.layers import Activation, Conv, Dense, Flatten, MaxPool, trace
 from flspec.protocol.plan import ClientTask, Plan
 
@@ -59,11 +59,10 @@ def _train(model: nn.Module, plan: Plan, task: ClientTask, x: torch.Tensor, y: t
 
 
 def _module(plan: Plan) -> nn.Sequential:
-    shape = plan.settings.data.input_shape
-    layers = layers_of(plan)
-    shapes = trace(layers, shape)
+    network = network_of(plan)
+    shapes = trace(network)
     modules: list[nn.Module] = []
-    for layer in layers:
+    for layer in network.layers:
         features = shapes[layer.inputs[0]][0]
         match layer:
             case Flatten():

@@ -31,6 +31,7 @@ from flspec.layers import (
     TransposedConv,
     chain,
     draw_masks,
+    one_network,
     parameters_of,
 )
 
@@ -112,7 +113,7 @@ def graph_of(case: str) -> tuple[tuple[Layer, ...], Shape]:
 def random_tensors(layers: Sequence[Layer], shape: Shape, seed: int = 0) -> Arrays:
     """Every tensor with values that keep a deep graph's outputs near 1, and none of them 0 or 1 by rule."""
     rng, drawn = np.random.default_rng(seed), {}
-    for name, tensor in parameters_of(layers, shape).items():
+    for name, tensor in parameters_of(one_network(layers, shape)).items():
         normal = rng.standard_normal(tensor.shape)
         if name.endswith("running_var"):
             value = np.exp(0.3 * normal)
@@ -131,4 +132,4 @@ def random_inputs(shape: Shape, num_examples: int = 4, scale: float = 4.0, seed:
 
 def random_masks(layers: Sequence[Layer], shape: Shape, num_examples: int = 4) -> Arrays:
     """The factors of each dropout, as a task's own stream would draw them."""
-    return draw_masks(layers, shape, num_examples, Stream(3))
+    return draw_masks(one_network(layers, shape), num_examples, Stream(3))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flspec.layers import Layer
+from flspec.layers import Layer, one_network
 from flspec_torch.model import build_forward
 from tests import numpy_layers
 
@@ -29,7 +29,7 @@ def torch_pass(
     """Outputs, and all tensors after the pass."""
     held = as_torch(tensors, dtype)
     given = None if masks is None else as_torch(masks, dtype)
-    outputs = build_forward(layers)(held, torch.tensor(inputs, dtype=dtype), given)
+    outputs = build_forward(one_network(layers, inputs.shape[1:]))(held, torch.tensor(inputs, dtype=dtype), given)
     return outputs.numpy(), {name: value.numpy() for name, value in held.items()}
 
 
@@ -83,7 +83,9 @@ def torch_gradients(
     held = as_torch(given_tensors, torch.float64)
     x = torch.tensor(inputs, dtype=torch.float64, requires_grad=True)
     learned = {name: value.requires_grad_() for name, value in held.items() if "running" not in name}
-    outputs = build_forward(given_layers)(held, x, None if masks is None else as_torch(masks, torch.float64))
+    outputs = build_forward(one_network(given_layers, inputs.shape[1:]))(
+        held, x, None if masks is None else as_torch(masks, torch.float64)
+    )
     cotangent = np.random.default_rng(5).standard_normal(outputs.shape)
     found = torch.autograd.grad(outputs, [*learned.values(), x], torch.from_numpy(cotangent))
     return Gradients(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 from types import MappingProxyType
 
-from flspec.execution.parts import graph_of
+from flspec.execution.parts import network_of
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
 from flspec.execution.server_step import finish_round
 from flspec.layers import count_multiply_adds
@@ -82,7 +82,7 @@ class LocalBackend(Backend):
         return TorchScorer(plan)
 
     def scored_at_once(self, plan: Plan) -> int:
-        return examples_at_once(*graph_of(plan))
+        return examples_at_once(network_of(plan))
 
 
 def _useful_workers(plan: Plan, cores: int) -> int:
@@ -92,4 +92,4 @@ def _useful_workers(plan: Plan, cores: int) -> int:
     times.
     """
     batch = int(plan.batch_sizes.max(initial=0))
-    return cores if count_multiply_adds(*graph_of(plan)) * batch >= _WORTH_A_THREAD else 1
+    return cores if count_multiply_adds(network_of(plan)) * batch >= _WORTH_A_THREAD else 1

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from flspec.data.store import open_data
-from flspec.execution.parts import graph_of
+from flspec.execution.parts import network_of
 from flspec.execution.rounds import initial_state, timed
 from flspec.execution.server_step import finish_round
 from flspec.layers import count_multiply_adds
@@ -32,7 +32,7 @@ _MOST_ADDED = 2**24  # parameters of updates in a measured aggregation, which ta
 def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
     """Measure with as many clients at once as a run would train. None if a single example takes too long."""
     plan = replace(plan, noise_key=b"none of a run's")
-    work = count_multiply_adds(*graph_of(plan))
+    work = count_multiply_adds(network_of(plan))
     if work > _MOST_WORK:
         return None
     num_examples = _MOST_WORK // max(1, work)
@@ -111,7 +111,7 @@ def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
 def _evaluate(plan: Plan, num_examples: int) -> float:
     """Measure the seconds of evaluation for each round, scaled up from at most one batch for each core."""
     test = open_data(plan.settings.data).test
-    at_once = examples_at_once(*graph_of(plan))
+    at_once = examples_at_once(network_of(plan))
     num = min(len(test), num_examples, at_once * (os.cpu_count() or 1))
     scorer, part = TorchScorer(plan), test.part(slice(num))
     lap = timed()

@@ -8,7 +8,6 @@ every round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
 from flspec.data.examples import Split, step_stream
-from flspec.layers import Layer, Shape, draw_masks
+from flspec.layers import Network, draw_masks
 from flspec.protocol.plan import ClientTask
 from flspec_tff.layout import channels_last
 
@@ -58,7 +57,7 @@ class Target(NamedTuple):
     position: Any  # int32, the client's place in its cohort
 
 
-def client_dataset(task: ClientTask, position: int, split: Split, layers: Sequence[Layer]) -> tf.data.Dataset:
+def client_dataset(task: ClientTask, position: int, split: Split, network: Network) -> tf.data.Dataset:
     """Build the dataset of the client at `position` in its cohort, with one element (Inputs, Target) for each step."""
     taken = np.concatenate(task.batches)
     if split.transforms:  # they may be random, so an example differs from step to step
@@ -73,30 +72,26 @@ def client_dataset(task: ClientTask, position: int, split: Split, layers: Sequen
     weights = np.zeros_like(sizes)
     weights[0] = task.weight
     examples = Examples(np.float32(split.divisor), channels_last(features), *_normalisation(split))
-    step = Step(_masks(task, layers, split.input_shape, sizes), _pad(rows.astype(np.int32), sizes), sizes, weights)
+    step = Step(_masks(task, network, sizes), _pad(rows.astype(np.int32), sizes), sizes, weights)
     target = Target(_pad(_sent(split.labels[taken]), sizes), np.full_like(sizes, position))
     sliced = tf.data.Dataset.from_tensor_slices
     inputs = Inputs(tf.data.Dataset.from_tensors(examples).repeat(), sliced(step))
     return tf.data.Dataset.zip((inputs, sliced(target)))
 
 
-def element_spec(split: Split, layers: Sequence[Layer]) -> tuple[Inputs, Target]:
+def element_spec(split: Split, network: Network) -> tuple[Inputs, Target]:
     """Return the types of one element of `client_dataset`."""
     one = np.empty((1, *split.input_shape), split.features.dtype)
     number, numbers = tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)
     constants = (tf.TensorSpec(constant.shape, tf.float32) for constant in _normalisation(split))
     examples = Examples(tf.TensorSpec([], tf.float32), _rows_like(channels_last(one)), *constants)
-    masks = tuple(
-        _rows_like(channels_last(mask) != 0) for mask in draw_masks(layers, split.input_shape, 1, Stream(0)).values()
-    )
+    masks = tuple(_rows_like(channels_last(mask) != 0) for mask in draw_masks(network, 1, Stream(0)).values())
     return Inputs(examples, Step(masks, numbers, number, number)), Target(_rows_like(_sent(split.labels[:1])), number)
 
 
-def _masks(
-    task: ClientTask, layers: Sequence[Layer], input_shape: Shape, sizes: NDArray[np.int32]
-) -> tuple[NDArray[np.bool_], ...]:
+def _masks(task: ClientTask, network: Network, sizes: NDArray[np.int32]) -> tuple[NDArray[np.bool_], ...]:
     """Draw, for each dropout layer, which values stay in each step: bool [num_steps, largest size, ...]."""
-    steps = [draw_masks(layers, input_shape, int(size), step_stream(task, n)) for n, size in enumerate(sizes)]
+    steps = [draw_masks(network, int(size), step_stream(task, n)) for n, size in enumerate(sizes)]
     return tuple(_pad(channels_last(np.concatenate([step[name] for step in steps])) != 0, sizes) for name in steps[0])
 
 

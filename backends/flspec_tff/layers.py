@@ -25,17 +25,20 @@ from flspec.layers import (
     Layer,
     MaxPool,
     Multiply,
+    Network,
     Shape,
     TransposedConv,
     trace,
 )
 
-__all__ = ["Forward", "build_forward"]
+__all__ = ["Evaluate", "Forward", "build_forward", "build_network"]
 
 Tensors = MutableMapping[str, tf.Tensor]
 Masks = Mapping[str, tf.Tensor]  # by a dropout layer's name: bool, True for values that stay
 # (tensors by name, inputs [batch, ...], in training the masks) -> outputs. Training replaces running statistics.
 Forward = Callable[[Tensors, tf.Tensor, Masks | None], tf.Tensor]
+# The same for any network, with its inputs by name.
+Evaluate = Callable[[Tensors, Mapping[str, tf.Tensor], Masks | None], tf.Tensor]
 _Apply = Callable[[Tensors, Sequence[tf.Tensor], Masks | None], tf.Tensor]
 
 _Function = Callable[[tf.Tensor], tf.Tensor]
@@ -50,18 +53,29 @@ _FUNCTIONS: dict[str, _Function] = {
 }
 
 
-def build_forward(layers: Sequence[Layer], input_shape: Shape) -> Forward:
-    """Build the function from a model's tensors by name and examples, channels last, to outputs."""
-    shapes = trace(layers, input_shape)
-    steps = [(layer.name, layer.inputs, _translate(layer, shapes[layer.inputs[0]])) for layer in layers]
+def build_forward(network: Network) -> Forward:
+    """Build the function from a model's tensors by name and examples to outputs, if it has one network."""
+    evaluate = build_network(network)
 
     def forward(tensors: Tensors, inputs: tf.Tensor, masks: Masks | None = None) -> tf.Tensor:
-        values = {INPUT: inputs}
-        for name, sources, apply in steps:
-            values[name] = apply(tensors, [values[source] for source in sources], masks)
-        return values[steps[-1][0]]
+        return evaluate(tensors, {INPUT: inputs}, masks)
 
     return forward
+
+
+def build_network(network: Network) -> Evaluate:
+    """Build the function from tensors by name and a network's inputs, images channels last, to its output."""
+    shapes = trace(network)
+    steps = [(layer.name, layer.inputs, _translate(layer, shapes[layer.inputs[0]])) for layer in network.layers]
+
+    def evaluate(tensors: Tensors, inputs: Mapping[str, tf.Tensor], masks: Masks | None = None) -> tf.Tensor:
+        own, values = dict(network.own(tensors)), dict(inputs)
+        for name, sources, apply in steps:
+            values[name] = apply(own, [values[source] for source in sources], masks)
+        tensors.update({f"{network.prefix}{name}": value for name, value in own.items()})
+        return values[steps[-1][0]]
+
+    return evaluate
 
 
 def _translate(layer: Layer, shape: Shape) -> _Apply:

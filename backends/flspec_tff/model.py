@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from flspec.execution.parts import layers_of, loss_of
+from flspec.execution.parts import loss_of, network_of
 from flspec.layers import Dropout
 from flspec.losses import Loss
 from flspec.protocol.plan import Plan
@@ -32,11 +32,11 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
     the rows of the first tensor in the outputs of its steps. The carrier has as many rows as the planned weight of the
     step, so TFF's own weighting gives the planned weight.
     """
-    layers = layers_of(plan)
-    forward = build_forward(layers, plan.settings.data.input_shape)
+    network = network_of(plan)
+    forward = build_forward(network)
     objective = build_loss(loss_of(plan), plan.settings.label_weights)
     constants = {name: to_tensorflow(tensor) for name, tensor in plan.constants.items()}
-    drops = [layer.name for layer in layers if isinstance(layer, Dropout)]
+    drops = [layer.name for layer in network.layers if isinstance(layer, Dropout)]
 
     @tf.function(autograph=False)
     def predict(weights: tuple[Sequence[tf.Tensor], Any], x: Inputs, training: bool) -> tuple[tf.Tensor, tf.Tensor]:

@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 from numpy.typing import NDArray
 
 from flspec.data.store import open_data
-from flspec.execution.parts import aggregator_of, client_optimizer_of, layers_of
+from flspec.execution.parts import aggregator_of, client_optimizer_of, network_of
 from flspec.execution.rounds import RoundResult, timed
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
@@ -33,14 +33,14 @@ class FederatedAveraging:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self._layers = plan, layers_of(plan)
+        self.plan, self._network = plan, network_of(plan)
         self._split = open_data(plan.settings.data).train
         self._rule = aggregator_of(plan).server_optimizer
         self._client_rule = client_optimizer_of(plan)
         self._private = PrivateAggregation.of(plan)
         cohort_size = int(np.diff(plan.arrays["round_task_ends"], prepend=0).max())
         self._process = build_federated_averaging(
-            build_model(plan, element_spec(self._split, self._layers), cohort_size),
+            build_model(plan, element_spec(self._split, self._network), cohort_size),
             lambda learning_rate: build_client_optimizer(self._client_rule, learning_rate, plan.settings.clip),
             build_server_optimizer(self._rule),
             self._private.build if self._private else build_weighted_mean,
@@ -51,7 +51,7 @@ class FederatedAveraging:
         """Execute round `number` from `state`, for `flspec.execution.rounds.drive_rounds`."""
         lap = timed()
         tasks = self.plan.cohort(number)
-        datasets = [client_dataset(task, position, self._split, self._layers) for position, task in enumerate(tasks)]
+        datasets = [client_dataset(task, position, self._split, self._network) for position, task in enumerate(tasks)]
         output = self._process.next(self._write(number, state), datasets)
         metrics = output.metrics["client_work"]["train"]
         rejected = bool(output.metrics["finalizer"]["update_non_finite"])

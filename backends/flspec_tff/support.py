@@ -9,7 +9,7 @@ import numpy as np
 
 from flspec.aggregators import Aggregator, MeanAggregator
 from flspec.core.components import comes_with_flspec, family_members, parse_component
-from flspec.layers import Dropout, parse_layers, trace
+from flspec.layers import Dropout, one_network, parse_layers, trace
 from flspec.losses import LossDocument
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument, PlanSettings
@@ -106,7 +106,7 @@ def _too_large(plan: Plan) -> list[str]:
 def _bytes_a_row(settings: PlanSettings) -> int:
     """Return the bytes of a step for each of its examples: row number, labels and dropout masks."""
     data, layers = settings.data, parse_layers(settings.layers)
-    shapes = trace(layers, data.input_shape)
+    shapes = trace(one_network(layers, data.input_shape))
     dropped = sum(math.prod(layer.mask_shape(shapes[layer.name])) for layer in layers if isinstance(layer, Dropout))
     return 4 + (data.num_classes if data.multi_label else 4) + dropped
 

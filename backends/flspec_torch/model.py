@@ -26,15 +26,18 @@ from flspec.layers import (
     Layer,
     MaxPool,
     Multiply,
+    Network,
     TransposedConv,
 )
 
-__all__ = ["Forward", "Masks", "build_forward", "to_tensors"]
+__all__ = ["Evaluate", "Forward", "Masks", "build_forward", "build_network", "to_tensors"]
 
 Tensors = Mapping[str, Tensor]
 Masks = Mapping[str, Tensor]  # the factors of each dropout, by the layer's name
 # (tensors by name, inputs [batch, *shape], in training the masks) -> outputs. Training changes running statistics.
 Forward = Callable[[Tensors, Tensor, Masks | None], Tensor]
+# The same for any network, with its inputs by name.
+Evaluate = Callable[[Tensors, Mapping[str, Tensor], Masks | None], Tensor]
 _Apply = Callable[[Tensors, Sequence[Tensor], Masks | None], Tensor]
 
 _Function = Callable[[Tensor], Tensor]
@@ -48,13 +51,24 @@ _FUNCTIONS: dict[str, _Function] = {
 }
 
 
-def build_forward(layers: Sequence[Layer]) -> Forward:
-    """Build the function from a model's tensors by name and examples to outputs."""
-    steps = [(layer.name, layer.inputs, _translate(layer)) for layer in layers]
-    uses = Counter(source for layer in layers for source in layer.inputs)
+def build_forward(network: Network) -> Forward:
+    """Build the function from a model's tensors by name and examples to outputs, if it has one network."""
+    evaluate = build_network(network)
 
     def forward(tensors: Tensors, inputs: Tensor, masks: Masks | None = None) -> Tensor:
-        values, left = {INPUT: inputs}, Counter(uses)
+        return evaluate(tensors, {INPUT: inputs}, masks)
+
+    return forward
+
+
+def build_network(network: Network) -> Evaluate:
+    """Build the function from tensors by name and a network's inputs to its output."""
+    steps = [(layer.name, layer.inputs, _translate(layer)) for layer in network.layers]
+    uses = Counter(source for layer in network.layers for source in layer.inputs)
+
+    def evaluate(tensors: Tensors, inputs: Mapping[str, Tensor], masks: Masks | None = None) -> Tensor:
+        tensors = network.own(tensors)
+        values, left = dict(inputs), Counter(uses)
         for name, sources, apply in steps:
             values[name] = apply(tensors, [values[source] for source in sources], masks)
             left.subtract(sources)
@@ -63,7 +77,7 @@ def build_forward(layers: Sequence[Layer]) -> Forward:
                     del values[source]  # no later layer needs it, and images are large
         return values[steps[-1][0]]
 
-    return forward
+    return evaluate
 
 
 def to_tensors(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:

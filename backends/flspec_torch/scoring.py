@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flspec.execution.parts import layers_of
+from flspec.execution.parts import network_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.scoring import Inputs
 from flspec.protocol.state import Weights
@@ -21,10 +21,10 @@ class TorchScorer:
     """A scorer of batches on a thread pool, with one intra-op thread each, so that equal weights give equal scores."""
 
     def __init__(self, plan: Plan) -> None:
-        layers = layers_of(plan)
-        self._forward = build_forward(layers)
+        network = network_of(plan)
+        self._forward = build_forward(network)
         self._constants = to_tensors(plan.constants)
-        self._batch = examples_at_once(layers, plan.settings.data.input_shape)
+        self._batch = examples_at_once(network)
 
     def logits(self, weights: Weights, examples: Inputs) -> NDArray[np.float32]:
         """Return float32 [num_examples, num_outputs]. `weights` has all of the model's tensors except its constants."""

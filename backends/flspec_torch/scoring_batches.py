@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from flspec.layers import Layer, Shape, count_values_at_once
+from flspec.layers import Network, count_values_at_once
 
 __all__ = ["examples_at_once"]
 
@@ -12,6 +10,6 @@ _MOST_EXAMPLES = 500
 _MOST_VALUES = 2**25  # float32 values of a batch that layers need at once
 
 
-def examples_at_once(layers: Sequence[Layer], input_shape: Shape) -> int:
+def examples_at_once(network: Network) -> int:
     """Return how many examples fit a bound on memory. The number does not change the scores."""
-    return max(1, min(_MOST_EXAMPLES, _MOST_VALUES // count_values_at_once(layers, input_shape)))
+    return max(1, min(_MOST_EXAMPLES, _MOST_VALUES // count_values_at_once(network)))

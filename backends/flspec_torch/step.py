@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flspec.core.randomness import Stream
-from flspec.layers import Layer, draw_masks
+from flspec.layers import Network, draw_masks
 from flspec.losses import Loss
 from flspec_torch.losses import BatchLoss, count_correct, to_targets
 from flspec_torch.model import Forward
@@ -24,7 +24,7 @@ __all__ = ["StepInputs", "StepParts"]
 class StepParts:
     """The parts that are the same for every step of a plan."""
 
-    layers: tuple[Layer, ...]
+    network: Network
     forward: Forward
     loss: Loss
     batch_loss: BatchLoss
@@ -60,7 +60,7 @@ class StepInputs:
         return self._masks(self.inputs)
 
     def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
-        masks = draw_masks(self.parts.layers, tuple(inputs.shape[1:]), len(inputs), self.stream)
+        masks = draw_masks(self.parts.network, len(inputs), self.stream)
         return {name: torch.from_numpy(mask) for name, mask in masks.items()}
 
     @cached_property

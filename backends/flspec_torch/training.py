@@ -18,9 +18,9 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Data, step_stream
 from flspec.data.store import open_data
 from flspec.execution.part_checks import PartCall, read_only, read_only_records
-from flspec.execution.parts import client_algorithm_of, client_optimizer_of, layers_of, loss_of, objective_of
+from flspec.execution.parts import client_algorithm_of, client_optimizer_of, loss_of, network_of, objective_of
 from flspec.execution.server_step import learned_weights, sent_with_weights
-from flspec.layers import Layer, trace
+from flspec.layers import Network, trace
 from flspec.metrics import Scores, measure
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import ClientTask, Plan
@@ -60,22 +60,22 @@ class Trainer:
         return open_data(self.plan.settings.data)
 
     @cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        return layers_of(self.plan)
+    def network(self) -> Network:
+        return network_of(self.plan)
 
     @cached_property
     def forward(self) -> Forward:
-        return build_forward(self.layers)
+        return build_forward(self.network)
 
     @cached_property
     def parts(self) -> StepParts:
-        loss, shape = loss_of(self.plan), self.plan.settings.data.input_shape
+        loss = loss_of(self.plan)
         return StepParts(
-            layers=self.layers,
+            network=self.network,
             forward=self.forward,
             loss=loss,
             batch_loss=build_loss(loss, self.plan.settings.label_weights),
-            num_outputs=trace(self.layers, shape)[self.layers[-1].name][0],
+            num_outputs=trace(self.network)[self.network.output][0],
             is_multi_label=self.data.is_multi_label,
         )
 
@@ -250,7 +250,7 @@ class Trainer:
     def _measure(self, client: int, metric: str, tensors: Mapping[str, Tensor]) -> float | None:
         """Measure the metric on the client's holdout; None if it is undefined there."""
         split = self.data.train_as_tested.part(self.plan.holdout_examples(client))
-        size = examples_at_once(self.layers, split.input_shape)
+        size = examples_at_once(self.network)
         starts = range(0, len(split), size)
         inputs = (torch.from_numpy(split.inputs(slice(start, start + size))) for start in starts)
         outputs = np.concatenate([self.forward(tensors, some, None).numpy() for some in inputs])

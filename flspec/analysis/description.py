@@ -20,7 +20,7 @@ from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.datasets import Dataset
 from flspec.errors import InputError
-from flspec.execution.parts import bytes_per_client, graph_of
+from flspec.execution.parts import bytes_per_client, networks_of
 from flspec.layers import count_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
@@ -271,7 +271,6 @@ def _rates(plan: Plan) -> Iterator[str]:
 
 
 def _model(plan: Plan) -> ModelFacts:
-    layers, shape = graph_of(plan)
     changing = plan.weights | plan.local
     learned = [value.size for name, value in changing.items() if name not in plan.statistics]
     return ModelFacts(
@@ -279,7 +278,7 @@ def _model(plan: Plan) -> ModelFacts:
         num_tensors=len(learned),
         num_constants=sum(value.size for value in plan.constants.values()),
         num_local=sum(value.size for value in plan.local.values()),
-        multiply_adds=count_multiply_adds(layers, shape),
+        multiply_adds=sum(map(count_multiply_adds, networks_of(plan).values())),
         remarks=tuple(_as_drawn(plan)),
     )
 

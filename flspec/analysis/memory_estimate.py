@@ -13,7 +13,7 @@ import numpy as np
 
 from flspec.core.components import family_members
 from flspec.datasets import Dataset
-from flspec.execution.parts import aggregator_of, client_algorithm_of, client_optimizer_of, graph_of
+from flspec.execution.parts import aggregator_of, client_algorithm_of, client_optimizer_of, network_of
 from flspec.layers import count_values_at_once, count_values_made
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
@@ -92,7 +92,7 @@ def _training_bytes(plan: Plan) -> int:
     activations and their gradients.
     """
     largest_batch = int(np.diff(plan.arrays["batch_ends"], prepend=0).max(initial=0))
-    activations = _FLOAT32 * count_values_made(*graph_of(plan))
+    activations = _FLOAT32 * count_values_made(network_of(plan))
     common = 2 * _model_bytes(plan) + _slots_bytes(plan) + 2 * largest_batch * activations
     return common + (_private_bytes(plan, largest_batch) if plan.settings.private_steps else 0)
 
@@ -108,7 +108,7 @@ def _scoring_bytes(plan: Plan, cores: int) -> int:
     """Return the bytes of the scoring threads, each with the activations of its examples that are still needed."""
     at_once, num_test = find_backend(REFERENCE).scored_at_once(plan), plan.settings.data.num_test
     threads = min(cores, -(-num_test // at_once))
-    return threads * min(at_once, num_test) * _FLOAT32 * count_values_at_once(*graph_of(plan))
+    return threads * min(at_once, num_test) * _FLOAT32 * count_values_at_once(network_of(plan))
 
 
 def _largest_cohort(plan: Plan) -> int:

@@ -26,6 +26,7 @@ _TOLD_BY_ARRAYS = {"data", "weights", "constants", "local", "statistics"}
 _SECTIONS = {
     "data": "data",
     "layers": "layers",
+    "networks": "networks",
     "loss": "loss",
     "client_optimizer": "client optimizer",
     "aggregator": "aggregator",

@@ -19,6 +19,7 @@ from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why
 from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
+from flspec.compiler.networks import Networks, described, layers_without_variance, networks_for, tensors_of
 from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
 from flspec.core.locations import searching_beside
@@ -26,8 +27,7 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import InputError, Problem, SpecError
-from flspec.layers import Layer, Placement, Tensor, count_parameters, parameters_of, trace
-from flspec.losses import Loss
+from flspec.layers import Placement, Tensor
 from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
 from flspec.protocol.plan import ClientTask, Plan
@@ -40,7 +40,6 @@ from flspec.spec.spec import ClientWork, Spec
 __all__ = ["compile", "data_root"]
 
 _MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan; compiling that many takes some gigabytes of memory
-_MOST_PARAMETERS = 2**31  # 8 GiB
 _MOST_KEPT = 2**30  # bytes of client state of all clients together; a run holds about five copies
 _PLACEMENTS: tuple[Placement, ...] = ("server", "plan", "client")
 
@@ -70,17 +69,17 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     spec, privacy = made_private(
         spec, client_indices, lambda number: _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
     )
-    layers = _layers(spec, examples)
-    parameters = placements(spec, parameters_of(layers, examples.input_shape))
+    networks = networks_for(spec, examples)
+    parameters = placements(spec, tensors_of(networks))
     check_bounded(parameters, privacy)
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
     steps = privacy.steps if privacy else None
-    drops = any(layer.kind == "dropout" for layer in layers)
+    drops = any(layer.kind == "dropout" for network in networks.values() for layer in network.layers)
     draws = bool(steps) or drops or any(t.is_random for t in examples.train.transforms)
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     plan = Plan.build(
         settings=replace(
-            _settings(spec, examples, layers, parameters),
+            _settings(spec, examples, networks, parameters),
             privacy=privacy.facts if privacy else None,
             private_steps=steps,
         ),
@@ -94,7 +93,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         round_seeds=_round_seeds(spec, root),
         spec=written.model_dump(mode="json"),
     )
-    _check_clients(spec, layers, parameters, examples, plan)
+    _check_clients(spec, networks, parameters, examples, plan)
     store_data(examples)
     return plan
 
@@ -119,13 +118,13 @@ def _tasks(
     ]
 
 
-def _settings(spec: Spec, examples: Data, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> PlanSettings:
+def _settings(spec: Spec, examples: Data, networks: Networks, parameters: Mapping[str, Tensor]) -> PlanSettings:
     """Return the settings of the plan: the parts of a spec that a run acts on and that need no random draw."""
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
     objective = spec.client.objective
     settings = PlanSettings(
         data=examples.describe(),
-        layers=tuple(layer.model_dump(mode="json") for layer in layers),
+        **described(networks),
         loss=spec.client.loss.model_dump(mode="json"),
         client_optimizer=_optimizer(spec),
         aggregator=spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
@@ -250,54 +249,9 @@ def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.in
     return cohort
 
 
-def _layers(spec: Spec, examples: Data) -> tuple[Layer, ...]:
-    """Return the model's layers, and check what every model promises: unique names and the right outputs."""
-    work, num_classes, is_multi_label = spec.client, examples.num_classes, examples.is_multi_label
-    outputs = _num_outputs(work.loss, num_classes, is_multi_label)
-    if work.label_weights is not None and len(work.label_weights) != outputs:
-        message = f"has {len(work.label_weights)} weights, but there should be {outputs}, one a {work.loss.weighs}"
-        raise SpecError([Problem(message, "client.label_weights")])
-    shape = examples.input_shape
-    try:
-        layers = spec.model.layers(shape, outputs)
-        shapes = trace(layers, shape)
-        num_parameters = count_parameters(layers, shape)
-    except (ValueError, KeyError, IndexError) as error:
-        raise InputError(f"model: does not fit examples of shape {list(shape)}: {error}") from None
-    names = [layer.name for layer in layers]
-    if len(set(names)) < len(names):
-        raise InputError(f"model: two layers have one name in {', '.join(names)}; this is a defect of the model")
-    if not names or shapes[names[-1]] != (outputs,):
-        raise InputError(f"model: its last layer does not give {outputs} outputs; this is a defect of the model")
-    if num_parameters > _MOST_PARAMETERS:
-        raise InputError(
-            f"model: {num_parameters:,} parameters are more than the {_MOST_PARAMETERS:,} that a plan holds"
-        )
-    return layers
-
-
-def _num_outputs(loss: Loss, num_classes: int, is_multi_label: bool) -> int:
-    """Return how many outputs a loss needs for such labels. Raises SpecError if it does not suit them."""
-    try:
-        why = loss.why_invalid(num_classes, is_multi_label)
-        outputs = loss.num_outputs(num_classes, is_multi_label)
-    except Exception as error:  # a loss of another package may raise anything
-        raise _defect(loss, f"raises {type(error).__name__}: {error}") from error
-    if why:
-        raise SpecError([Problem(why, "client.loss")])
-    if not isinstance(outputs, int) or outputs < 1:
-        raise _defect(loss, f"needs {outputs!r} outputs, which is not a number from 1")
-    return outputs
-
-
-def _defect(loss: Loss, what: str) -> SpecError:
-    name = f"{type(loss).__module__}.{type(loss).__qualname__}"
-    return SpecError([Problem(f"{name} {what}; repair it, or choose another loss", "client.loss")])
-
-
 def _check_clients(
     spec: Spec,
-    layers: Sequence[Layer],
+    networks: Networks,
     parameters: Mapping[str, Tensor],
     examples: Data,
     plan: Plan,
@@ -309,12 +263,7 @@ def _check_clients(
         )
         raise SpecError([Problem(message, "cohort")])
     _check_plateau(spec, examples)
-    shapes = trace(layers, examples.input_shape)
-    single = [
-        layer.name
-        for layer in layers
-        if layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1
-    ]
+    single = [name for network in networks.values() for name in layers_without_variance(network)]
     if single and (plan.batch_sizes == 1).any():
         raise InputError(
             f"client.batch_size: some batches hold one example, whose one value a channel at {single[0]} has no "

@@ -13,7 +13,7 @@ from flspec.compiler.acting_parts import engine_parts, read_part
 from flspec.core.components import Component, comes_with_flspec, is_offered
 from flspec.errors import InputError, shorten
 from flspec.execution.part_checks import PartCall
-from flspec.layers import Layer, Shape, parse_layers, trace
+from flspec.layers import Network, one_network, parse_layers, parse_network, trace
 from flspec.losses import Loss, parse_loss
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
@@ -29,9 +29,9 @@ __all__ = [
     "bytes_per_client",
     "client_algorithm_of",
     "client_optimizer_of",
-    "graph_of",
-    "layers_of",
     "loss_of",
+    "network_of",
+    "networks_of",
     "objective_of",
     "out_of_reach",
     "postprocessors_of",
@@ -44,9 +44,8 @@ C = TypeVar("C", bound=Component)
 def acting_parts(plan: Plan) -> dict[str, Component]:
     """Return the parts that act in a run, by the spec's field. Raises InputError if one cannot be read here."""
     try:
-        graph, shape = graph_of(plan)
-        trace(graph, shape)
-        _ = graph[-1]
+        for network in networks_of(plan).values():
+            _ = trace(network)[network.output]
         return engine_parts(plan.settings)
     except InputError:
         raise
@@ -66,14 +65,18 @@ def out_of_reach(plan: Plan) -> list[str]:
     ]
 
 
-def layers_of(plan: Plan) -> tuple[Layer, ...]:
-    """Return the layers of the model's graph."""
-    return parse_layers(plan.settings.layers)
+def networks_of(plan: Plan) -> dict[str, Network]:
+    """Return the model's networks by name; the one network of most models is named ""."""
+    settings = plan.settings
+    if not settings.networks:
+        return {"": one_network(parse_layers(settings.layers), settings.data.input_shape)}
+    return {name: parse_network(name, document) for name, document in settings.networks.items()}
 
 
-def graph_of(plan: Plan) -> tuple[tuple[Layer, ...], Shape]:
-    """Return the layers of the model's graph, and the shape of one input example."""
-    return layers_of(plan), plan.settings.data.input_shape
+def network_of(plan: Plan) -> Network:
+    """Return the network of a model that has no other."""
+    (network,) = networks_of(plan).values()
+    return network
 
 
 def client_optimizer_of(plan: Plan) -> ClientOptimizer:

@@ -1,22 +1,26 @@
 """Layers of models: what each computes, its shapes, its tensors, and their initial values and placement.
 
-A model is a graph: a tuple of layers, each after its inputs. The last layer gives the outputs. Images are channels
-first. Tensors have torch's layouts and names (`conv_1.weight` is [out, in, height, width], `output.weight` [out, in]).
-A flatten runs over [channels, height, width]. A backend translates each layer, and refuses by name those for which it
-has no translation.
+A model has one or several networks. Each is a graph: layers, each after its inputs, and the last gives the output.
+Images are channels first. Tensors have torch's layouts and names (`conv_1.weight` is [out, in, height, width],
+`output.weight` [out, in]). A flatten runs over [channels, height, width]. A backend translates each layer, and refuses
+by name those for which it has no translation.
 """
 
 from flspec.layers.activations import count_values_at_once, count_values_made
 from flspec.layers.base import INPUT, BaseLayer, Placement, Shape, Tensor
 from flspec.layers.graph import (
     Layer,
+    Network,
     chain,
     count_multiply_adds,
     count_parameters,
+    describe_network,
     draw_masks,
     initial_tensors,
+    one_network,
     parameters_of,
     parse_layers,
+    parse_network,
     trace,
 )
 from flspec.layers.initializers import Constant, Initializer, InitializerName, Normal
@@ -44,6 +48,7 @@ __all__ = [
     "Layer",
     "MaxPool",
     "Multiply",
+    "Network",
     "Normal",
     "Placement",
     "Shape",
@@ -54,9 +59,12 @@ __all__ = [
     "count_parameters",
     "count_values_at_once",
     "count_values_made",
+    "describe_network",
     "draw_masks",
     "initial_tensors",
+    "one_network",
     "parameters_of",
     "parse_layers",
+    "parse_network",
     "trace",
 ]

@@ -1,12 +1,12 @@
-"""Graphs of layers: their shapes, their tensors, and the random draws for them."""
+"""Networks: named graphs of layers, their shapes, their tensors, and the random draws for them."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,17 @@ from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
 
 __all__ = [
     "Layer",
+    "Network",
     "chain",
     "count_multiply_adds",
     "count_parameters",
+    "describe_network",
     "draw_masks",
     "initial_tensors",
+    "one_network",
     "parameters_of",
     "parse_layers",
+    "parse_network",
     "trace",
 ]
 
@@ -50,6 +54,43 @@ Layer = (
 _layers: TypeAdapter[tuple[Layer, ...]] = TypeAdapter(tuple[Annotated[Layer, Field(discriminator="kind")], ...])
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A graph of layers, each after its inputs. The last layer's value is the network's output.
+
+    Its tensors are named NETWORK.LAYER.SUFFIX. The one network of a model that has no other is named "", and its
+    tensors LAYER.SUFFIX.
+    """
+
+    name: str
+    inputs: Mapping[str, Shape]  # of one example, by the name that layers give in their `inputs`
+    layers: tuple[Layer, ...]
+
+    @property
+    def output(self) -> str:
+        """The name of the value that is the output."""
+        return self.layers[-1].name
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its tensors begin with."""
+        return f"{self.name}." if self.name else ""
+
+    def own(self, tensors: Mapping[str, T]) -> Mapping[str, T]:
+        """Return this network's part of `tensors`, which are named as in a plan, by LAYER.SUFFIX."""
+        if not self.name:
+            return tensors
+        return {name.removeprefix(self.prefix): t for name, t in tensors.items() if name.startswith(self.prefix)}
+
+
+def one_network(layers: Sequence[Layer], input_shape: Shape) -> Network:
+    """Return the network of a model that has no other: its one input is an example."""
+    return Network("", {INPUT: input_shape}, tuple(layers))
+
+
 def chain(layers: Iterable[Layer], start: str = INPUT) -> tuple[Layer, ...]:
     """Connect each layer to the one before it, and the first to `start`. Layers that name inputs keep them."""
     linked: list[Layer] = []
@@ -64,39 +105,52 @@ def parse_layers(documents: Sequence[Mapping[str, Any]]) -> tuple[Layer, ...]:
     return _layers.validate_json(json.dumps(documents))
 
 
-def trace(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Shape]:
-    """Return the shape of one example after each layer, by name, `input` first. Raises ValueError if one cannot fit."""
-    shapes = {INPUT: input_shape}
-    for layer in layers:
+def parse_network(name: str, document: Mapping[str, Any]) -> Network:
+    """Return a network that a plan describes: `inputs`, the shape of each, and `layers`."""
+    inputs = {given: tuple(map(int, shape)) for given, shape in document["inputs"].items()}
+    return Network(name, inputs, parse_layers(document["layers"]))
+
+
+def describe_network(network: Network) -> dict[str, Any]:
+    """Return a network as a plan describes it."""
+    return {"inputs": dict(network.inputs), "layers": [layer.model_dump(mode="json") for layer in network.layers]}
+
+
+def trace(network: Network) -> dict[str, Shape]:
+    """Return the shape of one example after each layer, by name, inputs first. Raises ValueError if one cannot fit."""
+    shapes = dict(network.inputs)
+    for layer in network.layers:
         shapes[layer.name] = layer.output_shape(*(shapes[source] for source in layer.inputs))
     return shapes
 
 
-def parameters_of(layers: Sequence[Layer], input_shape: Shape) -> dict[str, Tensor]:
-    """Return every tensor of a model by its full name. Tensors of frozen layers are constants."""
-    shapes = trace(layers, input_shape)
+def parameters_of(network: Network) -> dict[str, Tensor]:
+    """Return every tensor of a network by its full name. Tensors of frozen layers are constants."""
     return {
-        f"{layer.name}.{suffix}": replace(tensor, is_learned=False, placement="plan") if layer.frozen else tensor
-        for layer in layers
-        for suffix, tensor in layer.parameters(shapes[layer.inputs[0]]).items()
+        f"{network.prefix}{layer.name}.{suffix}": replace(tensor, is_learned=False, placement="plan")
+        if layer.frozen
+        else tensor
+        for layer, suffix, tensor in _tensors(network)
     }
 
 
-def count_parameters(layers: Sequence[Layer], input_shape: Shape) -> int:
+def count_parameters(network: Network) -> int:
     """Count the weights, with frozen ones but without statistics. Raises ValueError if a layer does not fit."""
-    shapes = trace(layers, input_shape)
-    return sum(
-        math.prod(tensor.shape)
-        for layer in layers
-        for tensor in layer.parameters(shapes[layer.inputs[0]]).values()
-        if tensor.is_learned
-    )
+    return sum(math.prod(tensor.shape) for _, _, tensor in _tensors(network) if tensor.is_learned)
 
 
-def count_multiply_adds(layers: Sequence[Layer], input_shape: Shape) -> int:
+def count_multiply_adds(network: Network) -> int:
     """Count the multiplications in a forward pass of one example."""
-    shapes = trace(layers, input_shape)
-    return sum(layer.count_multiply_adds(shapes[layer.inputs[0]], shapes[layer.name]) for layer in layers)
+    shapes = trace(network)
+    return sum(layer.count_multiply_adds(shapes[layer.inputs[0]], shapes[layer.name]) for layer in network.layers)
+
+
+def _tensors(network: Network) -> Iterator[tuple[Layer, str, Tensor]]:
+    """Yield each tensor as if its layer were not frozen: its layer, the last part of its name, what it is."""
+    shapes = trace(network)
+    for layer in network.layers:
+        for suffix, tensor in layer.parameters(shapes[layer.inputs[0]]).items():
+            yield layer, suffix, tensor
 
 
 def initial_tensors(parameters: Mapping[str, Tensor], stream: Stream) -> dict[str, NDArray[np.float32]]:
@@ -107,12 +161,10 @@ def initial_tensors(parameters: Mapping[str, Tensor], stream: Stream) -> dict[st
     }
 
 
-def draw_masks(
-    layers: Sequence[Layer], input_shape: Shape, num_examples: int, stream: Stream
-) -> dict[str, NDArray[np.float32]]:
+def draw_masks(network: Network, num_examples: int, stream: Stream) -> dict[str, NDArray[np.float32]]:
     """Draw the factors of each dropout layer in one step, by the layer's name. Empty without dropout."""
-    drops = [layer for layer in layers if isinstance(layer, Dropout)]
-    shapes = trace(layers, input_shape) if drops else {}
+    drops = [layer for layer in network.layers if isinstance(layer, Dropout)]
+    shapes = trace(network) if drops else {}
     return {
         layer.name: layer.mask(shapes[layer.name], num_examples, stream.child("dropout", layer.name)) for layer in drops
     }

@@ -1,15 +1,16 @@
-"""Base class of models, which defines the layers from an example to its outputs."""
+"""Base class of models, which defines their networks of layers."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from flspec.core.components import Component, OmitDefaults
 from flspec.core.locations import Location
-from flspec.layers import Layer, Shape
+from flspec.layers import Layer, Network, Shape, one_network
 
 __all__ = ["MOST_LAYERS", "Model"]
 
@@ -17,9 +18,13 @@ MOST_LAYERS = 100  # of one kind in one model
 
 
 class Model(Component, OmitDefaults, ABC):
-    """A recipe for a graph of layers."""
+    """A recipe for one network of layers, or for several.
+
+    A subclass defines `layers`, or if it has several networks `network_names` and `networks`.
+    """
 
     omitted: ClassVar[dict[str, Any]] = {"pretrained": None, "keep_head": False}
+    network_names: ClassVar[tuple[str, ...]] = ("",)  # the one network of a model that has no other is named ""
     head_layers: ClassVar[tuple[str, ...]] = ("output",)  # first parts of the names of layers that fit one task only
 
     pretrained: Annotated[
@@ -39,6 +44,10 @@ class Model(Component, OmitDefaults, ABC):
             raise ValueError("keep_head: true needs a file to read them from; add pretrained, or leave it out")
         return self
 
-    @abstractmethod
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
         """Return the graph for examples of `input_shape`. Its last layer gives `num_outputs` logits."""
+        raise NotImplementedError(f"{type(self).__name__} has neither `layers` nor `networks`")
+
+    def networks(self, input_shape: Shape, num_outputs: int) -> Mapping[str, Network]:
+        """Return the networks for examples of `input_shape`, by name: those of `network_names`, in that order."""
+        return {"": one_network(self.layers(input_shape, num_outputs), input_shape)}

@@ -47,6 +47,7 @@ FEATURES = {
     "local": "model: tensors that stay with each client",
     "client_algorithm": "client.algorithm",
     "objective": "client.objective",
+    "networks": "model: several networks",
     "postprocessors": "postprocessors",
     "private_steps": "privacy",
     "secret_noise": "privacy.seed",
@@ -132,7 +133,7 @@ class Plan:
     @property
     def features(self) -> list[str]:
         """Keys of `FEATURES` that this plan has."""
-        has = {"loss": self.settings.loss != "cross_entropy"}
+        has = {"loss": self.settings.loss not in (None, "cross_entropy")}
         has["secret_noise"] = self.is_noise_secret
         has["state"] = self.settings.client_optimizer.get("state") == "kept"
         return [key for key in FEATURES if has.get(key, key in self.document or key in self.arrays)]

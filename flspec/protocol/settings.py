@@ -116,12 +116,13 @@ class PlanSettings:
     """All settings of a plan. Tensor names are in the order in which engines hold the tensors."""
 
     data: DataSettings
-    layers: tuple[ComponentDocument, ...]
-    loss: Any  # its name, or a component document if it has parameters
-    client_optimizer: ComponentDocument
     aggregator: ComponentDocument
     evaluation: EvaluationSettings
     weights: tuple[str, ...]  # tensors that the server has and sends
+    layers: tuple[ComponentDocument, ...] = ()  # of the model's one network; none if it has several
+    networks: Mapping[str, Any] = field(default_factory=dict)  # by name, if there are several: `inputs` and `layers`
+    loss: Any = None  # its name, or a component document if it has parameters; None: phases have terms of their own
+    client_optimizer: ComponentDocument = field(default_factory=dict)  # empty if there is one for each player
     constants: tuple[str, ...] = ()  # tensors that never change and are never sent
     local: tuple[str, ...] = ()  # tensors that stay with each client
     statistics: tuple[str, ...] = ()  # those of weights and local that training updates without gradients

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import parse_component
-from flspec.layers import parse_layers
+from flspec.layers import one_network, parse_layers
 from flspec.losses import parse_loss
 from flspec.protocol.settings import ClipSettings
 from flspec_tff.client_optimizers import build_client_optimizer
@@ -39,7 +39,7 @@ def answer_graph(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.nd
     tensors = {name: tf.constant(to_tensorflow(value)) for name, value in _below("tensors/", arrays).items()}
     masks = {name: tf.constant(channels_last(mask) != 0) for name, mask in _below("masks/", arrays).items()}
     along = tf.constant(channels_last(arrays["along"]))
-    forward = build_forward(layers, arrays["inputs"].shape[1:])
+    forward = build_forward(one_network(layers, arrays["inputs"].shape[1:]))
     with tf.GradientTape() as tape:
         tape.watch([inputs, *tensors.values()])
         after = dict(tensors)

@@ -16,13 +16,13 @@ from safetensors.torch import save_file as save_torch_file
 from flspec.compiler.initial_weights import start_tensors
 from flspec.core.randomness import Stream
 from flspec.errors import InputError
-from flspec.layers import initial_tensors, parameters_of
+from flspec.layers import initial_tensors, one_network, parameters_of
 from flspec.models.lenet import LeNet
 from flspec.models.resnet18 import ResNet18
 from flspec.protocol.state import save_weights
 
 CIFAR = (3, 32, 32)
-PARAMETERS = parameters_of(LeNet().layers(CIFAR, 10), CIFAR)
+PARAMETERS = parameters_of(one_network(LeNet().layers(CIFAR, 10), CIFAR))
 PUBLISHED = initial_tensors(PARAMETERS, Stream(7))
 HEAD = {"output.weight", "output.bias"}
 
@@ -188,11 +188,11 @@ def test_a_file_without_the_head_that_is_to_be_kept_lacks_it(refusal, write):
     ids=["batch into group", "group into batch"],
 )
 def test_what_another_norm_comes_to_is_told(tmp_path, norm, of_file, hint):
-    saved = parameters_of(ResNet18(**of_file).layers(CIFAR, 10), CIFAR)
+    saved = parameters_of(one_network(ResNet18(**of_file).layers(CIFAR, 10), CIFAR))
     save_file({name: np.ones(tensor.shape, np.float32) for name, tensor in saved.items()}, tmp_path / "w.safetensors")
     model = ResNet18(pretrained="w.safetensors", **norm)
     with pytest.raises(InputError, match=hint):
-        start_tensors(model, parameters_of(model.layers(CIFAR, 10), CIFAR), tmp_path, Stream(0))
+        start_tensors(model, parameters_of(one_network(model.layers(CIFAR, 10), CIFAR)), tmp_path, Stream(0))
 
 
 @pytest.mark.parametrize(

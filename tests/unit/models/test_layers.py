@@ -30,6 +30,7 @@ from flspec.layers import (
     count_parameters,
     draw_masks,
     initial_tensors,
+    one_network,
     parameters_of,
     parse_layers,
     trace,
@@ -38,7 +39,7 @@ from flspec.models.cnn import Cnn
 
 
 def initial_weights(layers, input_shape, stream):
-    return initial_tensors(parameters_of(layers, input_shape), stream)
+    return initial_tensors(parameters_of(one_network(layers, input_shape)), stream)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_a_tensor_has_a_stream_of_its_own():
 
 def test_trace_names_the_shape_after_every_layer():
     layers = chain([Conv(name="c", channels=2, kernel_size=3), MaxPool(name="p", size=2), Flatten(name="f")])
-    assert trace(layers, (1, 8, 8)) == {"input": (1, 8, 8), "c": (2, 6, 6), "p": (2, 3, 3), "f": (18,)}
+    assert trace(one_network(layers, (1, 8, 8))) == {"input": (1, 8, 8), "c": (2, 6, 6), "p": (2, 3, 3), "f": (18,)}
 
 
 def test_chain_feeds_each_layer_the_one_before_it():
@@ -282,24 +283,25 @@ def test_an_unknown_layer_is_refused():
 def test_a_weight_is_used_at_every_position_of_its_output():
     layers = Cnn(channels=(2,), kernel_size=3, dense=()).layers((1, 4, 4), 10)
     conv, dense = (2 * 1 * 9 + 2) * 16, (10 * 8 + 10)
-    assert count_multiply_adds(layers, (1, 4, 4)) == conv + dense
+    assert count_multiply_adds(one_network(layers, (1, 4, 4))) == conv + dense
 
 
 def test_a_transposed_convolutions_kernel_is_used_at_every_position_of_its_input():
     layers = chain([TransposedConv(name="l", channels=5, kernel_size=4, stride=2, padding=1)])
-    assert count_multiply_adds(layers, (3, 6, 7)) == 3 * 5 * 16 * (6 * 7) + 5 * (12 * 14)
+    assert count_multiply_adds(one_network(layers, (3, 6, 7))) == 3 * 5 * 16 * (6 * 7) + 5 * (12 * 14)
     unbiased = chain([TransposedConv(name="l", channels=5, kernel_size=4, stride=2, padding=1, bias=False)])
-    assert count_multiply_adds(unbiased, (3, 6, 7)) == 3 * 5 * 16 * (6 * 7)
-    assert count_parameters(layers, (3, 6, 7)) == 3 * 5 * 16 + 5
+    assert count_multiply_adds(one_network(unbiased, (3, 6, 7))) == 3 * 5 * 16 * (6 * 7)
+    assert count_parameters(one_network(layers, (3, 6, 7))) == 3 * 5 * 16 + 5
 
 
 def test_the_tensors_of_a_frozen_layer_are_constants_of_the_plan_and_still_parameters():
     free, frozen = (chain([Conv(name="c", channels=2, kernel_size=3, frozen=frozen)]) for frozen in (False, True))
     told = [
-        {(t.placement, t.is_learned) for t in parameters_of(layers, (1, 5, 5)).values()} for layers in (free, frozen)
+        {(t.placement, t.is_learned) for t in parameters_of(one_network(layers, (1, 5, 5))).values()}
+        for layers in (free, frozen)
     ]
     assert told == [{("server", True)}, {("plan", False)}]
-    assert count_parameters(free, (1, 5, 5)) == count_parameters(frozen, (1, 5, 5)) == 20
+    assert count_parameters(one_network(free, (1, 5, 5))) == count_parameters(one_network(frozen, (1, 5, 5))) == 20
 
 
 def test_what_a_layer_does_not_ask_for_is_not_written_into_plans():
@@ -323,7 +325,7 @@ def test_what_a_layer_does_not_ask_for_is_not_written_into_plans():
 
 def masks_of(rate, drops="value", seed=0, shape=(8, 25, 25), num_examples=20):
     layers = chain([Dropout(name="d", rate=rate, drops=drops)])
-    return draw_masks(layers, shape, num_examples, Stream(seed))["d"]
+    return draw_masks(one_network(layers, shape), num_examples, Stream(seed))["d"]
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
@@ -352,7 +354,7 @@ def test_a_dropped_example_is_dropped_whole():
 
 def test_each_dropout_has_a_stream_of_its_own_and_each_step_draws_anew():
     layers = chain([Dropout(name="a", rate=0.5), Dropout(name="b", rate=0.5)])
-    first, again, other = (draw_masks(layers, (50,), 2, Stream(seed)) for seed in (0, 0, 1))
+    first, again, other = (draw_masks(one_network(layers, (50,)), 2, Stream(seed)) for seed in (0, 0, 1))
     assert np.array_equal(first["a"], again["a"])
     assert not np.array_equal(first["a"], first["b"])
     assert not np.array_equal(first["a"], other["a"])

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from flspec.core.randomness import Stream
-from flspec.layers import BatchNorm, Conv, Dropout, GroupNorm, Tensor, initial_tensors, parameters_of, trace
+from flspec.layers import (
+    BatchNorm,
+    Conv,
+    Dropout,
+    GroupNorm,
+    Tensor,
+    initial_tensors,
+    one_network,
+    parameters_of,
+    trace,
+)
 from flspec.models.cifar_cnn import CifarCnn
 from flspec.models.cnn import Cnn
 from flspec.models.efficientnet_b2 import EfficientNetB2
@@ -27,7 +37,10 @@ NETWORKS = {
 
 
 def shapes(model, outputs=1000, picture=PICTURE):
-    return {name: tensor.shape for name, tensor in parameters_of(model.layers(picture, outputs), picture).items()}
+    return {
+        name: tensor.shape
+        for name, tensor in parameters_of(one_network(model.layers(picture, outputs), picture)).items()
+    }
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -54,14 +67,14 @@ def test_a_residual_network_of_18_layers_is_table_1_of_he_et_al():
                 before = channels if (block, conv) != (0, 1) or stage == 1 else channels // 2
                 assert found[f"layer{stage}.{block}.conv{conv}.weight"] == (channels, before, 3, 3)
     assert found["fc.weight"] == (1000, 512)
-    sides = trace(ResNet18().layers(PICTURE, 10), PICTURE)
+    sides = trace(one_network(ResNet18().layers(PICTURE, 10), PICTURE))
     assert [sides[f"layer{stage}.1.relu2"][1] for stage in (1, 2, 3, 4)] == [56, 28, 14, 7]
     assert (sides["conv1"][1], sides["maxpool"][1]) == (112, 56)
 
 
 def test_mobilenets_blocks_are_table_2_of_sandler_et_al():
     """Rows t, c, n, s of the table, with 32 channels before and 1280 after; sides of 224 pixels after each row."""
-    found, sides = shapes(MobileNetV2()), trace(MobileNetV2().layers(PICTURE, 10), PICTURE)
+    found, sides = shapes(MobileNetV2()), trace(one_network(MobileNetV2().layers(PICTURE, 10), PICTURE))
     rows = [
         (1, 16, 1, 112),
         (6, 24, 2, 56),
@@ -87,7 +100,7 @@ def test_efficientnets_blocks_are_b0s_made_wider_and_deeper():
     """Tan and Le, ICML 2019, Table 1, with width 1.1 and depth 1.2 (their code's B2); rounded to multiples of eight."""
     found, sides = (
         shapes(EfficientNetB2(batch_norm="averaged")),
-        trace(NETWORKS["efficientnet_b2"]().layers(PICTURE, 10), PICTURE),
+        trace(one_network(NETWORKS["efficientnet_b2"]().layers(PICTURE, 10), PICTURE)),
     )
     rows = [  # channels, blocks, kernel, side of 224 pixels
         (16, 2, 3, 112),

@@ -7,7 +7,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from flspec.layers import trace
+from flspec.layers import one_network, trace
 from flspec.models.cnn import Cnn
 from flspec.models.mlp import Mlp
 from flspec.models.softmax_regression import SoftmaxRegression
@@ -17,7 +17,7 @@ MNIST = (1, 28, 28)
 
 def count_parameters(model, input_shape, num_classes=10):
     layers = model.layers(input_shape, num_classes)
-    shapes = trace(layers, input_shape)
+    shapes = trace(one_network(layers, input_shape))
     return sum(
         math.prod(parameter.shape)
         for layer in layers
@@ -46,7 +46,7 @@ def test_a_smaller_kernel_is_another_number_of_parameters():
 @pytest.mark.parametrize("model", [Cnn(), Cnn(pool="average"), Mlp(), SoftmaxRegression()], ids=repr)
 def test_a_model_ends_in_one_logit_a_class(model):
     layers = model.layers(MNIST, 7)
-    assert trace(layers, MNIST)[layers[-1].name] == (7,)
+    assert trace(one_network(layers, MNIST))[layers[-1].name] == (7,)
     assert layers[-1].name == "output"
 
 
@@ -56,7 +56,7 @@ def test_every_layer_of_a_model_has_a_name_of_its_own():
 
 
 def test_a_cnn_keeps_the_size_until_it_pools():
-    shapes = trace(Cnn(channels=(4, 8)).layers(MNIST, 10), MNIST)
+    shapes = trace(one_network(Cnn(channels=(4, 8)).layers(MNIST, 10), MNIST))
     assert (shapes["conv_1"], shapes["pool_1"]) == ((4, 28, 28), (4, 14, 14))
     assert (shapes["conv_2"], shapes["pool_2"]) == ((8, 14, 14), (8, 7, 7))
 
@@ -71,7 +71,7 @@ def test_a_cnn_keeps_the_size_until_it_pools():
 )
 def test_a_cnn_refuses_examples_that_do_not_fit_it(model, shape, message):
     with pytest.raises(ValueError, match=message):
-        trace(model.layers(shape, 10), shape)
+        trace(one_network(model.layers(shape, 10), shape))
 
 
 def test_the_activation_is_the_one_asked_for():

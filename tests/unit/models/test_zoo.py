@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from flspec.compiler.initial_weights import start_tensors
 from flspec.core.randomness import Stream
 from flspec.errors import InputError
-from flspec.layers import Conv, count_parameters, initial_tensors, parameters_of, trace
+from flspec.layers import Conv, count_parameters, initial_tensors, one_network, parameters_of, trace
 from flspec.models.cifar_cnn import CifarCnn
 from flspec.models.efficientnet_b2 import EfficientNetB2
 from flspec.models.lenet import LeNet
@@ -71,11 +71,11 @@ def count(parameters, home):
     ids=lambda value: value.kind if hasattr(value, "kind") else str(value),
 )
 def test_a_model_has_the_published_number_of_parameters(model, shape, outputs, published):
-    assert count_parameters(model.layers(shape, outputs), shape) == published
+    assert count_parameters(one_network(model.layers(shape, outputs), shape)) == published
 
 
 def test_a_frozen_mobilenet_sends_its_head_alone():
-    parameters = parameters_of(MobileNetV2().layers(IMAGENET, 1), IMAGENET)
+    parameters = parameters_of(one_network(MobileNetV2().layers(IMAGENET, 1), IMAGENET))
     sent = {name: tensor.shape for name, tensor in parameters.items() if tensor.placement != "plan"}
     assert sent == {"classifier.1.weight": (1, 1280), "classifier.1.bias": (1,)}
     assert count(parameters, "server") == 1_281
@@ -98,7 +98,7 @@ def test_where_batch_norm_lives_is_as_its_policy_says(kind, policy, norm_home, s
     }[kind]()
     layers = layers_of(model)
     norms = {layer.name for layer in layers if layer.kind == "batch_norm"}
-    for name, tensor in parameters_of(layers, PICTURE).items():
+    for name, tensor in parameters_of(one_network(layers, PICTURE)).items():
         layer, _, part = name.rpartition(".")
         is_statistic = part.startswith("running")
         expected = (statistics_home if is_statistic else norm_home) if layer in norms else "server"
@@ -108,14 +108,14 @@ def test_where_batch_norm_lives_is_as_its_policy_says(kind, policy, norm_home, s
 @pytest.mark.parametrize(("asked", "largest"), [(32, 32), (1, 1), (256, 256)])
 def test_group_norm_has_no_more_groups_than_channels(asked, largest):
     norms = [layer for layer in layers_of(ResNet18(groups=asked)) if layer.kind == "group_norm"]
-    channels = trace(layers_of(ResNet18()), PICTURE)
+    channels = trace(one_network(layers_of(ResNet18()), PICTURE))
     assert [norm.groups for norm in norms] == [min(asked, channels[norm.name][0]) for norm in norms]
     assert max(norm.groups for norm in norms) == largest
 
 
 def test_convolutions_start_he_normal_and_the_head_glorot_uniform():
     for model in (ResNet18(), WHOLE_MOBILENET, EFFICIENTNET):
-        for name, tensor in parameters_of(layers_of(model), PICTURE).items():
+        for name, tensor in parameters_of(one_network(layers_of(model), PICTURE)).items():
             if len(tensor.shape) > 1:
                 assert tensor.initializer == ("glorot_uniform" if name.startswith(model.head_layers) else "he_normal")
 
@@ -140,7 +140,7 @@ def test_a_policy_of_batch_norm_is_said_and_contradicts_nothing(build, message):
 @every_model
 def test_every_model_takes_small_odd_and_large_images(name, shape):
     layers = ZOO[name].layers(shape, 7)
-    assert trace(layers, shape)[layers[-1].name] == (7,)
+    assert trace(one_network(layers, shape))[layers[-1].name] == (7,)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_torchvisions_file_starts_a_model_with_a_head_of_its_own(tmp_path, suffi
     torch.save(theirs.state_dict(), tmp_path / f"w.{suffix}")
     model = MobileNetV2(pretrained=f"w.{suffix}")
     layers = layers_of(model)
-    parameters = parameters_of(layers, PICTURE)
+    parameters = parameters_of(one_network(layers, PICTURE))
     started = start_tensors(model, parameters, tmp_path, Stream(0))
     inputs = random_inputs(PICTURE, scale=1.0)
     with torch.no_grad():

@@ -288,7 +288,7 @@ def test_the_digest_is_that_of_the_documented_bytes():
         b'{"aggregator": {"kind": "fedavg"}, "client_optimizer": {"kind": "sgd", "learning_rate": 0.1}, "data": '
         b'{"digest": "' + 64 * b"0" + b'", "divisor": 1.0, "feature_type": "float32", "input_shape": [4], '
         b'"num_classes": 3, "num_test": 20, "num_train": 60}, "evaluation": {"every": 1, "metrics": ["loss"]}, '
-        b'"layers": [], "loss": "cross_entropy", "weights": []}'
+        b'"loss": "cross_entropy", "weights": []}'
     )
     bytes_hashed = b"[1, " + settings + b"]" + b"b <i4 (2,)\n" + b"\1\0\0\0\2\0\0\0"
     assert plan.digest == hashlib.sha256(bytes_hashed).hexdigest()

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from flspec.compiler.compile import compile
 from flspec.data.store import open_data
-from flspec.execution.parts import layers_of
+from flspec.execution.parts import network_of
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
 from flspec.layers import Activation, Conv, Dense, Dropout, Flatten, GroupNorm, MaxPool, chain
@@ -54,7 +54,7 @@ def clipped(gradients, rule):
 
 def by_hand(plan, task, rule="as it should be"):
     """A client's update, by a loop over examples: gradients by complex steps in float64, noise by its definition."""
-    split, layers = open_data(plan.settings.data).train, layers_of(plan)
+    split, layers = open_data(plan.settings.data).train, network_of(plan).layers
     start = {name: value.astype(np.float64) for name, value in plan.weights.items()}
     now, velocity = dict(start), {name: np.zeros_like(value) for name, value in start.items()}
     for number, batch in enumerate(task.batches):

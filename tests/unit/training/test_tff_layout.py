@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flspec.layers import BatchNorm, Conv, Dense, Flatten, GroupNorm, chain, parameters_of
+from flspec.layers import BatchNorm, Conv, Dense, Flatten, GroupNorm, chain, one_network, parameters_of
 from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow, channels_last, from_tensorflow, to_tensorflow
 
 IMAGE = (4, 6, 5)  # channels, height, width, all different
@@ -19,7 +19,7 @@ LAYERS = chain(
         Dense(name="output", units=2),
     ]
 )
-SHAPES = {name: tensor.shape for name, tensor in parameters_of(LAYERS, IMAGE).items()}
+SHAPES = {name: tensor.shape for name, tensor in parameters_of(one_network(LAYERS, IMAGE)).items()}
 
 
 def random_tensors(seed: int = 0) -> dict[str, np.ndarray]:

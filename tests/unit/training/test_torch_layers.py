@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from flspec.layers import Conv, GroupNorm, Layer, chain
+from flspec.layers import Conv, GroupNorm, Layer, chain, one_network
 from flspec_torch.model import build_forward
 from tests import numpy_layers
 from tests.layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
@@ -236,9 +236,9 @@ def test_the_helpers_of_wrong_rules_are_right_when_told_nothing_wrong(monkeypatc
 
 
 def test_at_zero_the_derivative_of_leaky_relu_is_its_slope():
-    layers, _ = graph_of("leaky_relu")
+    network = one_network(*graph_of("leaky_relu"))
     x = torch.zeros(1, 6, 7, 5, requires_grad=True)
-    (found,) = torch.autograd.grad(build_forward(layers)({}, x, None).sum(), x)
+    (found,) = torch.autograd.grad(build_forward(network)({}, x, None).sum(), x)
     assert torch.equal(found, torch.full_like(x, 0.2))
 
 
@@ -246,7 +246,7 @@ def test_every_layer_has_a_case_a_rule_and_a_translation():
     kinds = {cls.model_fields["kind"].default for cls in Layer.__args__}
     assert {layer.kind for layers, _ in CASES.values() for layer in layers} == kinds
     assert kinds == set(numpy_layers.RULES) - {"running"}
-    assert all(build_forward(graph_of(case)[0]) for case in CASES)
+    assert all(build_forward(one_network(*graph_of(case))) for case in CASES)
 
 
 def test_an_input_that_two_layers_need_is_there_for_both():

@@ -14,7 +14,7 @@ import torch
 from flspec.data.examples import Split
 from flspec.data.store import open_data
 from flspec.execution.rounds import initial_state
-from flspec.layers import AveragePool, Conv, MaxPool, chain
+from flspec.layers import AveragePool, Conv, MaxPool, chain, one_network
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.state import load_state
@@ -189,7 +189,7 @@ def test_every_client_trains_on_one_thread_however_many_torch_has(make_plan, tmp
 
 def apply(layer, inputs, weights=None):
     tensors = to_tensors(weights or {})
-    forward: Any = build_forward(chain([layer]))
+    forward: Any = build_forward(one_network(chain([layer]), (1,)))
     return forward(tensors, torch.from_numpy(inputs)).numpy()
 
 

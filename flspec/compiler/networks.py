@@ -1,0 +1,97 @@
+"""The networks of an experiment: those of its model for its examples, held to what every model promises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from flspec.data.examples import Data
+from flspec.errors import InputError, Problem, SpecError
+from flspec.layers import Network, Shape, Tensor, count_parameters, describe_network, parameters_of, trace
+from flspec.losses import Loss
+from flspec.spec.spec import Spec
+
+__all__ = ["Networks", "described", "layers_without_variance", "networks_for", "tensors_of"]
+
+_MOST_PARAMETERS = 2**31  # 8 GiB
+Networks = Mapping[str, Network]
+
+
+def networks_for(spec: Spec, examples: Data) -> Networks:
+    """Return the model's networks, and check what every model promises: unique names and the right outputs."""
+    work, num_classes, is_multi_label = spec.client, examples.num_classes, examples.is_multi_label
+    outputs = _num_outputs(work.loss, num_classes, is_multi_label)
+    if work.label_weights is not None and len(work.label_weights) != outputs:
+        message = f"has {len(work.label_weights)} weights, but there should be {outputs}, one a {work.loss.weighs}"
+        raise SpecError([Problem(message, "client.label_weights")])
+    shape = examples.input_shape
+    try:
+        networks = spec.model.networks(shape, outputs)
+        num_parameters = sum(map(count_parameters, networks.values()))
+    except (ValueError, KeyError, IndexError) as error:
+        raise InputError(f"model: does not fit examples of shape {list(shape)}: {error}") from None
+    for network in networks.values():
+        _check_names(network)
+    if tuple(networks) == ("",):
+        _check_outputs(networks[""], (outputs,))
+    if num_parameters > _MOST_PARAMETERS:
+        raise InputError(
+            f"model: {num_parameters:,} parameters are more than the {_MOST_PARAMETERS:,} that a plan holds"
+        )
+    return networks
+
+
+def tensors_of(networks: Networks) -> dict[str, Tensor]:
+    """Return every tensor of the networks by its full name, in their order."""
+    return {name: tensor for network in networks.values() for name, tensor in parameters_of(network).items()}
+
+
+def described(networks: Networks) -> dict[str, Any]:
+    """Return a plan's settings of the networks: `networks`, or the `layers` of one that is alone."""
+    documents = {name: describe_network(network) for name, network in networks.items()}
+    return {"layers": tuple(documents[""]["layers"])} if tuple(documents) == ("",) else {"networks": documents}
+
+
+def layers_without_variance(network: Network) -> list[str]:
+    """Return the batch norms that a batch of one example would give one value a channel."""
+    shapes = trace(network)
+    return [
+        f"{network.prefix}{layer.name}"
+        for layer in network.layers
+        if layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1
+    ]
+
+
+def _check_names(network: Network) -> None:
+    names = [layer.name for layer in network.layers]
+    if len({*names, *network.inputs}) < len(names) + len(network.inputs):
+        raise _promise_broken(f"two layers have one name in {', '.join(names)}")
+
+
+def _check_outputs(network: Network, expected: Shape) -> None:
+    if not network.layers or trace(network)[network.output] != expected:
+        raise _promise_broken(f"its last layer does not give {expected[0]} outputs")
+
+
+def _promise_broken(what: str) -> InputError:
+    return InputError(f"model: {what}; this is a defect of the model")
+
+
+def _num_outputs(loss: Loss, num_classes: int, is_multi_label: bool) -> int:
+    """Return how many outputs a loss needs for such labels. Raises SpecError if it does not suit them."""
+    try:
+        why = loss.why_invalid(num_classes, is_multi_label)
+        outputs = loss.num_outputs(num_classes, is_multi_label)
+    except Exception as error:  # a loss of another package may raise anything
+        raise _defect(loss, f"raises {type(error).__name__}: {error}") from error
+    if why:
+        raise SpecError([Problem(why, "client.loss")])
+    if not isinstance(outputs, int) or outputs < 1:
+        raise _defect(loss, f"needs {outputs!r} outputs, which is not a number from 1")
+    return outputs
+
+
+def _defect(loss: Loss, what: str) -> SpecError:
+    name = f"{type(loss).__module__}.{type(loss).__qualname__}"
+    return SpecError([Problem(f"{name} {what}; repair it, or choose another loss", "client.loss")])
