@@ -136,7 +136,7 @@ def certify(
         else:
             check_certifiable(folder)
         with decoding_progress(progress_console):
-            compiled = compile(chosen.spec, data_root)
+            compiled = compile(chosen, data_root)
         options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
         if certified and certified.plan_digest == compiled.digest:
             certificate = certified

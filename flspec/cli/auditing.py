@@ -38,13 +38,15 @@ def audit(
     from flspec.analysis.audit import check_numbers
     from flspec.cli.progress import decoding_progress
     from flspec.compiler.compile import compile
+    from flspec.spec.places import naming_places
     from flspec.spec.study import load_study
 
     check_numbers(trials, confidence)
     chosen = load_study(spec, settings or (), max_runs, small).cell(cell)
     with decoding_progress(progress_console):
-        compiled = compile(chosen.spec, data_root)
-    found = measured(compiled, chosen.spec.cohort, trials, confidence)
+        compiled = compile(chosen, data_root)
+    with naming_places(chosen.draft):
+        found = measured(compiled, chosen.spec.cohort, trials, confidence)
     if as_json:
         print_json(found.model_dump(mode="json") | {"refuted": found.is_refuted, "plan": compiled.digest})
     else:

@@ -59,7 +59,7 @@ def plan(
     if out:
         check_new_folder(out)
     with decoding_progress(progress_console):
-        compiled = compile(chosen.spec, data_root)
+        compiled = compile(chosen, data_root)
     with searching_beside(chosen.spec.folders):
         description = describe_plan(compiled, rehearse=True, data_root=data_root or default_root())
     said = provenance(chosen.spec, chosen.draft) if chosen.draft else ()

@@ -82,7 +82,7 @@ def run(
     chosen = study.cell(cell)
     with _folder_of_run(out, f"{study.name}-{selection}", resume) as folder:
         with decoding_progress(progress_console):
-            compiled = compile(chosen.spec, data_root)
+            compiled = compile(chosen, data_root)
         given |= {"workers": workers, "resume": resume, "source": chosen.text}
         to_repeat: dict[str, object] = {
             "--backend": selection,

@@ -33,9 +33,12 @@ from flspec.partitioners import ClientIndices
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.settings import ClipSettings, PlanSettings
 from flspec.samplers import Sampler
-from flspec.spec.loading import load_spec
+from flspec.spec.loading import validate_draft
+from flspec.spec.overlays import Draft, compose
+from flspec.spec.places import naming_places
 from flspec.spec.rules import contradictions
 from flspec.spec.spec import ClientWork, Spec
+from flspec.spec.study import Cell
 
 __all__ = ["compile", "data_root"]
 
@@ -44,16 +47,27 @@ _MOST_KEPT = 2**30  # bytes of client state of all clients together; a run holds
 _PLACEMENTS: tuple[Placement, ...] = ("server", "plan", "client")
 
 
-def compile(spec: Spec | str | Path, data: Path | None = None) -> Plan:
-    """Compile a spec, or the spec in a file, into a plan: make every decision that it leaves open.
+def compile(spec: Spec | Cell | str | Path, data: Path | None = None) -> Plan:
+    """Compile a spec, a cell of a study, or the spec in a file, into a plan: make every decision that it leaves open.
 
     `data` is the folder below which data sets are found, by default `data_root()`; what is not there is looked for in
     the folder of the spec's file. The examples are put into the store,
-    where the processes of every backend find them. Raises InputError if the spec cannot be carried out.
+    where the processes of every backend find them. Raises InputError if the spec cannot be carried out, with the place
+    of each field that is at fault if the spec was read from a file.
     """
-    written = spec if isinstance(spec, Spec) else load_spec(spec)
-    with naming_parts(written), searching_beside(written.folders):
+    written, draft = _read(spec)
+    with naming_places(draft), naming_parts(written), searching_beside(written.folders):
         return _compiled(written, data)
+
+
+def _read(spec: Spec | Cell | str | Path) -> tuple[Spec, Draft | None]:
+    """Return a spec with the draft that it was read from, if there is one."""
+    if isinstance(spec, Spec):
+        return spec, None
+    if isinstance(spec, Cell):
+        return spec.spec, spec.draft
+    draft = compose(Path(spec))
+    return validate_draft(draft), draft
 
 
 def _compiled(written: Spec, data: Path | None) -> Plan:

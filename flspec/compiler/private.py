@@ -12,7 +12,8 @@ from flspec.compiler.poisson_batches import num_poisson_steps
 from flspec.errors import Problem, SpecError
 from flspec.layers import Tensor
 from flspec.partitioners import ClientIndices
-from flspec.privacy import ClientsWork, PlannedPrivacy
+from flspec.privacy import ClientsWork, PlannedPrivacy, refused
+from flspec.spec.rules.privacy import MIXES_EXAMPLES, SENDS_STATISTICS
 from flspec.spec.spec import Spec
 
 __all__ = ["check_bounded", "made_private"]
@@ -28,8 +29,11 @@ def made_private(
     if spec.privacy is None:
         return spec, None
     num_clients, num_examples = len(client_indices), np.array([sum(map(len, parts)) for parts in client_indices])
+    sampling = spec.cohort.sampling(num_clients)
+    if found := list(spec.privacy.refusals(num_clients, sampling)):
+        raise refused(found)
     work = ClientsWork(
-        sampling=spec.cohort.sampling(num_clients),
+        sampling=sampling,
         rounds=spec.rounds,
         cohort=cohort,
         num_examples=num_examples,
@@ -50,14 +54,6 @@ def check_bounded(parameters: Mapping[str, Tensor], planned: PlannedPrivacy | No
     batch_norm = [name for name, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"]
     sent = [name for name in batch_norm if parameters[name].placement == "server"]
     if planned.steps and batch_norm:
-        message = (
-            f"has every example of a batch change the others' outputs ({batch_norm[0]}), so no gradient is of one "
-            "example alone; with privacy of examples choose frozen, or group norm"
-        )
-        raise SpecError([Problem(message, "model.batch_norm")])
+        raise SpecError([Problem(f"{MIXES_EXAMPLES} ({batch_norm[0]})", "model.batch_norm")])
     if sent:
-        message = (
-            f"averaged would have clients send statistics of their pictures ({sent[0]}), which no step has bounded; "
-            "privacy needs frozen or local, or group norm"
-        )
-        raise SpecError([Problem(message, "model.batch_norm")])
+        raise SpecError([Problem(f"{SENDS_STATISTICS} ({sent[0]})", "model.batch_norm")])

@@ -10,9 +10,10 @@ import numpy as np
 
 from flspec.compiler.acting_parts import check_code
 from flspec.errors import RunError
-from flspec.execution.ledger import note_release
+from flspec.execution.ledger import note_end, note_release
 from flspec.execution.parts import server_optimizer_of
 from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records, learned_weights
+from flspec.privacy.spending import ending_budget
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
 from flspec.protocol.named_records import Records
@@ -68,6 +69,8 @@ def drive_rounds(
             seconds=dict(result.seconds),
             state=str(kept.relative_to(job.folder)) if kept else None,
         )
+    if (budget := ending_budget(plan)) is not None:
+        note_end(job.folder, plan.num_rounds, budget)
     yield RunFinished()
 
 

@@ -104,12 +104,15 @@ def noise_multiplier_for(privacy: PrivacySettings, rounds: int, epsilon: float) 
     )
 
 
-def rounds_within(privacy: PrivacySettings, rounds: int, epsilon: float) -> int:
-    """Return how many of `rounds` cost no more than `epsilon` together."""
-    low, high = 0, rounds + 1  # low is within, high is not or is one too many
+def rounds_within(cost: Callable[[int], float], rounds: int, epsilon: float) -> int:
+    """Return how many of `rounds` cost no more than `epsilon` together. `cost` never falls with their number."""
+    low, high = 0, 1
+    while high <= rounds and cost(high) <= epsilon:
+        low, high = high, 2 * high
+    high = min(high, rounds + 1)  # low is within, high is not or is one too many
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _spent(privacy, middle).epsilon <= epsilon else (low, middle)
+        low, high = (middle, high) if cost(middle) <= epsilon else (low, middle)
     return low
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flspec.core.components import Component
+from flspec.core.components import Component, Document
 from flspec.errors import Problem, SpecError
 from flspec.postprocessors import Postprocessor
+from flspec.privacy.accountant import rounds_within
 from flspec.protocol.settings import PrivacySettings, PrivateSteps
 from flspec.samplers import Sampling
 
-__all__ = ["ClientsWork", "Noised", "PlannedPrivacy", "Privacy", "problem"]
+__all__ = ["ClientsWork", "Noised", "PlannedPrivacy", "Privacy", "Refusal", "problem", "refused"]
+
+Refusal = tuple[str, str]  # a field of the section `privacy`, or "" for all of it, and what is wrong, with a way out
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,16 @@ class ClientsWork:
             times[self.cohort(number)] += 1
         return times
 
+    def num_rounds_of(self, rounds: int) -> NDArray[np.int64]:
+        """[clients]: how many of the first rounds each is in. Draws no more cohorts than it was ever asked for."""
+        self._drawn.extend(self.cohort(number) for number in range(len(self._drawn) + 1, rounds + 1))
+        drawn = np.concatenate([np.zeros(0, np.int64), *self._drawn[:rounds]])
+        return np.bincount(drawn, minlength=self.num_clients)
+
+    @cached_property
+    def _drawn(self) -> list[NDArray[np.int64]]:
+        return []
+
 
 @dataclass(frozen=True)
 class PlannedPrivacy:
@@ -69,12 +82,27 @@ class Privacy(Component, ABC):
         ),
     ] = "planned"
 
+    def refusals(self, num_clients: int | None, sampling: Sampling | None) -> Iterator[Refusal]:
+        """Yield what cannot be promised to so many clients, drawn so; None where that is not known yet.
+
+        A spec is held to it when it is read, as far as its text tells, and again once its clients are known.
+        """
+        return iter(())
+
     @abstractmethod
     def planned(self, work: ClientsWork) -> PlannedPrivacy:
         """Return the mechanism for what a spec's clients are to do, without regard of `seed`.
 
         Raises SpecError, with the way out, if the promise cannot be kept.
         """
+
+
+class Budget(Document):
+    """When to stop."""
+
+    epsilon: Annotated[
+        float, Field(gt=0, description="the run ends before a round that would cost more", examples=[2.0])
+    ]
 
 
 class Noised(Privacy, ABC):
@@ -97,17 +125,41 @@ class Noised(Privacy, ABC):
         ),
     ]
 
-    def check_noise(self, units: str, population: int) -> None:
-        """Raise SpecError unless one of noise and epsilon is given, and delta is small for so many `units`."""
+    stop: Annotated[
+        Budget | None, Field(description="budget of whoever pays most, at which to end; absent: all rounds are run")
+    ] = None
+
+    def refusals(self, num_clients: int | None, sampling: Sampling | None) -> Iterator[Refusal]:
         if (self.noise_multiplier is None) == (self.epsilon is None):
             given = "both are given" if self.epsilon is not None else "neither is given"
-            raise problem("", f"needs noise_multiplier or epsilon, but {given}; keep one")
+            yield "", f"needs noise_multiplier or epsilon, but {given}; keep one"
+        if self.stop and self.noise_multiplier == 0.0:
+            yield "stop", _too_dear(self.stop.epsilon, math.inf)
+
+    def delta_refusals(self, units: str, population: int) -> Iterator[Refusal]:
+        """Yield why delta is too large where there are so many `units` to protect."""
         if self.delta >= 1 / population:
-            raise problem(
+            yield (
                 "delta",
                 f"is {self.delta:g}, not below 1 / {population:,} {units}, with which publishing the data of one of "
                 f"them outright would be private; lower it below {_round_down(1 / population)}",
             )
+
+    def affordable(self, cost: Callable[[int], float], rounds: int) -> int:
+        """Return how many of the rounds the budget allows; `cost` is epsilon after so many, of whoever pays most.
+
+        Raises SpecError if it allows none in which anything is released.
+        """
+        if self.stop is None:
+            return rounds
+        allowed = rounds_within(cost, rounds, self.stop.epsilon)
+        if allowed < rounds and cost(allowed) == 0.0:
+            raise problem("stop", _too_dear(self.stop.epsilon, cost(allowed + 1)))
+        return allowed
+
+
+def _too_dear(budget: float, cost: float) -> str:
+    return f"epsilon is {budget:g}, but one round costs {cost:.3g}; raise it or the noise"
 
 
 def _round_down(limit: float) -> str:
@@ -118,4 +170,9 @@ def _round_down(limit: float) -> str:
 
 def problem(field: str, message: str) -> SpecError:
     """Return the error about a field of the section `privacy`."""
-    return SpecError([Problem(message, ".".join(filter(None, ("privacy", field))))])
+    return refused([(field, message)])
+
+
+def refused(refusals: Iterable[Refusal]) -> SpecError:
+    """Return the error that names all of these."""
+    return SpecError([Problem(message, ".".join(filter(None, ("privacy", field)))) for field, message in refusals])

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from flspec.core.components import Document, OneOf
+from flspec.core.components import OneOf
 from flspec.postprocessors.private_mean import PrivateMean, update_noise
-from flspec.privacy.accountant import noise_multiplier_for, rounds_within, spent
-from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy, problem
+from flspec.privacy.accountant import noise_multiplier_for, spent
+from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy, Refusal, refused
 from flspec.protocol.settings import PrivacySettings
 from flspec.samplers import Sampling
 from flspec.update_clips import UpdateClip
-
-
-class Budget(Document):
-    """When to stop."""
-
-    epsilon: Annotated[float, Field(gt=0, description="the run ends before it costs more", examples=[2.0])]
 
 
 class Central(Noised):
@@ -44,17 +39,27 @@ class Central(Noised):
             "result says that it is simulated"
         ),
     ] = None
-    stop: Annotated[Budget | None, Field(description="budget at which to end; absent: all rounds are run")] = None
+
+    def refusals(self, num_clients: int | None, sampling: Sampling | None) -> Iterator[Refusal]:
+        yield from super().refusals(num_clients, sampling)
+        if population := self.population or num_clients:
+            yield from self.delta_refusals("clients", population)
+            yield from self._cohort_refusals(population, sampling)
+        if num_clients and population and population < num_clients:
+            yield "population", f"is {population:,}, fewer than the {num_clients:,} clients; raise it"
+        expected = self.noise_cohort or (sampling and sampling.expected)
+        if self.noise_multiplier is not None and expected:
+            yield from self._count_refusals(self.noise_multiplier, float(expected))
 
     def planned(self, work: ClientsWork) -> PlannedPrivacy:
         sampling, num_clients, rounds = work.sampling, work.num_clients, work.rounds
         facts = self._facts(sampling, num_clients)
-        self._check(facts, num_clients)
-        self._check_cohort(sampling, facts)
         if self.epsilon is not None:
             facts = replace(facts, noise_multiplier=noise_multiplier_for(facts, rounds, self.epsilon))
-        self._check_count(facts, float(self.noise_cohort or sampling.expected))
-        allowed = self._affordable(facts, rounds)
+            expected = float(self.noise_cohort or sampling.expected)
+            if too_noisy := list(self._count_refusals(facts.noise_multiplier, expected)):
+                raise refused(too_noisy)
+        allowed = self.affordable(lambda number: spent(facts, number).epsilon, rounds)
         mechanism = PrivateMean(
             clip=self.clip,
             noise_multiplier=facts.noise_multiplier,
@@ -62,15 +67,6 @@ class Central(Noised):
             noise_cohort=float(self.noise_cohort) if self.noise_cohort else None,
         )
         return PlannedPrivacy(facts, allowed, mechanism)
-
-    def _affordable(self, facts: PrivacySettings, rounds: int) -> int:
-        """Return how many of the rounds the budget allows."""
-        if self.stop is None:
-            return rounds
-        if allowed := rounds_within(facts, rounds, self.stop.epsilon):
-            return allowed
-        one = spent(facts, 1).epsilon
-        raise problem("stop", f"epsilon is {self.stop.epsilon:g}, but one round costs {one:.3g}; raise it or the noise")
 
     def _facts(self, sampling: Sampling, num_clients: int) -> PrivacySettings:
         population, cohort = self.population or num_clients, float(self.noise_cohort or sampling.expected)
@@ -88,30 +84,26 @@ class Central(Noised):
             simulated_cohort=self.noise_cohort is not None and self.noise_cohort != sampling.expected,
         )
 
-    def _check(self, facts: PrivacySettings, num_clients: int) -> None:
-        self.check_noise("clients", facts.population)
-        if facts.population < num_clients:
-            raise problem("population", f"is {facts.population:,}, fewer than the {num_clients:,} clients; raise it")
-
-    def _check_cohort(self, sampling: Sampling, facts: PrivacySettings) -> None:
-        """Raise SpecError unless a cohort that is accounted for is one that a larger run could have."""
+    def _cohort_refusals(self, population: int, sampling: Sampling | None) -> Iterator[Refusal]:
+        """Yield why a cohort that is accounted for is none that a larger run could have."""
         if (cohort := self.noise_cohort) is None:
             return
-        if cohort < sampling.expected:
+        if sampling and cohort < sampling.expected:
             few = f"is {cohort:,}, but a round has {sampling.expected:,.0f} clients"
-            raise problem("noise_cohort", f"{few}; it is for larger cohorts than these: raise it or leave it out")
-        if cohort > facts.population:
-            many = f"is {cohort:,}, more than the {facts.population:,} clients"
-            raise problem("noise_cohort", f"{many}; lower it or raise population")
-        if sampling.kind == "everybody" and cohort != facts.population:
-            part = f"is {cohort:,} of {facts.population:,} clients, but cohort: all has every client in each round"
-            raise problem("noise_cohort", f"{part}; take cohort: {{kind: poisson}}, or population: {cohort}")
+            yield "noise_cohort", f"{few}; it is for larger cohorts than these: raise it or leave it out"
+        elif cohort > population:
+            many = f"is {cohort:,}, more than the {population:,} clients"
+            yield "noise_cohort", f"{many}; lower it or raise population"
+        elif sampling and sampling.kind == "everybody" and cohort != population:
+            part = f"is {cohort:,} of {population:,} clients, but cohort: all has every client in each round"
+            yield "noise_cohort", f"{part}; take cohort: {{kind: poisson}}, or population: {cohort}"
 
-    def _check_count(self, facts: PrivacySettings, cohort: float) -> None:
+    def _count_refusals(self, noise_multiplier: float, cohort: float) -> Iterator[Refusal]:
+        """Yield why the noise on the count of clients within an adaptive bound leaves none for the updates."""
         try:
-            update_noise(facts.noise_multiplier, self.clip.count_noise(cohort))
+            update_noise(noise_multiplier, self.clip.count_noise(cohort))
         except ValueError as error:
-            raise problem("clip", f"{error}; take larger cohorts, more noise_on_count or less noise") from None
+            yield "clip", f"{error}; take larger cohorts, more noise_on_count or less noise"
 
 
 def _scaled_most(sampling: Sampling, cohort: float) -> int | None:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flspec.privacy.accountant import noise_multiplier_for, spent
-from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy
+from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy, refused
 from flspec.privacy.local import Bound
-from flspec.privacy.spending import example_charges
+from flspec.privacy.spending import dearest, example_charges
 from flspec.protocol.settings import PrivacySettings, PrivateSteps
 
 
@@ -31,7 +31,8 @@ class Example(Noised):
         sizes, steps = work.num_examples[acts], (work.num_steps * work.num_rounds)[acts]
         if not len(sizes):  # Poisson cohorts can all be empty
             sizes, steps = work.num_examples, work.num_steps
-        self.check_noise("examples of a client", int(sizes.max()))
+        if too_large := list(self.delta_refusals("examples of a client", int(sizes.max()))):
+            raise refused(too_large)
         facts = PrivacySettings(
             unit="example",
             noise_multiplier=self.noise_multiplier or 0.0,
@@ -44,8 +45,13 @@ class Example(Noised):
         )
         if self.epsilon is not None:
             facts = replace(facts, noise_multiplier=self._least_noise(example_charges(facts, sizes, steps)))
+
+        def cost(rounds: int) -> float:
+            num_steps = work.num_steps * work.num_rounds_of(rounds)
+            return dearest(example_charges(facts, work.num_examples, num_steps)).spent.epsilon
+
         noised = PrivateSteps(self.clip.norm, facts.noise_multiplier, work.batch_size)
-        return PlannedPrivacy(facts, work.rounds, steps=noised)
+        return PlannedPrivacy(facts, self.affordable(cost, work.rounds), steps=noised)
 
     def _least_noise(self, charges: list[tuple[PrivacySettings, int]]) -> float:
         """Return the least noise with which no client's releases cost more than epsilon."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -9,9 +10,10 @@ from pydantic import Field
 
 from flspec.core.components import Document
 from flspec.postprocessors.private_update import PrivateUpdate
-from flspec.privacy.accountant import noise_multiplier_for
-from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy
+from flspec.privacy.accountant import noise_multiplier_for, spent
+from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy, Refusal
 from flspec.protocol.settings import PrivacySettings
+from flspec.samplers import Sampling
 
 __all__ = ["Bound", "Local"]
 
@@ -34,8 +36,12 @@ class Local(Noised):
     goes_with: ClassVar[dict[str, Any]] = {"aggregator": {"weighting": "uniform"}}
     clip: Annotated[Bound, Field(description="bound on each client's update", examples=[{"norm": 1.0}])]
 
+    def refusals(self, num_clients: int | None, sampling: Sampling | None) -> Iterator[Refusal]:
+        yield from super().refusals(num_clients, sampling)
+        if num_clients:
+            yield from self.delta_refusals("clients", num_clients)
+
     def planned(self, work: ClientsWork) -> PlannedPrivacy:
-        self.check_noise("clients", work.num_clients)
         facts = PrivacySettings(
             unit="client",
             noise_multiplier=self.noise_multiplier or 0.0,
@@ -49,5 +55,9 @@ class Local(Noised):
         if self.epsilon is not None:
             busiest = int(work.num_rounds.max())
             facts = replace(facts, noise_multiplier=noise_multiplier_for(facts, max(busiest, 1), self.epsilon))
+
+        def cost(rounds: int) -> float:
+            return spent(facts, int(work.num_rounds_of(rounds).max())).epsilon
+
         mechanism = PrivateUpdate(norm=self.clip.norm, noise_multiplier=facts.noise_multiplier)
-        return PlannedPrivacy(facts, work.rounds, mechanism)
+        return PlannedPrivacy(facts, self.affordable(cost, work.rounds), mechanism)

@@ -12,7 +12,7 @@ from flspec.privacy.accountant import Spent, spent
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import PrivacySettings
 
-__all__ = ["Cost", "cost_after", "dearest", "example_charges", "num_rounds_of"]
+__all__ = ["Cost", "cost_after", "dearest", "ending_budget", "example_charges", "num_rounds_of"]
 
 Charge = tuple[PrivacySettings, int]  # what a release is accounted for, and the number of releases
 Integers = NDArray[np.int64]
@@ -38,6 +38,12 @@ def cost_after(plan: Plan, rounds: int) -> Cost:
             num_examples = np.diff(plan.arrays["client_ends"], prepend=0)
             return dearest(example_charges(facts, num_examples, _num_steps_of(plan, rounds)))
     return dearest([(facts, rounds)])
+
+
+def ending_budget(plan: Plan) -> float | None:
+    """Return the epsilon before which a plan ends, if that leaves out rounds of its spec; None if it does not."""
+    stop = (plan.spec.get("privacy") or {}).get("stop")
+    return stop["epsilon"] if stop and plan.num_rounds < plan.spec["rounds"] else None
 
 
 def dearest(charges: Iterable[Charge]) -> Cost:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from flspec.privacy.accountant import accountant_version, finite, points_of, spent
-from flspec.privacy.spending import Cost, cost_after, num_rounds_of
+from flspec.privacy.spending import Cost, cost_after, ending_budget, num_rounds_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import PrivacyRecord, SpreadOverClients
 from flspec.protocol.settings import PrivacySettings
@@ -62,7 +62,7 @@ def privacy_record(plan: Plan, rounds: int) -> PrivacyRecord:
         curve=tuple((number, cost_after(plan, number).spent.epsilon) for number in points),
         not_covered=(*_NOT_COVERED, *([_OWN_PARTS] if plan.local else []), *_of_mechanism(privacy)),
         software=accountant_version(),
-        statement=_statement(cost, rounds),
+        statement=" ".join([_statement(cost, rounds), *_ending(plan, rounds)]),
         mechanism=privacy.mechanism,
         releases=None if privacy.mechanism == "central" else cost.releases,
         clients=_spread(plan, rounds) if privacy.mechanism == "local" else None,
@@ -107,6 +107,13 @@ def _statement(cost: Cost, rounds: int) -> str:
             "mean that the larger ones would have had."
         )
     return " ".join(words)
+
+
+def _ending(plan: Plan, rounds: int) -> list[str]:
+    """Return how a budget ends the run, if these are all the rounds that it allows."""
+    if rounds < plan.num_rounds or (budget := ending_budget(plan)) is None:
+        return []
+    return [f"Its budget, epsilon {budget:g}, ends it after {rounds:,} of {plan.spec['rounds']:,} rounds."]
 
 
 def _central(cost: Cost, rounds: int) -> list[str]:

@@ -87,7 +87,7 @@ def planned(experiment: Experiment, data: Path | None = None, source: str | None
     if isinstance(experiment, Spec):
         return compile(experiment, data), source
     cell = load_study(experiment).cell(None)
-    return compile(cell.spec, data), source or cell.text
+    return compile(cell, data), source or cell.text
 
 
 def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:

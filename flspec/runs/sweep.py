@@ -181,7 +181,7 @@ class _CellRunner:
         """Return the record of a cell, whatever happens in it."""
         record, folder = _pending(cell), None
         try:
-            plan = compile(cell.spec, self._data)
+            plan = compile(cell, self._data)
             folder = self._folder / cell_folder(cell.label, plan.digest)
             record = record.model_copy(update={"plan_digest": plan.digest})
             done = finished_result(folder, plan, self._selection)

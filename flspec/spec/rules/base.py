@@ -37,4 +37,4 @@ def contradictions(sections: Mapping[str, Any]) -> list[Contradiction]:
         needed = inspect.signature(check).parameters
         if set(needed) <= set(sections):
             found += check(**{name: sections[name] for name in needed})
-    return found
+    return list(dict.fromkeys(found))  # two rules may find the same

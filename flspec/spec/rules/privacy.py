@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
+from flspec.models import Model
 from flspec.objectives.supervised import Supervised
+from flspec.partitioners import Partitioner
 from flspec.postprocessors import Postprocessor
-from flspec.privacy import Privacy
+from flspec.privacy import Privacy, Refusal
+from flspec.samplers import Sampler
 from flspec.spec.rules.base import Contradiction, rule
 from flspec.spec.spec import ClientWork
+
+__all__ = ["MIXES_EXAMPLES", "SENDS_STATISTICS"]
+
+
+MIXES_EXAMPLES = (
+    "has every example of a batch change the others' outputs, so no gradient is of one example alone; with privacy of "
+    "examples choose frozen, or group norm"
+)
+SENDS_STATISTICS = (
+    "averaged would have clients send statistics of their pictures, which no step has bounded; privacy needs frozen or "
+    "local, or group norm"
+)
+
+
+@rule
+def _promise_in_itself(privacy: Privacy | None) -> Iterator[Contradiction]:
+    yield from _refused(privacy.refusals(None, None) if privacy else ())
+
+
+@rule
+def _promise_to_these_clients(
+    privacy: Privacy | None, partition: Partitioner, cohort: Sampler, mode: str
+) -> Iterator[Contradiction]:
+    if privacy is None or mode != "federated" or not (num_clients := partition.num_clients):
+        return
+    if cohort.why_invalid(num_clients) is None:
+        yield from _refused(privacy.refusals(num_clients, cohort.sampling(num_clients)))
+
+
+def _refused(refusals: Iterable[Refusal]) -> Iterator[Contradiction]:
+    for field, message in refusals:
+        yield Contradiction(("privacy", field) if field else ("privacy",), None, message)
+
+
+@rule
+def _statistics_of_examples(privacy: Privacy | None, model: Model) -> Iterator[Contradiction]:
+    policy = getattr(model, "batch_norm", None)  # of models that have batch norm; compilation looks at every model
+    if privacy is None or policy in (None, "frozen"):
+        return
+    if privacy.in_training:
+        yield Contradiction(("model", "batch_norm"), ("privacy",), MIXES_EXAMPLES)
+    elif policy == "averaged":
+        yield Contradiction(("model", "batch_norm"), ("privacy",), SENDS_STATISTICS)
 
 
 @rule

@@ -242,7 +242,7 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
         ("flspec list ", list(sections())),
         (
             "flspec list p",
-            ["partition", "partition.among", "privacy", "privacy.clip", "privacy.stop", "postprocessors"],
+            ["partition", "partition.among", "privacy", "privacy.stop", "privacy.clip", "postprocessors"],
         ),
         ("flspec list aggregator fedad", ["fedadagrad", "fedadam"]),
         ("flspec list partitioners ", list(find_family("partitioners").kinds)),

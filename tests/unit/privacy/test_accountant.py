@@ -217,11 +217,15 @@ def test_a_target_that_no_noise_reaches_is_refused():
 @pytest.mark.parametrize(("sampling", "budget"), [("poisson", 0.5), ("everybody", 20.0)])
 def test_as_many_rounds_are_within_a_budget_as_cost_no_more(sampling, budget):
     run = facts(sampling, 1000, 20.0, 2.0)
-    within = rounds_within(run, 500, budget)
+
+    def cost(rounds):
+        return spent(run, rounds).epsilon
+
+    within = rounds_within(cost, 500, budget)
     assert 0 < within < 500
     assert spent(run, within).epsilon <= budget < spent(run, within + 1).epsilon
-    assert rounds_within(run, within, budget) == within
-    assert rounds_within(run, 500, 1e-6) == 0
+    assert rounds_within(cost, within, budget) == within
+    assert rounds_within(cost, 500, 1e-6) == 0
 
 
 def test_the_curve_rises_to_what_all_rounds_cost():
