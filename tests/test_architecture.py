@@ -24,7 +24,7 @@ MOST_LINES = 400
 ROOMS = (
     "errors",
     "core",
-    "losses",
+    "losses quality",
     "metrics transforms layers samplers update_clips",
     "protocol schedules",
     "data models",

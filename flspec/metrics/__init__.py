@@ -1,4 +1,4 @@
-"""Metrics of a model's scores, by name, for examples with one class each or with any number of labels.
+"""Metrics of a model's scores, for examples with one class each or any number of labels, and of pictures; by name.
 
 A metric may be undefined, such as the area under a curve when all examples are of one class. It then raises `Undefined`
 with the reason. The result records the reason, never zero or NaN.
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from flspec.core.components import load_family
 from flspec.errors import InputError, choose
-from flspec.metrics.base import Better, Metric, RegisteredMetrics, metric
+from flspec.metrics.base import Better, Measurable, Metric, RegisteredMetrics, metric
 from flspec.metrics.confusion import Confusion, confusion_of
 from flspec.metrics.scores import Scores, Undefined
 
@@ -18,6 +18,7 @@ __all__ = [
     "METRICS",
     "Better",
     "Confusion",
+    "Measurable",
     "Metric",
     "Scores",
     "Undefined",
@@ -37,17 +38,15 @@ def find_metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def measure(scores: Scores, names: Iterable[str]) -> tuple[dict[str, float], dict[str, str]]:
+def measure(measured: Measurable, names: Iterable[str]) -> tuple[dict[str, float], dict[str, str]]:
     """Return the value of each metric that is defined, and the reason for each that is not."""
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for name in names:
         try:
-            if not scores.are_finite:
-                raise Undefined("the model's scores are not finite")
-            if not len(scores):
-                raise Undefined("there are no examples")
-            values[name] = find_metric(name)(scores)
+            if why := measured.why_unusable:
+                raise Undefined(why)
+            values[name] = find_metric(name)(measured)
         except Undefined as undefined:
             reasons[name] = str(undefined)
     return values, reasons

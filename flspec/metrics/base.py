@@ -1,4 +1,4 @@
-"""The definition of a metric: a named function of `Scores` that states whether high or low values are good.
+"""The definition of a metric: a named function of a model's scores, or of the pictures that it makes.
 
 The folder is the registry, as for components: `metric` registers the function that it decorates. An installed package
 offers its own in the entry point group `flspec.metrics`:
@@ -15,32 +15,49 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from flspec.core.components import comes_with_flspec, load_installed
 from flspec.errors import InputError
-from flspec.metrics.scores import Scores, Undefined
+from flspec.metrics.scores import Undefined
 
-__all__ = ["Better", "Metric", "RegisteredMetrics", "check_offered", "metric"]
+__all__ = ["Better", "Measurable", "Metric", "RegisteredMetrics", "check_offered", "metric"]
 
 Better = Literal["higher", "lower", "neither"]
+Measured = Literal["scores", "pictures"]
+_MAKES = {"scores": "gives scores", "pictures": "makes pictures"}
+
+
+class Measurable(Protocol):
+    """What a metric is a function of: `Scores`, or the `ComparedPictures` of a model that makes pictures."""
+
+    are: ClassVar[Measured]
+
+    @property
+    def why_unusable(self) -> str | None:
+        """Why no metric has a value, or None."""
+        ...
+
 
 _registered: list[Metric] = []
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A function of `Scores`, and facts about its values."""
+    """A function of `Scores` or of `ComparedPictures`, and facts about its values."""
 
     name: str  # as a spec has it
     better: Better  # "neither": only how much it differs between groups or clients says anything
     description: str  # in one line
-    of: Callable[[Scores], float]
+    of: Callable[[Any], float]
+    measures: Measured = "scores"  # what `of` is given
 
-    def __call__(self, scores: Scores) -> float:
+    def __call__(self, measured: Measurable) -> float:
         """Return the value; raises Undefined if there is none, InputError if the function fails."""
+        if measured.are != self.measures:
+            raise Undefined(f"it is of a model that {_MAKES[self.measures]}, and this one {_MAKES[measured.are]}")
         try:
-            value = float(self.of(scores))
+            value = float(self.of(measured))
         except Undefined:
             raise
         except Exception as error:  # a function from another package may raise anything
@@ -76,19 +93,22 @@ class Metric:
 
 
 def metric(
-    *, better: Better, description: str, name: str | None = None
-) -> Callable[[Callable[[Scores], float]], Metric]:
-    """Register a function of `Scores` as the metric of its own name, or of `name`.
+    *, better: Better, description: str, name: str | None = None, measures: Measured = "scores"
+) -> Callable[[Callable[[Any], float]], Metric]:
+    """Register a function as the metric of its own name, or of `name`.
 
-    The function raises `Undefined` with the reason where it has no value.
+    It is given `Scores`, or if it measures pictures `flspec.quality.ComparedPictures`, and raises `Undefined` with the
+    reason where it has no value.
     """
 
-    def register(of: Callable[[Scores], float]) -> Metric:
-        made = Metric(name or of.__name__, better, description, of)
+    def register(of: Callable[[Any], float]) -> Metric:
+        made = Metric(name or of.__name__, better, description, of, measures)
         if not re.fullmatch("[a-z][a-z0-9_]*", made.name):
             raise InputError(f"metric {made.name!r}: use small letters, digits and _, starting with a letter")
         if better not in ("higher", "lower", "neither"):
             raise InputError(f"metric {made.name!r}: better is {better!r}; choose higher, lower or neither")
+        if measures not in _MAKES:
+            raise InputError(f"metric {made.name!r}: measures is {measures!r}; choose scores or pictures")
         if not description or "\n" in description:
             raise InputError(f"metric {made.name!r}: its description is {description!r}; give one line")
         _registered.append(made)

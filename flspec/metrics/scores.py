@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ class Scores:
     with `binary_cross_entropy`, logits of a sigmoid each; with `mean_squared_error`, estimates of zeros and ones.
     """
 
+    are: ClassVar[Literal["scores", "pictures"]] = "scores"
+
     outputs: NDArray[np.floating[Any]]  # [num_examples, num_outputs]
     labels: NDArray[np.int64] | NDArray[np.uint8]  # int64 [num_examples], or ones and zeros uint8 [num_examples, *]
     loss: LossDocument = "cross_entropy"  # as a plan has it
@@ -82,6 +84,13 @@ class Scores:
     def are_finite(self) -> bool:
         """Whether every output is finite."""
         return bool(np.isfinite(self.outputs).all())
+
+    @property
+    def why_unusable(self) -> str | None:
+        """Why no metric has a value, or None."""
+        if not self.are_finite:
+            return "the model's scores are not finite"
+        return None if len(self) else "there are no examples"
 
     def part(self, rows: NDArray[Any] | slice) -> Scores:
         """Return the scores of some of the examples."""

@@ -46,6 +46,7 @@ def test_labels_alone_decide_of_ranks_and_rates() -> None:
 
 OF_TWO = ("precision", "recall", "specificity", "false_positive_rate", "positive_rate", "f1", "average_precision")
 OF_ONE = ("balanced_accuracy", "roc_auc")
+OF_PICTURES = {"fid", "image_precision", "image_recall", "kid", "kid_deviation"}
 
 
 @pytest.mark.parametrize("is_multi_label", [False, True])
@@ -57,7 +58,7 @@ def test_of_labels_of_every_kind_only_what_suits_none_never_has_a_value(num_clas
     of_two = {*OF_TWO} if is_multi_label or num_classes != 2 else set()
     of_one = {*OF_ONE} if is_multi_label else set()
     tops = {f"top_{k}_accuracy" for k in (3, 5) if is_multi_label or num_classes <= k}
-    assert never == of_two | of_one | tops
+    assert never == of_two | of_one | tops | OF_PICTURES
 
 
 def test_reasons_are_told_a_set_and_a_reason_a_sentence() -> None:
