@@ -28,7 +28,7 @@ ROOMS = (
     "metrics transforms layers samplers update_clips",
     "protocol schedules",
     "data models",
-    "datasets partitioners client_algorithms client_optimizers objectives postprocessors server_optimizers",
+    "datasets features partitioners client_algorithms client_optimizers objectives postprocessors server_optimizers",
     "aggregators privacy",
     "spec",
     "compiler",

@@ -20,6 +20,7 @@ from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
 from flspec.compiler.networks import Networks, described, layers_without_variance, networks_for, tensors_of
+from flspec.compiler.pictures import planned_pictures
 from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
 from flspec.core.locations import searching_beside
@@ -31,8 +32,9 @@ from flspec.layers import Placement, Tensor
 from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
 from flspec.protocol.plan import ClientTask, Plan
-from flspec.protocol.settings import ClipSettings, PlanSettings
+from flspec.protocol.settings import ClipSettings, PictureSettings, PlanSettings
 from flspec.samplers import Sampler
+from flspec.spec.evaluation import measured_metrics
 from flspec.spec.loading import validate_draft
 from flspec.spec.overlays import Draft, compose
 from flspec.spec.places import naming_places
@@ -87,13 +89,16 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     parameters = placements(spec, tensors_of(networks))
     check_bounded(parameters, privacy)
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
+    pictures, features = None, dict[str, NDArray[np.float32]]()
+    if spec.client.objective.is_generative:
+        pictures, features = planned_pictures(spec.evaluation, examples, folder, root.child("pictures"))
     steps = privacy.steps if privacy else None
     drops = any(layer.kind == "dropout" for network in networks.values() for layer in network.layers)
     draws = bool(steps) or drops or any(t.is_random for t in examples.train.transforms)
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     plan = Plan.build(
         settings=replace(
-            _settings(spec, examples, networks, parameters),
+            _settings(spec, examples, networks, parameters, pictures),
             privacy=privacy.facts if privacy else None,
             private_steps=steps,
         ),
@@ -105,6 +110,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         rounds=(_tasks(spec, client_indices, number, root, draws) for number in _bounded_rounds(spec, client_indices)),
         rates={who: factors[: spec.rounds] for who, factors in _rates(spec, written.rounds).items()},
         round_seeds=_round_seeds(spec, root),
+        features=features,
         spec=written.model_dump(mode="json"),
     )
     _check_clients(spec, networks, parameters, examples, plan)
@@ -132,7 +138,13 @@ def _tasks(
     ]
 
 
-def _settings(spec: Spec, examples: Data, networks: Networks, parameters: Mapping[str, Tensor]) -> PlanSettings:
+def _settings(
+    spec: Spec,
+    examples: Data,
+    networks: Networks,
+    parameters: Mapping[str, Tensor],
+    pictures: PictureSettings | None,
+) -> PlanSettings:
     """Return the settings of the plan: the parts of a spec that a run acts on and that need no random draw."""
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
     objective = spec.client.objective
@@ -142,7 +154,9 @@ def _settings(spec: Spec, examples: Data, networks: Networks, parameters: Mappin
         loss=spec.client.loss.model_dump(mode="json"),
         client_optimizer=_optimizer(spec),
         aggregator=spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
-        evaluation=planned_evaluation(spec.evaluation, examples),
+        evaluation=planned_evaluation(
+            spec.evaluation, measured_metrics(spec.evaluation, objective.is_generative), examples, pictures
+        ),
         weights=(),  # named with the tensors themselves
         statistics=tuple(n for n, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"),
         clip=ClipSettings(clip.norm, clip.by) if clip else None,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flspec.data.examples import Data
 from flspec.data.groups import check_groups
 from flspec.errors import InputError, Problem, SpecError, choose
+from flspec.metrics import find_metric
 from flspec.metrics.undefined import every_label, why_never_defined
-from flspec.protocol.settings import BestSettings, EvaluationSettings
-from flspec.spec.spec import Evaluation, Spec
+from flspec.protocol.settings import BestSettings, EvaluationSettings, PictureSettings
+from flspec.spec.evaluation import Evaluation
+from flspec.spec.spec import Spec
 
 __all__ = ["OVER_CLIENTS", "check_evaluation", "planned_evaluation", "why_undefined"]
 
@@ -31,17 +35,25 @@ def check_evaluation(spec: Spec, data: Data) -> None:
 
 def why_undefined(metric: str, spec: Spec, data: Data) -> str | None:
     """Return why a metric is undefined for such labels whatever a model predicts; None if it may be defined."""
+    if find_metric(metric).measures == "pictures" and spec.client.objective.is_generative:
+        return None
     labels = every_label(data.num_classes, data.is_multi_label)
     return why_never_defined(metric, labels, data.num_classes, spec.client.loss.model_dump(mode="json"))
 
 
-def planned_evaluation(evaluation: Evaluation, data: Data) -> EvaluationSettings:
-    """Return the plan's evaluation settings, sorted: the order of metrics and groups changes no experiment."""
+def planned_evaluation(
+    evaluation: Evaluation, metrics: Sequence[str], data: Data, pictures: PictureSettings | None = None
+) -> EvaluationSettings:
+    """Return the plan's evaluation settings, sorted: the order of metrics and groups changes no experiment.
+
+    `metrics` are those that are measured; `pictures` is of a model that makes pictures.
+    """
     groups = sorted(evaluation.groups, key=lambda group: (group.column, group.edges or ()))
     best = evaluation.best
     return EvaluationSettings(
         every=evaluation.every,
-        metrics=tuple(sorted(evaluation.metrics)),
+        metrics=tuple(sorted(metrics)),
         groups=tuple(group.model_dump(mode="json") for group in groups),
         best=BestSettings(best.metric, best.on or ("validation" if data.validation else "test")) if best else None,
+        pictures=pictures,
     )

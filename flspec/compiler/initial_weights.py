@@ -24,30 +24,30 @@ from flspec.models import Model
 
 __all__ = ["start_tensors"]
 
-_FIELD = "model.pretrained"
 _MOST_BYTES = 2**35  # of a file
 _MOST_NAMED = 3  # tensors that an error names for each kind of mismatch
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def start_tensors(
-    model: Model, parameters: Mapping[str, Tensor], root: Path, stream: Stream
+    model: Model, parameters: Mapping[str, Tensor], root: Path, stream: Stream, field: str = "model"
 ) -> dict[str, NDArray[np.float32]]:
     """Return the initial value of every tensor of `parameters`, by name and in their order.
 
     Without `pretrained` all tensors are drawn. With it, the head is drawn unless `keep_head` is set, and the rest is
-    read. Raises InputError if the file cannot be read, or does not hold exactly the tensors to read.
+    read. `field` is where a spec has the model. Raises InputError if the file cannot be read, or does not hold
+    exactly the tensors to read.
     """
     if model.pretrained is None:
         return initial_tensors(parameters, stream)
     wanted = {name: tensor for name, tensor in parameters.items() if not _is_replaced(model, name)}
-    path = locate_file(model.pretrained, root, _FIELD)
+    path = locate_file(model.pretrained, root, f"{field}.pretrained")
     try:
         stored = {name: value for name, value in _read(path).items() if not _is_replaced(model, name)}
         _check_match(wanted, stored)
         taken = {name: _as_float32(name, stored[name]) for name in wanted}
     except (ValueError, OSError) as error:
-        raise InputError(printable(f"{_FIELD}: {shorten(model.pretrained)}: {error}")) from None
+        raise InputError(printable(f"{field}.pretrained: {shorten(model.pretrained)}: {error}")) from None
     drawn = initial_tensors({name: tensor for name, tensor in parameters.items() if name not in wanted}, stream)
     return {name: taken[name] if name in taken else drawn[name] for name in parameters}
 

@@ -23,9 +23,24 @@ from flspec.protocol.plan import ClientTask
 from flspec.protocol.settings import DataSettings
 from flspec.transforms import Transform
 
-__all__ = ["MISSING_INTEGER", "Data", "Examples", "Split", "as_numbers", "digest_of", "is_missing", "step_stream"]
+__all__ = [
+    "MISSING_INTEGER",
+    "NORMALISATIONS",
+    "Data",
+    "Examples",
+    "Split",
+    "as_numbers",
+    "digest_of",
+    "is_missing",
+    "step_stream",
+]
 
 MISSING_INTEGER = 2**63 - 1  # of an int64 column: numpy has no missing integer, and so it is the last one in order
+NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean and deviation of each channel
+    "none": ((), ()),
+    "half": ((0.5,), (0.5,)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 Indices = NDArray[np.integer[Any]]
 
 

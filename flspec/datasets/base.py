@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from flspec.core.components import Component, OneOf
 from flspec.core.locations import candidates, locate
 from flspec.core.randomness import Stream
-from flspec.data.examples import Data, Split
+from flspec.data.examples import NORMALISATIONS, Data, Split
 from flspec.data.readings import FileFacts, Reading
 from flspec.data.synthetic.twin_cache import PLACES, cached_twin
 from flspec.data.synthetic.twins import TwinSize
@@ -21,12 +21,6 @@ from flspec.errors import InputError
 from flspec.transforms import Transform
 
 __all__ = ["Dataset", "ImageDataset", "Twinned"]
-
-_NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean and deviation of each channel
-    "none": ((), ()),
-    "half": ((0.5,), (0.5,)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
 
 
 class Dataset(Component, ABC):
@@ -158,7 +152,7 @@ class ImageDataset(Dataset, ABC):
         )
 
     def _dressed(self, split: Split, transforms: tuple[Transform, ...]) -> Split:
-        mean, std = _NORMALISATIONS[self.normalise]
+        mean, std = NORMALISATIONS[self.normalise]
         channels = split.features.shape[1]
         if len(mean) > 1 and channels != len(mean):
             raise InputError(f"dataset.normalise: imagenet is for {len(mean)} channels, these images have {channels}")

@@ -19,6 +19,11 @@ class Objective(Component, ABC):
     kind.
     """
 
+    @property
+    def is_generative(self) -> bool:
+        """Whether the model makes pictures, to be compared with real ones; otherwise it gives scores of examples."""
+        return False
+
     def torch(self, step: Any) -> tuple[Any, Mapping[str, float]]:
         """Return the loss of a step, a tensor of no dimensions, and sums over the batch's examples by name.
 

@@ -83,9 +83,9 @@ class Plan:
     """One experiment with every decision made.
 
     `settings` is what needs no random draw. `arrays` holds the server's initial weights (`weights/NAME`), the tensors
-    that never change (`constants/NAME`), the initial tensors that stay with each client (`local/NAME`), each client's
-    examples and every batch. The digest covers both. `spec`, the resolved document that was compiled, is for human
-    readers and not covered.
+    that never change (`constants/NAME`), the initial tensors that stay with each client (`local/NAME`), those of the
+    layers that pictures are compared by (`features/NAME`), each client's examples and every batch. The digest covers
+    both. `spec`, the resolved document that was compiled, is for human readers and not covered.
     """
 
     settings: PlanSettings
@@ -106,19 +106,21 @@ class Plan:
         local: Mapping[str, NDArray[np.float32]] = _NONE,
         rates: Mapping[str, Sequence[float]] = _NONE,
         round_seeds: Sequence[int] = (),
+        features: Mapping[str, NDArray[np.float32]] = _NONE,
     ) -> Plan:
         """Pack what compile decided, each round as it comes: a million rounds of task objects take gigabytes.
 
         `holdout` has each client's holdout examples, if the plan has holdouts. In a pooled plan it has one item for
         each client whose examples were pooled. `rates` has the learning rate factors of `client` and `server` in each
-        round, if they change. `round_seeds` has the seeds of the server's random draws, if there are any.
+        round, if they change. `round_seeds` has the seeds of the server's random draws, if there are any. `features`
+        has the tensors of the layers that pictures are compared by.
         """
         arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in weights.items()}
         arrays["client_examples"], arrays["client_ends"] = _pack(clients)
         arrays |= _pack_rounds(rounds)
         if holdout:
             arrays["held_out_examples"], arrays["held_out_ends"] = _pack(holdout)
-        for placement, tensors in (("constants", constants), ("local", local)):
+        for placement, tensors in (("constants", constants), ("local", local), ("features", features)):
             arrays |= {f"{placement}/{name}": value for name, value in tensors.items()}
         arrays |= {"round_seeds": np.array(round_seeds, np.int64)} if round_seeds else {}
         arrays |= {f"{who}_rates": np.array(factors, np.float64) for who, factors in rates.items()}
@@ -160,6 +162,12 @@ class Plan:
     def local(self) -> dict[str, NDArray[np.float32]]:
         """The model's tensors that stay with each client, at their initial values, the same for all clients."""
         return {name: self.arrays[f"local/{name}"] for name in self.settings.local}
+
+    @cached_property
+    def feature_tensors(self) -> dict[str, NDArray[np.float32]]:
+        """The tensors of the layers that pictures are compared by; empty if the model makes no pictures."""
+        pictures = self.settings.evaluation.pictures
+        return {name: self.arrays[f"features/{name}"] for name in (pictures.features.tensors if pictures else ())}
 
     @cached_property
     def statistics(self) -> frozenset[str]:
@@ -299,7 +307,12 @@ class Plan:
                 )
             arrays = read_arrays(folder / "arrays.npz", _MOST_ARRAY_BYTES, _MOST_ARRAYS, stored=True)
             plan = cls(read_settings(PlanSettings, document["settings"]), arrays, dict(document["spec"]))
-            _ = plan.weights, plan.constants, plan.local  # a KeyError names the array that is missing
+            _ = (
+                plan.weights,
+                plan.constants,
+                plan.local,
+                plan.feature_tensors,
+            )  # a KeyError names the array that is missing
             _check_ends(arrays)
             stated = document["digest"]
         except InputError:

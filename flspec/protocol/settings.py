@@ -18,6 +18,8 @@ __all__ = [
     "ComponentDocument",
     "DataSettings",
     "EvaluationSettings",
+    "FeatureSettings",
+    "PictureSettings",
     "PlanSettings",
     "PrivacySettings",
     "PrivateSteps",
@@ -70,6 +72,34 @@ class BestSettings:
 
 
 @dataclass(frozen=True)
+class FeatureSettings:
+    """What pictures are compared by: the outputs of layers, for bytes that are scaled and normalised first."""
+
+    title: str  # with which a value is told
+    layers: tuple[ComponentDocument, ...]
+    input_shape: tuple[int, ...]  # of what the layers take
+    tensors: tuple[str, ...] = ()  # the plan's arrays have their values
+    size: int | None = None  # side to which pictures are scaled
+    mean: tuple[float, ...] = ()  # of each channel, as in DataSettings
+    std: tuple[float, ...] = ()
+    standardise: bool = False  # less the real pictures' mean, divided by their deviation
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """How the pictures that a model makes are measured and shown."""
+
+    generated: int  # number of pictures
+    seed: int  # of all that they are made from
+    features: FeatureSettings
+    rows: int = 0  # of the grid that is shown; 0: examples are no pictures
+    columns: int = 0
+    subset_count: int = 0  # 0: metrics are of all pictures
+    subset_size: int = 0
+    by_label: bool = False  # also compare with the real pictures of each label
+
+
+@dataclass(frozen=True)
 class EvaluationSettings:
     """The rounds after which the aggregated model is evaluated, and the metrics."""
 
@@ -77,6 +107,7 @@ class EvaluationSettings:
     metrics: tuple[str, ...]
     groups: tuple[Any, ...] = ()  # documents of `flspec.data.groups.ExampleGroup`
     best: BestSettings | None = None
+    pictures: PictureSettings | None = None  # None: the model gives scores
 
 
 @dataclass(frozen=True)

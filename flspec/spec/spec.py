@@ -12,11 +12,9 @@ from flspec.aggregators.fedavg import FedAvg
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Document, OneOf
-from flspec.data.groups import NamedGroup
 from flspec.datasets import Dataset
 from flspec.losses import LossOrName
 from flspec.losses.cross_entropy import CrossEntropy
-from flspec.metrics.names import MetricName
 from flspec.models import Model
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
@@ -25,7 +23,7 @@ from flspec.postprocessors import Postprocessor
 from flspec.privacy import Privacy
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
-from flspec.spec.renamed import renamed_value
+from flspec.spec.evaluation import BestRound, Evaluation
 
 __all__ = ["BestRound", "ClientWork", "Clipping", "Evaluation", "Spec"]
 
@@ -93,59 +91,6 @@ class ClientWork(Document):
         OneOf[ClientOptimizer],
         Field(description="optimizer of a client's steps", examples=[{"kind": "sgd", "learning_rate": 0.1}]),
     ]
-
-
-class BestRound(Document):
-    """The rule that chooses the best of the evaluated rounds, the first if several are equal."""
-
-    metric: Annotated[MetricName, Field(description="one of evaluation.metrics", examples=["loss"])]
-    on: Annotated[
-        str | None,
-        Field(description="a set of examples, as holdout or clients/mean; absent: validation if there is one, or test"),
-    ] = None
-
-    @field_validator("on")
-    @classmethod
-    def _has_its_name(cls, on: str | None) -> str | None:
-        if name := renamed_value(on, "on", cls):
-            raise ValueError(f"{on} is now called {name}; rename it")
-        return on
-
-
-class Evaluation(Document):
-    """When the aggregated model is evaluated, and by which metrics."""
-
-    every: Annotated[
-        PositiveInt, Field(description="rounds between evaluations; the last round is always evaluated")
-    ] = 1
-    metrics: Annotated[
-        tuple[MetricName, ...],
-        Field(
-            min_length=1,
-            max_length=100,
-            description="metrics on the test examples, and on validation examples and holdouts, if any",
-        ),
-    ] = ("loss", "accuracy")
-    groups: Annotated[
-        tuple[NamedGroup, ...],
-        Field(
-            max_length=100,
-            description="columns of the test examples: each value is measured separately, and the gap between the "
-            "values; numbers can be binned: {column: age, edges: [30, 50]}",
-            examples=[["Male"]],
-        ),
-    ] = ()
-    best: Annotated[
-        BestRound | None,
-        Field(description="save the model of the best round", examples=[{"metric": "loss"}]),
-    ] = None
-
-    @field_validator("metrics")
-    @classmethod
-    def _once_each(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(metrics)) < len(metrics):
-            raise ValueError(f"a metric is named twice in [{', '.join(metrics)}]; remove one")
-        return metrics
 
 
 class Spec(Document):

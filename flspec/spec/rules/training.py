@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from flspec.metrics import find_metric
 from flspec.partitioners import Partitioner
 from flspec.samplers import Sampler
+from flspec.spec.evaluation import Evaluation, measured_metrics
 from flspec.spec.rules.base import Contradiction, rule
-from flspec.spec.spec import ClientWork, Evaluation
+from flspec.spec.spec import ClientWork
 
 
 @rule
@@ -44,11 +45,11 @@ def _weights_of_labels(client: ClientWork) -> Iterator[Contradiction]:
 
 
 @rule
-def _best_is_measured(evaluation: Evaluation) -> Iterator[Contradiction]:
+def _best_is_measured(evaluation: Evaluation, client: ClientWork) -> Iterator[Contradiction]:
     if (best := evaluation.best) is None:
         return
     at = ("evaluation", "best", "metric")
-    if best.metric not in evaluation.metrics:
+    if best.metric not in measured_metrics(evaluation, client.objective.is_generative):
         yield Contradiction(
             at, ("evaluation", "metrics"), f"{best.metric} is not among evaluation.metrics; add it there"
         )

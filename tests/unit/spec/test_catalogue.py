@@ -77,6 +77,7 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "privacy": "privacy",
         "update_clips": "privacy.clip",
         "postprocessors": "postprocessors",
+        "features": "evaluation.features",
     }
     own = [family.section for family in families().values() if "." not in family.section]
     assert own[:3] == ["dataset", "partition", "model"]
