@@ -26,6 +26,7 @@ ROOMS = (
     "core",
     "losses quality",
     "metrics transforms layers samplers update_clips",
+    "phases",
     "protocol schedules",
     "data models",
     "datasets features partitioners client_algorithms client_optimizers objectives postprocessors server_optimizers",

@@ -23,7 +23,7 @@ from flspec.postprocessors import Postprocessor
 from flspec.protocol.settings import ComponentDocument, PlanSettings
 from flspec.transforms import Transform
 
-__all__ = ["check_code", "code_digests", "engine_parts", "read_part"]
+__all__ = ["check_code", "code_digests", "engine_parts", "optimizer_alone", "read_part"]
 
 C = TypeVar("C", bound=Component)
 
@@ -49,16 +49,14 @@ def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
 
 def engine_parts(settings: PlanSettings) -> dict[str, Component]:
     """Return the parts that an engine acts by, by their place in a spec; those at their default are left out."""
-    optimizer = read_part(ClientOptimizer, settings.client_optimizer)
     aggregator = read_part(Aggregator, settings.aggregator)
     parts: dict[str, Component] = {
-        "client.loss": parse_loss(settings.loss),
-        "client.optimizer": optimizer,
+        **_client_optimizers(settings),
         "aggregator": aggregator,
         "aggregator.server_optimizer": aggregator.server_optimizer,
     }
-    if optimizer.schedule:  # otherwise the plan has its rates
-        parts["client.optimizer.schedule"] = optimizer.schedule
+    if settings.loss is not None:
+        parts["client.loss"] = parse_loss(settings.loss)
     if settings.client_algorithm:
         parts["client.algorithm"] = read_part(ClientAlgorithm, settings.client_algorithm)
     if settings.objective:
@@ -70,6 +68,22 @@ def engine_parts(settings: PlanSettings) -> dict[str, Component]:
     for split, documents in settings.data.transforms.items():
         for number, document in enumerate(documents):
             parts[f"dataset.{split}_transforms.{number}"] = read_part(Transform, document)
+    return parts
+
+
+def optimizer_alone(document: ComponentDocument) -> ComponentDocument:
+    """Return a player's optimizer without the networks that it trains."""
+    return {key: value for key, value in document.items() if key != "networks"}
+
+
+def _client_optimizers(settings: PlanSettings) -> dict[str, Component]:
+    """Return the client optimizers and what schedules the plan does not have the rates of."""
+    documents = {f"client.optimizers.{player}": optimizer_alone(one) for player, one in settings.optimizers.items()}
+    parts: dict[str, Component] = {}
+    for field, document in (documents or {"client.optimizer": settings.client_optimizer}).items():
+        parts[field] = optimizer = read_part(ClientOptimizer, document)
+        if optimizer.schedule:
+            parts[f"{field}.schedule"] = optimizer.schedule
     return parts
 
 

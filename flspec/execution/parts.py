@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
-from flspec.compiler.acting_parts import engine_parts, read_part
+from flspec.compiler.acting_parts import engine_parts, optimizer_alone, read_part
 from flspec.core.components import Component, comes_with_flspec, is_offered
 from flspec.errors import InputError, shorten
 from flspec.execution.part_checks import PartCall
@@ -17,6 +17,7 @@ from flspec.layers import Network, one_network, parse_layers, parse_network, tra
 from flspec.losses import Loss, parse_loss
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
+from flspec.phases import Phase, Sample, check_phases, check_sample, parse_phases, parse_sample
 from flspec.postprocessors import Postprocessor
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
@@ -33,8 +34,12 @@ __all__ = [
     "network_of",
     "networks_of",
     "objective_of",
+    "optimizers_of",
     "out_of_reach",
+    "phases_of",
+    "players_of",
     "postprocessors_of",
+    "sample_of",
     "server_optimizer_of",
 ]
 
@@ -46,12 +51,21 @@ def acting_parts(plan: Plan) -> dict[str, Component]:
     try:
         for network in networks_of(plan).values():
             _ = trace(network)[network.output]
+        _check_phases(plan)
         return engine_parts(plan.settings)
     except InputError:
         raise
     except Exception as error:  # a plan of somebody else's may hold anything
         why = shorten(" ".join(f"{type(error).__name__}: {error}".split()), 300)
         raise InputError(f"the plan cannot be carried out here: {why}; compile its spec again") from None
+
+
+def _check_phases(plan: Plan) -> None:
+    networks, shape = networks_of(plan), plan.settings.data.input_shape
+    if plan.settings.phases:
+        check_phases(phases_of(plan), networks, players_of(plan), shape)
+    if sample := sample_of(plan):
+        check_sample(sample, networks, shape)
 
 
 def out_of_reach(plan: Plan) -> list[str]:
@@ -82,6 +96,32 @@ def network_of(plan: Plan) -> Network:
 def client_optimizer_of(plan: Plan) -> ClientOptimizer:
     """Return the client optimizer."""
     return _part(ClientOptimizer, plan.settings.client_optimizer)
+
+
+def optimizers_of(plan: Plan) -> dict[str, ClientOptimizer]:
+    """Return the client optimizer of each player; the one of a plan without players is named ""."""
+    if not plan.settings.optimizers:
+        return {"": client_optimizer_of(plan)}
+    return {
+        player: _part(ClientOptimizer, optimizer_alone(document))
+        for player, document in plan.settings.optimizers.items()
+    }
+
+
+def players_of(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return the networks that each optimizer trains; the one optimizer of a plan without players trains all."""
+    players = {player: tuple(document["networks"]) for player, document in plan.settings.optimizers.items()}
+    return players or {"": tuple(networks_of(plan))}
+
+
+def phases_of(plan: Plan) -> tuple[Phase, ...]:
+    """Return the phases of a step; none if a step is of one loss."""
+    return parse_phases(plan.settings.phases)
+
+
+def sample_of(plan: Plan) -> Sample | None:
+    """Return how a picture is made; None if the model makes none."""
+    return parse_sample(plan.settings.sample) if plan.settings.sample else None
 
 
 def client_algorithm_of(plan: Plan) -> ClientAlgorithm:

@@ -48,6 +48,8 @@ FEATURES = {
     "client_algorithm": "client.algorithm",
     "objective": "client.objective",
     "networks": "model: several networks",
+    "phases": "client.objective",
+    "optimizers": "client.objective",
     "postprocessors": "postprocessors",
     "private_steps": "privacy",
     "secret_noise": "privacy.seed",
