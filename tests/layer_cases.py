@@ -27,6 +27,7 @@ from flspec.layers import (
     Layer,
     MaxPool,
     Multiply,
+    Network,
     Shape,
     TransposedConv,
     chain,
@@ -111,9 +112,14 @@ def graph_of(case: str) -> tuple[tuple[Layer, ...], Shape]:
 
 
 def random_tensors(layers: Sequence[Layer], shape: Shape, seed: int = 0) -> Arrays:
+    """Those of a model's one network."""
+    return tensors_of(one_network(layers, shape), seed)
+
+
+def tensors_of(network: Network, seed: int = 0) -> Arrays:
     """Every tensor with values that keep a deep graph's outputs near 1, and none of them 0 or 1 by rule."""
     rng, drawn = np.random.default_rng(seed), {}
-    for name, tensor in parameters_of(one_network(layers, shape)).items():
+    for name, tensor in parameters_of(network).items():
         normal = rng.standard_normal(tensor.shape)
         if name.endswith("running_var"):
             value = np.exp(0.3 * normal)

@@ -29,9 +29,15 @@ class Pass:
     statistics: dict[str, Array] = field(default_factory=dict)  # running ones after a pass in training, by whole name
 
 
-def forward(layers: Sequence[Layer], tensors: Tensors, inputs: NDArray[Any], masks: Tensors | None = None) -> Pass:
-    """One pass of a whole graph: in training, if there are `masks` (a dropout's factors by its name), else not."""
-    values, statistics = {INPUT: precise(inputs)}, dict[str, NDArray[np.float64]]()
+def forward(
+    layers: Sequence[Layer], tensors: Tensors, inputs: NDArray[Any] | Tensors, masks: Tensors | None = None
+) -> Pass:
+    """One pass of a whole graph: in training, if there are `masks` (a dropout's factors by its name), else not.
+
+    `inputs` are the one input of a graph that has no other, or each by its name.
+    """
+    given = inputs if isinstance(inputs, Mapping) else {INPUT: inputs}
+    values, statistics = {name: precise(value) for name, value in given.items()}, dict[str, NDArray[np.float64]]()
     for layer in layers:
         prefix = f"{layer.name}."
         own = {k.removeprefix(prefix): precise(v) for k, v in tensors.items() if is_of(k, layer.name)}

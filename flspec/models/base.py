@@ -42,6 +42,8 @@ class Model(Component, OmitDefaults, ABC):
     def _has_a_head_to_keep(self) -> Model:
         if self.keep_head and self.pretrained is None:
             raise ValueError("keep_head: true needs a file to read them from; add pretrained, or leave it out")
+        if self.keep_head and not self.head_layers:
+            raise ValueError("keep_head: true has no effect, as the model has no head; leave it out")
         return self
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:

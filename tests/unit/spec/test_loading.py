@@ -138,7 +138,7 @@ ONE_PROBLEM = [
         29,
         "kind: mlp",
         "kind: mpl",
-        "7:9: model.kind: unknown 'mpl'; did you mean 'mlp'? choose one of cifar_cnn, cnn, efficientnet_b2, lenet, mlp",
+        "7:9: model.kind: unknown 'mpl'; did you mean 'mlp'? choose one of cifar_cnn, cnn, dcgan, efficientnet_b2,",
     ),
     (
         29,
