@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile
 from flspec.cli.output import console, lines, print_json, progress_console
 from flspec.cli.tables import plain_table
 
 if TYPE_CHECKING:
-    from flspec.analysis.audit import Audit
+    from flspec.analysis.audit import Audit, WhatRan
 
 __all__ = ["audit"]
+
+_LOUD = "bold red"
 
 
 def audit(
@@ -28,10 +31,10 @@ def audit(
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a lower bound of a private spec's epsilon, without training.
+    """Measure a lower bound of a private spec's epsilon, without training its model.
 
-    A client that sends the worst update there is, the canary, is in the rounds or
-    not. How well the two can be told apart by what the rounds release bounds
+    The canary, a client or with kind example an example, gives the worst there is,
+    or is absent. How well the two can be told apart by what is released bounds
     epsilon. Exits with 1 if the bound is above the claim.
     """
     from flspec.analysis.audit import audit as measured
@@ -48,7 +51,8 @@ def audit(
     with naming_places(chosen.draft):
         found = measured(compiled, chosen.spec.cohort, trials, confidence)
     if as_json:
-        print_json(found.model_dump(mode="json") | {"refuted": found.is_refuted, "plan": compiled.digest})
+        verdict = {"refuted": found.is_refuted, "broken": found.is_broken, "plan": compiled.digest}
+        print_json(found.model_dump(mode="json") | verdict)
     else:
         console.print(_table(found, f"{chosen.spec.name}, plan {compiled.digest[:12]}"))
         console.print(_meaning(found))
@@ -61,11 +65,17 @@ def _table(found: Audit, title: str) -> Table:
     table.show_header = False
     table.add_column("fact", no_wrap=True)
     table.add_column("value", overflow="fold")
-    neighbour = "without it" if found.adjacency == "add_or_remove" else "where it sends the opposite"
     table.add_row("claimed", f"epsilon {found.claimed:.4g} at delta {found.delta:g}, by {found.accountant} accounting")
+    if ran := found.what_ran:
+        table.add_row("what ran", lines(f"epsilon {ran.epsilon:.4g}, by {ran.accountant} accounting", *_assumed(ran)))
     bound = f"epsilon at least {found.measured:.4g}, with {found.confidence:.4g} confidence"
-    table.add_row("measured", bound if found.measured else "nothing: these trials are not told apart well enough")
-    table.add_row("rounds", f"{found.rounds:,}")
+    if found.is_refuted:
+        table.add_row("measured", Text(f"{bound}: ABOVE THE CLAIM", style=_LOUD))
+    else:
+        table.add_row("measured", bound if found.measured else "nothing: these trials are not told apart well enough")
+    canary, seen = _CANARIES[found.mechanism]
+    table.add_row("canary", f"{canary}, told by {seen.format(found.releases)}")
+    neighbour = "without it" if found.adjacency == "add_or_remove" else "where it sends the opposite"
     table.add_row(
         "trials",
         lines(
@@ -77,9 +87,42 @@ def _table(found: Audit, title: str) -> Table:
     return table
 
 
-def _meaning(found: Audit) -> str:
+# By mechanism: what a canary is, and what it is told by.
+_CANARIES = {
+    "central": ("one client", "the models after all rounds, {:,} of them"),
+    "local": ("one client", "each report that it sends, {:,} in all"),
+    "example": ("one example of a client", "each step of that client, {:,} in all"),
+}
+
+
+def _assumed(ran: WhatRan) -> list[str]:
+    """Return what the claim assumes in place of what there is."""
+    assumed = []
+    if ran.claimed_population:
+        assumed.append(f"{ran.population:,} clients; the claim is for {ran.claimed_population:,}")
+    if ran.simulated_cohort:
+        assumed.append(f"cohorts of {ran.cohort:,.0f}; the claim is for the noise of {ran.simulated_cohort:,.0f}")
+    return assumed
+
+
+def _meaning(found: Audit) -> Text:
+    if found.is_broken:
+        beyond = ", and than accounting says of what ran" if found.what_ran else ""
+        return Text(
+            f"The claim is refuted: the canary is told apart better than the claimed epsilon allows{beyond}.",
+            style=_LOUD,
+        )
     if found.is_refuted:
-        return "The claim is refuted: the canary is told apart better than the claimed epsilon allows."
+        loud = Text("This run does not keep the claim: its canary is told apart better than that allows.", style=_LOUD)
+        return loud + Text(
+            " The claim is for a larger run, which nobody made. Nothing contradicts the epsilon of what ran: publish "
+            "that one."
+        )
+    if found.what_ran and found.claimed < found.what_ran.epsilon:
+        return Text(
+            "These trials contradict neither number, which is no proof. The claim is for a larger run, which nobody "
+            "made: of this one only the epsilon of what ran is true."
+        )
     if found.largest < found.claimed:
-        return "Nothing contradicts the claim, but so few trials could not: raise --trials."
-    return "Nothing contradicts the claim. That is no proof of it: other attacks may show more."
+        return Text("Nothing contradicts the claim, but so few trials could not: raise --trials.")
+    return Text("Nothing contradicts the claim. That is no proof of it: other attacks may show more.")

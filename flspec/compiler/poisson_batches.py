@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flspec.core.randomness import Stream
 from flspec.spec.spec import ClientWork
 
-__all__ = ["num_poisson_steps", "poisson_batches"]
+__all__ = ["num_poisson_steps", "poisson_batch", "poisson_batches"]
 
 Integers = NDArray[np.int64]
 N = TypeVar("N", int, Integers)
@@ -26,6 +26,10 @@ def num_poisson_steps(work: ClientWork, num_examples: N) -> N:
 
 def poisson_batches(work: ClientWork, examples: Integers, stream: Stream) -> Iterator[Integers]:
     """Yield the batch of each step of a client in a round: any of its examples, expected batch_size, maybe none."""
-    probability = work.batch_size / len(examples)
     for number in range(num_poisson_steps(work, len(examples))):
-        yield examples[stream.child(number).uniform(len(examples)) < probability]
+        yield poisson_batch(work.batch_size, examples, stream.child(number))
+
+
+def poisson_batch(expected: float, examples: Integers, stream: Stream) -> Integers:
+    """Return a batch into which each example comes by a coin of its own, so many in expectation."""
+    return examples[stream.uniform(len(examples)) < expected / len(examples)]

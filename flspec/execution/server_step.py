@@ -36,6 +36,7 @@ __all__ = [
     "named_postprocessors",
     "sent_with_weights",
     "stream_of",
+    "stream_of_update",
 ]
 
 
@@ -70,8 +71,8 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
 
 def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
     """Return the delta for the server optimizer, and the server's new records."""
-    post, stream = _Postprocessing(plan, state), _round_stream(plan, state.round + 1)
-    processed = (post.on_each(update, stream.child("update", update.client)) for update in updates)
+    post = _Postprocessing(plan, state)
+    processed = (post.on_each(update) for update in updates)
     mean = _mean(plan, updates, processed) if updates else _nothing(plan)
     delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
     delta, remembered = post.on_combined(delta, updates)
@@ -133,15 +134,15 @@ class _Postprocessing:
         self._records = {name: state.records.get(name, {}) for name in self._parts}
         self._sums: dict[str, Counter[str]] = {name: Counter() for name in self._parts}
 
-    def on_each(self, update: ClientUpdate, stream: Stream) -> ClientUpdate:
+    def on_each(self, update: ClientUpdate) -> ClientUpdate:
         if not self._parts:
             return update
         delta: Delta = {name: value.astype(np.float64) for name, value in update.delta.items()}
         for name, part in self._parts.items():
             self._measure(name, part, delta)
-            call = _call(name, part, "on_each")
+            call, stream = _call(name, part, "on_each"), stream_of_update(self._plan, self._round, update.client, name)
             with call.guarded():
-                given = part.on_each(delta, self._records[name], stream_for(part.is_random, stream.child(name)))
+                given = part.on_each(delta, self._records[name], stream_for(part.is_random, stream))
             delta = call.tensors(given, update.delta, "update", np.float64)
             call.check_finite(delta, "update")
         return replace(update, delta=delta)
@@ -170,6 +171,11 @@ class _Postprocessing:
 def stream_of(plan: Plan, round_number: int, name: str) -> Stream:
     """Return the stream from which the postprocessor `name` draws for the combined update of a round."""
     return _round_stream(plan, round_number).child("combined", name)
+
+
+def stream_of_update(plan: Plan, round_number: int, client: int, name: str) -> Stream:
+    """Return the stream from which the postprocessor `name` draws for the update of one client in a round."""
+    return _round_stream(plan, round_number).child("update", client, name)
 
 
 def _round_stream(plan: Plan, round_number: int) -> Stream:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from flspec.privacy.accountant import Spent, spent
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import PrivacySettings
+from flspec.samplers import Sampling
 
-__all__ = ["Cost", "cost_after", "dearest", "ending_budget", "example_charges", "num_rounds_of"]
+__all__ = ["Cost", "as_it_ran", "cost_after", "dearest", "ending_budget", "example_charges", "num_rounds_of"]
 
 Charge = tuple[PrivacySettings, int]  # what a release is accounted for, and the number of releases
 Integers = NDArray[np.int64]
@@ -44,6 +45,24 @@ def ending_budget(plan: Plan) -> float | None:
     """Return the epsilon before which a plan ends, if that leaves out rounds of its spec; None if it does not."""
     stop = (plan.spec.get("privacy") or {}).get("stop")
     return stop["epsilon"] if stop and plan.num_rounds < plan.spec["rounds"] else None
+
+
+def as_it_ran(facts: PrivacySettings, sampling: Sampling, num_clients: int) -> PrivacySettings:
+    """Return what the releases of a run with so many clients cost without the assumptions that its spec makes.
+
+    On the mean there is the noise of the cohort that is simulated, z C / simulated; so on the sum of the cohorts that
+    there are, it is by expected / simulated smaller.
+    """
+    share = sampling.expected / facts.cohort if facts.simulated_cohort else 1.0
+    return replace(
+        facts,
+        noise_multiplier=facts.noise_multiplier * share,
+        population=num_clients,
+        cohort=float(sampling.expected),
+        most=sampling.most,
+        claimed_population=False,
+        simulated_cohort=False,
+    )
 
 
 def dearest(charges: Iterable[Charge]) -> Cost:

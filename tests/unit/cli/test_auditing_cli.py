@@ -55,17 +55,57 @@ def test_so_few_trials_that_they_could_not_refute_it_say_so(folder):
     assert "so few trials could not: raise --trials" in " ".join(done.stdout.split())
 
 
-LOCAL = "privacy={kind: local, clip: {norm: 1.0}, noise_multiplier: 1.0, delta: 0.02}"
+PROMISES = {
+    "local": ("one client, told by each report that it sends, 3 in all", "where it sends the opposite"),
+    "example": ("one example of a client, told by each step of that client, 9 in all", "without it"),
+}
+
+
+@pytest.mark.parametrize("kind", PROMISES)
+def test_each_promise_is_audited_by_a_canary_of_its_own(folder, kind):
+    privacy = f"privacy={{kind: {kind}, clip: {{norm: 1.0}}, noise_multiplier: 3.0, delta: 0.02}}"
+    settings = ("--set", privacy, "--set", "cohort={kind: all}", "--trials", "4000")
+    done = flspec(folder, "audit", "private.yaml", *settings, COLUMNS="80")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    canary, absent = PROMISES[kind]
+    assert f"canary    {canary}" in done.stdout
+    assert f"4,000 with the canary, 4,000 {absent}" in done.stdout
+    document = json.loads(flspec(folder, "audit", "private.yaml", *settings, "--json").stdout)
+    assert (document["mechanism"], document["refuted"], document["broken"]) == (kind, False, False)
+
+
+LARGER = ("--set", "privacy.noise_cohort=30", "--set", "privacy.population=40", "--set", "cohort.size=5")
+
+
+def test_a_claim_for_a_larger_run_is_held_against_what_ran(folder):
+    done = flspec(folder, "audit", "private.yaml", *LARGER, "--trials", "4000", COLUMNS="80")
+    assert done.returncode == 1
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    document = json.loads(flspec(folder, "audit", "private.yaml", *LARGER, "--trials", "4000", "--json").stdout)
+    ran = document["what_ran"]
+    assert f"what ran  epsilon {ran['epsilon']:.4g}, by {ran['accountant']} accounting" in lines
+    assert "5 clients; the claim is for 40" in lines
+    assert "cohorts of 5; the claim is for the noise of 30" in lines
+    assert any(line.startswith("measured") and line.endswith("ABOVE THE CLAIM") for line in lines)
+    assert "This run does not keep the claim" in done.stdout
+    assert "is refuted" not in done.stdout
+    assert document["claimed"] < document["measured"] <= ran["epsilon"]
+    assert (document["refuted"], document["broken"]) == (True, False)
+
+
+def test_a_claim_for_a_larger_run_says_so_where_trials_do_not_contradict_it(folder):
+    done = flspec(folder, "audit", "private.yaml", "--set", "privacy.population=6", "--trials", "500")
+    assert done.returncode == 0
+    assert "of this one only the epsilon of what ran is true" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["open.yaml"], "privacy: is absent, so nothing is promised; add privacy: {kind: central, ...}"),
-        (["private.yaml", "--set", LOCAL], "privacy.kind: is local, whose noise no canary tries yet"),
         (["private.yaml", "--set", "privacy.noise_multiplier=0"], "privacy.noise_multiplier: is 0, so nothing is"),
-        (["private.yaml", "--set", "privacy.noise_cohort=4"], "privacy.noise_cohort: accounts for a larger run"),
-        (["private.yaml", "--set", "privacy.population=10"], "privacy.population: accounts for a larger run"),
         (["private.yaml", "--trials", "99"], "--trials: 99 is not between 100 and 1,000,000"),
         (["private.yaml", "--trials", "1000001"], "--trials: 1,000,001 is not between 100 and 1,000,000"),
         (["private.yaml", "--confidence", "nan"], "--confidence: nan is not between 0.5 and 0.9999"),
