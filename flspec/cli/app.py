@@ -104,6 +104,9 @@ def certify(
     backends: Annotated[
         str, typer.Option(help="Backends, with commas between; the first is the reference.")
     ] = "local,flower,tff",
+    first_steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Of each client's work in a round, the first N steps alone.")
+    ] = None,
     settings: Settings = None,
     small: Small = False,
     cell: CellLabel = None,
@@ -117,11 +120,14 @@ def certify(
 ) -> None:
     """Run a spec on several backends and compare their weights, round by round.
 
-    Writes certificate.json and report.html. Exits with 1 unless every backend carried out the same plan.
+    Rounding grows with the steps of a round, so where it hides what backends
+    do, compare the --first-steps of each client alone. Writes certificate.json
+    and report.html. Exits with 1 unless every backend carried out the same plan.
     """
     from flspec.cli.progress import CertifyProgress, decoding_progress
     from flspec.comparison.certification import CERTIFICATE, certify, check_certifiable, load_certificate
     from flspec.compiler.compile import compile
+    from flspec.compiler.first_steps import first_steps_of
     from flspec.core.files import numbered_folder
     from flspec.data.synthetic.twin_cache import twin_in_words
     from flspec.execution.remote import Limits
@@ -137,6 +143,7 @@ def certify(
             check_certifiable(folder)
         with decoding_progress(progress_console):
             compiled = compile(chosen, data_root)
+        compiled = first_steps_of(compiled, first_steps) if first_steps else compiled
         options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
         if certified and certified.plan_digest == compiled.digest:
             certificate = certified

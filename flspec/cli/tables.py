@@ -92,8 +92,16 @@ def _form(metric: str) -> str:
 def certificate_table(certificate: Certificate) -> Table:
     """Return a certificate as a table, one backend a row."""
     table = plain_table(
-        f"{certificate.name}: {certificate.rounds} rounds against {certificate.reference}, "
-        f"plan {certificate.plan_digest[:12]}"
+        ", ".join(
+            filter(
+                None,
+                (
+                    f"{certificate.name}: {certificate.rounds} rounds against {certificate.reference}",
+                    certificate.extent,
+                    f"plan {certificate.plan_digest[:12]}",
+                ),
+            )
+        )
     )
     table.add_column("backend", no_wrap=True)
     table.add_column("verdict", no_wrap=True)

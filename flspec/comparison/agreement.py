@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -13,24 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.components import Document
-from flspec.core.randomness import Stream
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import kept_state
 from flspec.protocol.named_records import Records
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state
 
-__all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "Resolution", "RoundAgreement", "compare_states", "nudge"]
+__all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "Resolution", "RoundAgreement", "compare_states"]
 
 _STEP = 2.0**-23  # one float32 step, relative
 _OF_VALUE, _OF_MOVEMENT, _OF_SENSITIVITY = 4.0, 64.0, 4.0
 _MOST = float(np.finfo(np.float64).max)  # in place of what is not finite, for which JSON has no word
+_WEIGHTS, _STATISTICS = "weights", "weights/statistics"  # groups of tensors
 _LARGE = 1e-2  # share of a round's movement; a tolerance above it shows too little
 
 TOLERANCE_RULE = (
     "a tensor's: 2^-23 * (4 * its largest magnitude + 64 * the largest movement of any weight in the round); in rounds "
     "beyond that, if larger, 4 * the most that any weight moves when the reference runs the round 8 times from weights "
-    "off by what rounding adds in as many steps; an optimizer's slots likewise"
+    "off by what rounding adds in as many steps; running statistics, and an optimizer's slots, likewise by theirs"
 )
 
 
@@ -40,11 +38,17 @@ class _Place(NamedTuple):
     client: int | None  # None: the server's
     record: str
     name: str
+    is_statistic: bool = False  # training updates it without a gradient, such as a running variance
 
     @property
     def group(self) -> str:
-        """The tensors whose movement is judged together: all weights, clients' included; or one named record."""
-        owner = "" if self.client is None or self.record == "weights" else "clients/"
+        """The tensors whose movement is judged together: all weights, clients' included; statistics; or one record.
+
+        A running variance moves a thousand times as far as weights, which would make theirs a thousand times as wide.
+        """
+        if self.is_statistic:
+            return _STATISTICS
+        owner = "" if self.client is None or self.record == _WEIGHTS else "clients/"
         return f"{owner}{self.record}"
 
     def __str__(self) -> str:
@@ -56,13 +60,13 @@ Tensors = Mapping[_Place, NDArray[np.generic]]
 
 
 class RoundAgreement(Document):
-    """One round's distance between an execution and the reference, over all weights."""
+    """One round's distance between an execution and the reference, over all weights and statistics."""
 
     round: int
     max_abs_diff: float
-    max_rel_diff: float  # the same, divided by the largest movement of any weight in that round
+    max_rel_diff: float  # the same, divided by the largest movement of any weight in that round, or of any statistic
     of_tolerance: float  # largest share that any tensor of the server state uses of its tolerance
-    resolution: float  # the largest tolerance of any weight, divided by that movement: a deviation that could hide
+    resolution: float  # of each weight tensor its tolerance, divided by its own movement, and of these the median
 
 
 class Divergence(Document):
@@ -73,9 +77,10 @@ class Divergence(Document):
 
 
 class Resolution(Document):
-    """The least deviation that the rounds of a comparison would reveal, as a share of each round's movement.
+    """The least deviation that the rounds of a comparison would reveal, as a share of what a tensor moves in a round.
 
-    A round that moves no weight, such as one of an empty cohort, has no such share: it counts only if none moves any.
+    Half of the weight tensors of a round would reveal as little. A round that moves none, such as one of an empty
+    cohort, has no such share: it counts only if none moves any.
     """
 
     median: float
@@ -86,7 +91,7 @@ class Resolution(Document):
     def of(cls, rounds: Sequence[RoundAgreement]) -> Resolution:
         moving = [entry for entry in rounds if entry.resolution < _MOST] or rounds
         worst = max(moving, key=lambda entry: entry.resolution)
-        middle = median(entry.resolution for entry in moving)
+        middle = _middle([entry.resolution for entry in moving])
         return cls(median=middle, worst=worst.resolution, worst_round=worst.round)
 
     @property
@@ -127,10 +132,10 @@ def compare_states(
     entries: list[RoundAgreement] = []
     first: Divergence | None = None
     bitwise = True
-    before = _tensors(initial_state(plan))
+    before = _tensors(initial_state(plan), plan.statistics)
     for number in range(1, plan.num_rounds + 1):
-        ours, theirs = (_tensors(load_state(kept_state(f, number), plan.digest)) for f in (reference, other))
-        others = [_tensors(load_state(path, plan.digest)) for path in (nudged or {}).get(number, ())]
+        paths = (kept_state(reference, number), kept_state(other, number), *(nudged or {}).get(number, ()))
+        ours, theirs, *others = (_tensors(load_state(path, plan.digest), plan.statistics) for path in paths)
         entry, worst = _compare_round(number, before, ours, theirs, others)
         entries.append(entry)
         bitwise = bitwise and _form(ours) == _form(theirs) and all(_same(ours[name], theirs[name]) for name in ours)
@@ -147,33 +152,6 @@ def compare_states(
     )
 
 
-def nudge(state: ServerState, steps: int, number: int) -> ServerState:
-    """Return the state with every weight moved by sqrt(`steps`) float32 steps, up or down by chance; `number` seeds the
-    draw.
-
-    That is what rounding adds up to, as a random walk, in as many steps of training.
-    """
-    stream = Stream(number, "nudge", state.round)
-
-    def moved(name: str, weight: NDArray[np.float32], own: Stream) -> NDArray[np.float32]:
-        signs = 1.0 - 2.0 * (own.child(name).words(weight.size).reshape(weight.shape) & np.uint64(1))
-        # Exact zeros stay: rounding does not move them, and one may decide a tie that no engine breaks.
-        step = np.where(weight == 0.0, 0.0, np.spacing(np.abs(weight)).astype(np.float64))
-        nudged: NDArray[np.float32] = (weight + signs * math.sqrt(steps) * step).astype(np.float32)
-        return nudged
-
-    def with_moved_weights(client: int, records: Records) -> Records:
-        own = stream.child("client", client)
-        weights = records.get("weights", {})
-        return {**records, "weights": {name: moved(f"weights/{name}", value, own) for name, value in weights.items()}}
-
-    return replace(
-        state,
-        weights={name: moved(name, weight, stream) for name, weight in state.weights.items()},
-        clients={client: with_moved_weights(client, records) for client, records in state.clients.items()},
-    )
-
-
 def _compare_round(
     number: int, before: Tensors, ours: Tensors, theirs: Tensors, nudged: Sequence[Tensors]
 ) -> tuple[RoundAgreement, str]:
@@ -183,41 +161,64 @@ def _compare_round(
         entry = RoundAgreement(round=number, max_abs_diff=most, max_rel_diff=most, of_tolerance=most, resolution=0.0)
         return entry, min(str(place) for place, _, _ in odd)
     differences = {name: _distance(value, theirs[name]) for name, value in ours.items()}
-    movements: dict[str, float] = {}  # of all weights together, and of each optimizer slot
-    for place, value in ours.items():
-        moved = _distance(value, before.get(place, np.zeros_like(value)))  # a new entry of a client's state starts at 0
-        movements[place.group] = max(moved, movements.get(place.group, 0.0))
-    # All weights share the largest effect too: a tie seldom flips in the same place twice, and each time it moves
-    # other tensors most.
-    sensitivities: dict[str, float] = dict.fromkeys(movements, 0.0)
-    for place, value in ours.items():
-        moved = max((_distance(value, other[place]) for other in nudged), default=0.0)
-        sensitivities[place.group] = max(moved, sensitivities[place.group])
-    tolerances = {
-        name: max(
-            _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * movements[name.group]),
-            _OF_SENSITIVITY * sensitivities[name.group],
-        )
-        for name, value in ours.items()
-    }
+    # A new entry of a client's state starts at 0.
+    movements = {name: _distance(value, before.get(name, np.zeros_like(value))) for name, value in ours.items()}
+    tolerances = _tolerances(ours, movements, nudged)
     shares = {name: _share(difference, tolerances[name]) for name, difference in differences.items()}
     worst = max(shares, key=lambda name: shares[name])
-    weights = [name for name in ours if name.group == "weights"]  # the server's and the clients'
+    model, moved = [name for name in ours if name.group in (_WEIGHTS, _STATISTICS)], _largest_of_groups(movements)
     entry = RoundAgreement(
         round=number,
-        max_abs_diff=max(differences[name] for name in weights),
-        max_rel_diff=_share(max(differences[name] for name in weights), movements["weights"]),
+        max_abs_diff=max(differences[name] for name in model),
+        max_rel_diff=max(_share(differences[name], moved[name.group]) for name in model),
         of_tolerance=shares[worst],
-        resolution=_share(max(tolerances[name] for name in weights), movements["weights"]),
+        resolution=_resolution(tolerances, movements),
     )
     return entry, str(worst)
 
 
-def _tensors(state: ServerState) -> dict[_Place, NDArray[np.generic]]:
+def _tolerances(ours: Tensors, movements: Mapping[_Place, float], nudged: Sequence[Tensors]) -> dict[_Place, float]:
+    """Return how far each tensor may be off; `nudged` has the same tensors after rounding was exaggerated."""
+    moved = _largest_of_groups(movements)
+    # A group shares the largest effect, too: a tie seldom flips in the same place twice, and each time it moves other
+    # tensors most.
+    sensitive = _largest_of_groups(
+        {name: max((_distance(value, other[name]) for other in nudged), default=0.0) for name, value in ours.items()}
+    )
+    return {
+        name: max(
+            _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * moved[name.group]),
+            _OF_SENSITIVITY * sensitive[name.group],
+        )
+        for name, value in ours.items()
+    }
+
+
+def _largest_of_groups(distances: Mapping[_Place, float]) -> dict[str, float]:
+    largest: dict[str, float] = {}
+    for name, distance in distances.items():
+        largest[name.group] = max(distance, largest.get(name.group, 0.0))
+    return largest
+
+
+def _resolution(tolerances: Mapping[_Place, float], movements: Mapping[_Place, float]) -> float:
+    """Return the median over weights of the tolerance as a share of the tensor's own movement, if it has one.
+
+    One tensor of large values, whose tolerance is wide, then does not speak for all others.
+    """
+    moving = [name for name, moved in movements.items() if moved and name.group == _WEIGHTS]
+    return _middle([_share(tolerances[name], movements[name]) for name in moving] or [_MOST])
+
+
+def _middle(values: Sequence[float]) -> float:
+    return min(median(values), _MOST)  # the mean of two that are not finite would be infinite
+
+
+def _tensors(state: ServerState, statistics: frozenset[str]) -> dict[_Place, NDArray[np.generic]]:
     """Return all tensors of a state; the records of optimizers and algorithms count as much as the weights."""
     owned: list[tuple[int | None, Records]] = [(None, state.carried), *state.clients.items()]
     tensors: dict[_Place, NDArray[np.generic]] = {
-        _Place(owner, record, name): value
+        _Place(owner, record, name, record == _WEIGHTS and name in statistics): value
         for owner, records in owned
         for record, values in records.items()
         for name, value in values.items()

@@ -17,11 +17,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states, nudge
+from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states
+from flspec.comparison.nudging import nudge, nudged_outcome
+from flspec.compiler.first_steps import first_steps_of
 from flspec.core.components import Document
 from flspec.core.files import is_empty, numbered_folder, write_atomically
 from flspec.core.reading import PYDANTIC_VALUE, read_json
-from flspec.core.text import join_all
+from flspec.core.text import first_steps_in_words, join_all
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
@@ -47,7 +49,7 @@ _LOCKSTEP, _SENSITIVITY = "lockstep", "sensitivity"  # temporary folders inside 
 _NUDGES = 8  # draws that measure the reference's sensitivity to rounding
 _COARSE_REASON = (
     "within rounding, but rounding alone moves most rounds by more than a hundredth of what they learn, so little is "
-    "shown; certify with fewer steps a round"
+    "shown; certify fewer first steps of each task (--first-steps), or with fewer steps a round"
 )
 
 
@@ -117,6 +119,7 @@ class Certificate(Document):
     tolerance: str
     not_compared: str = NOT_COMPARED
     rounds: int
+    first_steps: int | None = None  # of each task, which is all that was executed; None: whole tasks
     backends: dict[str, BackendVerdict]
 
     @property
@@ -124,12 +127,18 @@ class Certificate(Document):
         """Whether every requested backend carried out the plan."""
         return all(verdict.verdict == "equivalent" for verdict in self.backends.values())
 
+    @property
+    def extent(self) -> str:
+        """Say of what part of each task the verdicts are; empty if of all."""
+        return first_steps_in_words(self.first_steps)
+
 
 def certify(
     experiment: Experiment,
     backends: str | Sequence[str] = ("local", "flower", "tff"),
     out: str | Path | None = None,
     *,
+    first_steps: int | None = None,
     data: Path | None = None,
     workers: int = 0,
     limits: Limits | None = None,
@@ -142,11 +151,12 @@ def certify(
     Writes `certificate.json` and one run folder for each backend into `out`, by default a new folder below
     `certificates`; what a killed session of the same plan and backends left there is replaced. `engines` are open
     backends by name, which stay open: they serve several certificates. `source` is the spec's text to be stored instead
-    of the plan's own.
+    of the plan's own. With `first_steps`, each client task is cut to so many steps: rounding grows in long ones.
 
     Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
     """
     plan, source = planned(experiment, data, source)
+    plan = plan if first_steps is None else first_steps_of(plan, first_steps)
     if plan.is_noise_secret:
         raise InputError(
             "privacy.seed: secret has each run draw noise of its own, which no other run repeats, so no two backends "
@@ -222,6 +232,7 @@ class _Session:
             reference=self.reference,
             tolerance=TOLERANCE_RULE,
             rounds=self.plan.num_rounds,
+            first_steps=self.plan.settings.first_steps or None,
             backends=verdicts,
         )
         content = certificate.model_dump_json(indent=2) + "\n"
@@ -320,6 +331,8 @@ class _Session:
                 engine.execute(self.plan, Job(folder, start=start, keep="all", workers=self.workers))
             ) as events:
                 next(event for event in events if isinstance(event, RoundFinished))
+            outcome = nudged_outcome(load_state(after, self.plan.digest), before, steps, draw)
+            save_state(after, outcome, self.plan.digest)
         return after
 
     def _state_before(self, number: int) -> ServerState:

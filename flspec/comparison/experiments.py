@@ -31,6 +31,7 @@ _SECTIONS = {
     "client_optimizer": "client optimizer",
     "aggregator": "aggregator",
     "evaluation": "evaluation",
+    "first_steps": "cut to the first steps of each task",
     "code": "code of parts that do not come with flspec",
 }
 _NOT_FACTS = ("plan_digest", "name", "backends", "estimates.time")  # not compared: names, measured values

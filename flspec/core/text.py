@@ -1,4 +1,6 @@
-"""Short lists in messages: the first few names, and the number of the others; letters for what has no name."""
+"""Short lists in messages: the first few names, and the number of the others; letters for what has no name; words that
+several pages have.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Sequence
 
 from flspec.errors import printable, shorten
 
-__all__ = ["and_more", "join_all", "join_some", "letters"]
+__all__ = ["and_more", "first_steps_in_words", "join_all", "join_some", "letters"]
 
 
 def join_some(names: Sequence[str], most: int = 3) -> str:
@@ -28,3 +30,10 @@ def and_more(num: int, what: str = "") -> str:
 def letters(index: int) -> str:
     """Return a, b, …, z, aa, …"""
     return (letters(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
+
+
+def first_steps_in_words(steps: int | None) -> str:
+    """Say of what part of each client task a result is; empty if of all."""
+    if not steps:
+        return ""
+    return f"of the first {f'{steps:,} steps' if steps > 1 else 'step'} of each task"

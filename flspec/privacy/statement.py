@@ -23,6 +23,7 @@ _OWN_PARTS = (
     "the parts of the model that stay with each client, and whatever is measured with them, such as test/clients/worst"
 )
 _SIZES = "how many examples each client has, by which its batches are drawn and its update may be weighed"
+_CUT = "the steps of each task after its first {steps:,}, which this run left out: whole tasks cost more"
 _PUBLIC_SEED = (
     "the noise of this run follows from the seed in its spec: the promise is the algorithm's, and whoever knows the "
     "seed can take the noise off"
@@ -60,7 +61,7 @@ def privacy_record(plan: Plan, rounds: int) -> PrivacyRecord:
         claimed_population=privacy.claimed_population,
         simulated_cohort=privacy.simulated_cohort,
         curve=tuple((number, cost_after(plan, number).spent.epsilon) for number in points),
-        not_covered=(*_NOT_COVERED, *([_OWN_PARTS] if plan.local else []), *_of_mechanism(privacy)),
+        not_covered=(*_NOT_COVERED, *([_OWN_PARTS] if plan.local else []), *_cut(plan), *_of_mechanism(privacy)),
         software=accountant_version(),
         statement=" ".join([_statement(cost, rounds), *_ending(plan, rounds)]),
         mechanism=privacy.mechanism,
@@ -68,6 +69,12 @@ def privacy_record(plan: Plan, rounds: int) -> PrivacyRecord:
         clients=_spread(plan, rounds) if privacy.mechanism == "local" else None,
         secret_noise=privacy.secret,
     )
+
+
+def _cut(plan: Plan) -> list[str]:
+    """Return what the promise of a run that took only the first steps of tasks, each of them noised, leaves out."""
+    steps = plan.settings.first_steps
+    return [_CUT.format(steps=steps)] if steps and plan.settings.private_steps else []
 
 
 def _of_mechanism(privacy: PrivacySettings) -> list[str]:

@@ -178,3 +178,4 @@ class Result(Document):
     best: BestRecord | None = None  # None if the spec asks for none, or no round has a value
     weights: WeightsFile | None
     privacy: PrivacyRecord | None = None  # None if the spec asks for none
+    first_steps: int | None = None  # of each task, the rest of which was not run; None: whole tasks

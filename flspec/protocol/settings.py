@@ -170,6 +170,7 @@ class PlanSettings:
     postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they are applied
     privacy: PrivacySettings | None = None  # what the last of the postprocessors, or each step, is accounted for
     private_steps: PrivateSteps | None = None  # None: a step's gradient is that of its batch
+    first_steps: int = 0  # the rest of each task was cut off (`flspec.compiler.first_steps`); 0: nothing was
 
 
 S = TypeVar("S")

@@ -178,6 +178,7 @@ class Attempt:
             best=self._best(),
             weights=self._save_model(plan.num_rounds, *_LAST_MODEL) if completed else None,
             privacy=self._privacy(),
+            first_steps=plan.settings.first_steps or None,
         )
         if completed:
             (self._folder / ERROR).unlink(missing_ok=True)  # of an earlier attempt

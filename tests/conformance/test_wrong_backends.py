@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from flspec.comparison.certification import Certificate, certify
+from flspec.compiler.compile import compile
+from flspec.core.randomness import Stream
+from flspec.data.examples import Data
+from flspec.datasets.base import ImageDataset
+from flspec.datasets.digits import Digits
+from flspec.layers import Activation, BatchNorm, Conv, Flatten, chain
 from flspec.protocol.backend import Backend
+from flspec.spec.loading import parse_spec
 from flspec_local import LocalBackend
+from tests.conformance.graphs import Graph
 from tests.conformance.plans import compile_named
 from tests.conformance.wrong import (
     ALWAYS_WRONG,
@@ -18,6 +29,7 @@ from tests.conformance.wrong import (
     WRONG_WITH_PRIVACY,
     WRONG_WITH_RECIPES,
     WRONG_WITH_TRANSFORMS,
+    SlightlyOffLearningRate,
 )
 
 CASES = [
@@ -60,3 +72,40 @@ def test_a_wrong_backend_is_caught_in_its_first_wrong_round(
 @pytest.mark.parametrize("name", WRONG)
 def test_the_right_backend_is_not_caught(name: str, certificates: Callable[[str], Certificate]) -> None:
     assert certificates(name).backends["again"].bitwise
+
+
+class Bright(ImageDataset):
+    """Digits whose brightest value is 32."""
+
+    def read(self, root: Path, stream: Stream) -> Data:
+        data = Digits().read(root, stream)
+        return replace(data, train=replace(data.train, divisor=0.5), test=replace(data.test, divisor=0.5))
+
+
+def test_a_learning_rate_that_is_off_is_caught_beside_statistics_that_move_far(tmp_path: Path) -> None:
+    """A running variance moves by tens, weights by thousandths, and those are off by a thousandth of that.
+
+    If weights might be off by as much as the variance's movement explains, this would use up a tenth of it.
+    """
+    spec = parse_spec("""
+flspec: 1
+name: statistics
+rounds: 2
+dataset: {kind: digits}
+partition: {kind: iid, clients: 4}
+model: {kind: softmax_regression}
+client: {steps: 2, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.001}}
+""")
+    layers = (
+        Conv(name="stem", channels=8, kernel_size=3),
+        BatchNorm(name="norm", statistics="averaged"),
+        Activation(name="tanh", function="tanh"),
+        Flatten(name="flatten"),
+    )
+    with warnings.catch_warnings(action="ignore"):  # pydantic's, of parts that no spec can name
+        plan = compile(spec.model_copy(update={"dataset": Bright(), "model": Graph(graph=chain([*layers]))}))
+    engines: dict[str, Backend] = {"local": LocalBackend(), "wrong": SlightlyOffLearningRate()}
+    verdict = certify(plan, list(engines), tmp_path / "c", engines=engines).backends["wrong"]
+    assert verdict.verdict == "different"
+    assert verdict.first_divergence is not None
+    assert verdict.first_divergence.round == 1

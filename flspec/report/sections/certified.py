@@ -22,8 +22,8 @@ _LOCKSTEP = (
     "add up."
 )
 _RESOLVES = (
-    "A round resolves its tolerance, as a share of the largest movement of any weight in it: a smaller deviation could "
-    "hide there. Identical bits hide nothing."
+    "A round resolves the tolerance of its middle weight tensor, as a share of what that tensor moves: in half of the "
+    "tensors a smaller deviation could hide. Identical bits hide nothing."
 )
 _COLUMNS = (
     Column("backend", "word"),
@@ -52,7 +52,7 @@ def sentence(subject: Subject, certificate: Certificate) -> str:
     if not judged:
         return f"No backend was held against {reference}."
     clauses = [_clause(run.label, verdict, certificate.rounds) for run, verdict in judged]
-    return f"Held against {reference}, {'; '.join(clauses)}."
+    return f"Held against {reference}{_in_extent(certificate)}, {'; '.join(clauses)}."
 
 
 def blocks(subject: Subject, certificate: Certificate) -> list[Table | Paragraph]:
@@ -60,7 +60,7 @@ def blocks(subject: Subject, certificate: Certificate) -> list[Table | Paragraph
     reference = subject.runs[0].label
     table = Table(
         f"Each backend’s weights against {reference}’s over {plural(certificate.rounds, 'round')}: the largest "
-        "absolute difference of any weight in any round",
+        f"absolute difference of any weight in any round{_in_extent(certificate)}",
         _COLUMNS,
         [_row(run, certificate.backends.get(run.name)) for run in subject.runs],
     )
@@ -83,6 +83,10 @@ def _remark(label: str, verdict: BackendVerdict, reference: str) -> str:
     """Return what the comparison checks and how small a deviation would have shown."""
     words = "; ".join(filter(None, (verdict.scope(reference), verdict.resolves)))
     return f"{label}: {brief(words, 400)}."
+
+
+def _in_extent(certificate: Certificate) -> str:
+    return f" {certificate.extent}" if certificate.extent else ""
 
 
 def _capital(text: str) -> str:

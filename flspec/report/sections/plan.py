@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import yaml
 
+from flspec.core.text import first_steps_in_words
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.report.page import Facts, Listing, Section
 from flspec.report.subject import PlanGroup, Subject
 from flspec.report.words import DASH, brief
+from flspec.runs.result import Result
 
 __all__ = ["plan_section"]
 
@@ -32,9 +34,14 @@ def _facts(subject: Subject, plan: PlanGroup) -> Facts:
             *([("data", twin)] if twin else []),
             ("seed", str(result.seed) if result else DASH),
             ("rounds", str(num_rounds) if num_rounds else DASH),
+            *([("results", extent)] if (extent := first_steps_in_words(_first_steps(subject, result))) else []),
         ],
         title="" if subject.has_one_plan else f"Plan {subject.short_name(plan)}",
     )
+
+
+def _first_steps(subject: Subject, result: Result | None) -> int | None:
+    return subject.certificate.first_steps if subject.certificate else (result.first_steps if result else None)
 
 
 def _yaml(spec: dict[str, object]) -> str:

@@ -115,6 +115,10 @@ def test_problems_are_objects_under_json(folder: Path) -> None:
         (["run", "spec.yaml", "--out", "wrong.yaml"], "wrong.yaml"),
         (["certify", "spec.yaml", "--backends", "local"], "two different ones"),
         (["certify", "spec.yaml", "--backends", "lokal,local"], "unknown 'lokal'; did you mean 'local'?"),
+        (["certify", "spec.yaml", "--first-steps", "0"], "--first-steps"),
+        (["certify", "spec.yaml", "--first-steps", "-1"], "--first-steps"),
+        (["certify", "spec.yaml", "--first-steps", "two"], "--first-steps"),
+        (["certify", "spec.yaml", "--first-steps", "4"], "first steps: 4 are more than any task has; give 1 to 3, or"),
         (["compare", "nowhere"], "nowhere: no readable result.json"),
         (["backends", "install", "flower"], "'flower' has no environment of its own"),
         (["plan"], "SPEC"),
@@ -257,3 +261,19 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
 
 def test_help_says_what_an_argument_is(folder: Path) -> None:
     assert "A spec, e.g. specs/quickstart.yaml." in flspec(folder, "run", "--help", COLUMNS="80").stdout
+
+
+@pytest.mark.parametrize(("steps", "words"), [("1", "of the first step of each task"), ("2", "first 2 steps of each")])
+def test_a_certificate_of_first_steps_says_so_everywhere(folder: Path, steps: str, words: str) -> None:
+    arguments = ["certify", "spec.yaml", "--backends", "local,flower:inprocess", "--first-steps", steps]
+    shown = flspec(folder, *arguments, "--out", "c", COLUMNS="200")
+    assert shown.returncode == 0
+    assert words in shown.stdout.splitlines()[0]
+    page = (folder / "c" / "report.html").read_text()
+    assert page.count(words) >= 3  # the sentence, the table, the plan
+    document = json.loads(flspec(folder, *arguments, "--out", "d", "--json").stdout)
+    assert document["first_steps"] == int(steps)
+    assert json.loads((folder / "c" / "certificate.json").read_text())["first_steps"] == int(steps)
+    whole = json.loads(flspec(folder, *arguments[:-2], "--json").stdout)
+    assert whole["first_steps"] is None
+    assert whole["plan_digest"] != document["plan_digest"]

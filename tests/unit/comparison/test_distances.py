@@ -130,3 +130,91 @@ def test_a_difference_in_a_round_that_moves_no_weight_is_a_divergence(plan: Plan
     found = compare_states(plan, ours, other).first_divergence
     assert found is not None
     assert found.round == 2
+
+
+# -------------------------------------------------------------------------------------------- groups and tensors
+
+
+def one_round(plan: Plan, folder: Path, values: dict[str, float]) -> Path:
+    """Keeps a state in which the first value of some tensors is another than at the start."""
+    weights = {name: weight.copy() for name, weight in initial_state(plan).weights.items()}
+    for name, value in values.items():
+        weights[name].flat[0] = value
+    path = kept_state(folder, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_state(path, ServerState(1, weights, initial_state(plan).optimizer), plan.digest)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def normed(make_plan: Callable[..., Plan]) -> Plan:
+    """A plan that starts at zero, whose output.weight is taken for a running statistic."""
+    plan = make_plan(rounds=1, model={"kind": "softmax_regression"})
+    return replace(plan, settings=replace(plan.settings, statistics=("output.weight",)))
+
+
+@pytest.mark.parametrize(
+    ("off", "tensor"),
+    [
+        ({"output.bias": 1e-3 * (1 + 60 * STEP)}, None),
+        ({"output.bias": 1e-3 * (1 + 80 * STEP)}, "output.bias"),  # 8e-9: with the statistic's movement 6e-6 passed
+        ({"output.bias": 1e-3 + 1e-6}, "output.bias"),
+        ({"output.weight": 0.85 * (1 + 60 * STEP)}, None),
+        ({"output.weight": 0.85 * (1 + 80 * STEP)}, "output.weight"),
+    ],
+    ids=lambda value: None,
+)
+def test_statistics_and_weights_are_each_judged_by_their_own_movement(
+    normed: Plan, tmp_path: Path, off: dict[str, float], tensor: str | None
+) -> None:
+    """A running variance moves by 0.85 where weights move by a thousandth; of its own each may be off by 68 steps."""
+    right = {"output.weight": 0.85, "output.bias": 1e-3}
+    ours, theirs = one_round(normed, tmp_path / "a", right), one_round(normed, tmp_path / "b", right | off)
+    found = compare_states(normed, ours, theirs).first_divergence
+    assert (found and found.tensor) == tensor
+
+
+def test_what_rounding_moves_of_statistics_explains_no_difference_of_a_weight(normed: Plan, tmp_path: Path) -> None:
+    right = {"output.weight": 0.85, "output.bias": 1e-3}
+    ours = one_round(normed, tmp_path / "a", right)
+    nudged = {1: [kept_state(one_round(normed, tmp_path / "n", right | {"output.weight": 0.86}), 1)]}
+    weight = one_round(normed, tmp_path / "b", right | {"output.bias": 1e-3 + 1e-6})
+    statistic = one_round(normed, tmp_path / "c", right | {"output.weight": 0.88})
+    assert compare_states(normed, ours, weight, nudged).first_divergence is not None
+    assert compare_states(normed, ours, statistic, nudged).first_divergence is None
+
+
+def test_statistics_count_in_the_largest_difference_and_not_in_what_a_round_resolves(
+    normed: Plan, tmp_path: Path
+) -> None:
+    right = {"output.weight": 0.5, "output.bias": 0.25}
+    ours = one_round(normed, tmp_path / "a", right)
+    theirs = one_round(normed, tmp_path / "b", right | {"output.weight": 0.5 + 8 * STEP})
+    (entry,) = compare_states(normed, ours, theirs).by_round
+    assert entry.max_abs_diff == 8 * STEP
+    assert entry.max_rel_diff == 16 * STEP  # the statistic moved by a half
+    assert entry.resolution == pytest.approx(68 * STEP)  # of the bias: 4 of its value and 64 of its movement, as shares
+
+
+def test_a_round_resolves_what_the_middle_tensor_does(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    """One tensor of large values, as of equalised learning rates, hides much of itself and nothing of the others."""
+    plan = make_plan(rounds=1)
+    before = {name: weight.flat[0] for name, weight in initial_state(plan).weights.items()}
+    names = list(before)
+    assert len(names) == 4
+    moved = dict(zip(names, (1 / 64, 1 / 128, 1 / 256, 0.0), strict=True))  # the last does not move and has no share
+    folder = one_round(plan, tmp_path / "a", {n: before[n] + moved[n] for n in names})
+    state = load_state(kept_state(folder, 1))
+    expected = []
+    for name in names[:3]:
+        movement = float(np.max(np.abs(state.weights[name].astype(float) - initial_state(plan).weights[name])))
+        expected.append(STEP * (4 * float(np.abs(state.weights[name]).max()) + 64 / 64) / movement)
+    (entry,) = compare_states(plan, folder, folder).by_round
+    assert entry.resolution == pytest.approx(sorted(expected)[1], rel=1e-3)
+
+
+def test_rounds_without_a_movement_are_numbers_that_json_has(plan: Plan, tmp_path: Path) -> None:
+    still = write(plan, tmp_path / "a", [0, 0])
+    agreement = compare_states(plan, still, still)
+    assert np.isfinite(agreement.resolution.median)
+    assert agreement.resolution.is_coarse

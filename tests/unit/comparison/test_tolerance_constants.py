@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from flspec.comparison import certification
-from flspec.comparison.agreement import Divergence, compare_states, nudge
+from flspec.comparison.agreement import Divergence, compare_states
+from flspec.comparison.nudging import nudge, nudged_outcome
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import Backend, Job, kept_state
 from flspec.protocol.events import RoundFinished
@@ -58,17 +59,39 @@ def test_a_round_is_coarse_above_a_hundredth_of_its_movement(plan, tmp_path, mov
     assert certification._verdict(found, None)[0] == ("inconclusive" if is_coarse else "equivalent")
 
 
-def test_a_nudge_moves_each_weight_by_the_root_of_the_steps_in_float32_steps(make_plan):
+def test_a_nudge_moves_each_weight_by_four_roots_of_the_steps_in_float32_steps(make_plan):
     state = initial_state(make_plan())
     moved = nudge(state, steps=9, number=0)
     for name, weight in state.weights.items():
-        expected = 3.0 * np.spacing(np.abs(weight))  # the root of 9
+        expected = 12.0 * np.spacing(np.abs(weight))  # four times the root of 9
         change = np.abs(moved.weights[name].astype(np.float64) - weight)
         np.testing.assert_allclose(change, np.where(weight == 0, 0.0, expected), rtol=0.5)
     signs = np.concatenate([np.sign(moved.weights[n] - w).ravel() for n, w in state.weights.items()])
     assert {-1.0, 1.0} <= set(signs.tolist())
     again = nudge(state, steps=9, number=1)
     assert any(not np.array_equal(again.weights[n], moved.weights[n]) for n in state.weights)
+
+
+def test_a_weight_that_a_round_leaves_alone_ends_off_by_one_root_of_the_steps(make_plan):
+    """Of the four by which the round began, three are taken off; what training made of the four stays."""
+    before = initial_state(make_plan())
+    trained = {name: weight + np.float32(0.5) for name, weight in nudge(before, 9, 0).weights.items()}
+    outcome = nudged_outcome(replace(before, weights=trained), before, steps=9, number=0)
+    once = nudge(before, 9, 0, by=1.0)
+    for name, weight in before.weights.items():
+        np.testing.assert_allclose(outcome.weights[name] - 0.5, once.weights[name], rtol=0, atol=2.0**-24)
+        change = np.abs(once.weights[name].astype(np.float64) - weight)
+        np.testing.assert_allclose(change, np.where(weight == 0, 0.0, 3 * np.spacing(np.abs(weight))), rtol=0.5)
+
+
+def test_what_a_client_keeps_is_nudged_and_settled_too(make_plan):
+    own = {"weights": {"norm.weight": np.full(8, 0.75, np.float32)}, "optimizer/momentum": {}}
+    before = replace(initial_state(make_plan()), clients={3: own})
+    start = nudge(before, 4, 1)
+    (moved,) = start.clients[3]["weights"].values()
+    assert (np.abs(moved - 0.75) == 8 * np.spacing(np.float32(0.75))).all()
+    (settled,) = nudged_outcome(start, before, 4, 1).clients[3]["weights"].values()
+    assert (np.abs(settled - 0.75) == 2 * np.spacing(np.float32(0.75))).all()
 
 
 @pytest.mark.parametrize(("off", "is_equal"), [(0.9e-3, True), (1.1e-3, False)])

@@ -344,6 +344,10 @@ def test_whoever_does_not_read_a_feature_refuses_it(make_plan, sections, feature
     class Older(LocalBackend):
         reads = frozenset(FEATURES) - {feature}
 
+        def unsupported(self, plan):
+            """Looks for what a plan with such a feature may not have."""
+            raise KeyError("layers")
+
     plan = make_plan(**sections)
     assert feature in plan.features
     assert Older().refusals(plan) == [
