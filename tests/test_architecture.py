@@ -29,6 +29,7 @@ ROOMS = (
     "phases",
     "protocol schedules",
     "data models",
+    "encodings",
     "datasets features partitioners client_algorithms client_optimizers objectives postprocessors server_optimizers",
     "aggregators privacy",
     "spec",

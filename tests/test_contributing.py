@@ -21,6 +21,7 @@ from pydantic import Field
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
+from flspec.encodings import Encoding
 from flspec.metrics import metric
 from flspec.metrics.decisions import recall, specificity
 from flspec.metrics.scores import Scores
@@ -35,6 +36,8 @@ from flspec.trackers import Tracker
 ENTRY_POINTS = """
 [flspec.partitioners]
 stripes = shown:Stripes
+[flspec.encodings]
+min_max = shown:MinMax
 [flspec.metrics]
 youden = shown:youden
 [flspec.trackers]
@@ -46,7 +49,7 @@ SPEC = """
 flspec: 1
 name: shown
 rounds: 3
-dataset: {kind: synthetic, classes: 2, features: 4, train_examples: 60, test_examples: 40}
+dataset: {kind: csv, file: table.csv, holdout: 0.4, features: {a: min_max, b: standardise}}
 partition: {kind: stripes, clients: 4, skip: 4}
 model: {kind: softmax_regression}
 client:
@@ -66,7 +69,7 @@ def examples() -> list[str]:
 
 def test_everything_that_the_page_adds_takes_part_in_one_run(tmp_path: Path) -> None:
     shown = examples()
-    names = ("Stripes", "youden", "Board", "Pull")
+    names = ("Stripes", "youden", "Board", "Pull", "MinMax")
     assert [name for name in names if not any(name in block for block in shown)] == []
     metadata = tmp_path / "shown-1.0.dist-info"
     metadata.mkdir()
@@ -76,6 +79,8 @@ def test_everything_that_the_page_adds_takes_part_in_one_run(tmp_path: Path) -> 
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shown\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     (tmp_path / "spec.yaml").write_text(SPEC)
+    rows = [f"{number},{number % 7},{int(number % 3 > 0)}" for number in range(100)]
+    (tmp_path / "table.csv").write_text("\n".join(["a,b,label", *rows]))
     weights = []
     for backend in ("local", "flower:inprocess"):
         command = [sys.executable, "-m", "flspec", "run", "spec.yaml", "--backend", backend, "--tracker", "board"]

@@ -4,11 +4,18 @@ several pages have.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from flspec.errors import printable, shorten
 
-__all__ = ["and_more", "first_steps_in_words", "join_all", "join_some", "letters"]
+__all__ = ["and_more", "first_steps_in_words", "in_flow", "join_all", "join_some", "letters"]
+
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # text that YAML takes for text without quotes, but for these words
+_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
 def join_some(names: Sequence[str], most: int = 3) -> str:
@@ -37,3 +44,15 @@ def first_steps_in_words(steps: int | None) -> str:
     if not steps:
         return ""
     return f"of the first {f'{steps:,} steps' if steps > 1 else 'step'} of each task"
+
+
+def in_flow(value: Any) -> str:
+    """Return a value as YAML in one line."""
+    match value:
+        case dict():
+            return f"{{{', '.join(f'{in_flow(key)}: {in_flow(inner)}' for key, inner in value.items())}}}"
+        case list():
+            return f"[{', '.join(map(in_flow, value))}]"
+        case str() if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+            return value
+    return json.dumps(value, ensure_ascii=False)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.text import in_flow
 from flspec.errors import shorten
 
 __all__ = ["read_numbers", "way_out", "why_no_number"]
 
+_NO_VALUE = {"na", "n/a", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", "nil"}  # as others write it
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9.]*[0-9],[0-9]+")
 
 
@@ -40,10 +43,17 @@ def why_no_number(cell: str) -> str | None:
         return None if np.isfinite(np.float32(value)) else f"{value} is not a finite float32 number"
 
 
-def way_out(cell: str) -> str:
-    """Return what to do about a cell that is no number."""
+def way_out(cell: str, column: str, others: bool = True) -> str:
+    """Return what to do about a cell of a feature that is no number; `others`: the spec does not name the features."""
     if not cell:
-        return "fill it, leave the row out, or leave the column out of dataset.features"
+        return f"impute it: {_line(column, {'impute': 'median'}, others)}, or leave the row out"
     if _DECIMAL_COMMA.fullmatch(cell):
-        return "write decimals with a point"
-    return "fix it, or leave the column out of dataset.features"
+        return "set dataset.decimal: comma, or write decimals with a point"
+    if cell.strip().lower() in _NO_VALUE:
+        given = _line(column, {"impute": "median"}, others)
+        return f"if it means that there is no value, set dataset.missing: {in_flow([cell])} and {given}"
+    return f"correct it, encode the column: {_line(column, 'one_hot', others)}, or leave it out of dataset.features"
+
+
+def _line(column: str, encoding: Any, others: bool) -> str:
+    return f"features: {in_flow({shorten(column): encoding} | ({'*': 'as_is'} if others else {}))}"

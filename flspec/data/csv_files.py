@@ -25,10 +25,11 @@ from flspec.data.tables import MOST_VALUES, check_text
 from flspec.data.text_files import opened_text
 from flspec.errors import InputError, shorten
 
-__all__ = ["CsvColumns", "read_columns", "read_header", "read_rows", "read_texts"]
+__all__ = ["CellCoder", "CsvColumns", "read_columns", "read_header", "read_rows", "read_texts"]
 
 _MOST_CHARACTERS = 2**24  # of one row
 _MOST_COLUMNS = 100_000
+_MOST_MISTAKES, _ROWS_LOOKED_AT = 20, 100_000  # that are told at once, and rows below the first of them
 _CHARACTERS_AT_ONCE = 2**19  # and not rows, so that reading a wide table takes no more memory
 
 # What numpy takes for a space around a number but Python does not, and the end of a text in C.
@@ -79,7 +80,7 @@ def read_columns(path: Path, separator: str, features: Sequence[str], texts: Seq
     Raises InputError, which names the row, for another number of cells or for a feature that is not a finite number.
     """
     layout = _Layout(path, separator, features, texts)
-    columns: dict[str, _Coder] = {name: _Coder() for name in texts}
+    columns: dict[str, CellCoder] = {name: CellCoder() for name in texts}
     table = _Table(len(features))
     for values, cells, share in _chunks(layout):
         table.add(values, share)
@@ -220,23 +221,43 @@ def _floats(layout: _Layout, cells: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _first_mistake(layout: _Layout) -> InputError:
-    """Return the error for the first row that cannot be read, which is looked for from the beginning."""
+    """Return the error for the first cell of each column that cannot be read, and for the first row.
+
+    They are looked for from the beginning, so that the first reading need not know rows.
+    """
+    found: dict[str, str] = {}
+    try:
+        for name, mistake in _mistakes(layout):
+            found.setdefault(name, mistake)
+            if len(found) == _MOST_MISTAKES:
+                break
+    except InputError as error:
+        found[""] = str(error)
+    return InputError("\n".join(found.values()) or f"{layout.path}: cannot be read a second time; did it change?")
+
+
+def _mistakes(layout: _Layout) -> Iterator[tuple[str, str]]:
+    """Yield wrong cells by their column, and at last a wrong row."""
     rows = read_rows(layout.path, layout.separator)
     next(rows)
-    empty = 0
+    empty, first = 0, 0
     for number, (line, row) in enumerate(rows, start=1):
         place = f"{layout.path}:{line}: row {number}"
         if not row:
             empty = empty or number
             continue
         if empty:
-            return InputError(f"{layout.path}: row {empty}: empty, with rows below it; remove it")
+            yield "", f"{layout.path}: row {empty}: empty, with rows below it; remove it"
+            return
         if len(row) != len(layout.header):
-            return InputError(f"{place}: {len(row)} cells, but the header names {len(layout.header)}")
+            yield "", f"{place}: {len(row)} cells, but the header names {len(layout.header)}"
+            return
         for name, position in zip(layout.names, layout.features, strict=True):
             if problem := why_no_number(row[position]):
-                return InputError(f"{place}: column {shorten(name)}: {problem}; {way_out(row[position])}")
-    return InputError(f"{layout.path}: cannot be read a second time; did it change meanwhile?")
+                first = first or number
+                yield name, f"{place}: column {shorten(name)}: {problem}; {way_out(row[position], name)}"
+        if first and number - first >= _ROWS_LOOKED_AT:
+            return
 
 
 def _lines(path: Path, text: TextIO) -> Iterator[str]:
@@ -246,7 +267,7 @@ def _lines(path: Path, text: TextIO) -> Iterator[str]:
         yield line
 
 
-class _Coder:
+class CellCoder:
     """A column of text whose rows come in parts."""
 
     def __init__(self) -> None:

@@ -157,6 +157,8 @@ class Data:
     label_names: tuple[str, ...] = ()
     client_column: str | None = None  # the column that names the natural client of each example
     known_digest: str | None = None  # digest of data that were hashed when they were stored
+    encodings: tuple[Any, ...] = ()  # as in `DataSettings`: how features were made of a table's columns
+    feature_names: tuple[str, ...] = ()  # of a table; empty where they have none, or are not known
 
     def __post_init__(self) -> None:
         for name, split in self.splits.items():
@@ -244,6 +246,7 @@ class Data:
                 for name, split in self.splits.items()
                 if split.transforms
             },
+            encodings=self.encodings,
         )
 
 

@@ -77,6 +77,8 @@ def open_data(settings: DataSettings, verify: bool = False) -> Data:
             validation=splits.get("validation"),
             label_names=settings.label_names,
             client_column=settings.client_column,
+            encodings=settings.encodings,
+            feature_names=tuple(name for one in settings.encodings for name in one["outputs"]),
         )
     except (KeyError, OSError, ValueError, EOFError):  # a ValidationError is a ValueError
         raise InputError(

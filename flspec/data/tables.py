@@ -15,7 +15,7 @@ from flspec.data.column_types import Cells, common_type
 from flspec.data.examples import Data, Split
 from flspec.errors import InputError, shorten
 
-__all__ = ["MOST_VALUES", "Assembled", "Draw", "Rows", "as_float32", "assemble", "check_text", "combine"]
+__all__ = ["MOST_VALUES", "Assembled", "Draw", "Rows", "as_float32", "assemble", "check_text", "combine", "data_of"]
 
 MOST_VALUES = 2**31  # features of one split: 8 GiB of float32
 _MOST_TEXT = 256  # characters of a label or value; numpy gives every row the space of the longest
@@ -85,7 +85,11 @@ def combine(
     classes: Classes | None = None,
 ) -> Data:
     """Build a data set from the splits of `assemble`. The client column is ignored if the train split lacks it."""
-    made = assemble(parts, draw, divisor, classes)
+    return data_of(assemble(parts, draw, divisor, classes), client_column)
+
+
+def data_of(made: Assembled, client_column: str | None) -> Data:
+    """Return what was assembled as a data set. The client column is ignored if the train split lacks it."""
     return Data(
         made.splits["train"],
         made.splits["test"],

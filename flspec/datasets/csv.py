@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,12 +17,15 @@ from flspec.core.randomness import Stream
 from flspec.data.column_types import type_cells
 from flspec.data.csv_files import CsvColumns, read_columns, read_header, read_texts
 from flspec.data.examples import Data
+from flspec.data.raw_columns import Spelling, read_raw_columns
 from flspec.data.readings import ColumnProfile, FileFacts, Reading, count_endings
 from flspec.data.synthetic.twins import TwinSize, class_points, held_labels
 from flspec.data.tables import Rows, combine
 from flspec.data.text_files import opened_text
 from flspec.datasets.base import Twinned
+from flspec.datasets.encoded import RawFile
 from flspec.datasets.table import TableColumns, unnamed_indices
+from flspec.encodings import Steps, takes_of
 from flspec.errors import InputError
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -55,6 +59,18 @@ class CsvTable(Twinned, TableColumns):
         "comma"
     )
 
+    missing: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+        Field(
+            max_length=64,
+            description="cells that mean that there is no value, as an empty one does",
+            examples=[["NA", "?"]],
+        ),
+    ] = ()
+    decimal: Annotated[Literal["point", "comma"], Field(description="mark of decimals in numbers: 1.5 or 1,5")] = (
+        "point"
+    )
+
     @model_validator(mode="after")
     def _one_source_of_test(self) -> CsvTable:
         if self.test_file and self.holdout:
@@ -70,15 +86,19 @@ class CsvTable(Twinned, TableColumns):
         for name, path in paths.items():
             there = columns if name == "train" else [column for column in columns if column in headers[name]]
             self.check_names(headers[name], str(path), [*features, self.label, *there])
-            tables[name] = read_columns(path, self._separator, features, [self.label, *there])
+            numbers = () if self.is_encoded else tuple(features)
+            tables[name] = self._spelt(read_columns(path, self._separator, numbers, [self.label, *there]))
         client = self.client_in(headers["train"])
         for name, path in paths.items():
             _check_clients(tables[name], client, str(path))
         parts = {
-            name: [Rows(str(path), self.shaped(table.features, str(path)), table.texts[self.label], typed)]
+            name: [Rows(str(path), self._inputs(table, str(path)), table.texts[self.label], typed)]
             for (name, path), table, typed in zip(paths.items(), tables.values(), _typed(tables, columns), strict=True)
         }
-        return combine(parts, self.draw, client_column=client, classes=self.known_classes)
+        if self.is_encoded:
+            return self.encoded(parts, self._raw(paths, features), features, client, self.known_classes)
+        data = combine(parts, self.draw, client_column=client, classes=self.known_classes)
+        return replace(data, feature_names=tuple(features))
 
     def reading(self, root: Path) -> Reading:
         paths = self._paths(root)
@@ -136,6 +156,31 @@ class CsvTable(Twinned, TableColumns):
                     table.writerow([f"client-{holder}", *point.tolist(), int(label)])
 
     @property
+    def is_encoded(self) -> bool:
+        return super().is_encoded or self._spelling != Spelling()
+
+    @property
+    def _spelling(self) -> Spelling:
+        return Spelling(frozenset(self.missing), self.decimal == "comma")
+
+    def _spelt(self, table: CsvColumns) -> CsvColumns:
+        """Return columns of text with missing cells and decimals as Python reads them, but labels as they are."""
+        texts = {
+            name: cells if name == self.label else self._spelling.cells(cells) for name, cells in table.texts.items()
+        }
+        return replace(table, texts=texts)
+
+    def _inputs(self, table: CsvColumns, source: str) -> NDArray[np.float32]:
+        return table.features if self.is_encoded else self.shaped(table.features, source)
+
+    def _raw(self, paths: Mapping[str, Path], features: Mapping[str, Steps]) -> dict[str, Sequence[RawFile]]:
+        takes = {name: takes_of(steps) for name, steps in features.items()}
+        found = {split: read_raw_columns(path, self._separator, takes, self._spelling) for split, path in paths.items()}
+        return {
+            split: [RawFile(str(paths[split]), raw.num_rows, raw.values, raw.wrong)] for split, raw in found.items()
+        }
+
+    @property
     def _separator(self) -> str:
         return _SEPARATORS[self.separator]
 
@@ -163,11 +208,9 @@ class CsvTable(Twinned, TableColumns):
             "dataset.file, --data-root or FLSPEC_DATA"
         )
 
-    def _features(self, header: Sequence[str], source: str) -> list[str]:
-        if self.features is not None:
-            return list(self.features)
-        features = [name for name, role in self.roles(header, unnamed_indices(header)).items() if role.is_feature]
-        if features and len(header) > 1:
+    def _features(self, header: Sequence[str], source: str) -> dict[str, Steps]:
+        features = self.feature_columns(header, unnamed_indices(header))
+        if self.features is not None or (features and len(header) > 1):
             return features
         raise InputError(f"{source}: no column is left for features; is {self.separator} the separator of its cells?")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,8 +15,10 @@ from pydantic import Field, model_validator
 
 from flspec.core.locations import Location, locate_file
 from flspec.core.randomness import Stream
+from flspec.data.cell_numbers import way_out
 from flspec.data.classes import Classes
-from flspec.data.examples import Data
+from flspec.data.column_types import Cells
+from flspec.data.examples import Data, as_numbers
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import Decoding, UnreadableImage
 from flspec.data.parquet_files import ImageFormat, ParquetFile, find_shards, image_format_of
@@ -23,7 +26,10 @@ from flspec.data.readings import ColumnFacts, FileFacts, Reading, array_facts, c
 from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
 from flspec.data.tables import Assembled, Rows, assemble, combine
 from flspec.datasets.base import ImageDataset, Twinned
+from flspec.datasets.encoded import RawFile
 from flspec.datasets.table import TableColumns
+from flspec.encodings import Column, Steps, takes_of
+from flspec.encodings.table import refuse_all
 from flspec.errors import InputError
 
 __all__ = ["ParquetTable", "open_pictures", "shards_below", "write_pictures"]
@@ -83,17 +89,24 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         shards = self._shards(root)
         first = shards["train"][0]
         image = self._image_column(first)
-        features = [] if image else self._features(first)
+        features: dict[str, Steps] = {} if image else self._features(first)
         for file in (file for files in shards.values() for file in files):
             needed = [*([image] if image else features), self.label, *self.kept(list(first.types))]
             self.check_names(list(file.types), str(file.path), needed)
         classes, client = self._classes(first), self.client_in(list(first.types))
+        if image is None and self.is_encoded:
+            none = np.empty((0, 0), np.float32)
+            parts = {split: [self._rows(file, none) for file in files] for split, files in shards.items()}
+            raw = {split: [_raw(file, features) for file in files] for split, files in shards.items()}
+            return self.encoded(parts, raw, features, client, classes)
         if image is None:
             parts = {
-                split: [self._rows(file, self._numbers(file, features)) for file in files]
+                split: [self._rows(file, self._numbers(file, list(features))) for file in files]
                 for split, files in shards.items()
             }
-            return combine(parts, self.draw, client_column=client, classes=classes)
+            data = combine(parts, self.draw, client_column=client, classes=classes)
+            is_named = data.train.features.shape[1:] == (len(features),)  # and no column holds lists
+            return replace(data, feature_names=tuple(features) if is_named else ())
         decoding, due = self._decoding(first, image)
         parts = {
             split: [self._rows(file, np.array(file.images(image, due), dtype=object)) for file in files]
@@ -157,15 +170,17 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             raise InputError(f"{file.path}: column {self.image} holds {file.in_words(self.image)}, not pictures")
         return self.image
 
-    def _features(self, file: ParquetFile) -> list[str]:
+    def _features(self, file: ParquetFile) -> dict[str, Steps]:
         """Return the feature columns: those named, or all columns of numbers without another role."""
         names = list(file.types)
-        if self.features is not None:
-            self.check_names(names, str(file.path), self.features)
-            if wrong := [name for name in self.features if not file.is_number(name)]:
-                raise InputError(f"{file.path}: column {wrong[0]} holds {file.in_words(wrong[0])}, not numbers")
-            return list(self.features)
-        found = [name for name, role in self.roles(names, file.unfit()).items() if role.is_feature]
+        found = self.feature_columns(names, file.unfit())
+        self.check_names(names, str(file.path), list(found))
+        texts = [n for n, steps in found.items() if takes_of(steps) == "numbers" and not file.is_number(n)]
+        refuse_all(
+            f"{file.path}: column {name} holds {file.in_words(name)}, not numbers; "
+            + way_out(file.in_words(name), name, self.features is None)
+            for name in texts
+        )
         if not found:
             raise InputError(f"{file.path}: neither a column of pictures nor one of numbers is left for features")
         return found
@@ -224,6 +239,19 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             look.is_grey if self.colour is None else None,
         )
         return Decoding(height, width, self.fit, "grey" if is_grey else "rgb"), due
+
+
+def _raw(file: ParquetFile, features: Mapping[str, Steps]) -> RawFile:
+    """Read columns of a file before they are encoded."""
+    columns: dict[str, Column] = {}
+    for name, steps in features.items():
+        if takes_of(steps) == "categories":
+            columns[name] = Cells.of(file.column(name, may_be_empty=True))
+        elif file.types[name].num_fields:
+            columns[name] = file.numbers([name]).astype(np.float64)  # lists
+        else:
+            columns[name] = as_numbers(file.column(name, may_be_empty=True))[:, np.newaxis]
+    return RawFile(str(file.path), file.num_rows, columns)
 
 
 def shards_below(places: Sequence[Path]) -> dict[str, list[Path]]:

@@ -16,8 +16,13 @@ from flspec.core.components import Component
 from flspec.core.text import join_some
 from flspec.data.classes import Classes, class_names
 from flspec.data.column_types import Cells
+from flspec.data.examples import Data
 from flspec.data.readings import ColumnFacts, FileFacts
-from flspec.data.tables import Draw
+from flspec.data.tables import Draw, Rows
+from flspec.datasets.encoded import RawFile, encoded_data
+from flspec.datasets.features import OTHERS, Features, is_plain
+from flspec.encodings import Steps
+from flspec.encodings.as_is import AsIs
 from flspec.errors import InputError, shorten, suggestion
 
 __all__ = ["NamedClasses", "Role", "TableColumns", "unnamed_indices"]
@@ -29,6 +34,14 @@ _Label = Annotated[
     _Name,
     BeforeValidator(lambda label: str(label) if type(label) is int else label, json_schema_input_type=_Name | int),
 ]
+
+
+def _no_encodings(columns: Any) -> Any:
+    if isinstance(columns, Mapping):
+        raise ValueError("names the columns to keep, as a list; what a model gets of a column goes below features")
+    return tuple(columns) if isinstance(columns, list) else columns  # strict pydantic has a tuple be one
+
+
 _PANDAS_INDEX = re.compile(r"Unnamed: [0-9]+|__index_level_[0-9]+__")
 
 
@@ -107,14 +120,7 @@ class TableColumns(NamedClasses):
     """Parameters of data sets of tables: the columns of labels, features and clients."""
 
     label: Annotated[_Name, Field(description="column of labels: whole numbers, or names")] = "label"
-    features: Annotated[
-        tuple[_Name, ...] | None,
-        Field(
-            min_length=1,
-            max_length=100_000,
-            description="columns of numbers that a model gets, in this order; if absent, all others",
-        ),
-    ] = None
+    features: Features = None
     client: Annotated[
         _Name | None,
         Field(description="column with the client of each example; if absent, `client` if there is one"),
@@ -125,6 +131,7 @@ class TableColumns(NamedClasses):
             max_length=10_000,
             description="columns to keep, for partitions and groups; one that is named in features too is both",
         ),
+        BeforeValidator(_no_encodings, json_schema_input_type=tuple[_Name, ...]),
     ] = ()
     holdout: Annotated[
         float | None,
@@ -141,8 +148,8 @@ class TableColumns(NamedClasses):
 
     @model_validator(mode="after")
     def _roles_fit(self) -> TableColumns:
-        features, columns = self.features or (), self.columns
-        if twice := [*_twice(features), *_twice(columns)]:
+        features, columns = self.features or {}, self.columns
+        if twice := _twice(columns):
             raise ValueError(f"column {shorten(twice[0])!r} is named twice in one list; remove one")
         if self.label in (*features, *columns, self.client):
             raise ValueError(f"column {shorten(self.label)!r} is named twice; the label can be nothing else")
@@ -156,6 +163,22 @@ class TableColumns(NamedClasses):
     def draw(self) -> Draw | None:
         """How a share of the rows is drawn for evaluation."""
         return Draw(self.holdout, self.split_seed) if self.holdout else None
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether a model gets columns otherwise than as the numbers that the files have."""
+        return self.features is not None and not is_plain(self.features)
+
+    def encoded(
+        self,
+        parts: Mapping[str, Sequence[Rows]],
+        raw: Mapping[str, Sequence[RawFile]],
+        wanted: Mapping[str, Steps],
+        client: str | None,
+        classes: Classes | None,
+    ) -> Data:
+        """Return a data set whose features are encoded; `parts` have the other columns of the same files."""
+        return encoded_data(parts, raw, wanted, self.shaped, self.draw, client, classes)
 
     def section_for(self, path: Path) -> dict[str, Any]:
         """Return the section of a spec that reads one file, with a share for evaluation."""
@@ -176,7 +199,7 @@ class TableColumns(NamedClasses):
     def roles(self, names: Sequence[str], unfit: Mapping[str, str]) -> dict[str, Role]:
         """Return what each of a file's columns is; `unfit` says why a column is no feature unless the spec names it."""
         kept, client = set(self.kept(names)), self.client_in(names)
-        features = set(names) - {self.label, *kept, *unfit} if self.features is None else set(self.features)
+        features = set(self.feature_columns(names, unfit))
 
         def role(name: str) -> Role:
             if name == self.label:
@@ -187,9 +210,18 @@ class TableColumns(NamedClasses):
             ]
             if found:
                 return Role(" and ".join(found))
-            return Role("left out", "not in dataset.features" if self.features else unfit[name])
+            return Role("left out", unfit.get(name) or "not in dataset.features")
 
         return {name: role(name) for name in names}
+
+    def feature_columns(self, names: Sequence[str], unfit: Mapping[str, str]) -> dict[str, Steps]:
+        """Return the columns that a model gets, of those that a file has or the spec names, with their encodings."""
+        wanted = self.features if self.features is not None else {OTHERS: (AsIs(),)}
+        taken = {self.label, *self.kept(names), *unfit, *wanted}
+        found: dict[str, Steps] = {}
+        for name, steps in wanted.items():
+            found |= dict.fromkeys([one for one in names if one not in taken] if name == OTHERS else [name], steps)
+        return found
 
     def column_facts(self, names: Sequence[str], unfit: Mapping[str, str]) -> list[ColumnFacts]:
         """Return the role of each column of a file, without reading its values."""

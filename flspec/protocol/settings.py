@@ -53,6 +53,7 @@ class DataSettings:
     mean: tuple[float, ...] = ()  # of each channel, subtracted after the division by `divisor`
     std: tuple[float, ...] = ()  # of each channel, by which the difference is divided
     transforms: Mapping[str, Any] = field(default_factory=dict)  # of each split, component documents in order
+    encodings: tuple[Any, ...] = ()  # of each column of a table: its name, what was fitted, the names of its features
 
 
 @dataclass(frozen=True)

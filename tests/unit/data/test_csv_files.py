@@ -129,9 +129,9 @@ def test_a_column_may_be_a_feature_and_a_text(tmp_path):
         ("t,x\nq,1\n\nq,1\n", " row 2: empty, with rows below it"),
         (
             "t,x\nq,1,5\n".replace(",1,5", ',"1,5"'),
-            "2: row 1: column x: '1,5' is no number; write decimals with a point",
+            "2: row 1: column x: '1,5' is no number; set dataset.decimal: comma, or",
         ),
-        ("t,x\nq,\n", "2: row 1: column x: '' is no number; fill it"),
+        ("t,x\nq,\n", "2: row 1: column x: '' is no number; impute it: features: {x: {impute: median}"),
         ('t,x\n"a"b,1\n', "2: not CSV (',' expected after '\"')"),
         ('t,x\nq,1\n"a,1\nb,2\n', "3: not CSV (a cell begins with a quote and never ends with one)"),
         ('t,x\n"' + "a," * 100_000 + '",1\n', "2: not CSV (a cell of more than 131,072 characters"),

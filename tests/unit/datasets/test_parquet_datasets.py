@@ -226,7 +226,7 @@ def test_an_index_of_pandas_is_no_feature_unless_it_is_named(tmp_path):
         for split in ("train", "test"):
             parquet.write_table(table, tmp_path / f"{split}.parquet")
         assert ParquetTable().load(tmp_path, Stream(0)).train.features.tolist() == [[0.5], [1.5], [2.5]]
-        named = ParquetTable(features=("a", index)).load(tmp_path, Stream(0))
+        named = ParquetTable.model_validate_json(json.dumps({"features": ["a", index]})).load(tmp_path, Stream(0))
         assert named.train.features[:, 1].tolist() == [0, 7, 8]
 
 

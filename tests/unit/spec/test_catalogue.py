@@ -64,6 +64,7 @@ class GuardedSpec(Spec):
 def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
     assert {family.name: family.section for family in families().values()} == {
         "datasets": "dataset",
+        "encodings": "dataset.features",
         "transforms": "dataset.train_transforms",
         "partitioners": "partition",
         "models": "model",

@@ -113,9 +113,11 @@ def test_a_kind_has_its_own_parameters_and_no_other_s(section, kind):
     own = {parameter.name for parameter in family.kinds[kind].parameters}
 
     def accepts_here(mapping):
-        document = with_value(section, [mapping] if family.is_list else mapping)
+        in_columns = section == "dataset.features"  # a mapping of columns to them
+        value = {"x": mapping} if in_columns else [mapping] if family.is_list else mapping
+        document = with_value(section, value)
         if section.startswith("dataset."):
-            document["dataset"]["kind"] = "mnist"  # which has images to transform
+            document["dataset"]["kind"] = "csv" if in_columns else "mnist"  # which has images to transform
         if section.startswith("privacy."):
             document["privacy"] |= {"kind": "central", "delta": 0.001}
         return accepts(document)

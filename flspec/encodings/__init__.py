@@ -1,0 +1,13 @@
+"""Encodings of the columns of a table. A column has one, or a list of them, each of which works on what the last gave.
+
+In a spec an encoding is its kind alone (`standardise`), a mapping of its kind to its main parameter (`{impute:
+median}`), or a mapping with `kind` and all parameters.
+"""
+
+from flspec.core.components import load_family
+from flspec.encodings.base import Column, Encoding, Unencodable
+from flspec.encodings.steps import Steps, line_for, parse_steps, takes_of, write_steps
+
+load_family(__name__, __path__)
+
+__all__ = ["Column", "Encoding", "Steps", "Unencodable", "line_for", "parse_steps", "takes_of", "write_steps"]

@@ -1,0 +1,166 @@
+"""Encoding of a table's columns: fitted on the training rows alone, then the same for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.core.text import and_more
+from flspec.data.column_types import Cells
+from flspec.data.tables import MOST_VALUES
+from flspec.encodings.base import Column, Unencodable
+from flspec.encodings.steps import Steps, line_for, with_imputing
+from flspec.errors import InputError, shorten
+
+__all__ = ["Encoded", "encode_table", "joined", "refuse_all"]
+
+Rows = NDArray[np.int64]
+_MOST_PROBLEMS = 20  # told of one table
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """The features of each split, and what was fitted."""
+
+    features: Mapping[str, NDArray[np.float32]]  # by split, [num_rows, num_outputs]
+    fitted: tuple[Mapping[str, Any], ...]  # of each column: its name, its fitted encodings, the names of its outputs
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features, in order."""
+        return tuple(name for one in self.fitted for name in one["outputs"])
+
+
+def encode_table(
+    columns: Mapping[str, Column],
+    wanted: Mapping[str, Steps],
+    splits: Mapping[str, Rows],
+    place: Callable[[int], str],
+    problems: Sequence[str] = (),
+) -> Encoded:
+    """Fit the encodings of each column on the split `train`, and apply them to all splits.
+
+    `columns` have all rows; `place` names a row in messages. `problems` are those of columns that could not be read.
+    Raises InputError with these and with everything else that is wrong, a line each.
+    """
+    problems, fitted = list(problems), dict[str, Steps]()
+    for name, values in columns.items():
+        for rows in splits.values():  # the training rows come first
+            part = _take(values, rows)
+            try:
+                if name not in fitted:
+                    fitted[name] = _fitted(part, wanted[name])
+                _check(_block(part, fitted[name]), name, wanted[name])
+            except Unencodable as error:
+                source = place(int(rows[error.row or 0])) if error.row is not None else place(-1)
+                problems.append(f"{source}: column {shorten(name)}: {error}")
+                break
+    refuse_all(problems)
+    return _applied(columns, fitted, splits)
+
+
+def refuse_all(problems: Iterable[str]) -> None:
+    """Raise InputError with all problems, a line each, if there are any."""
+    if problems := list(problems):
+        rest = and_more(len(problems) - _MOST_PROBLEMS, "columns have problems")
+        raise InputError("\n".join([*problems[:_MOST_PROBLEMS], *([rest] if rest else [])]))
+
+
+def joined(parts: Sequence[Column]) -> Column:
+    """Return the rows of several files, one below the other."""
+    if len(parts) == 1:
+        return parts[0]
+    texts = [part for part in parts if isinstance(part, Cells)]
+    if not texts:
+        return np.concatenate([part for part in parts if not isinstance(part, Cells)])
+    number: dict[str, int] = {}
+    codes = []
+    for part in texts:
+        codes.append(np.array([number.setdefault(t, len(number)) for t in part.distinct] or [0], np.int64)[part.codes])
+    return Cells(list(number), np.concatenate(codes))
+
+
+def _applied(columns: Mapping[str, Column], fitted: Mapping[str, Steps], splits: Mapping[str, Rows]) -> Encoded:
+    facts = tuple(_facts(name, steps, _take(columns[name], splits["train"][:1])) for name, steps in fitted.items())
+    width, num_rows = sum(len(one["outputs"]) for one in facts), sum(map(len, splits.values()))
+    if width * num_rows > MOST_VALUES:
+        raise InputError(
+            f"dataset.features: {width:,} for each of {num_rows:,} rows are more than {MOST_VALUES:,} numbers"
+        )
+    features = {split: np.empty((len(rows), width), np.float32) for split, rows in splits.items()}
+    start = 0
+    for name, steps in fitted.items():
+        for split, rows in splits.items():
+            block = _block(_take(columns[name], rows), steps)
+            features[split][:, start : start + block.shape[1]] = block
+        start += block.shape[1]
+    return Encoded(features, facts)
+
+
+def _take(values: Column, rows: Rows) -> Column:
+    """Return some rows; of a column of texts with those texts alone that they have."""
+    if not isinstance(values, Cells):
+        return values[rows]
+    used, codes = np.unique(values.codes[rows], return_inverse=True)
+    return Cells([values.distinct[code] for code in used.tolist()], codes.reshape(-1).astype(np.int64))
+
+
+def _fitted(values: Column, steps: Steps) -> Steps:
+    found = []
+    for step in steps:
+        found.append(step.fitted(values))
+        values = found[-1].encoded(values)
+    return tuple(found)
+
+
+def _block(values: Column, steps: Steps) -> NDArray[np.float64]:
+    """Return encoded values, [num_rows, num_outputs]."""
+    beside = []
+    for step in steps:
+        beside.append(step.beside(values))
+        values = step.encoded(values)
+    assert not isinstance(values, Cells), "takes_of has seen to it that numbers come out"
+    return np.concatenate([values, *(extra for extra in beside if extra is not None)], axis=1)
+
+
+def _check(block: NDArray[np.float64], name: str, steps: Steps) -> None:
+    """Raise Unencodable if a value is missing, or no float32 number."""
+    if (missing := np.isnan(block).any(axis=1)).any():
+        count = int(missing.sum())
+        many = f", and {count - 1:,} more of the column" if count > 1 else ""
+        raise Unencodable(
+            f"no value{many}", f"impute it: {line_for(name, with_imputing(steps))}", int(missing.argmax())
+        )
+    if (wrong := (np.abs(block) > _LARGEST).any(axis=1)).any():
+        row = int(wrong.argmax())
+        raise Unencodable(f"{block[row].max():g} is not a finite float32 number", "leave the row out", row)
+
+
+def _facts(name: str, steps: Steps, one_row: Column) -> dict[str, Any]:
+    return {
+        "column": name,
+        "steps": [_document(step) for step in steps],
+        "outputs": list(_outputs(name, steps, one_row)),
+    }
+
+
+def _document(step: Any) -> dict[str, Any]:
+    parameters: dict[str, Any] = step.model_dump(mode="json", exclude={"kind"}, exclude_defaults=True)
+    return {"kind": step.kind} | parameters
+
+
+def _outputs(name: str, steps: Steps, values: Column) -> Iterator[str]:
+    width = 1 if isinstance(values, Cells) else values.shape[1]
+    names = [name] if width == 1 else [f"{name}[{number}]" for number in range(width)]
+    beside = []
+    for step in steps:
+        extra = step.beside(values)
+        beside += [] if extra is None else [f"{one} missing" for one in names]
+        names, values = step.outputs(names), step.encoded(values)
+    yield from names
+    yield from beside
