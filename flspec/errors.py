@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = [
     "BackendError",
+    "DataRemark",
     "FlspecError",
     "InputError",
     "PlanViolation",
@@ -101,6 +102,10 @@ class BackendError(RunError):
 
 class RunWarning(RuntimeWarning):
     """Something to know of a run that goes on."""
+
+
+class DataRemark(RunWarning):
+    """What is worth knowing of the examples of an experiment."""
 
 
 class TrackerWarning(RunWarning):

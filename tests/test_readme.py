@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,47 @@ def test_the_columns_in_the_readme_are_told(tmp_path: Path) -> None:
         env=os.environ | {"COLUMNS": "80"},
     ).stdout  # fmt: skip
     check_shown([line.split() for line in printed.splitlines() if line.strip()])
+
+
+def patients(num: int = 400) -> Iterator[str]:
+    """A table as hospitals have it: semicolons, decimal commas, texts, gaps, an identifier, remarks."""
+    yield "patient;hospital;age;sex;bmi;smoker;stage;note;outcome"
+    draw = random.Random(14).random
+    for number in range(num):
+        hospital, sex = ("north", "south", "east")[int(3 * draw())], ("female", "male")[int(2 * draw())]
+        age, bmi = 20 + int(70 * draw()), f"{20 + 15 * draw():.1f}".replace(".", ",") if draw() > 0.1 else "NA"
+        smoker, stage = ("yes", "no", "no", "")[int(4 * draw())], ("I", "II", "III")[int(3 * draw())]
+        risk = (age - 55) / 15 + (smoker == "yes") + (stage == "III") - 0.5 + 2 * (draw() - 0.5)
+        note, outcome = (
+            ("fell at home", "", "see letter", f"call {number}")[number % 4],
+            "ill" if risk > 0 else "healthy",
+        )
+        yield f"P{number:03d};{hospital};{age};{sex};{bmi};{smoker};{stage};{note};{outcome}"
+
+
+def test_three_commands_lead_from_a_table_to_the_gap_in_the_readme(tmp_path: Path) -> None:
+    rows = list(patients())
+    (tmp_path / "patients.csv").write_text("\n".join(rows) + "\n")
+    section = README.partition("## Your own data")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    \$ flspec (.*)$", section, flags=re.MULTILINE)[:3]
+    assert [command.split()[0] for command in commands] == ["new", "plan", "run"]
+    assert all(f"    {row}\n" in section for row in rows[:3])
+    for command in commands:
+        printed = subprocess.run(
+            [sys.executable, "-m", "flspec", *command.split()],
+            env=os.environ | {"COLUMNS": "80"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    table = [line.split() for line in printed.splitlines() if line.strip().startswith("test")]
+    assert [line[0] for line in table] == ["test", "test/sex=female", "test/sex=male", "test/sex"]
+    check_shown(table)
+    written = (tmp_path / "patients.yaml").read_text()
+    shown = re.findall(r"^      ([a-z]+: .*#.*|# left out.*)$", section, flags=re.MULTILINE)
+    assert len(shown) == 7
+    assert all(f"    {line}\n" in written for line in shown)
 
 
 @pytest.mark.parametrize(("name", "num_rows"), [("digits_matrix", 6), ("digits_modes", 3)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class DataFacts(Document):
     label_names: tuple[str, ...] = ()  # empty where labels are the numbers of their classes
     untested: tuple[str, ...] = ()  # labels that training examples have and no test example has
     reading: Reading | None = None  # the columns that were read and left out; None where the files are not at hand
+    remarks: tuple[str, ...] = ()  # on the features of a table
 
 
 class PlannedClients(Document):
@@ -167,7 +169,7 @@ def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
 
 
 def _data(plan: Plan, root: Path | None) -> DataFacts:
-    data = plan.settings.data
+    data, reading = plan.settings.data, None if root is None else _reading(plan, root)
     return DataFacts(
         num_train=data.num_train,
         num_test=data.num_test,
@@ -176,8 +178,20 @@ def _data(plan: Plan, root: Path | None) -> DataFacts:
         twin=twin_in_words(plan.spec),
         label_names=data.label_names,
         untested=_untested(plan),
-        reading=None if root is None else _reading(plan, root),
+        reading=reading,
+        remarks=_remarks_on_data(plan, reading),
     )
+
+
+def _remarks_on_data(plan: Plan, reading: Reading | None) -> tuple[str, ...]:
+    try:
+        dataset = parse_component(Dataset, dict(plan.spec["dataset"]))
+        data = open_data(plan.settings.data)
+    except (InputError, ValidationError):  # the data are gone, or the kind is not installed here
+        return ()
+    features = [column.name for column in reading.columns if column.role.startswith("feature")] if reading else []
+    names = data.feature_names or tuple(getattr(dataset, "features", None) or features)
+    return tuple(dataset.remarks(replace(data, feature_names=names)))
 
 
 def _untested(plan: Plan) -> tuple[str, ...]:

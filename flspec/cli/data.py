@@ -20,7 +20,6 @@ __all__ = ["data_app"]
 
 data_app = typer.Typer(help="Make, check and count the files of data sets.", no_args_is_help=True)
 
-_KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".npz": "npz", ".json": "leaf"}
 _MOST_LABELS = 20  # shown as rows of a table
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of its files; or a data root.")]
@@ -96,9 +95,10 @@ def info(
 ) -> None:
     """Say what is there: of a folder splits, labels, clients and digest; of a file every column, as what, and why."""
     from flspec.errors import InputError
+    from flspec.spec.from_data import kind_of_file
 
     if place.is_file():
-        _file_info(place, kind or _kind_of(place), settings, as_json)
+        _file_info(place, kind or kind_of_file(place), settings, as_json)
         return
     folder = _existing(place)
     if kind is None:
@@ -136,18 +136,6 @@ def _file_info(path: Path, kind: str, settings: list[str] | None, as_json: bool)
     console.print(columns_table(found.columns))
     for line in file_lines(found, dataset.as_read_from(path), console.width):
         console.print(line, soft_wrap=True)
-
-
-def _kind_of(path: Path) -> str:
-    """Return the kind of data set that a file's ending stands for."""
-    from flspec.errors import InputError, shorten
-
-    for ending in path.suffixes[::-1]:
-        if kind := _KINDS.get(ending.lower()):
-            return kind
-    raise InputError(
-        f"{shorten(str(path), 200)}: its ending is none of {', '.join(_KINDS)}; say what it is with --kind"
-    )
 
 
 def _dataset_class(kind: str) -> type[Dataset]:

@@ -42,6 +42,8 @@ def file_lines(found: FileFacts, section: Mapping[str, Any], width: int) -> Iter
     """Yield what stands below the columns of a file: its classes, what has to be mended, or how a spec names it."""
     if found.classes:
         yield from _wrapped(f"{len(found.classes):,} classes: {join_some(found.classes, _MOST_CLASSES)}", width)
+    for remark in found.remarks:
+        yield from _wrapped(f"remark: {remark}", width)
     if found.problems:
         yield "before an experiment can use it:"
         for problem in found.problems:

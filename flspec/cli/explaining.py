@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +45,7 @@ def plan(
     from flspec.compiler.compile import data_root as default_root
     from flspec.core.files import check_new_folder
     from flspec.core.locations import searching_beside
-    from flspec.errors import InputError
+    from flspec.errors import DataRemark, InputError
     from flspec.spec.provenance import provenance
     from flspec.spec.study import load_study
     from flspec.spec.unread import unread_settings
@@ -58,7 +59,8 @@ def plan(
     chosen = study.cell(cell)
     if out:
         check_new_folder(out)
-    with decoding_progress(progress_console):
+    with decoding_progress(progress_console), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataRemark)  # the table has them
         compiled = compile(chosen, data_root)
     with searching_beside(chosen.spec.folders):
         description = describe_plan(compiled, rehearse=True, data_root=data_root or default_root())

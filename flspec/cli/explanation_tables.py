@@ -55,6 +55,7 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
             f"{data.num_classes:,} classes{_names(data.label_names)} shape {' × '.join(map(str, data.shape))}",
             *([f"no test example has {join_some(data.untested)}"] if data.untested else []),
             *(reading_lines(data.reading) if data.reading else ()),
+            *data.remarks,
         ],
     )
     sizes = f"{_span(clients.min_examples, clients.max_examples)} examples"

@@ -32,7 +32,13 @@ def _shipped(incomplete: str) -> list[tuple[str, str]]:
 def new_file(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A file to make; else stdout.")] = None,
     source: Annotated[
-        str | None, typer.Option("--from", metavar="SPEC", help="Copy a shipped spec.", autocompletion=_shipped)
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SPEC|DATA",
+            help="Copy a shipped spec; or read a table or folder of your own.",
+            autocompletion=_shipped,
+        ),
     ] = None,
     wants_list: Annotated[bool, typer.Option("--list", help="List the shipped specs.")] = False,
     name: Annotated[str | None, typer.Option(help="The spec's name; else that of its file, or of --from.")] = None,
@@ -61,7 +67,7 @@ def new_file(
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take the defaults.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a commented spec to start from, or copy one that comes with flspec.
+    """Write a commented spec to start from, copy one that comes with flspec, or write one for files of your own.
 
     On a terminal, and without options, it asks for the kinds; flspec list explains them.
     """
@@ -76,12 +82,21 @@ def new_file(
     if wants_list:
         _refuse("--list writes nothing", FILE=file, name=name, set=settings, **{"from": source}, **given)
         _list_shipped(as_json)
+    elif source is not None and _is_data(source):
+        _compose(file, name, given, settings or (), as_json, Path(source))
     elif source is not None:
         _refuse("--from copies a spec as it is", set=settings, **given)
         _copy(source, file, name, as_json)
     else:
         asks = not (given or settings or yes or as_json) and sys.stdin.isatty() and sys.stdout.isatty()
         _compose(file, name, _ask_for_kinds() if asks else given, settings or (), as_json)
+
+
+def _is_data(source: str) -> bool:
+    """Return whether `--from` names files; a shipped spec of that name comes first."""
+    from flspec.spec.shipped import shipped_specs
+
+    return Path(source).exists() and source not in shipped_specs()
 
 
 def _refuse(reason: str, **options: Any) -> None:
@@ -121,18 +136,24 @@ def _copy(source: str, file: Path | None, name: str | None, as_json: bool) -> No
 
 
 def _compose(
-    file: Path | None, name: str | None, given: Mapping[str, Any], settings: Sequence[str], as_json: bool
+    file: Path | None,
+    name: str | None,
+    given: Mapping[str, Any],
+    settings: Sequence[str],
+    as_json: bool,
+    data: Path | None = None,
 ) -> None:
-    """Write a new spec from the options in `given`, by name, and from settings."""
+    """Write a new spec from the options in `given`, by name, from settings, and from files of data."""
+    from flspec.spec.from_data import spec_of_data
     from flspec.spec.overlays import Draft, apply_overrides, parse_overrides
     from flspec.spec.template import name_for, new_spec, write_new_spec
 
     paths = {"clients": "partition.clients", "rounds": "rounds"}
     asked = {paths.get(option, f"{option}.kind"): value for option, value in given.items()}
-    asked["name"] = name or (name_for(file) if file else None)
+    asked["name"] = name or next((name_for(path) for path in (file, data) if path), None)
     overrides = [f"{path}={json.dumps(value)}" for path, value in asked.items() if value is not None]
     wanted = apply_overrides(Draft({}, {}, {}, "new spec"), parse_overrides([*overrides, *settings]))
-    text = new_spec(wanted.value)
+    text = spec_of_data(data, file, wanted.value) if data else new_spec(wanted.value)
     if file is None:
         _print_spec(text, as_json)
     else:

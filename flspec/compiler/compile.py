@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from flspec.core.locations import searching_beside
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
-from flspec.errors import InputError, Problem, SpecError
+from flspec.errors import DataRemark, InputError, Problem, SpecError
 from flspec.layers import Placement, Tensor
 from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
@@ -77,6 +78,8 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         raise SpecError([Problem(one.message, ".".join(one.path)) for one in found])
     spec, root, folder = as_carried_out(written), Stream(written.seed), data or data_root()
     examples = spec.dataset.load(folder, root.child("dataset"))
+    for remark in spec.dataset.urgent_remarks(examples):
+        warnings.warn(f"dataset: {remark}", DataRemark, stacklevel=3)
     check_evaluation(spec, examples)
     separate, holdout = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
     client_indices = pooled(spec, separate)

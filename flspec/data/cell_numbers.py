@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from flspec.core.text import in_flow
 from flspec.errors import shorten
 
-__all__ = ["read_numbers", "way_out", "why_no_number"]
+__all__ = ["NO_VALUE", "read_numbers", "way_out", "why_no_number"]
 
-_NO_VALUE = {"na", "n/a", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", "nil"}  # as others write it
+NO_VALUE = {"na", "n/a", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", "nil"}  # as others write it
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9.]*[0-9],[0-9]+")
 
 
@@ -49,7 +49,7 @@ def way_out(cell: str, column: str, others: bool = True) -> str:
         return f"impute it: {_line(column, {'impute': 'median'}, others)}, or leave the row out"
     if _DECIMAL_COMMA.fullmatch(cell):
         return "set dataset.decimal: comma, or write decimals with a point"
-    if cell.strip().lower() in _NO_VALUE:
+    if cell.strip().lower() in NO_VALUE:
         given = _line(column, {"impute": "median"}, others)
         return f"if it means that there is no value, set dataset.missing: {in_flow([cell])} and {given}"
     return f"correct it, encode the column: {_line(column, 'one_hot', others)}, or leave it out of dataset.features"

@@ -169,6 +169,8 @@ class ParquetFile:
                 values = batch.column(0).drop_null()
                 if is_float:
                     values = values.filter(pyarrow.array(~np.isnan(_numpy(values))))
+                if _is_text(values.type.value_type if pyarrow.types.is_dictionary(values.type) else values.type):
+                    values = values.filter(pyarrow.array(_is_told(values)))
                 missing += batch.num_rows - len(values)
                 if not kind.num_fields and len(seen) <= most:  # not of lists
                     seen.update(values.unique().to_pylist())
@@ -333,6 +335,14 @@ def _is_text(kind: Any) -> bool:
 def _is_bytes(kind: Any) -> bool:
     types = pyarrow_module().types
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
+
+
+def _is_told(values: Any) -> NDArray[np.bool_]:
+    """Return which texts are not empty."""
+    if not pyarrow_module().types.is_dictionary(values.type):
+        return np.array([text != "" for text in values.to_pylist()], np.bool_)
+    told = np.array([text != "" for text in values.dictionary.to_pylist()] or [True], np.bool_)
+    return np.asarray(told[np.asarray(values.indices)])
 
 
 def _as_texts(values: Any) -> list[str]:

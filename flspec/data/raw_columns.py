@@ -18,9 +18,9 @@ from flspec.data.csv_files import CellCoder, read_header, read_texts
 from flspec.data.tables import MOST_VALUES, check_text
 from flspec.errors import InputError
 
-__all__ = ["RawColumns", "Spelling", "read_raw_columns"]
+__all__ = ["DECIMAL_COMMA", "RawColumns", "Spelling", "read_raw_columns"]
 
-_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
+DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Spelling:
         """Return a cell as Python reads it, empty if it is missing."""
         if cell in self.missing:
             return ""
-        return cell.replace(",", ".") if self.decimal_comma and _COMMA.fullmatch(cell) else cell
+        return cell.replace(",", ".") if self.decimal_comma and DECIMAL_COMMA.fullmatch(cell) else cell
 
     def cells(self, cells: Cells) -> Cells:
         """Return a column with its cells as Python reads them."""

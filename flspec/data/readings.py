@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ class ColumnFacts(Document):
     missing: int | None = None  # rows without a value
     num_values: int | None = None  # different values; None also if there are more than a thousand
     why: str = ""  # it is left out, it is text, or it cannot be used
+    size: float | None = None  # root mean square, of a column of numbers that is counted
 
 
 class Reading(Document):
@@ -56,6 +58,7 @@ class FileFacts(Document):
     columns: tuple[ColumnFacts, ...]
     classes: tuple[str, ...] = ()  # the names of the labels, in the order of the classes
     problems: tuple[str, ...] = ()  # to mend before an experiment can use it
+    remarks: tuple[str, ...] = ()  # on what would spoil training
 
 
 class ColumnProfile:
@@ -69,6 +72,7 @@ class ColumnProfile:
         self._missing = 0
         self._first_empty = 0
         self._wrong = ""
+        self._squares = 0.0
 
     def add(self, cells: Sequence[str]) -> None:
         """Take more cells. They are counted some at a time, because of a wide table a few rows come at once."""
@@ -85,22 +89,27 @@ class ColumnProfile:
             self._missing += missing
         if not self._is_number or len(self._seen) <= _MOST_VALUES:
             self._seen.update(dict.fromkeys(cells))
-        if self._is_number and not self._wrong and read_numbers(list(filter(None, cells))) is None:
+        numbers = read_numbers(list(filter(None, cells))) if self._is_number and not self._wrong else None
+        if numbers is not None:
+            self._squares += float(np.square(numbers, dtype=np.float64).sum())
+        elif self._is_number and not self._wrong:
             row, why = next((row, why) for row, cell in enumerate(cells) if cell and (why := why_no_number(cell)))
             self._wrong = f"row {first + row}: {why}"
 
     def facts(self, name: str, role: str, why: str = "") -> ColumnFacts:
         """Return what was counted."""
         self._count()
-        known = [text for text in self._seen if text]
+        texts = [text for text in self._seen if text]
         holds, reason = ("text" if self._wrong else "numbers"), self._wrong
         if not self._is_number:
-            holds, reason = _IN_WORDS[type_cells([Cells.of(known)])[0].dtype.kind], why_text(known) or ""
+            holds, reason = _IN_WORDS[type_cells([Cells.of(texts)])[0].dtype.kind], why_text(texts) or ""
         elif self._missing and not self._wrong:
             reason = f"row {self._first_empty} is empty"
+        known = max(1, self.num_rows - self._missing)
+        size = math.sqrt(self._squares / known) if self._is_number and not self._wrong else None
         return ColumnFacts(
-            name=name, role=role, holds=holds, missing=self._missing, why=why or reason,
-            num_values=None if self._is_number and len(self._seen) > _MOST_VALUES else len(known),
+            name=name, role=role, holds=holds, missing=self._missing, why=why or reason, size=size,
+            num_values=None if self._is_number and len(self._seen) > _MOST_VALUES else len(texts),
         )  # fmt: skip
 
 

@@ -69,6 +69,14 @@ class Dataset(Component, ABC):
         """
         return None
 
+    def remarks(self, data: Data) -> Sequence[str]:
+        """Return what is worth knowing of the examples that were loaded, a sentence each, with a way out."""
+        return ()
+
+    def urgent_remarks(self, data: Data) -> Sequence[str]:
+        """Return those of `remarks` that are told whenever a spec is compiled, because training would be in vain."""
+        return ()
+
     def file_facts(self, path: Path) -> FileFacts:
         """Return what one file holds and as what it is taken. Raises InputError if it cannot be read at all."""
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,9 @@ from flspec.data.tables import Rows, combine
 from flspec.data.text_files import opened_text
 from flspec.datasets.base import Twinned
 from flspec.datasets.encoded import RawFile
+from flspec.datasets.guesses import guess_spelling
 from flspec.datasets.table import TableColumns, unnamed_indices
+from flspec.datasets.table_remarks import size_remarks, table_remarks
 from flspec.encodings import Steps, takes_of
 from flspec.errors import InputError
 
@@ -110,18 +113,18 @@ class CsvTable(Twinned, TableColumns):
         )
 
     def suited_to(self, path: Path) -> CsvTable:
-        """Return this data set with the separator that divides the header into most columns, unless one was given."""
-        if "separator" in self.model_fields_set:
-            return self
-        with opened_text(path) as text:
-            line = text.readline(_LONGEST_HEADER)
-        counts = {name: len(next(csv.reader([line], delimiter=mark), [])) for name, mark in _SEPARATORS.items()}
-        best = max(counts, key=lambda name: counts[name])
-        return (
-            self
-            if best == self.separator
-            else type(self).model_validate(self.model_dump(exclude_unset=True) | {"separator": best})
-        )
+        """Return this data set with what nobody gave: separator, mark of decimals, cells that mean no value."""
+        separator = self.separator if "separator" in self.model_fields_set else _separator_of(path)
+        found = {"separator": separator} | guess_spelling(path, _SEPARATORS[separator])
+        if separator == "comma" and "separator" not in self.model_fields_set:
+            del found["separator"]
+        return type(self).model_validate_json(json.dumps(found | self.model_dump(mode="json", exclude_unset=True)))
+
+    def remarks(self, data: Data) -> list[str]:
+        return list(table_remarks(data, self.features))
+
+    def urgent_remarks(self, data: Data) -> list[str]:
+        return list(size_remarks(data, self.features))
 
     def as_read_from(self, path: Path) -> dict[str, Any]:
         section = self.section_for(path)
@@ -131,15 +134,20 @@ class CsvTable(Twinned, TableColumns):
     def file_facts(self, path: Path) -> FileFacts:
         header = read_header(path, self._separator)
         roles = self.column_facts(header, unnamed_indices(header))
-        profiles = [ColumnProfile(is_number=one.role in ("feature", "left out")) for one in roles]
+        takes = {name: takes_of(steps) for name, steps in self.feature_columns(header, unnamed_indices(header)).items()}
+        profiles = [
+            ColumnProfile(one.role in ("feature", "left out") and takes.get(one.name, "numbers") == "numbers")
+            for one in roles
+        ]
+        plain = self._spelling.plain if self._spelling != Spelling() else None
         for cells in read_texts(path, self._separator):
             for profile, column in zip(profiles, cells, strict=True):
-                profile.add(column)
+                profile.add(column if plain is None else list(map(plain, column)))
         columns = [profile.facts(one.name, one.role, one.why) for profile, one in zip(profiles, roles, strict=True)]
         labels = None
         if self.label in header:
             labels = read_columns(path, self._separator, (), [self.label]).texts[self.label]
-        return self.facts_of(path, profiles[0].num_rows, columns, labels, self.problems(columns))
+        return self.facts_of(path, profiles[0].num_rows, columns, labels, self.problems(columns, profiles[0].num_rows))
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -213,6 +221,14 @@ class CsvTable(Twinned, TableColumns):
         if self.features is not None or (features and len(header) > 1):
             return features
         raise InputError(f"{source}: no column is left for features; is {self.separator} the separator of its cells?")
+
+
+def _separator_of(path: Path) -> str:
+    """Return the separator that divides a table's header into most columns."""
+    with opened_text(path) as text:
+        line = text.readline(_LONGEST_HEADER)
+    counts = {name: len(next(csv.reader([line], delimiter=mark), [])) for name, mark in _SEPARATORS.items()}
+    return max(counts, key=lambda name: counts[name])
 
 
 def _typed(tables: Mapping[str, CsvColumns], columns: Sequence[str]) -> list[dict[str, NDArray[Any]]]:

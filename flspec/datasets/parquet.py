@@ -28,6 +28,7 @@ from flspec.data.tables import Assembled, Rows, assemble, combine
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.datasets.encoded import RawFile
 from flspec.datasets.table import TableColumns
+from flspec.datasets.table_remarks import size_remarks, table_remarks
 from flspec.encodings import Column, Steps, takes_of
 from flspec.encodings.table import refuse_all
 from flspec.errors import InputError
@@ -124,6 +125,12 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             files_left_out=count_endings(path for path in beside if path not in read),
         )
 
+    def remarks(self, data: Data) -> list[str]:
+        return list(table_remarks(data, self.features))
+
+    def urgent_remarks(self, data: Data) -> list[str]:
+        return list(size_remarks(data, self.features))
+
     def as_read_from(self, path: Path) -> dict[str, Any]:
         return self.section_for(path)
 
@@ -131,7 +138,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         file = ParquetFile(path)
         columns = [self._counted(file, column) for column in self._column_facts(file)]
         labels = file.column(self.label, may_be_empty=True) if self.label in file.types else None
-        return self.facts_of(path, file.num_rows, columns, labels, self.problems(columns))
+        return self.facts_of(path, file.num_rows, columns, labels, self.problems(columns, file.num_rows))
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:

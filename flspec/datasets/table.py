@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from flspec.core.components import Component
-from flspec.core.text import join_some
+from flspec.core.text import in_flow, join_some
 from flspec.data.classes import Classes, class_names
 from flspec.data.column_types import Cells
 from flspec.data.examples import Data
 from flspec.data.readings import ColumnFacts, FileFacts
+from flspec.data.spread import LARGE, SMALL
 from flspec.data.tables import Draw, Rows
 from flspec.datasets.encoded import RawFile, encoded_data
 from flspec.datasets.features import OTHERS, Features, is_plain
-from flspec.encodings import Steps
+from flspec.datasets.guesses import guess_column
+from flspec.datasets.table_remarks import sizes_remark
+from flspec.encodings import Steps, takes_of
 from flspec.encodings.as_is import AsIs
+from flspec.encodings.impute import Impute
 from flspec.errors import InputError, shorten, suggestion
 
 __all__ = ["NamedClasses", "Role", "TableColumns", "unnamed_indices"]
@@ -42,6 +46,7 @@ def _no_encodings(columns: Any) -> Any:
     return tuple(columns) if isinstance(columns, list) else columns  # strict pydantic has a tuple be one
 
 
+_MOST = 6  # columns that a way out encodes
 _PANDAS_INDEX = re.compile(r"Unnamed: [0-9]+|__index_level_[0-9]+__")
 
 
@@ -113,7 +118,12 @@ class NamedClasses(Component):
             columns=tuple(columns),
             classes=classes,
             problems=tuple(problems),
+            remarks=self.remarks_on(columns),
         )
+
+    def remarks_on(self, columns: Sequence[ColumnFacts]) -> tuple[str, ...]:
+        """Return what would spoil training on a file's columns."""
+        return ()
 
 
 class TableColumns(NamedClasses):
@@ -228,7 +238,7 @@ class TableColumns(NamedClasses):
         roles = self.roles(names, unfit)
         return [ColumnFacts(name=name, role=role.what, why=role.why) for name, role in roles.items()]
 
-    def problems(self, columns: Sequence[ColumnFacts]) -> Iterator[str]:
+    def problems(self, columns: Sequence[ColumnFacts], num_rows: int) -> Iterator[str]:
         """Yield what has to be mended in a file's columns, or said in a spec, before an experiment can use it."""
         names = [column.name for column in columns]
         if self.label not in names:
@@ -240,17 +250,41 @@ class TableColumns(NamedClasses):
         for column in columns:
             if column.role == "client" and column.missing:
                 yield f"{column.name}: {column.missing:,} rows have no value, but every example needs a client"
-        yield from self._feature_problems(columns)
+        yield from self._feature_problems(columns, num_rows)
 
-    def _feature_problems(self, columns: Sequence[ColumnFacts]) -> Iterator[str]:
-        features = [column for column in columns if column.role.startswith("feature")]
-        wrong = [column.name for column in features if column.holds == "text" or column.missing]
-        right = [column.name for column in features if column.name not in wrong]
+    def _feature_problems(self, columns: Sequence[ColumnFacts], num_rows: int) -> Iterator[str]:
+        features = {column.name: column for column in columns if column.role.startswith("feature")}
+        wrong = [name for name, column in features.items() if self._is_unfit(column)]
+        right = [name for name in features if name not in wrong]
         if not features:
             yield "no column is left for features"
         elif wrong:
-            others = f"name the others (features: [{join_some(right, 6)}]), or mend them" if right else "mend them"
-            yield f"a feature needs a number in every row, which is not so here: {join_some(wrong, 6)}; {others}"
+            encodings = {name: guess_column(features[name], num_rows).encoding for name in wrong[:_MOST]}
+            known = {name: encoding for name, encoding in encodings.items() if encoding is not None}
+            lines = known | ({OTHERS: "as_is"} if self.features is None and len(known) == len(wrong) else {})
+            ways = [f"encode them (features: {in_flow(lines)})"] if known else []
+            if self.features is None and right:
+                ways.append(f"name the others (features: [{join_some(right, 6)}])")
+            told = f"a feature needs a number in every row, which is not so here: {join_some(wrong, 6)}"
+            yield f"{told}; {', or '.join([*ways, 'mend them'])}"
+
+    def _is_unfit(self, column: ColumnFacts) -> bool:
+        """Return whether a feature lacks numbers that its encodings need."""
+        steps = (self.features or {}).get(column.name, (self.features or {}).get(OTHERS, (AsIs(),)))
+        fills = any(step.takes == "either" or isinstance(step, Impute) for step in steps)
+        is_text = column.holds == "text" and takes_of(steps) == "numbers"
+        return is_text or bool(column.missing and not fills)
+
+    def remarks_on(self, columns: Sequence[ColumnFacts]) -> tuple[str, ...]:
+        wanted = self.features or {}
+        sizes = {
+            column.name: column.size
+            for column in columns
+            if column.role.startswith("feature") and column.size and not self._is_unfit(column)
+            if all(isinstance(step, AsIs | Impute) for step in wanted.get(column.name, wanted.get(OTHERS, ())))
+        }
+        unfit = {name: size for name, size in sizes.items() if size >= LARGE or size <= SMALL}
+        return tuple(filter(None, [sizes_remark(unfit, {}, self.features)]))
 
     def check_names(self, names: Sequence[str], source: str, needed: Sequence[str]) -> None:
         """Raise InputError unless each needed column is among `names`."""
