@@ -10,6 +10,7 @@ from rich.table import Table
 from flspec.cli.output import lines
 from flspec.cli.tables import plain_table, short_number
 from flspec.core.text import and_more
+from flspec.runs.metric_words import digits_of
 from flspec.runs.missing_values import undefined_in_words
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def compared_evaluations(comparison: Comparison) -> Table | None:
     rows = list(_rows(finals))
     before = ""
     for name, metric in rows[:_MOST_ROWS]:
-        values = (_value(name, final.get(name, {}).get(metric)) for final in finals)
+        values = (_value(name, final.get(name, {}).get(metric), metric) for final in finals)
         table.add_row(name if name != before else "", metric, *values)
         before = name
     if any(bests):
@@ -85,7 +86,7 @@ def _tables(title: str, evaluation: Evaluation, undefined: Mapping[str, Mapping[
             table.add_column(lines(*name.split("_")), justify="right")
         for name, values in evaluation.items():
             if any(metric in values for metric in shown):
-                table.add_row(name, *(_value(name, values.get(metric)) for metric in shown))
+                table.add_row(name, *(_value(name, values.get(metric), metric) for metric in shown))
         if number == len(blocks) - 1:
             table.caption = _reasons(evaluation, undefined)
         yield table
@@ -105,6 +106,6 @@ def _rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str]]:
         yield from ((name, metric) for metric in metrics)
 
 
-def _value(name: str, value: float | None) -> str:
+def _value(name: str, value: float | None, metric: str) -> str:
     """Return a metric as text; a number of clients as a whole number."""
-    return short_number(value, ".0f" if name.endswith("/num_clients") else ".4f")
+    return short_number(value, ".0f" if name.endswith("/num_clients") else f".{digits_of(metric)}f")

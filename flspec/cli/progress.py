@@ -18,11 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from flspec.runs.metric_words import digits_of
 from flspec.runs.result import RoundRecord
 
 __all__ = ["CertifyProgress", "RunProgress", "decoding_progress"]
 
 _MOST_METRICS = 2  # beside a bar
+_FIRST = ("loss", "accuracy", "kid")
 
 
 @contextmanager
@@ -134,5 +136,5 @@ def _metrics(record: RoundRecord) -> str:
 
 def _brief(metrics: Mapping[str, float]) -> str:
     """Return as many metrics as there is room for: loss and accuracy, then the first others."""
-    shown = sorted(metrics.items(), key=lambda metric: metric[0] not in ("loss", "accuracy"))[:_MOST_METRICS]
-    return " ".join(f"{name} {value:.4f}" for name, value in shown)
+    shown = sorted(metrics.items(), key=lambda metric: metric[0] not in _FIRST)[:_MOST_METRICS]
+    return " ".join(f"{name} {value:.{digits_of(name)}f}" for name, value in shown)

@@ -20,6 +20,7 @@ from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import shorten
 from flspec.execution.remote import Limits
 from flspec.privacy.promises import epsilons_in_words
+from flspec.runs.metric_words import digits_of, features_in_words
 from flspec.runs.missing_values import undefined_in_words
 from flspec.runs.sweep import Standing, sweep
 from flspec.runs.sweep_summary import Spread, Sweep
@@ -126,7 +127,7 @@ def sweep_table(result: Sweep) -> Table:
     at_best = [chosen, *(one for one in metrics[:1] if one != chosen)] if chosen else []
     for split, name in at_best:
         table.add_column(lines("best", f"{split} {name}"), justify="right")
-    if notes := [*_notes(chosen, len(measured) - len(metrics)), *what, *_why_missing(result)]:
+    if notes := [*_notes(chosen, len(measured) - len(metrics)), *what, *_features(result), *_why_missing(result)]:
         table.caption = lines(*notes, style="table.caption")
     has_failures = any(group.num_failures for group in result.groups)
     if has_failures:
@@ -136,8 +137,8 @@ def sweep_table(result: Sweep) -> Table:
             *(_value(group.values[path]) if path in group.values else "" for path in paths),
             str(group.num_runs),
             *([epsilon if group.num_runs else ""] if any(epsilons) else []),
-            *(_spread(group.evaluation.get(split, {}).get(name), group.num_runs) for split, name in metrics),
-            *(_spread(group.best.get(split, {}).get(name), group.num_runs) for split, name in at_best),
+            *(_spread(group.evaluation.get(s, {}).get(n), group.num_runs, digits_of(n)) for s, n in metrics),
+            *(_spread(group.best.get(s, {}).get(n), group.num_runs, digits_of(n)) for s, n in at_best),
             *([str(group.num_failures or "")] if has_failures else []),
         )
     return table
@@ -148,6 +149,12 @@ def _notes(chosen: tuple[str, str] | None, num_others: int) -> Iterator[str]:
         yield f"best: of each run's best model, by {' '.join(chosen)}"
     if num_others:
         yield f"{num_others} more {'metric is' if num_others == 1 else 'metrics are'} in matrix.json"
+
+
+def _features(result: Sweep) -> list[str]:
+    """Return by which features pictures were compared."""
+    cells = [cell for cell in result.cells if cell.features]
+    return features_in_words([cell.features for cell in cells], [cell.evaluation or {} for cell in cells])
 
 
 def _why_missing(result: Sweep) -> Iterator[str]:
@@ -170,9 +177,9 @@ def _chosen_by(result: Sweep) -> tuple[str, str] | None:
 
 
 def _shown(measured: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the metrics that fit a table: those of the test set first, then those of other whole sets."""
+    """Return the metrics that fit a table: those of the test set first, kid before others."""
     whole = [one for one in measured if "/" not in one[0]]
-    return sorted(whole, key=lambda one: one[0] != "test")[:_MOST_METRICS]
+    return sorted(whole, key=lambda one: (one[0] != "test", one[1] != "kid"))[:_MOST_METRICS]
 
 
 def _running(labels: Sequence[str], room: int) -> str:
@@ -210,10 +217,10 @@ def _value(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _spread(spread: Spread | None, num_runs: int) -> str:
+def _spread(spread: Spread | None, num_runs: int, digits: int) -> str:
     """Return mean ± deviation, and the number of runs if some have no value, for instance because they diverged."""
     if spread is None:
         return "none" if num_runs else ""
-    form = ".4f" if max(abs(spread.mean), spread.sd or 0) < 1e4 else ".2e"
+    form = f".{digits}f" if max(abs(spread.mean), spread.sd or 0) < 1e4 else ".2e"
     some = f" ({spread.num_runs} of {num_runs})" if spread.num_runs < num_runs else ""
     return f"{spread.mean:{form}}" + ("" if spread.sd is None else f" ± {spread.sd:{form}}") + some

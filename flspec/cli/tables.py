@@ -10,6 +10,7 @@ from rich.table import Table
 from flspec.cli.output import lines
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.privacy.promises import epsilons_in_words
+from flspec.runs.metric_words import digits_of, features_in_words, metrics_in_order
 
 if TYPE_CHECKING:
     from flspec.comparison.certification import BackendVerdict, Certificate
@@ -20,16 +21,17 @@ __all__ = ["certificate_table", "comparison_table", "plain_table", "run_table", 
 
 _MOST_METRICS = 2  # of the test set, in each round's row
 _USUAL = ("loss", "accuracy")
-_ABBREVIATED = {"accuracy": "acc"}
+_ABBREVIATED = {"accuracy": "acc", "image_precision": "precision", "image_recall": "recall"}
 
 
 def run_table(result: Result, most_rows: int = 30) -> Table:
     """Return a run as a table, one round a row, with training and test metrics in separate columns."""
     twin = ", synthetic twin" if twin_in_words(result.spec) else ""
     table = plain_table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}{twin}")
-    shown, rounds = _shown(result), result.rounds
+    shown, trained, rounds = _shown(result), _trained(result), result.rounds
     tested = [f"test {_ABBREVIATED.get(name, name)}" for name in shown]
-    for heading in ("round", "clients", "examples", "train loss", "train acc", *tested, "s"):
+    training = [f"train {_ABBREVIATED.get(name, name)}" for name in trained]
+    for heading in ("round", "clients", "examples", *training, *tested, "s"):
         table.add_column(heading, justify="right")
     step = max(1, -(-len(rounds) // most_rows))
     for record in (r for r in rounds if r.round % step == 0 or r.round in (1, len(rounds))):
@@ -38,13 +40,14 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
             str(record.round),
             str(len(record.cohort)) + (f" -{len(record.failures)}" if record.failures else ""),
             str(record.num_examples),
-            *(short_number(record.train.get(name), _form(name)) for name in _USUAL),
+            *(short_number(record.train.get(name), _form(name)) for name in trained),
             *(short_number(test.get(name), _form(name)) for name in shown),
             f"{sum(record.seconds.values()):.2f}",
         )
     weights = result.weights.sha256[:12] if result.weights else "none"
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
     notes = [f"{startup}{result.seconds.total:.1f} s in all; weights sha256 {weights}"]
+    notes += features_in_words([result.features], [record.evaluation or {} for record in rounds[-1:]])
     if privacy := result.privacy:
         notes.append(privacy.statement)
     if best := result.best:
@@ -80,13 +83,19 @@ def _shown(result: Result) -> list[str]:
     """Return the test metrics that fit: loss and accuracy, else the first ones that the spec names."""
     named = _asked(result).get("metrics")
     measured = {name for record in result.rounds for name in (record.evaluation or {}).get("test", ())}
-    ordered = [*_USUAL, *(name for name in named or () if isinstance(name, str)), *sorted(measured)]
-    shown = [name for name in dict.fromkeys(ordered) if name in measured]
+    shown = metrics_in_order(measured, [name for name in named or () if isinstance(name, str)])
     return (shown or list(_USUAL))[:_MOST_METRICS]
 
 
+def _trained(result: Result) -> list[str]:
+    """Return the training metrics that fit: loss and accuracy, else the first ones of its objective."""
+    measured = dict.fromkeys(name for record in result.rounds for name in record.train)
+    usual = [name for name in _USUAL if name in measured]
+    return usual or list(measured)[:_MOST_METRICS] or list(_USUAL)
+
+
 def _form(metric: str) -> str:
-    return ".6f" if metric == "loss" else ".4f"
+    return ".6f" if metric == "loss" else f".{digits_of(metric)}f"
 
 
 def certificate_table(certificate: Certificate) -> Table:
@@ -141,12 +150,14 @@ def comparison_table(comparison: Comparison) -> Table:
             result.backend.name + ("" if result.status == "completed" else f" ({result.status})"),
             result.plan_digest[:6],
             *([epsilon] if any(epsilons) else []),
-            *(short_number(test.get(name)) for name in shown),
+            *(short_number(test.get(name), f".{digits_of(name)}f") for name in shown),
             _weights(run.same_weights, run.weights_diff),
             short_number(result.seconds.startup, ".1f"),
             short_number(run.seconds_a_round, ".3f"),
             f"{result.memory.get('peak_bytes', 0) / 2**20:.0f}",
         )
+    finals = [run.result.final.evaluation for run in comparison.runs if run.result.final and run.result.features]
+    notes = [*notes, *features_in_words([run.result.features for run in comparison.runs], finals)]
     if notes:
         table.caption = lines(*notes, style="table.caption")
     return table

@@ -265,7 +265,8 @@ def _runs(a: Path, b: Path, ours: Result | None, theirs: Result | None) -> RunDi
 def _metrics(ours: Result, theirs: Result) -> Iterator[MetricChange]:
     for change in _pairs(*(result.final.evaluation if result.final else {} for result in (ours, theirs))):
         a, b = change.a, change.b
-        moved = b - a if isinstance(a, float) and isinstance(b, float) else None
+        same_features = ours.features == theirs.features  # values by different ones do not compare
+        moved = b - a if same_features and isinstance(a, float) and isinstance(b, float) else None
         yield MetricChange(path=change.path, a=a, b=b, difference=moved)
 
 

@@ -31,7 +31,7 @@ from flspec.core.components import Document
 from flspec.data.examples import Data, Split, as_numbers, is_missing
 from flspec.errors import InputError
 
-__all__ = ["ExampleGroup", "NamedGroup", "check_groups", "parse_groups"]
+__all__ = ["ExampleGroup", "NamedGroup", "check_groups", "label_masks", "parse_groups"]
 
 _MOST_GROUPS = 32  # of one column
 Mask = NDArray[np.bool_]  # [num_examples]
@@ -105,6 +105,12 @@ def parse_groups(planned: Sequence[Any]) -> tuple[ExampleGroup, ...]:
     """Return the groups that a plan names."""
     adapter = TypeAdapter(tuple[ExampleGroup, ...])
     return adapter.validate_json(TypeAdapter(Any).dump_json(planned))
+
+
+def label_masks(labels: NDArray[Any], names: Sequence[str]) -> dict[str, Mask]:
+    """Return, by `label=NAME`, which examples have a label, of those labels that occur; without names by number."""
+    has = labels.astype(bool).T if labels.ndim == 2 else labels == np.arange(labels.max(initial=-1) + 1)[:, None]
+    return {f"label={names[n] if names else n}": np.asarray(mask) for n, mask in enumerate(has) if mask.any()}
 
 
 def check_groups(groups: Sequence[ExampleGroup], data: Data) -> dict[str, list[str]]:

@@ -30,6 +30,7 @@ __all__ = [
     "bytes_per_client",
     "client_algorithm_of",
     "client_optimizer_of",
+    "feature_network_of",
     "loss_of",
     "network_of",
     "networks_of",
@@ -91,6 +92,13 @@ def network_of(plan: Plan) -> Network:
     """Return the network of a model that has no other."""
     (network,) = networks_of(plan).values()
     return network
+
+
+def feature_network_of(plan: Plan) -> Network:
+    """Return the layers of the feature space that pictures are compared in."""
+    pictures = plan.settings.evaluation.pictures
+    assert pictures, "only a plan that has pictures evaluated has a feature space"
+    return one_network(parse_layers(pictures.features.layers), pictures.features.input_shape)
 
 
 def client_optimizer_of(plan: Plan) -> ClientOptimizer:

@@ -11,6 +11,7 @@ from flspec.metrics import Confusion
 
 __all__ = [
     "Event",
+    "ImageFile",
     "RoundEvaluated",
     "RoundFinished",
     "RunAttempted",
@@ -63,6 +64,14 @@ class RoundFinished(Document):
     state: str | None = None  # file of the server state after the round, if it is saved
 
 
+class ImageFile(Document):
+    """A grid of pictures in a run's folder."""
+
+    path: str  # relative to the folder
+    sha256: str  # of its pixels: see `flspec.quality.grids`
+    clients: tuple[int, ...] = ()  # whose model made each row; empty if one model made all
+
+
 class RoundEvaluated(Document):
     """The weights after a round have been evaluated. Reported by flspec, not by a backend."""
 
@@ -71,6 +80,7 @@ class RoundEvaluated(Document):
     evaluation: dict[str, dict[str, float]]  # by set of examples, then by metric
     undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # by set, then by metric: why it has no value
     confusion: dict[str, Confusion] = {}  # noqa: RUF012  # by set, of the last round and of each best so far
+    images: dict[str, ImageFile] = {}  # noqa: RUF012  # by what they show: generated, real
     seconds: float
 
 

@@ -8,12 +8,13 @@ from pydantic import Field
 
 from flspec.core.components import Document
 from flspec.metrics import Confusion
-from flspec.protocol.events import Software
+from flspec.protocol.events import ImageFile, Software
 
 __all__ = [
     "BackendInfo",
     "BestRecord",
     "Failure",
+    "FeatureSpaceRecord",
     "FinalRecord",
     "LabelDistance",
     "LabelEntropy",
@@ -43,6 +44,13 @@ class LabelDistance(Document):
     max: float
 
 
+class FeatureSpaceRecord(Document):
+    """What pictures were compared by. Values by two feature spaces cannot be compared."""
+
+    title: str
+    sha256: str  # of its layers and their tensors
+
+
 class Skew(Document):
     """Distance of a partition from one whose clients are all alike. In the means each client counts the same."""
 
@@ -68,6 +76,7 @@ class RoundRecord(Document):
     evaluation: dict[str, dict[str, float]] | None
     undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # by set of examples, then by metric: why it has no value
     epsilon: float | None = None
+    images: dict[str, ImageFile] = {}  # noqa: RUF012  # by what they show: generated, real
     bytes_down: int  # of weights sent to the cohort
     bytes_up: int  # of updates sent back
     seconds: dict[str, float]  # train, aggregate (if the backend measures it separately), evaluate
@@ -178,4 +187,5 @@ class Result(Document):
     best: BestRecord | None = None  # None if the spec asks for none, or no round has a value
     weights: WeightsFile | None
     privacy: PrivacyRecord | None = None  # None if the spec asks for none
+    features: FeatureSpaceRecord | None = None  # None if the model makes no pictures
     first_steps: int | None = None  # of each task, the rest of which was not run; None: whole tasks

@@ -1,7 +1,8 @@
-"""The interface of a backend that can score models."""
+"""The interface of a backend that can score models, or have them make pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -27,4 +28,12 @@ class Scorer(Protocol):
 
     def logits(self, weights: Weights, examples: Inputs) -> NDArray[np.float32]:
         """Return float32 [num_examples, num_outputs]. `weights` has all of the model's tensors except its constants."""
+        ...
+
+    def pictures(self, weights: Weights, drawn: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the pictures that a model makes of what was drawn for its `sample`: float32 [num, *input_shape]."""
+        ...
+
+    def features(self, pictures: Inputs) -> NDArray[np.float32]:
+        """Return the features of pictures in the plan's feature space: float32 [num_pictures, num_features]."""
         ...

@@ -28,6 +28,7 @@ from flspec.runs.evaluation import Evaluator
 from flspec.runs.event_log import EVENTS, read_events, rewrite_events
 from flspec.runs.folders import remove_all_partials
 from flspec.runs.following import Followers
+from flspec.runs.pictured import feature_space_of
 from flspec.runs.recording import Recorder
 from flspec.runs.result import (
     BackendInfo,
@@ -179,6 +180,7 @@ class Attempt:
             weights=self._save_model(plan.num_rounds, *_LAST_MODEL) if completed else None,
             privacy=self._privacy(),
             first_steps=plan.settings.first_steps or None,
+            features=feature_space_of(plan),
         )
         if completed:
             (self._folder / ERROR).unlink(missing_ok=True)  # of an earlier attempt

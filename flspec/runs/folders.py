@@ -22,6 +22,7 @@ from flspec.protocol.backend import CHECKPOINTS
 from flspec.protocol.events import RoundFinished, RunAttempted
 from flspec.protocol.plan import Plan
 from flspec.runs.event_log import EVENTS, ended, read_events, rewrite_events
+from flspec.runs.image_files import IMAGES
 from flspec.runs.result import RESULT, Result, load_result
 from flspec.spec.yaml_writer import write_yaml
 
@@ -79,7 +80,7 @@ def check_resumable(folder: Path) -> None:
 
 def remove_all_partials(folder: Path) -> None:
     """Remove the partial files of killed processes from a run's folder."""
-    for place in (folder, folder / _PLAN, folder / CHECKPOINTS):
+    for place in (folder, folder / _PLAN, folder / CHECKPOINTS, folder / IMAGES):
         remove_partials(place)
 
 
@@ -175,7 +176,8 @@ def _check_result(folder: Path, selection: str) -> None:
 
 def _forget(folder: Path) -> None:
     """Remove what a run recorded, and its states: they are not to be mixed with others."""
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    for made in (CHECKPOINTS, IMAGES):
+        shutil.rmtree(folder / made, ignore_errors=True)
     for name in (RESULT, EVENTS):
         (folder / name).unlink(missing_ok=True)
 

@@ -23,6 +23,7 @@ from flspec.protocol.state import load_state
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.event_log import append_events
+from flspec.runs.image_files import save_images
 from flspec.runs.result import Failure, RoundRecord
 
 __all__ = ["Recorder"]
@@ -120,6 +121,7 @@ class Recorder:
             evaluation=measured.values,
             undefined=measured.undefined,
             confusion=measured.confusion if is_told else {},
+            images=save_images(self._folder, event.round, measured.images),
             seconds=time.perf_counter() - started,
         )
 
@@ -137,6 +139,7 @@ class Recorder:
             train=event.train,
             evaluation=evaluated.evaluation if evaluated else None,
             undefined=evaluated.undefined if evaluated else {},
+            images=evaluated.images if evaluated else {},
             bytes_down=self._bytes_down * len(event.cohort),
             bytes_up=self._bytes_up * len(event.cohort),
             seconds=event.seconds | {"evaluate": evaluated.seconds if evaluated else 0.0},

@@ -305,6 +305,7 @@ def _what_came_of(result: Result, now: Software) -> dict[str, Any]:
         "evaluation": result.final.evaluation if result.final else None,
         "undefined": result.rounds[-1].undefined if result.rounds else {},
         "best": best and BestRound(round=best.round, metric=best.metric, on=best.on, evaluation=best.evaluation),
+        "features": result.features,
         "privacy": privacy and Promise(**privacy.model_dump(include=set(Promise.model_fields))),
     }
 

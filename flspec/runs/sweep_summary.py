@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from flspec.core.components import Document
 from flspec.privacy.promises import most_costly
-from flspec.protocol.records import Promise
+from flspec.protocol.records import FeatureSpaceRecord, Promise
 
 __all__ = ["BestRound", "CellRecord", "Metrics", "SeedGroup", "Spread", "Sweep", "groups_of"]
 
@@ -42,6 +42,7 @@ class CellRecord(Document):
     undefined: dict[str, dict[str, str]] = {}  # noqa: RUF012  # by set, then by metric: why it has no value
     best: BestRound | None = None  # None where none is asked for, or no round has a value
     privacy: Promise | None = None  # None if the spec asks for none
+    features: FeatureSpaceRecord | None = None  # by which pictures were compared
 
 
 class Spread(Document):

@@ -82,7 +82,7 @@ class Evaluation(Document):
         int | None,
         Field(
             ge=1,
-            le=1_000_000,
+            le=100_000,
             description="number of pictures that a generative model makes to be measured; absent: 1000",
             examples=[1000],
         ),

@@ -9,6 +9,7 @@ from flspec.report.charts import Line, Points, draw_lines
 from flspec.report.page import Chart, Column, Figure, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
 from flspec.report.words import DASH, brief, number
+from flspec.runs.metric_words import metrics_in_order
 from flspec.runs.result import RoundRecord
 
 __all__ = ["curves_section"]
@@ -100,10 +101,8 @@ def _last(run: ReportedRun, metrics: Metrics, names: Sequence[str]) -> list[str]
 
 
 def _names(metrics: Metrics, runs: Iterable[ReportedRun]) -> list[str]:
-    """Return the metrics that any run has, loss and accuracy first."""
-    found = {name for run in runs for record in _rounds(run) for name in metrics(record)}
-    usual = [name for name in ("loss", "accuracy") if name in found]
-    return usual + sorted(found - set(usual))
+    """Return the metrics that any run has, the usual ones first."""
+    return metrics_in_order(name for run in runs for record in _rounds(run) for name in metrics(record))
 
 
 def _points(run: ReportedRun, metrics: Metrics, name: str) -> Points:

@@ -15,8 +15,9 @@ from flspec.data.store import open_data
 from flspec.errors import InputError, SpecError
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import BestSettings
-from flspec.protocol.state import ServerState
-from flspec.runs.evaluation import Evaluator, Measured, _distribution, _over_clients
+from flspec.protocol.state import ServerState, load_weights
+from flspec.runs.evaluation import Evaluator, Measured
+from flspec.runs.measured import distribution, over_clients
 from flspec.runs.runner import run
 from flspec.spec.loading import parse_spec
 from flspec_torch.scoring import TorchScorer
@@ -57,8 +58,6 @@ def result(plan: Plan, tmp_path_factory: pytest.TempPathFactory):
 
 
 def logits_of(plan: Plan, split, folder: Path) -> np.ndarray:
-    from flspec.protocol.state import load_weights
-
     return TorchScorer(plan).logits(load_weights(folder / "weights.safetensors"), split)
 
 
@@ -211,7 +210,7 @@ def test_those_of_whom_nothing_is_known_are_measured_and_are_no_side_of_a_gap(ro
     (tmp_path / "train.csv").write_text("\n".join(rows) + "\n")
     groups = {"sex": "[sex]", "age": "[{column: age, edges: [40]}]"}[group]
     evaluator = Evaluator(compile(parse_spec(SPEC.replace("[sex]}", f"{groups}}}")), tmp_path))
-    evaluator._scorer = Knowing()
+    monkeypatch.setattr(evaluator._judge, "_scorer", Knowing())
     monkeypatch.setattr(evaluator, "_measure_clients", lambda *_: None)
     measured = evaluator(ServerState(0, {}))
     own = {name: values["accuracy"] for name, values in measured.values.items() if "/" in name}
@@ -237,7 +236,7 @@ def test_a_gap_between_one_group_and_those_of_whom_nothing_is_known_is_none(root
 
 def test_how_clients_are_distributed_is_as_numpy_has_it():
     own = [{"loss": 1.0, "f1": 0.5}, {"loss": 4.0}, {"loss": 2.0, "f1": 0.0}, {"loss": 3.0}]
-    found = _distribution("clients", own, [10, 20, 30, 40])
+    found = distribution("clients", own, [10, 20, 30, 40])
     losses = np.array([1.0, 4.0, 2.0, 3.0])
     pairs = np.abs(losses[:, None] - losses).sum() / (2 * 4**2 * losses.mean())
     assert {name.partition("/")[2]: values["loss"] for name, values in found.items()} == pytest.approx(
@@ -258,7 +257,7 @@ def test_how_clients_are_distributed_is_as_numpy_has_it():
 
 
 def test_values_that_are_all_zero_are_all_alike():
-    assert _distribution("clients", [{"f1": 0.0}, {"f1": 0.0}], [1, 2])["clients/gini"] == {"f1": 0.0}
+    assert distribution("clients", [{"f1": 0.0}, {"f1": 0.0}], [1, 2])["clients/gini"] == {"f1": 0.0}
 
 
 def test_clients_without_a_value_are_counted_and_the_first_says_why(root):
@@ -282,7 +281,7 @@ def test_a_mean_over_some_of_the_clients_says_of_how_many_and_why():
     ]
     for one in each:
         one.undefined["test/sex=m"] = why
-    together = _over_clients([3, 5, 9], each, [1, 1, 1])
+    together = over_clients([3, 5, 9], each, [1, 1, 1])
     assert together.values["test"] == {"loss": 2.0, "recall": 0.5}
     assert together.values["test/sex=f"] == {"recall": 0.5}
     assert together.undefined == {
@@ -294,7 +293,7 @@ def test_a_mean_over_some_of_the_clients_says_of_how_many_and_why():
 
 def test_where_every_client_has_a_value_nothing_is_told():
     each = [Measured({"test": {"loss": value}}) for value in (1.0, 3.0)]
-    assert _over_clients([0, 1], each, [1, 1]).undefined == {}
+    assert over_clients([0, 1], each, [1, 1]).undefined == {}
 
 
 # ---------------------------------------------------------------------------------------------- confusion, and the best
