@@ -21,7 +21,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -43,6 +43,8 @@ __all__ = [
 
 _MOST_NOISE = 1e6
 _GRID, _COARSE_GRID = 1e-4, 1e-3  # of the privacy loss; the coarse one where epsilon is beyond the next number
+_ROUGH_GRIDS = 1e-2, 1e-3  # to look for a noise multiplier; epsilon is then off by 1e-3 and 1e-5 of itself
+_FEW_ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # of Renyi divergences: a bound in a hundredth of the time
 _MODERATE = 20.0
 _PRECISION = 1e-4  # of a noise multiplier, relative: the larger end is taken
 _LARGE = 200.0  # an epsilon that promises nothing; a loss distribution that reaches so far does not fit into memory
@@ -98,10 +100,21 @@ def noise_multiplier_for(privacy: PrivacySettings, rounds: int, epsilon: float) 
 
     Raises SpecError if none does.
     """
-    return _least(
-        lambda noise: _spent(replace(privacy, noise_multiplier=noise), rounds).epsilon <= epsilon,
-        f"{epsilon:g} is not reached with a noise multiplier of {_MOST_NOISE:g}; raise it or delta",
-    )
+    near: tuple[float, float] | None = None
+    for cost in _estimates(privacy, rounds):  # each is nearer to the truth and takes longer than the one before
+        near = _between(_enough(cost, epsilon, near)) or near
+    exact = partial(_epsilon_with, privacy, rounds)
+    found = _between(_enough(exact, epsilon, near))
+    if found and exact(found[1]) > epsilon:  # an epsilon that does not fall: nothing is left out
+        found = _between(_enough(exact, epsilon, None, all_asked=True))
+    if found is None:
+        message = f"{epsilon:g} is not reached with a noise multiplier of {_MOST_NOISE:g}; raise it or delta"
+        raise SpecError([Problem(message, "privacy.epsilon")])
+    return found[1]
+
+
+def _epsilon_with(privacy: PrivacySettings, rounds: int, noise: float) -> float:
+    return _spent(replace(privacy, noise_multiplier=noise), rounds).epsilon
 
 
 def rounds_within(cost: Callable[[int], float], rounds: int, epsilon: float) -> int:
@@ -116,22 +129,71 @@ def rounds_within(cost: Callable[[int], float], rounds: int, epsilon: float) -> 
     return low
 
 
-def _least(suffices: Callable[[float], bool], why_not: str) -> float:
-    """Return the least number that suffices, to a ten-thousandth and never less."""
+def _enough(
+    cost: Callable[[float], float], epsilon: float, near: tuple[float, float] | None, all_asked: bool = False
+) -> Callable[[float], bool]:
+    """Return whether a noise multiplier costs no more than `epsilon`, where more noise never costs more.
+
+    So `cost` need not be asked above a multiplier that is enough, nor below one that is not. Those `near` are asked
+    first, and further away until there is one of each.
+    """
+    too_little, enough = 0.0, math.inf
+
+    def is_enough(noise: float) -> bool:
+        nonlocal too_little, enough
+        if not all_asked and not too_little < noise < enough:
+            return noise >= enough
+        if found := cost(noise) <= epsilon:
+            enough = noise
+        else:
+            too_little = noise
+        return found
+
+    if near is not None:
+        low, high = near
+        width = high - low
+        while not is_enough(high) and high < _MOST_NOISE:
+            low, high, width = high, high + width, 2.0 * width
+        while is_enough(low) and low > width:
+            low, width = low - width, 2.0 * width
+    return is_enough
+
+
+def _between(is_enough: Callable[[float], bool]) -> tuple[float, float] | None:
+    """Return a number that is not enough, and one that is, a ten-thousandth larger; None if none is.
+
+    Which numbers these are depends on the answers alone, not on who gives them.
+    """
     high = 1.0
-    while not suffices(high):
+    while not is_enough(high):
         high *= 2.0
         if high > _MOST_NOISE:
-            raise SpecError([Problem(why_not, "privacy.epsilon")])
+            return None
     low = high / 2.0
-    while suffices(low):
+    while is_enough(low):
         low, high = low / 2.0, low
         if low < 1e-3:
             break
     while high - low > _PRECISION * low:
         middle = (low + high) / 2.0
-        low, high = (low, middle) if suffices(middle) else (middle, high)
-    return high
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return low, high
+
+
+def _estimates(privacy: PrivacySettings, rounds: int) -> list[Callable[[float], float]]:
+    """Return what `rounds` cost by the noise multiplier, roughly: the least noise is first looked for with these."""
+    if privacy.sampling == "fixed_size":
+        return [lambda noise: _fixed_size(replace(privacy, noise_multiplier=noise), rounds, _FEW_ORDERS).epsilon]
+    if privacy.sampling not in ("poisson", "truncated_poisson") or privacy.probability == 1.0:
+        return []  # the exact cost takes no longer
+    return [partial(_roughly, privacy, rounds, grid) for grid in _ROUGH_GRIDS]
+
+
+def _roughly(privacy: PrivacySettings, rounds: int, grid: float, noise: float) -> float:
+    """Return what `rounds` cost on a coarse grid of privacy losses; far off where that is very much."""
+    tried = replace(privacy, noise_multiplier=noise)
+    about = min(_poisson_rdp(tried, rounds, _FEW_ORDERS), _gaussian(tried, noise / 2.0, rounds))
+    return about if about > _LARGE else _composed(tried, rounds, grid)
 
 
 def _everybody(privacy: PrivacySettings, rounds: int) -> Spent:
@@ -146,7 +208,7 @@ def _poisson(privacy: PrivacySettings, rounds: int) -> Spent:
         return _everybody(privacy, rounds)
     rdp = _poisson_rdp(privacy, rounds)
     if rdp <= _LARGE:
-        return Spent(_composed(privacy, rounds, rdp), "PLD", rdp)
+        return Spent(_composed(privacy, rounds, _grid_for(rdp)), "PLD", rdp)
     plain = _gaussian(privacy, privacy.noise_multiplier, rounds)
     return Spent(plain, "PLD", rdp) if plain < rdp else Spent(rdp, "RDP", rdp)
 
@@ -154,15 +216,15 @@ def _poisson(privacy: PrivacySettings, rounds: int) -> Spent:
 def _truncated_poisson(privacy: PrivacySettings, rounds: int) -> Spent:
     plain = _gaussian(privacy, privacy.noise_multiplier / 2.0, rounds)
     about = min(plain, _poisson_rdp(privacy, rounds))
-    return Spent(min(plain, _composed(privacy, rounds, about)) if about <= _LARGE else plain, "PLD", None)
+    return Spent(min(plain, _composed(privacy, rounds, _grid_for(about))) if about <= _LARGE else plain, "PLD", None)
 
 
-def _fixed_size(privacy: PrivacySettings, rounds: int) -> Spent:
+def _fixed_size(privacy: PrivacySettings, rounds: int, orders: tuple[float, ...] | None = None) -> Spent:
     dp = _dp_accounting()
     # dp-accounting does not double the sensitivity where a client is replaced, so the noise is halved here.
     noise = privacy.noise_multiplier / 2.0
     event = dp.SampledWithoutReplacementDpEvent(privacy.population, round(privacy.cohort), dp.GaussianDpEvent(noise))
-    rdp, plain = _renyi(privacy, event, rounds), _gaussian(privacy, noise, rounds)
+    rdp, plain = _renyi(privacy, event, rounds, orders), _gaussian(privacy, noise, rounds)
     return Spent(plain, "PLD", rdp) if plain < rdp else Spent(rdp, "RDP", rdp)
 
 
@@ -188,8 +250,12 @@ def _gaussian(privacy: PrivacySettings, noise: float, rounds: int) -> float:
         return float(_dp_accounting().get_epsilon_gaussian(noise / math.sqrt(rounds), privacy.delta))
 
 
-def _composed(privacy: PrivacySettings, rounds: int, about: float) -> float:
-    release = _one_release(privacy, _GRID if about <= _MODERATE else _COARSE_GRID)
+def _grid_for(about: float) -> float:
+    return _GRID if about <= _MODERATE else _COARSE_GRID
+
+
+def _composed(privacy: PrivacySettings, rounds: int, grid: float) -> float:
+    release = _one_release(privacy, grid)
     return float(release.self_compose(rounds).get_epsilon_for_delta(privacy.delta))
 
 
@@ -211,18 +277,25 @@ def _one_release(privacy: PrivacySettings, grid: float) -> Any:
     )
 
 
-def _poisson_rdp(privacy: PrivacySettings, rounds: int) -> float:
+def _poisson_rdp(privacy: PrivacySettings, rounds: int, orders: tuple[float, ...] | None = None) -> float:
     dp = _dp_accounting()
     inner = dp.GaussianDpEvent(privacy.noise_multiplier)
-    return _renyi(privacy, dp.PoissonSampledDpEvent(privacy.probability, inner), rounds)
+    return _renyi(privacy, dp.PoissonSampledDpEvent(privacy.probability, inner), rounds, orders)
 
 
-def _renyi(privacy: PrivacySettings, event: Any, rounds: int) -> float:
+def _renyi(privacy: PrivacySettings, event: Any, rounds: int, orders: tuple[float, ...] | None = None) -> float:
+    used, of_one = _renyi_of_one(event, privacy.adjacency, orders)
+    return float(_dp_accounting().rdp.compute_epsilon(used, rounds * of_one, privacy.delta)[0])
+
+
+@lru_cache(maxsize=64)
+def _renyi_of_one(event: Any, adjacency: str, orders: tuple[float, ...] | None) -> tuple[Any, Any]:
+    """Return orders and the Renyi divergence of one release at each, by dp-accounting's choice or those given."""
     dp = _dp_accounting()
     relations = {"add_or_remove": "ADD_OR_REMOVE_ONE", "replace": "REPLACE_ONE"}
-    relation = dp.NeighboringRelation[relations[privacy.adjacency]]
-    accountant = dp.rdp.RdpAccountant(neighboring_relation=relation)
-    return float(accountant.compose(event, rounds).get_epsilon(privacy.delta))
+    accountant = dp.rdp.RdpAccountant(orders, neighboring_relation=dp.NeighboringRelation[relations[adjacency]])
+    accountant.compose(event)
+    return accountant.orders, accountant.rdp
 
 
 def _dp_accounting() -> Any:

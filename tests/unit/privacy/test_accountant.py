@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flspec.errors import SpecError
+from flspec.privacy import accountant
 from flspec.privacy.accountant import curve, finite, noise_multiplier_for, rounds_within, spent
 from tests.unit.privacy.privacy_cases import facts, gaussian_delta, gaussian_epsilon, poisson_renyi
 
@@ -212,6 +213,72 @@ def test_the_noise_for_a_measured_epsilon_is_the_measured_noise():
 def test_a_target_that_no_noise_reaches_is_refused():
     with pytest.raises(SpecError, match=r"privacy.epsilon: 1e-07 is not reached with a noise multiplier of 1e\+06"):
         noise_multiplier_for(facts("everybody", 1000, 1000.0, 0.0, delta=1e-12), 10**6, 1e-7)
+
+
+LOOKED_FOR = {
+    "poisson": (facts("poisson", 2000, 200.0, 0.0, 1e-4), 50, 2.0),
+    "poisson, much": (facts("poisson", 400, 80.0, 0.0, 1e-3), 40, 60.0),
+    "poisson, hardly any": (facts("poisson", 400, 80.0, 0.0, 1e-3), 40, 0.01),
+    "truncated": (facts("truncated_poisson", 100, 10.0, 0.0, 1e-3, most=22), 20, 4.0),
+    "fixed size": (facts("fixed_size", 100, 10.0, 0.0, 1e-3), 20, 4.0),
+    "everybody": (facts("everybody", 100, 100.0, 0.0, 1e-3), 20, 4.0),
+}
+
+
+@pytest.mark.parametrize(("run", "rounds", "target"), LOOKED_FOR.values(), ids=list(LOOKED_FOR))
+def test_estimates_save_time_and_change_no_digit_of_the_noise(monkeypatch, run, rounds, target):
+    found = noise_multiplier_for(run, rounds, target)
+    monkeypatch.setattr(accountant, "_estimates", lambda privacy, rounds: [])
+    assert found == noise_multiplier_for(run, rounds, target)
+
+
+def test_the_finest_grid_is_used_for_two_multipliers_alone(monkeypatch):
+    asked = []
+    sound = accountant._one_release
+
+    def counted(privacy, grid):
+        asked.append((grid, privacy.noise_multiplier))
+        return sound(privacy, grid)
+
+    accountant._spent.cache_clear()
+    monkeypatch.setattr(accountant, "_one_release", counted)
+    noise_multiplier_for(*LOOKED_FOR["poisson"])
+    assert len({noise for grid, noise in asked if grid == 1e-4}) == 2
+    asked.clear()
+    accountant._spent.cache_clear()
+    monkeypatch.setattr(accountant, "_estimates", lambda privacy, rounds: [])
+    noise_multiplier_for(*LOOKED_FOR["poisson"])
+    assert len({noise for grid, noise in asked if grid == 1e-4}) > 10
+
+
+@pytest.mark.parametrize("factor", [1e-9, 0.2, 0.999, 1.001, 5.0, 1e9, float("nan"), float("inf")])
+def test_a_wrong_estimate_costs_time_alone(monkeypatch, factor):
+    run, rounds, target = LOOKED_FOR["everybody"]
+    found = noise_multiplier_for(run, rounds, target)
+
+    def wrong(noise):
+        return factor * accountant._epsilon_with(run, rounds, noise)
+
+    monkeypatch.setattr(accountant, "_estimates", lambda privacy, rounds: [wrong])
+    assert noise_multiplier_for(run, rounds, target) == found
+
+
+def test_a_multiplier_that_was_thought_to_be_enough_is_asked_in_the_end(monkeypatch):
+    """Where more noise costs more, which only rounding could do, the noise that is found still costs no more."""
+    run, rounds, target = LOOKED_FOR["everybody"]
+    found, sound = noise_multiplier_for(run, rounds, target), accountant._epsilon_with
+
+    def bumpy(privacy, rounds, noise):
+        return 99.0 if noise == found else sound(privacy, rounds, noise)
+
+    monkeypatch.setattr(accountant, "_epsilon_with", bumpy)
+    just_below = found * (1 - 1e-6)  # the estimate has this asked, which is enough, so that all above would be
+
+    def estimate(noise):
+        return 9.0 if noise < just_below else 0.0
+
+    monkeypatch.setattr(accountant, "_estimates", lambda privacy, rounds: [estimate])
+    assert bumpy(run, rounds, noise_multiplier_for(run, rounds, target)) <= target
 
 
 @pytest.mark.parametrize(("sampling", "budget"), [("poisson", 0.5), ("everybody", 20.0)])
