@@ -74,6 +74,7 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
     delta = dict(zip(plan.weights, reply.content.array_records["delta"].to_numpy_ndarrays(), strict=True))
     return ClientUpdate(
         client=int(metrics["client"]),
+        repeat=int(metrics["repeat"]),
         delta=delta,
         weight=float(metrics["weight"]),
         num_trained=int(metrics["num_trained"]),
@@ -84,10 +85,10 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
 
 
 def _encode(update: ClientUpdate) -> RecordDict:
-    counts = {"client": update.client, "weight": update.weight, "num_trained": update.num_trained}
+    metrics = ("client", "repeat", "weight", "num_trained")
     content: dict[str, Record] = {
         "delta": ArrayRecord(list(update.delta.values())),
-        "update": MetricRecord({**counts}),
+        "update": MetricRecord({name: getattr(update, name) for name in metrics}),
         "sums": MetricRecord({**update.sums}),
         **_write_records("client_state", update.client_state),
         **_write_records("sent", update.sent),

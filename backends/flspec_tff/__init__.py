@@ -55,6 +55,7 @@ class TffBackend(Backend):
             "local",
             "loss",
             "postprocessors",
+            "repeats",
             "secret_noise",
             "server_rates",
             "state",

@@ -94,12 +94,10 @@ def _train_metrics(sums: Mapping[str, Any], num_trained: int) -> dict[str, float
 
 
 def _dropped(tasks: Sequence[ClientTask], num_trained: NDArray[np.int64], rejected: bool) -> dict[int, str]:
-    """Return the clients that did not count: those that TFF dropped, or all if it also rejected the mean."""
+    """Return by position the updates that did not count: those that TFF dropped, or all if it rejected the mean."""
     reasons = {
-        task.client: "its update is not finite"
-        for task, num in zip(tasks, num_trained[: len(tasks)], strict=True)
-        if not num
+        place: "its update is not finite" for place, num in enumerate(num_trained[: len(tasks)].tolist()) if not num
     }
     if rejected:
-        return {task.client: reasons.get(task.client, "the mean update is not finite") for task in tasks}
+        return {place: reasons.get(place, "the mean update is not finite") for place in range(len(tasks))}
     return reasons

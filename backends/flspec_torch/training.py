@@ -133,6 +133,7 @@ class Trainer:
         outcome = self._finish(self._work(task, weights, after, server, client_state))
         return ClientUpdate(
             client=task.client,
+            repeat=task.repeat,
             delta=dict(outcome.delta),
             weight=task.weight,
             num_trained=task.num_trained,

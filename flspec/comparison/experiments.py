@@ -200,12 +200,12 @@ def _array_parts(ours: Plan, theirs: Plan) -> Iterator[Part]:
     cohorts, batches, shares, common = 0, 0, 0, 0
     rounds = min(ours.num_rounds, theirs.num_rounds)
     for number in range(1, rounds + 1):
-        left, right = ({task.client: task for task in plan.cohort(number)} for plan in (ours, theirs))
+        left, right = ({(one.client, one.repeat): one for one in plan.cohort(number)} for plan in (ours, theirs))
         cohorts += left.keys() != right.keys()
         both = left.keys() & right.keys()
         common += len(both)
-        shares += sum(left[client].weight != right[client].weight for client in both)
-        batches += sum(not _same_arrays(left[client].batches, right[client].batches) for client in both)
+        shares += sum(left[task].weight != right[task].weight for task in both)
+        batches += sum(not _same_arrays(left[task].batches, right[task].batches) for task in both)
     if cohorts:
         yield Part(name="cohorts", what=f"{cohorts:,} of {rounds:,} rounds")
     if batches:

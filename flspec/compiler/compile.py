@@ -130,15 +130,23 @@ def _tasks(
     spec: Spec, client_indices: Sequence[ClientIndices], number: int, root: Stream, draws: bool
 ) -> list[ClientTask]:
     """Return the task of each client in a round's cohort. `draws`: whether training itself draws random numbers."""
+    cohort = _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
+    repeats = np.arange(len(cohort)) - np.searchsorted(cohort, cohort)  # equal clients stand together
     return [
         ClientTask(
-            client=int(client),
+            client=client,
             weight=spec.aggregator.client_weight(_num_used(spec.client, client_indices[client])),
-            batches=tuple(_batches(spec, client_indices[client], root.child("batches", number, int(client)))),
-            seed=int(root.child("transforms", number, int(client)).words(1)[0] >> np.uint64(1)) if draws else 0,
+            batches=tuple(_batches(spec, client_indices[client], _of_task(root, "batches", number, client, repeat))),
+            seed=int(_of_task(root, "transforms", number, client, repeat).words(1)[0] >> np.uint64(1)) if draws else 0,
         )
-        for client in _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
+        for client, repeat in zip(cohort.tolist(), repeats.tolist(), strict=True)
     ]
+
+
+def _of_task(root: Stream, use: str, number: int, client: int, repeat: int) -> Stream:
+    """Return the stream of one task in round `number`: a client that is drawn again has other batches."""
+    first = root.child(use, number, client)
+    return first.child("repeat", repeat) if repeat else first
 
 
 def _settings(
@@ -268,14 +276,15 @@ def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> rang
 
 
 def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.int64]:
-    """Draw a cohort and check what every sampler promises: different clients in ascending order."""
+    """Draw a cohort and check what every sampler promises: clients in ascending order, mostly different ones."""
     cohort = np.asarray(sampler.cohort(num_clients, stream))
     if sampler.may_be_empty and not len(cohort):
         return cohort
-    if not len(cohort) or cohort.min() < 0 or cohort.max() >= num_clients or (np.diff(cohort) <= 0).any():
+    step, some = (0, "clients") if sampler.may_repeat else (1, "different clients")
+    if not len(cohort) or cohort.min() < 0 or cohort.max() >= num_clients or (np.diff(cohort) < step).any():
         raise InputError(
-            f"cohort: {type(sampler).__name__} chose {cohort[:8].tolist()}, which is not one or more different clients "
-            f"of {num_clients} in ascending order; this is a defect of the sampler"
+            f"cohort: {type(sampler).__name__} chose {cohort[:8].tolist()}, which is not one or more {some} of "
+            f"{num_clients} in ascending order; this is a defect of the sampler"
         )
     return cohort
 
@@ -294,6 +303,12 @@ def _check_clients(
         )
         raise SpecError([Problem(message, "cohort")])
     _check_plateau(spec, examples)
+    if spec.cohort.may_repeat and plan.local:
+        message = (
+            f"may draw a client several times in a round, but {next(iter(plan.local))} stays with each client from "
+            "round to round; choose cohort: {kind: uniform}, or model.batch_norm: frozen"
+        )
+        raise SpecError([Problem(message, "cohort")])
     single = [name for network in networks.values() for name in layers_without_variance(network)]
     if single and (plan.batch_sizes == 1).any():
         raise InputError(

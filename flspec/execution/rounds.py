@@ -33,7 +33,7 @@ class RoundResult:
     num_trained: int
     train: Mapping[str, float]
     seconds: Mapping[str, float]
-    dropped: Mapping[int, str]
+    dropped: Mapping[int, str]  # by position in the cohort
 
 
 def drive_rounds(
@@ -76,10 +76,11 @@ def drive_rounds(
 
 def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds: Mapping[str, float]) -> RoundResult:
     """Build the report of a round from what `finish_round` returned."""
+    in_order = sorted(updates, key=lambda update: (update.client, update.repeat))
     return RoundResult(
         state=outcome.state,
-        cohort=tuple(sorted(update.client for update in updates)),
-        num_trained=sum(update.num_trained for update in updates if update.client not in outcome.dropped),
+        cohort=tuple(update.client for update in in_order),
+        num_trained=sum(one.num_trained for place, one in enumerate(in_order) if place not in outcome.dropped),
         train=outcome.train,
         seconds=seconds,
         dropped=outcome.dropped,

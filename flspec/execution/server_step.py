@@ -46,7 +46,7 @@ class RoundOutcome:
 
     state: ServerState
     train: dict[str, float]  # by metric: means over the examples of the clients whose update counts
-    dropped: dict[int, str]  # clients whose update did not count, and why
+    dropped: dict[int, str]  # by position in the cohort, which is in client order: why that update did not count
 
 
 def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> RoundOutcome:
@@ -57,9 +57,9 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
     """
     _check_metrics(plan, updates)
     _check_shares(plan, state.round + 1, updates)
-    finite = [update for update in sorted(updates, key=lambda u: u.client) if _is_finite(update)]
-    counted = {update.client for update in finite}
-    dropped = {u.client: "its update is not finite" for u in updates if u.client not in counted}
+    every = [(update, _is_finite(update)) for update in sorted(updates, key=lambda u: (u.client, u.repeat))]
+    finite = [update for update, is_finite in every if is_finite]
+    dropped = {place: "its update is not finite" for place, (_, is_finite) in enumerate(every) if not is_finite}
     if not finite and not acts_without_updates(plan):
         return RoundOutcome(replace(state, round=state.round + 1), {}, dropped)
     delta, records = _combine(plan, state, finite)
@@ -140,7 +140,8 @@ class _Postprocessing:
         delta: Delta = {name: value.astype(np.float64) for name, value in update.delta.items()}
         for name, part in self._parts.items():
             self._measure(name, part, delta)
-            call, stream = _call(name, part, "on_each"), stream_of_update(self._plan, self._round, update.client, name)
+            call = _call(name, part, "on_each")
+            stream = stream_of_update(self._plan, self._round, update.client, name, update.repeat)
             with call.guarded():
                 given = part.on_each(delta, self._records[name], stream_for(part.is_random, stream))
             delta = call.tensors(given, update.delta, "update", np.float64)
@@ -173,9 +174,13 @@ def stream_of(plan: Plan, round_number: int, name: str) -> Stream:
     return _round_stream(plan, round_number).child("combined", name)
 
 
-def stream_of_update(plan: Plan, round_number: int, client: int, name: str) -> Stream:
-    """Return the stream from which the postprocessor `name` draws for the update of one client in a round."""
-    return _round_stream(plan, round_number).child("update", client, name)
+def stream_of_update(plan: Plan, round_number: int, client: int, name: str, repeat: int = 0) -> Stream:
+    """Return the stream from which the postprocessor `name` draws for one update of a client in a round.
+
+    Two updates of one client with the same noise would tell how they differ.
+    """
+    of_client = _round_stream(plan, round_number).child("update", client, name)
+    return of_client.child("repeat", repeat) if repeat else of_client
 
 
 def _round_stream(plan: Plan, round_number: int) -> Stream:
@@ -248,9 +253,9 @@ def _check_shares(plan: Plan, round_number: int, updates: Sequence[ClientUpdate]
     """Raise RunError if an update of a private round counts otherwise than planned: noise covers no more than that."""
     if plan.settings.privacy is None:
         return
-    planned = Counter((task.client, float(task.weight)) for task in plan.cohort(round_number))
-    if others := Counter((update.client, float(update.weight)) for update in updates) - planned:
-        client, weight = min(others)
+    planned = Counter((task.client, task.repeat, float(task.weight)) for task in plan.cohort(round_number))
+    if others := Counter((update.client, update.repeat, float(update.weight)) for update in updates) - planned:
+        client, _, weight = min(others)
         raise RunError(
             f"round {round_number}: the backend gave an update of client {client} with weight {weight:g} that the plan "
             "does not have; privacy holds for each planned update, once"

@@ -11,6 +11,9 @@ The arithmetic is dp-accounting's (Google). Which neighbours a bound is for foll
 - Cohorts of a fixed size: a client more is always another one less. So a client is replaced, not added, and a clipped
   sum changes by twice the clip. Only Renyi differential privacy of sampling without replacement bounds what that costs
   over many rounds (Wang, Balle and Kasiviswanathan, AISTATS 2019). Composing loss distributions is no proof here.
+- Cohorts drawn with replacement: a client more takes the place of another one in each draw that is its own, of which
+  there may be several. `flspec.privacy.repeated_draws` has their privacy loss distribution. There is no bound by Renyi
+  differential privacy.
 - Unknown cohorts: with a client more, all cohorts could be others. With one replaced they are the same, as cohorts do
   not depend on data, and a sum changes by twice the clip, in each round: nothing is gained by sampling.
 """
@@ -28,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from flspec.errors import InputError, Problem, SpecError
+from flspec.privacy.repeated_draws import most_draws, one_release
 from flspec.protocol.settings import PrivacySettings
 
 __all__ = [
@@ -47,6 +51,7 @@ _ROUGH_GRIDS = 1e-2, 1e-3  # to look for a noise multiplier; epsilon is then off
 _FEW_ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # of Renyi divergences: a bound in a hundredth of the time
 _MODERATE = 20.0
 _PRECISION = 1e-4  # of a noise multiplier, relative: the larger end is taken
+_NEGLIGIBLE = 1e-9  # of delta, in a round: a million of them spend a thousandth of it
 _LARGE = 200.0  # an epsilon that promises nothing; a loss distribution that reaches so far does not fit into memory
 
 
@@ -228,6 +233,21 @@ def _fixed_size(privacy: PrivacySettings, rounds: int, orders: tuple[float, ...]
     return Spent(plain, "PLD", rdp) if plain < rdp else Spent(rdp, "RDP", rdp)
 
 
+def _with_replacement(privacy: PrivacySettings, rounds: int) -> Spent:
+    # Drawn once or as often as expected: that tells whether a loss distribution fits into memory, and how fine a one.
+    noise, expected = privacy.noise_multiplier / 2.0, privacy.cohort / privacy.population
+    once = _poisson_rdp(replace(privacy, noise_multiplier=noise), rounds)
+    about = max(once, _gaussian(privacy, noise / expected, rounds)) if expected > 1 else once
+    return Spent(_composed(privacy, rounds, about) if about <= _LARGE else _drawn_most(privacy, rounds), "PLD", None)
+
+
+def _drawn_most(privacy: PrivacySettings, rounds: int) -> float:
+    """Return what it costs at most if a client comes in every round as often as it hardly ever does: half of delta."""
+    half = privacy.delta / 2.0
+    noise = privacy.noise_multiplier / (2.0 * most_draws(round(privacy.cohort), privacy.population, half / rounds))
+    return _gaussian(replace(privacy, delta=half), noise, rounds) - math.log1p(-half)
+
+
 def _unknown(privacy: PrivacySettings, rounds: int) -> Spent:
     noise = privacy.noise_multiplier / 2.0
     return Spent(
@@ -240,6 +260,7 @@ _ACCOUNTED: dict[str, Callable[[PrivacySettings, int], Spent]] = {
     "poisson": _poisson,
     "truncated_poisson": _truncated_poisson,
     "fixed_size": _fixed_size,
+    "with_replacement": _with_replacement,
     "unknown": _unknown,
 }
 
@@ -264,6 +285,9 @@ def _one_release(privacy: PrivacySettings, grid: float) -> Any:
     """Return the privacy loss distribution of one round, rounded up to a grid, so that no epsilon is too small."""
     from dp_accounting.pld import privacy_loss_distribution
 
+    if privacy.sampling == "with_replacement":
+        negligible = privacy.delta * _NEGLIGIBLE
+        return one_release(privacy.noise_multiplier, round(privacy.cohort), privacy.population, grid, negligible)
     common = {"sampling_prob": privacy.probability, "value_discretization_interval": grid, "use_connect_dots": True}
     if privacy.most is None:
         return privacy_loss_distribution.from_gaussian_mechanism(privacy.noise_multiplier, **common)

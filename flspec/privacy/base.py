@@ -41,11 +41,11 @@ class ClientsWork:
         return len(self.num_examples)
 
     @cached_property
-    def num_rounds(self) -> NDArray[np.int64]:
-        """[clients]: the number of rounds that each is in."""
+    def num_tasks(self) -> NDArray[np.int64]:
+        """[clients]: the number of tasks that each has in all rounds: of rounds that it is in, if it is drawn once."""
         times = np.zeros(self.num_clients, np.int64)
         for number in range(1, self.rounds + 1):
-            times[self.cohort(number)] += 1
+            times += np.bincount(self.cohort(number), minlength=self.num_clients)
         return times
 
     def num_rounds_of(self, rounds: int) -> NDArray[np.int64]:

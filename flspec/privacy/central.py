@@ -17,6 +17,9 @@ from flspec.samplers import Sampling
 from flspec.update_clips import UpdateClip
 
 
+_ADDED_OR_REMOVED = ("everybody", "poisson", "truncated_poisson", "with_replacement")
+
+
 class Central(Noised):
     """Noise on the sum of clipped client updates (DP-FedAvg): what all rounds publish tells little about any client.
 
@@ -78,7 +81,7 @@ class Central(Noised):
             sampling=sampling.kind,
             population=population,
             cohort=float(population) if everybody else cohort,
-            adjacency="add_or_remove" if sampling.kind in ("everybody", "poisson", "truncated_poisson") else "replace",
+            adjacency="add_or_remove" if sampling.kind in _ADDED_OR_REMOVED else "replace",
             most=_scaled_most(sampling, cohort),
             claimed_population=self.population is not None and self.population != num_clients,
             simulated_cohort=self.noise_cohort is not None and self.noise_cohort != sampling.expected,
@@ -91,7 +94,7 @@ class Central(Noised):
         if sampling and cohort < sampling.expected:
             few = f"is {cohort:,}, but a round has {sampling.expected:,.0f} clients"
             yield "noise_cohort", f"{few}; it is for larger cohorts than these: raise it or leave it out"
-        elif cohort > population:
+        elif cohort > population and not (sampling and sampling.kind == "with_replacement"):
             many = f"is {cohort:,}, more than the {population:,} clients"
             yield "noise_cohort", f"{many}; lower it or raise population"
         elif sampling and sampling.kind == "everybody" and cohort != population:

@@ -27,8 +27,8 @@ class Example(Noised):
     clip: Annotated[Bound, Field(description="bound on each example's gradient", examples=[{"norm": 1.0}])]
 
     def planned(self, work: ClientsWork) -> PlannedPrivacy:
-        acts = work.num_rounds > 0
-        sizes, steps = work.num_examples[acts], (work.num_steps * work.num_rounds)[acts]
+        acts = work.num_tasks > 0
+        sizes, steps = work.num_examples[acts], (work.num_steps * work.num_tasks)[acts]
         if not len(sizes):  # Poisson cohorts can all be empty
             sizes, steps = work.num_examples, work.num_steps
         if too_large := list(self.delta_refusals("examples of a client", int(sizes.max()))):

@@ -53,7 +53,7 @@ class Local(Noised):
             mechanism="local",
         )
         if self.epsilon is not None:
-            busiest = int(work.num_rounds.max())
+            busiest = int(work.num_tasks.max())
             facts = replace(facts, noise_multiplier=noise_multiplier_for(facts, max(busiest, 1), self.epsilon))
 
         def cost(rounds: int) -> float:

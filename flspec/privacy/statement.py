@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from flspec.privacy.accountant import accountant_version, finite, points_of, spent
-from flspec.privacy.spending import Cost, cost_after, ending_budget, num_rounds_of
+from flspec.privacy.spending import Cost, cost_after, ending_budget, num_tasks_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import PrivacyRecord, SpreadOverClients
 from flspec.protocol.settings import PrivacySettings
@@ -37,6 +37,7 @@ _SAMPLINGS = {
     "poisson": "Poisson cohorts of {cohort:,.0f} of {population:,} clients, expected",
     "truncated_poisson": "Poisson cohorts of {cohort:,.0f} of {population:,} clients, expected, cut at {most:,}",
     "fixed_size": "cohorts of exactly {cohort:,.0f} of {population:,} clients, drawn without replacement",
+    "with_replacement": "{cohort:,.0f} draws among {population:,} clients, with replacement",
     "unknown": "cohorts drawn in a way that no proof covers, so that any client may be in every round",
 }
 
@@ -87,7 +88,7 @@ def _of_mechanism(privacy: PrivacySettings) -> list[str]:
 
 def _spread(plan: Plan, rounds: int) -> SpreadOverClients | None:
     """Return the spread of what local noise costs each client; None where there is none."""
-    facts, times = plan.settings.privacy, num_rounds_of(plan, rounds)
+    facts, times = plan.settings.privacy, num_tasks_of(plan, rounds)
     times = times[times > 0]
     if facts is None or not len(times) or not facts.noise_multiplier:
         return None
@@ -139,13 +140,18 @@ def _central(cost: Cost, rounds: int) -> list[str]:
         words.append(
             "No proof gives such cohorts what Poisson cohorts get: with cohort: {kind: poisson} epsilon is smaller."
         )
+    if privacy.sampling == "with_replacement":
+        words.append(
+            "A client may be drawn several times in a round, each time in place of another one, so that each draw "
+            "changes the sum by up to twice the clip: with cohort: {kind: poisson} epsilon is smaller."
+        )
     return words
 
 
 def _local(cost: Cost, rounds: int) -> list[str]:
     return [
         f"All that one client sends in {rounds:,} rounds is {_promise(cost)} under replacing all its data, "
-        f"{_accounted(cost)}, for the client that is in most rounds, {cost.releases:,}.",
+        f"{_accounted(cost)}, for the client that sends most updates, {cost.releases:,}.",
         f"Each client adds Gaussian noise of multiplier {cost.facts.noise_multiplier:.4g} to its clipped update before "
         "it is sent, so no server need be trusted; that a cohort is drawn is not counted on.",
     ]

@@ -56,10 +56,10 @@ class RoundFinished(Document):
 
     event: Literal["round_finished"] = "round_finished"
     round: int  # from 1
-    cohort: tuple[int, ...]  # clients that trained, ascending
+    cohort: tuple[int, ...]  # clients that trained, ascending, each once for every task
     num_trained: int  # examples trained on by the clients whose update counts; an example counts once per use
     train: dict[str, float]  # means over those examples, each measured before the step that uses it
-    dropped: dict[int, str]  # clients whose update did not count, and why
+    dropped: dict[int, str]  # by position in the cohort: why that update did not count
     seconds: dict[str, float]  # wall clock: train (clients, messages), and aggregate if it is measured separately
     state: str | None = None  # file of the server state after the round, if it is saved
 

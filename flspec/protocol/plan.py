@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +27,7 @@ from flspec.core.reading import JSON_VALUE, read_arrays, read_json
 from flspec.errors import InputError, RunError
 from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
-__all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
+__all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan", "num_examples"]
 
 _MOST_ARRAY_BYTES, _MOST_ARRAYS = 2**34, 100_000  # of a plan that is read
 FORMAT = 1  # raised whenever an old reader would misread a new plan
@@ -53,6 +54,7 @@ FEATURES = {
     "postprocessors": "postprocessors",
     "private_steps": "privacy",
     "secret_noise": "privacy.seed",
+    "repeats": "cohort: clients that are drawn several times in a round",
 }
 
 Indices = NDArray[np.int32]
@@ -68,6 +70,7 @@ class ClientTask:
     batches: tuple[NDArray[np.integer[Any]], ...]  # each [batch_size]: indices into the training set, in order
     seed: int = 0  # of its random transforms and dropout; 0 if there are none
     rate: float = 1.0  # factor of the optimizer's learning rate in this round
+    repeat: int = 0  # 1 for the second task of a client that is drawn several times in this round, and so on
 
     @property
     def num_trained(self) -> int:
@@ -77,7 +80,13 @@ class ClientTask:
     @property
     def num_examples(self) -> int:
         """Number of different examples trained on."""
-        return len(np.unique(np.concatenate(self.batches)))
+        return num_examples([self])
+
+
+def num_examples(tasks: Iterable[ClientTask]) -> int:
+    """Return how many different examples tasks train on. They are in client order, and no two clients share one."""
+    by_client = (list(some) for _, some in groupby(tasks, key=lambda task: task.client))
+    return sum(len(np.unique(np.concatenate([batch for one in some for batch in one.batches]))) for some in by_client)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==; compare digests
@@ -138,9 +147,16 @@ class Plan:
     def features(self) -> list[str]:
         """Keys of `FEATURES` that this plan has."""
         has = {"loss": self.settings.loss not in (None, "cross_entropy")}
-        has["secret_noise"] = self.is_noise_secret
+        has["secret_noise"], has["repeats"] = self.is_noise_secret, self._has_repeats
         has["state"] = self.settings.client_optimizer.get("state") == "kept"
         return [key for key in FEATURES if has.get(key, key in self.document or key in self.arrays)]
+
+    @cached_property
+    def _has_repeats(self) -> bool:
+        """Whether a client has several tasks in a round. Tasks are in client order, so these are neighbours."""
+        is_next_round = np.zeros(len(self.arrays["task_clients"]) + 1, bool)
+        is_next_round[self.arrays["round_task_ends"]] = True
+        return bool(((np.diff(self.arrays["task_clients"]) == 0) & ~is_next_round[1:-1]).any())
 
     @property
     def num_rounds(self) -> int:
@@ -239,7 +255,7 @@ class Plan:
         assert 1 <= round_number <= self.num_rounds, round_number
         start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
         rate = self.client_rate(round_number)
-        return tuple(self._task(index, rate) for index in range(start, end))
+        return tuple(self._task(index, rate, start) for index in range(start, end))
 
     @property
     def first_cohort(self) -> tuple[ClientTask, ...]:
@@ -254,7 +270,7 @@ class Plan:
         """Return one task of a round's cohort, at a cost that does not depend on the cohort's size."""
         start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
         assert 0 <= position < end - start, position
-        return self._task(start + position, self.client_rate(round_number))
+        return self._task(start + position, self.client_rate(round_number), start)
 
     def keeps(self, round_number: int) -> bool:
         """Return whether the state after this round is saved and evaluated. The last one always is."""
@@ -264,13 +280,16 @@ class Plan:
         rates = self.arrays.get(f"{who}_rates")
         return 1.0 if rates is None else float(rates[round_number - 1])
 
-    def _task(self, index: int, rate: float) -> ClientTask:
+    def _task(self, index: int, rate: float, of_round: int) -> ClientTask:
+        """Return a task of the round whose tasks start at `of_round`."""
         start, end = _bounds(self.arrays["task_batch_ends"], index)
+        client = self.arrays["task_clients"][index]
         return ClientTask(
-            client=int(self.arrays["task_clients"][index]),
+            client=int(client),
             weight=int(self.arrays["task_weights"][index]),
             seed=int(self.arrays["task_seeds"][index]) if "task_seeds" in self.arrays else 0,
             rate=rate,
+            repeat=int(np.count_nonzero(self.arrays["task_clients"][of_round:index] == client)),
             batches=tuple(
                 _part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end)
             ),

@@ -6,6 +6,7 @@ use it. This module needs the standard library alone, so a plan can be read in a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
@@ -129,7 +130,9 @@ class PrivacySettings:
 
     @property
     def probability(self) -> float:
-        """The probability that a client is in a cohort."""
+        """The probability that a client is in a cohort, once or more often."""
+        if self.sampling == "with_replacement":
+            return -math.expm1(self.cohort * math.log1p(-1.0 / self.population)) if self.population > 1 else 1.0
         return self.cohort / self.population
 
 

@@ -18,7 +18,7 @@ from flspec.protocol.events import (
     RunAttempted,
     RunStarted,
 )
-from flspec.protocol.plan import Plan
+from flspec.protocol.plan import Plan, num_examples
 from flspec.protocol.state import load_state
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.evaluation import Evaluator
@@ -98,7 +98,9 @@ class Recorder:
                 event.round,
                 f"the backend trained clients {_brief(event.cohort)}, the plan says {_brief(planned)}",
             )
-        expected = sum(task.num_trained for task in tasks if task.client not in event.dropped)
+        if strange := [place for place in event.dropped if not 0 <= place < len(tasks)]:
+            raise PlanViolation(event.round, f"the backend dropped update {strange[0]} of a cohort of {len(tasks)}")
+        expected = sum(task.num_trained for place, task in enumerate(tasks) if place not in event.dropped)
         if event.num_trained != expected:
             raise PlanViolation(
                 event.round, f"the backend trained on {event.num_trained} examples, the plan says {expected}"
@@ -135,7 +137,7 @@ class Recorder:
         record = RoundRecord(
             round=event.round,
             cohort=event.cohort,
-            num_examples=sum(task.num_examples for task in self._plan.cohort(event.round)),
+            num_examples=num_examples(self._plan.cohort(event.round)),
             train=event.train,
             evaluation=evaluated.evaluation if evaluated else None,
             undefined=evaluated.undefined if evaluated else {},
@@ -144,7 +146,9 @@ class Recorder:
             bytes_up=self._bytes_up * len(event.cohort),
             seconds=event.seconds | {"evaluate": evaluated.seconds if evaluated else 0.0},
             epsilon=self._epsilon_after(event.round),
-            failures=tuple(Failure(client=c, reason=why) for c, why in sorted(event.dropped.items())),
+            failures=tuple(
+                Failure(client=event.cohort[place], reason=why) for place, why in sorted(event.dropped.items())
+            ),
         )
         self.rounds.append(record)
         self.best.see(record.round, record.evaluation)

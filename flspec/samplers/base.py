@@ -19,8 +19,8 @@ __all__ = ["Sampler", "Sampling"]
 class Sampling:
     """How clients come into a cohort: what a privacy accountant may rely on."""
 
-    kind: Literal["everybody", "poisson", "truncated_poisson", "fixed_size", "unknown"]
-    expected: float  # number of clients a round; a private mean divides by it
+    kind: Literal["everybody", "poisson", "truncated_poisson", "fixed_size", "with_replacement", "unknown"]
+    expected: float  # number of clients a round, each as often as it is drawn; a private mean divides by it
     most: int | None = None  # the largest cohort, if it is bounded
 
 
@@ -28,10 +28,14 @@ class Sampler(Component, ABC):
     """A rule that chooses each round's cohort."""
 
     may_be_empty: ClassVar[bool] = False  # whether a round without clients is one of its rounds
+    may_repeat: ClassVar[bool] = False  # whether a client may be drawn several times in a round
 
     @abstractmethod
     def cohort(self, num_clients: int, stream: Stream) -> NDArray[np.int64]:
-        """Return the clients of one round, ascending; `stream` belongs to that round alone."""
+        """Return the clients of one round, ascending, each as often as it is drawn.
+
+        `stream` belongs to that round alone.
+        """
 
     def sampling(self, num_clients: int) -> Sampling:
         """Return how clients come into a cohort. Say "unknown" unless one of the other words is exactly true.

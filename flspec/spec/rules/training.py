@@ -63,3 +63,17 @@ def _best_is_measured(evaluation: Evaluation, client: ClientWork) -> Iterator[Co
 def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> Iterator[Contradiction]:
     if mode == "federated" and partition.num_clients and (problem := cohort.why_invalid(partition.num_clients)):
         yield Contradiction(("cohort",), ("partition", "clients"), problem)
+
+
+@rule
+def _state_of_clients_drawn_once(client: ClientWork, cohort: Sampler, mode: str) -> Iterator[Contradiction]:
+    """What two tasks of one client in one round would both go on from and both leave."""
+    if mode != "federated" or not cohort.may_repeat:
+        return
+    several = "from round to round, but this cohort may draw a client several times in one"
+    if client.optimizer.state == "kept":
+        message = f"keeps each client's state {several}; choose reset, or cohort: {{kind: uniform}}"
+        yield Contradiction(("client", "optimizer", "state"), ("cohort",), message)
+    if client.algorithm is not None and client.algorithm.client_slots:
+        message = f"keeps records of each client {several}; remove it, or choose cohort: {{kind: uniform}}"
+        yield Contradiction(("client", "algorithm"), ("cohort",), message)
