@@ -16,7 +16,6 @@ from flspec.protocol.settings import PrivacySettings
 from flspec.samplers import Sampling
 from flspec.update_clips import UpdateClip
 
-
 _ADDED_OR_REMOVED = ("everybody", "poisson", "truncated_poisson", "with_replacement")
 
 

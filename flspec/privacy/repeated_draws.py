@@ -40,7 +40,7 @@ def one_release(noise: float, draws: int, population: int, grid: float, negligib
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
     most = most_draws(draws, population, negligible)
-    times = np.arange(most + 1)
+    times = np.arange(most + 1, dtype=np.float64)
     mixture = _Mixture(2.0 * times / noise, binom.logpmf(times, draws, 1.0 / population))
     omitted = negligible + float(binom.sf(most, draws, 1.0 / population))
     reach = -float(ndtri(negligible / 2.0))
@@ -53,7 +53,7 @@ def one_release(noise: float, draws: int, population: int, grid: float, negligib
 
 def most_draws(draws: int, population: int, negligible: float) -> int:
     """Return how often a client is drawn in a round at most, but for a probability below `negligible`."""
-    return min(draws, int(binom.isf(negligible, draws, 1.0 / population)) + 1)
+    return min(draws, int(binom.isf(negligible, draws, 1.0 / population)))
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _rounded_up(
     from dp_accounting.pld import pld_pmf
 
     low, high = int(np.floor(losses[0] / grid)), int(np.ceil(losses[-1] / grid))
-    epsilons = np.arange(low, high + 1) * grid
+    epsilons = np.arange(low, high + 1, dtype=np.float64) * grid
     by_threshold = deltas_at(epsilons, np.interp(epsilons, losses, outcomes))
     deltas = np.maximum(by_threshold, -np.expm1(epsilons)) + omitted  # or all outcomes together: 1 - e^epsilon
     deltas = np.minimum(np.maximum.accumulate(deltas[::-1])[::-1], 1.0)

@@ -90,6 +90,7 @@ COHORTS = {
     "noised": ("{kind: poisson, size: 4}", f"{_FIXED}, noise_multiplier: 0.5"),
     "adaptive": ("{kind: poisson, size: 4}", f"{_ADAPTIVE}, noise_multiplier: 0.5"),
     "noised_coins": ("{kind: poisson, size: 1}", f"{_ADAPTIVE}, noise_multiplier: 0.5, noise_cohort: 2"),
+    "again": ("{kind: with_replacement, size: 6}", f"{_ADAPTIVE}, noise_multiplier: 0.5"),
     "everybody": ("{kind: all}", f"{_FIXED}, noise_multiplier: 0.5"),
 }
 
@@ -146,6 +147,8 @@ PRIVATE = (
     "tanh-sgd-uniform_fedadam-plain-adaptive",
     "tanh-sgd-uniform_fedavgm-plain-noised_coins",
     "softmax-diverging-uniform-one_large-everybody",
+    "tanh-sgd-uniform_fedavgm-plain-again",
+    "softmax-diverging-uniform-one_large-again",
 )
 SAMPLED = ("tanh-sgd-fedavg-plain-coins", *PRIVATE)
 ZOO = tuple(f"{model}-few-fedavg-pictures" for model in ("resnet18", "mobilenet_v2", "efficientnet_b2"))

@@ -23,6 +23,7 @@ from tests.oracle import execute_dense, rounded
 ROUNDING = 1e-6  # as in test_numpy.py
 COINS, NOISED_COINS = "tanh-sgd-fedavg-plain-coins", "tanh-sgd-uniform_fedavgm-plain-noised_coins"
 ADAPTIVE, DIVERGING = "tanh-sgd-uniform_fedadam-plain-adaptive", "softmax-diverging-uniform-one_large-everybody"
+AGAIN = "softmax-diverging-uniform-one_large-again"
 SMOOTH = [name for name in SAMPLED if name.startswith("tanh-")]
 every_backend = pytest.mark.parametrize("backend", ["local", *BACKENDS])
 Get = Callable[[str, str], Certified]
@@ -84,6 +85,17 @@ def test_a_client_whose_update_is_not_finite_counts_as_zero(certified: Get, back
         mean = PrivateRound.of(case.plan, number, 0.5).mean(huge, weights)
         for name, value in weights.items():
             np.testing.assert_allclose(after.weights[name], value + rate * mean[name], rtol=0, atol=ROUNDING)
+
+
+@every_backend
+def test_a_client_that_is_drawn_again_trains_again_and_is_dropped_each_time(certified: Get, backend: str) -> None:
+    case = certified(AGAIN, backend)
+    for record, number in zip(case.result(backend).rounds, range(1, 7), strict=True):
+        tasks = case.plan.cohort(number)
+        assert len(tasks) == len(record.cohort) == 6  # draws of three clients
+        assert [one.client for one in record.failures] == [task.client for task in tasks if task.client == 2]
+        assert max(record.cohort.count(client) for client in record.cohort) >= 2
+    assert any(len(record.failures) > 1 for record in case.result(backend).rounds)
 
 
 def squared_error_step(plan: Plan, weights: Tensors, task: ClientTask) -> Tensors:

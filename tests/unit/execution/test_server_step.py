@@ -12,8 +12,9 @@ import pytest
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
 from flspec.aggregators.fedavgm import FedAvgM
-from flspec.execution.rounds import initial_state
+from flspec.execution.rounds import initial_state, round_result
 from flspec.execution.server_step import finish_round
+from flspec.postprocessors.private_update import PrivateUpdate
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import OptimizerState, ServerState
@@ -90,8 +91,8 @@ def test_an_update_that_is_not_finite_is_left_out_with_its_share_and_its_metrics
     )
     assert outcome.state.weights["w"].tolist() == [1, 2, 3]
     assert outcome.train == {"loss": 0.5, "accuracy": 0.4}
-    assert list(outcome.dropped) == [7]
-    assert "not finite" in outcome.dropped[7]
+    assert list(outcome.dropped) == [1]  # its place in the cohort
+    assert "not finite" in outcome.dropped[1]
 
 
 @pytest.mark.parametrize("loss", [math.inf, math.nan])
@@ -99,6 +100,42 @@ def test_what_a_round_reports_can_always_be_written_down(loss):
     """Logits 4e38 apart have an infinite float32 loss and a finite gradient."""
     outcome = finish_round(plan_with(FedAvg()), ZERO, [update(0, [1, 2, 3]), update(7, [0, 0, 0], loss_sum=loss)])
     RoundFinished(round=1, cohort=(0, 7), num_trained=10, train=outcome.train, dropped=outcome.dropped, seconds={})
+
+
+def test_two_updates_of_one_client_count_each_for_itself():
+    once, again = update(4, [1, 2, 3]), replace(update(4, [5, 6, 7]), repeat=1)
+    both = finish_round(plan_with(FedAvg()), ZERO, [again, update(0, [0, 0, 0]), once])
+    assert both.state.weights["w"].tolist() == [2.0, pytest.approx(8 / 3), pytest.approx(10 / 3)]
+    spoiled = replace(again, delta={"w": np.full(3, np.nan, np.float32)})
+    outcome = finish_round(plan_with(FedAvg()), ZERO, [spoiled, update(0, [0, 0, 0]), once])
+    assert outcome.state.weights["w"].tolist() == [0.5, 1.0, 1.5]
+    assert outcome.dropped == {2: "its update is not finite"}
+    report = round_result(outcome, [spoiled, update(0, [0, 0, 0]), replace(once, num_trained=30)], {})
+    assert (report.cohort, report.num_trained) == ((0, 4, 4), 40)
+
+
+def test_two_updates_of_one_client_in_any_order_give_the_same_bits():
+    updates = [replace(update(3, [delta] * 3), repeat=place) for place, delta in enumerate([1e20, 1.0, -1e20, 3.0])]
+    outcomes = {
+        finish_round(plan_with(FedAvg()), ZERO, order).state.weights["w"].tobytes()
+        for order in itertools.permutations(updates)
+    }
+    assert len(outcomes) == 1
+
+
+def test_two_updates_of_one_client_get_noise_of_their_own():
+    """With the same noise on both, their difference would tell how they differ without any."""
+    noised = PrivateUpdate(norm=1.0, noise_multiplier=1.0).model_dump(mode="json")
+    plan = plan_with(FedAvg())
+    plan = replace(plan, settings=replace(plan.settings, postprocessors=(noised,)))
+    plan = replace(plan, arrays={**plan.arrays, "round_seeds": np.arange(6)})
+
+    def moved(*updates):
+        return finish_round(plan, ZERO, updates).state.weights["w"]
+
+    alone = moved(update(2, [0, 0, 0]))
+    assert not np.allclose(moved(update(2, [0, 0, 0]), replace(update(2, [0, 0, 0]), repeat=1)), alone)
+    assert np.allclose(moved(update(2, [0, 0, 0])), alone)
 
 
 def test_when_every_update_is_dropped_the_server_keeps_what_it_has():
@@ -172,4 +209,4 @@ def test_a_client_that_sends_nothing_is_still_dropped_for_what_it_keeps():
     """Where each learns alone there is no update in which anything could be seen."""
     alone = ClientUpdate(3, {}, 1.0, 10, {"loss": 5.0}, {"weights": {"w": np.full(3, np.inf, np.float32)}})
     outcome = finish_round(plan_with(FedAvg(), {}), ServerState(0, {}), [alone])
-    assert outcome.dropped == {3: "its update is not finite"}
+    assert outcome.dropped == {0: "its update is not finite"}

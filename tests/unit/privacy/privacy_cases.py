@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from flspec.protocol.settings import PrivacySettings
 
-ADDED_OR_REMOVED = ("everybody", "poisson", "truncated_poisson")
+ADDED_OR_REMOVED = ("everybody", "poisson", "truncated_poisson", "with_replacement")
 
 
 def facts(sampling="poisson", population=1000, cohort=50.0, noise=1.0, delta=1e-5, most=None) -> PrivacySettings:

@@ -134,7 +134,9 @@ def test_loss_distributions_are_tighter_than_renyi_and_no_tighter_than_possible(
     assert gaussian_delta(noise, 1.0, cost.epsilon, probability) <= delta * (1 + 1e-6)  # one round alone costs less
 
 
-SAMPLINGS = pytest.mark.parametrize("sampling", ["everybody", "poisson", "truncated_poisson", "fixed_size", "unknown"])
+SAMPLINGS = pytest.mark.parametrize(
+    "sampling", ["everybody", "poisson", "truncated_poisson", "fixed_size", "with_replacement", "unknown"]
+)
 
 
 @SAMPLINGS
@@ -160,7 +162,7 @@ def test_more_noise_costs_less_more_rounds_more_and_a_smaller_delta_more(samplin
     ]
     for smaller, larger in pairs:
         assert cost(**smaller) < cost(**larger) or cost(**larger) == 0.0
-    if sampling in ("poisson", "fixed_size"):
+    if sampling in ("poisson", "fixed_size", "with_replacement"):
         assert cost(cohort=19.0) < cost(cohort=20.0) < cost(cohort=999.0)
 
 

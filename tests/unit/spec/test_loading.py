@@ -29,6 +29,7 @@ cohort: {kind: uniform, size: 5}
 aggregator: {kind: fedavg}
 evaluation: {every: 1, metrics: [loss, accuracy]}
 """
+SAMPLERS = "all, poisson, truncated_poisson, uniform, with_replacement"
 SPECS = sorted(Path(__file__).parents[3].glob("specs/*.yaml"))
 
 
@@ -144,13 +145,13 @@ ONE_PROBLEM = [
         29,
         "kind: uniform",
         "kind: lottery",
-        "12:10: cohort.kind: unknown 'lottery'; choose one of all, poisson, truncated_poisson, uniform",
+        f"12:10: cohort.kind: unknown 'lottery'; choose one of {SAMPLERS}",
     ),
     (29, "kind: fedavg", "kind: fedavgg", "13:14: aggregator.kind: unknown 'fedavgg'; did you mean 'fedavg'?"),
     (29, "kind: sgd", "kind: sdg", "11:15: client.optimizer.kind: unknown 'sdg'; did you mean 'sgd'? choose one of"),
     (29, "kind: sgd", "kind: 3", "11:15: client.optimizer.kind: unknown"),
     (29, "kind: uniform", "kind: [uniform]", "12:10: cohort.kind: unknown"),
-    (29, "kind: uniform, ", "", "12:1: cohort: missing 'kind'; choose one of all, poisson, truncated_poisson, uniform"),
+    (29, "kind: uniform, ", "", f"12:1: cohort: missing 'kind'; choose one of {SAMPLERS}"),
     (29, "kind: sgd, ", "", "11:3: client.optimizer: missing 'kind'; choose one of adam, adamw, sgd"),
     (29, "[64, 32]}", "[64], activation: rleu}", "7:34: model.activation: unknown 'rleu'; did you mean 'relu'?"),
     (29, "[64, 32]}", "[64], activation: 1}", "7:34: model.activation: unknown 1; choose one of relu, tanh"),

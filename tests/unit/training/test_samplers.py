@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from flspec.samplers import Sampler, Sampling
 from flspec.samplers.all import All
 from flspec.samplers.poisson import Poisson, TruncatedPoisson
 from flspec.samplers.uniform import Uniform
+from flspec.samplers.with_replacement import WithReplacement
 
 
 def test_all_is_everybody_in_order():
@@ -123,7 +124,7 @@ def test_the_largest_cohort_is_by_default_four_deviations_above_the_expected():
 
 def test_a_sampler_says_how_cohorts_come_about_or_that_nobody_knows():
     class Odd(All):
-        kind: Literal["odd_one"] = "odd_one"  # type: ignore[assignment]
+        kind: ClassVar[str] = "odd_one"  # type: ignore[misc]
 
         def sampling(self, num_clients: int) -> Sampling:
             return Sampler.sampling(self, num_clients)
@@ -131,3 +132,24 @@ def test_a_sampler_says_how_cohorts_come_about_or_that_nobody_knows():
     assert All().sampling(9) == Sampling("everybody", 9)
     assert Uniform(size=3).sampling(9) == Sampling("fixed_size", 3)
     assert Odd().sampling(9).kind == "unknown"
+
+
+def test_each_draw_with_replacement_is_of_any_client_whoever_was_drawn_before():
+    rounds, size, clients = 4000, 6, 4
+    cohorts = [WithReplacement(size=size).cohort(clients, Stream(0, "cohort", number)) for number in range(rounds)]
+    assert all(len(cohort) == size and (np.diff(cohort) >= 0).all() for cohort in cohorts)
+    times = np.array([np.bincount(cohort, minlength=clients) for cohort in cohorts])
+    for client in range(clients):  # binomial, as the accountant has it
+        expected = rounds * stats.binom.pmf(range(size + 1), size, 1 / clients)
+        seen = np.bincount(times[:, client], minlength=size + 1)
+        assert stats.chisquare(seen[:5], expected[:5] * seen[:5].sum() / expected[:5].sum()).pvalue > 1e-3
+    # and one client's draws are another one's loss: cov = -size / clients^2
+    assert np.cov(times[:, 0], times[:, 1])[0, 1] == pytest.approx(-size / clients**2, abs=0.05)
+
+
+def test_draws_with_replacement_may_be_more_than_there_are_clients_and_say_what_they_are():
+    sampler = WithReplacement(size=7)
+    assert sampler.cohort(1, Stream(0)).tolist() == [0] * 7
+    assert sampler.why_invalid(1) is None
+    assert sampler.sampling(3) == Sampling("with_replacement", 7)
+    assert (sampler.may_repeat, Uniform(size=1).may_repeat) == (True, False)
