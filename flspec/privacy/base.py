@@ -42,14 +42,11 @@ class ClientsWork:
 
     @cached_property
     def num_tasks(self) -> NDArray[np.int64]:
-        """[clients]: the number of tasks that each has in all rounds: of rounds that it is in, if it is drawn once."""
-        times = np.zeros(self.num_clients, np.int64)
-        for number in range(1, self.rounds + 1):
-            times += np.bincount(self.cohort(number), minlength=self.num_clients)
-        return times
+        """[clients]: how many tasks each has in all rounds, which is the number of times that it is drawn."""
+        return self.num_tasks_of(self.rounds)
 
-    def num_rounds_of(self, rounds: int) -> NDArray[np.int64]:
-        """[clients]: how many of the first rounds each is in. Draws no more cohorts than it was ever asked for."""
+    def num_tasks_of(self, rounds: int) -> NDArray[np.int64]:
+        """[clients]: how many tasks each has in the first rounds. Draws no more cohorts than it was ever asked for."""
         self._drawn.extend(self.cohort(number) for number in range(len(self._drawn) + 1, rounds + 1))
         drawn = np.concatenate([np.zeros(0, np.int64), *self._drawn[:rounds]])
         return np.bincount(drawn, minlength=self.num_clients)

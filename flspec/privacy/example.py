@@ -47,7 +47,7 @@ class Example(Noised):
             facts = replace(facts, noise_multiplier=self._least_noise(example_charges(facts, sizes, steps)))
 
         def cost(rounds: int) -> float:
-            num_steps = work.num_steps * work.num_rounds_of(rounds)
+            num_steps = work.num_steps * work.num_tasks_of(rounds)
             return dearest(example_charges(facts, work.num_examples, num_steps)).spent.epsilon
 
         noised = PrivateSteps(self.clip.norm, facts.noise_multiplier, work.batch_size)

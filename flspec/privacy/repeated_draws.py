@@ -22,8 +22,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtri
-from scipy.stats import binom
 
 __all__ = ["most_draws", "one_release"]
 
@@ -38,6 +36,8 @@ def one_release(noise: float, draws: int, population: int, grid: float, negligib
     What happens with a probability below `negligible` is taken to tell everything.
     """
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+    from scipy.special import ndtri
+    from scipy.stats import binom
 
     most = most_draws(draws, population, negligible)
     times = np.arange(most + 1, dtype=np.float64)
@@ -53,6 +53,8 @@ def one_release(noise: float, draws: int, population: int, grid: float, negligib
 
 def most_draws(draws: int, population: int, negligible: float) -> int:
     """Return how often a client is drawn in a round at most, but for a probability below `negligible`."""
+    from scipy.stats import binom
+
     return min(draws, int(binom.isf(negligible, draws, 1.0 / population)))
 
 
@@ -74,14 +76,20 @@ class _Mixture:
 
     def removed(self, epsilons: Floats, above: Floats) -> Floats:
         """Return the probability above a threshold with the client, less e^epsilon times that without it."""
+        from scipy.special import log_ndtr
+
         return np.asarray(self._above(above) - np.exp(epsilons + log_ndtr(-above)))
 
     def added(self, epsilons: Floats, below: Floats) -> Floats:
         """Return the probability below a threshold without the client, less e^epsilon times that with it."""
+        from scipy.special import log_ndtr
+
         with_it = self._log_sum(below, lambda shift: log_ndtr(below - shift))
         return np.asarray(np.exp(log_ndtr(below)) - np.exp(epsilons + with_it))
 
     def _above(self, outcomes: Floats) -> Floats:
+        from scipy.special import log_ndtr
+
         return np.exp(self._log_sum(outcomes, lambda shift: log_ndtr(shift - outcomes)))
 
     def _log_sum(self, outcomes: Floats, log_of: Callable[[float], Floats]) -> Floats:

@@ -14,7 +14,6 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,7 +26,7 @@ from flspec.core.reading import JSON_VALUE, read_arrays, read_json
 from flspec.errors import InputError, RunError
 from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
-__all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan", "num_examples"]
+__all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
 
 _MOST_ARRAY_BYTES, _MOST_ARRAYS = 2**34, 100_000  # of a plan that is read
 FORMAT = 1  # raised whenever an old reader would misread a new plan
@@ -80,13 +79,7 @@ class ClientTask:
     @property
     def num_examples(self) -> int:
         """Number of different examples trained on."""
-        return num_examples([self])
-
-
-def num_examples(tasks: Iterable[ClientTask]) -> int:
-    """Return how many different examples tasks train on. They are in client order, and no two clients share one."""
-    by_client = (list(some) for _, some in groupby(tasks, key=lambda task: task.client))
-    return sum(len(np.unique(np.concatenate([batch for one in some for batch in one.batches]))) for some in by_client)
+        return len(np.unique(np.concatenate(self.batches)))
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==; compare digests

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
+
+import numpy as np
 
 from flspec.errors import BackendError, PlanViolation, RunError
 from flspec.execution.parts import acts_without_updates, bytes_per_client
@@ -18,7 +21,7 @@ from flspec.protocol.events import (
     RunAttempted,
     RunStarted,
 )
-from flspec.protocol.plan import Plan, num_examples
+from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import load_state
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.evaluation import Evaluator
@@ -137,7 +140,7 @@ class Recorder:
         record = RoundRecord(
             round=event.round,
             cohort=event.cohort,
-            num_examples=num_examples(self._plan.cohort(event.round)),
+            num_examples=_num_examples(self._plan.cohort(event.round)),
             train=event.train,
             evaluation=evaluated.evaluation if evaluated else None,
             undefined=evaluated.undefined if evaluated else {},
@@ -155,6 +158,12 @@ class Recorder:
         if evaluated and evaluated.confusion:
             self.confusion[record.round] = evaluated.confusion
         return record
+
+
+def _num_examples(tasks: Iterable[ClientTask]) -> int:
+    """Return how many different examples the tasks of a cohort train on, those of a client that is drawn again once."""
+    by_client = (list(some) for _, some in groupby(tasks, key=lambda task: task.client))
+    return sum(len(np.unique(np.concatenate([batch for one in some for batch in one.batches]))) for some in by_client)
 
 
 def _brief(clients: tuple[int, ...]) -> str:
