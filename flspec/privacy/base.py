@@ -41,12 +41,12 @@ class ClientsWork:
         return len(self.num_examples)
 
     @cached_property
-    def num_tasks(self) -> NDArray[np.int64]:
-        """[clients]: how many tasks each has in all rounds, which is the number of times that it is drawn."""
-        return self.num_tasks_of(self.rounds)
+    def num_rounds(self) -> NDArray[np.int64]:
+        """[clients]: how many rounds each is in, one that draws it several times counted as often."""
+        return self.num_rounds_of(self.rounds)
 
-    def num_tasks_of(self, rounds: int) -> NDArray[np.int64]:
-        """[clients]: how many tasks each has in the first rounds. Draws no more cohorts than it was ever asked for."""
+    def num_rounds_of(self, rounds: int) -> NDArray[np.int64]:
+        """[clients]: the same of the first rounds. Draws no more cohorts than it was ever asked for."""
         self._drawn.extend(self.cohort(number) for number in range(len(self._drawn) + 1, rounds + 1))
         drawn = np.concatenate([np.zeros(0, np.int64), *self._drawn[:rounds]])
         return np.bincount(drawn, minlength=self.num_clients)

@@ -27,8 +27,8 @@ class Example(Noised):
     clip: Annotated[Bound, Field(description="bound on each example's gradient", examples=[{"norm": 1.0}])]
 
     def planned(self, work: ClientsWork) -> PlannedPrivacy:
-        acts = work.num_tasks > 0
-        sizes, steps = work.num_examples[acts], (work.num_steps * work.num_tasks)[acts]
+        acts = work.num_rounds > 0
+        sizes, steps = work.num_examples[acts], (work.num_steps * work.num_rounds)[acts]
         if not len(sizes):  # Poisson cohorts can all be empty
             sizes, steps = work.num_examples, work.num_steps
         if too_large := list(self.delta_refusals("examples of a client", int(sizes.max()))):
@@ -47,7 +47,7 @@ class Example(Noised):
             facts = replace(facts, noise_multiplier=self._least_noise(example_charges(facts, sizes, steps)))
 
         def cost(rounds: int) -> float:
-            num_steps = work.num_steps * work.num_tasks_of(rounds)
+            num_steps = work.num_steps * work.num_rounds_of(rounds)
             return dearest(example_charges(facts, work.num_examples, num_steps)).spent.epsilon
 
         noised = PrivateSteps(self.clip.norm, facts.noise_multiplier, work.batch_size)

@@ -53,11 +53,11 @@ class Local(Noised):
             mechanism="local",
         )
         if self.epsilon is not None:
-            busiest = int(work.num_tasks.max())
+            busiest = int(work.num_rounds.max())
             facts = replace(facts, noise_multiplier=noise_multiplier_for(facts, max(busiest, 1), self.epsilon))
 
         def cost(rounds: int) -> float:
-            return spent(facts, int(work.num_tasks_of(rounds).max())).epsilon
+            return spent(facts, int(work.num_rounds_of(rounds).max())).epsilon
 
         mechanism = PrivateUpdate(norm=self.clip.norm, noise_multiplier=facts.noise_multiplier)
         return PlannedPrivacy(facts, self.affordable(cost, work.rounds), mechanism)

@@ -34,7 +34,7 @@ def cost_after(plan: Plan, rounds: int) -> Cost:
     assert facts is not None
     match facts.mechanism:
         case "local":
-            return dearest([(facts, int(num_tasks_of(plan, rounds).max(initial=0)))])
+            return dearest([(facts, int(num_rounds_of(plan, rounds).max(initial=0)))])
         case "example":
             num_examples = np.diff(plan.arrays["client_ends"], prepend=0)
             return dearest(example_charges(facts, num_examples, _num_steps_of(plan, rounds)))
@@ -85,8 +85,8 @@ def example_charges(facts: PrivacySettings, num_examples: Integers, num_steps: I
     return charges
 
 
-def num_tasks_of(plan: Plan, rounds: int) -> Integers:
-    """[clients]: how many tasks each has in the first rounds."""
+def num_rounds_of(plan: Plan, rounds: int) -> Integers:
+    """[clients]: in how many of the first rounds each is, one that draws it several times counted as often."""
     return np.bincount(plan.arrays["task_clients"][: _num_tasks(plan, rounds)], minlength=plan.num_clients)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from flspec.privacy.accountant import accountant_version, finite, points_of, spent
-from flspec.privacy.spending import Cost, cost_after, ending_budget, num_tasks_of
+from flspec.privacy.spending import Cost, cost_after, ending_budget, num_rounds_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import PrivacyRecord, SpreadOverClients
 from flspec.protocol.settings import PrivacySettings
@@ -88,7 +88,7 @@ def _of_mechanism(privacy: PrivacySettings) -> list[str]:
 
 def _spread(plan: Plan, rounds: int) -> SpreadOverClients | None:
     """Return the spread of what local noise costs each client; None where there is none."""
-    facts, times = plan.settings.privacy, num_tasks_of(plan, rounds)
+    facts, times = plan.settings.privacy, num_rounds_of(plan, rounds)
     times = times[times > 0]
     if facts is None or not len(times) or not facts.noise_multiplier:
         return None
