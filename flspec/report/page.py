@@ -23,6 +23,8 @@ __all__ = [
     "Listing",
     "Page",
     "Paragraph",
+    "Picture",
+    "Pictures",
     "Section",
     "Table",
     "write_page",
@@ -96,6 +98,25 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One grid of pictures, as a data URI."""
+
+    title: str
+    uri: str
+    alt: str  # what is seen, in words
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Grids of pictures that share a caption."""
+
+    block: ClassVar = "pictures"
+    caption: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
 class Listing:
     """Text that keeps its line breaks."""
 
@@ -109,7 +130,7 @@ class Section:
     """One heading of a page and what stands below it."""
 
     title: str
-    blocks: Sequence[Paragraph | Facts | Table | Figure | Listing]
+    blocks: Sequence[Paragraph | Facts | Table | Figure | Pictures | Listing]
 
 
 @dataclass(frozen=True)

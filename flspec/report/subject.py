@@ -28,6 +28,7 @@ class ReportedRun:
     plan_digest: str
     result: Result | None
     problem: str | None = None  # why there is no result, if the page should say so
+    folder: Path | None = None  # of the run
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def subject_of_comparison(comparison: Comparison) -> Subject:
         for run in comparison.runs
     ]
     runs = tuple(
-        ReportedRun(run.result.backend.name, label, style(index), run.result.plan_digest, run.result)
+        ReportedRun(run.result.backend.name, label, style(index), run.result.plan_digest, run.result, folder=run.folder)
         for index, (label, run) in enumerate(zip(_distinct(names), comparison.runs, strict=True))
     )
     experiments = list(dict.fromkeys(run.result.name for run in comparison.runs))
@@ -119,7 +120,8 @@ def _read(folder: Path, name: str, label: str, index: int, plan_digest: str) -> 
             result = load_result(folder / home)
     except (InputError, OSError, ValueError) as error:
         problem = str(error)
-    return ReportedRun(name, label, style(index), result.plan_digest if result else plan_digest, result, problem)
+    digest = result.plan_digest if result else plan_digest
+    return ReportedRun(name, label, style(index), digest, result, problem, folder / home if result else None)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

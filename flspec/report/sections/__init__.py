@@ -11,6 +11,7 @@ from flspec.report.sections.curves import curves_section
 from flspec.report.sections.environment import environment_section
 from flspec.report.sections.evaluation import evaluation_section
 from flspec.report.sections.failures import failures_section
+from flspec.report.sections.pictures import pictures_section
 from flspec.report.sections.plan import plan_section
 from flspec.report.sections.privacy import privacy_section
 from flspec.report.sections.verdict import verdict_section
@@ -21,6 +22,7 @@ __all__ = ["SECTIONS"]
 SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     verdict_section,
     curves_section,
+    pictures_section,
     evaluation_section,
     privacy_section,
     agreement_section,
