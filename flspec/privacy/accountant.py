@@ -189,7 +189,7 @@ def _estimates(privacy: PrivacySettings, rounds: int) -> list[Callable[[float], 
     """Return what `rounds` cost by the noise multiplier, roughly: the least noise is first looked for with these."""
     if privacy.sampling == "fixed_size":
         return [lambda noise: _fixed_size(replace(privacy, noise_multiplier=noise), rounds, _FEW_ORDERS).epsilon]
-    if privacy.sampling not in ("poisson", "truncated_poisson") or privacy.probability == 1.0:
+    if privacy.sampling not in ("poisson", "truncated_poisson", "with_replacement") or privacy.probability == 1.0:
         return []  # the exact cost takes no longer
     return [partial(_roughly, privacy, rounds, grid) for grid in _ROUGH_GRIDS]
 
@@ -197,7 +197,10 @@ def _estimates(privacy: PrivacySettings, rounds: int) -> list[Callable[[float], 
 def _roughly(privacy: PrivacySettings, rounds: int, grid: float, noise: float) -> float:
     """Return what `rounds` cost on a coarse grid of privacy losses; far off where that is very much."""
     tried = replace(privacy, noise_multiplier=noise)
-    about = min(_poisson_rdp(tried, rounds, _FEW_ORDERS), _gaussian(tried, noise / 2.0, rounds))
+    if privacy.sampling == "with_replacement":
+        about = _about_repeated(tried, rounds, _FEW_ORDERS)
+    else:
+        about = min(_poisson_rdp(tried, rounds, _FEW_ORDERS), _gaussian(tried, noise / 2.0, rounds))
     return about if about > _LARGE else _composed(tried, rounds, grid)
 
 
@@ -234,11 +237,16 @@ def _fixed_size(privacy: PrivacySettings, rounds: int, orders: tuple[float, ...]
 
 
 def _with_replacement(privacy: PrivacySettings, rounds: int) -> Spent:
-    # Drawn once or as often as expected: that tells whether a loss distribution fits into memory, and how fine a one.
+    about = _about_repeated(privacy, rounds)
+    many = about > _LARGE
+    return Spent(_drawn_most(privacy, rounds) if many else _composed(privacy, rounds, _grid_for(about)), "PLD", None)
+
+
+def _about_repeated(privacy: PrivacySettings, rounds: int, orders: tuple[float, ...] | None = None) -> float:
+    """Return about what it costs, by which a grid is chosen: that of being drawn once, or as often as expected."""
     noise, expected = privacy.noise_multiplier / 2.0, privacy.cohort / privacy.population
-    once = _poisson_rdp(replace(privacy, noise_multiplier=noise), rounds)
-    about = max(once, _gaussian(privacy, noise / expected, rounds)) if expected > 1 else once
-    return Spent(_composed(privacy, rounds, about) if about <= _LARGE else _drawn_most(privacy, rounds), "PLD", None)
+    once = _poisson_rdp(replace(privacy, noise_multiplier=noise), rounds, orders)
+    return max(once, _gaussian(privacy, noise / expected, rounds)) if expected > 1 else once
 
 
 def _drawn_most(privacy: PrivacySettings, rounds: int) -> float:
