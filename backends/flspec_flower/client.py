@@ -27,7 +27,7 @@ app = ClientApp()
 def prepare(message: Message, context: Context) -> Message:
     """Load everything that training needs and reply with the plan's digest. Round 1 then measures training alone."""
     trainer = _trainer(str(message.content.config_records["task"]["plan"]))
-    _ = trainer.data, trainer.forward
+    _ = trainer.data, trainer.step
     return Message(RecordDict({"plan": ConfigRecord({"digest": trainer.plan.digest})}), reply_to=message)
 
 

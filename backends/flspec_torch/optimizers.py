@@ -36,12 +36,15 @@ class Stepper(ABC, Generic[Rule]):
     `rate` is the factor of the optimizer's learning rate, and may be set between steps.
     """
 
-    def __init__(self, rule: Rule, weights: Mapping[str, Tensor], rate: float, carried: Records) -> None:
-        self.rate = rate
+    def __init__(
+        self, rule: Rule, weights: Mapping[str, Tensor], rate: float, carried: Records, player: str = ""
+    ) -> None:
+        self.rate, self._record = rate, f"optimizer/{player}" if player else "optimizer"
         self._rule, self._names, self._weights = rule, list(weights), list(weights.values())
-        self._num_steps = int(carried.get("optimizer", {}).get("step", 0))
+        self._num_steps = int(carried.get(self._record, {}).get("step", 0))
         self._slots = {
-            slot: self._begin(start, carried.get(f"optimizer/{slot}")) for slot, start in rule.initial_slots().items()
+            slot: self._begin(start, carried.get(f"{self._record}/{slot}"))
+            for slot, start in rule.initial_slots().items()
         }
 
     @abstractmethod
@@ -51,13 +54,13 @@ class Stepper(ABC, Generic[Rule]):
     def carry(self) -> dict[str, Weights]:
         """Return the state for the next stepper: a record for each slot, and the step count if the rule has one."""
         slots: dict[str, Weights] = {
-            f"optimizer/{slot}": {
+            f"{self._record}/{slot}": {
                 name: np.array(value.numpy(), np.float32) for name, value in zip(self._names, values, strict=True)
             }
             for slot, values in self._slots.items()
         }
         return slots | (
-            {"optimizer": {"step": np.array(self._num_steps, np.float32)}} if self._rule.counts_steps else {}
+            {self._record: {"step": np.array(self._num_steps, np.float32)}} if self._rule.counts_steps else {}
         )
 
     def _begin(self, start: float, carried: Weights | None) -> list[Tensor]:
@@ -75,13 +78,17 @@ def build_stepper(
     weights: Mapping[str, Tensor],
     rate: float = 1.0,
     carried: Records = _NOTHING,
+    player: str = "",
 ) -> Stepper[Any]:
-    """Build a client's stepper for a round, from the state of its last one if that carries over."""
+    """Build a client's stepper for a round, from the state of its last one if that carries over.
+
+    `player` names it where a client has several.
+    """
     match optimizer:
         case Sgd():
-            return _SgdStepper(optimizer, weights, rate, carried)
+            return _SgdStepper(optimizer, weights, rate, carried, player)
         case Adam() | AdamW():
-            return _AdamStepper(optimizer, weights, rate, carried)
+            return _AdamStepper(optimizer, weights, rate, carried, player)
     raise ValueError(f"no torch translation for client optimizer {optimizer!r}")
 
 

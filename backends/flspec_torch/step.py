@@ -1,8 +1,8 @@
-"""Inputs of one training step, and the model at that step."""
+"""What a training step is given and gives: one batch, the model at that step, and the gradients that follow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,10 @@ from flspec.losses import Loss
 from flspec_torch.losses import BatchLoss, count_correct, to_targets
 from flspec_torch.model import Forward
 
-__all__ = ["StepInputs", "StepParts"]
+__all__ = ["Learned", "StepInputs", "StepParts", "Turn"]
+
+Learned = Mapping[str, Mapping[str, Tensor]]  # by optimizer, the tensors that it changes, by name
+Turn = tuple[str, Sequence[Tensor]]  # an optimizer that is to step, and the gradient of each tensor that it changes
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,13 +14,17 @@ from torch import Tensor
 
 from flspec.client_algorithms import ClientAlgorithm, ClientOutcome, LocalWork
 from flspec.client_optimizers import ClientOptimizer
-from flspec.core.randomness import Stream
-from flspec.data.examples import Data, step_stream
+from flspec.data.examples import Data
 from flspec.data.store import open_data
 from flspec.execution.part_checks import PartCall, read_only, read_only_records
-from flspec.execution.parts import client_algorithm_of, client_optimizer_of, loss_of, network_of, objective_of
+from flspec.execution.parts import (
+    client_algorithm_of,
+    keeps_optimizer,
+    networks_of,
+    optimizers_of,
+    players_of,
+)
 from flspec.execution.server_step import learned_weights, sent_with_weights
-from flspec.layers import Network, trace
 from flspec.metrics import Scores, measure
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import ClientTask, Plan
@@ -28,13 +32,13 @@ from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec.schedules.plateau import Plateau, PlateauTracker
 from flspec_torch.clipping import clip
-from flspec_torch.losses import build_loss
-from flspec_torch.model import Forward, build_forward, to_tensors
-from flspec_torch.objectives import StepLoss, build_step_loss
+from flspec_torch.measuring import Measured
+from flspec_torch.model import to_tensors
 from flspec_torch.optimizers import Stepper, build_stepper
-from flspec_torch.private_steps import Sums, add_noise, sum_of_clipped
+from flspec_torch.phases import PhasesStep
 from flspec_torch.scoring_batches import examples_at_once
-from flspec_torch.step import StepInputs, StepParts
+from flspec_torch.step import Learned
+from flspec_torch.supervised import SupervisedStep
 
 __all__ = ["Stopped", "Trainer"]
 
@@ -60,32 +64,12 @@ class Trainer:
         return open_data(self.plan.settings.data)
 
     @cached_property
-    def network(self) -> Network:
-        return network_of(self.plan)
+    def step(self) -> SupervisedStep | PhasesStep:
+        return (PhasesStep if self.plan.settings.phases else SupervisedStep)(self.plan, self.data)
 
     @cached_property
-    def forward(self) -> Forward:
-        return build_forward(self.network)
-
-    @cached_property
-    def parts(self) -> StepParts:
-        loss = loss_of(self.plan)
-        return StepParts(
-            network=self.network,
-            forward=self.forward,
-            loss=loss,
-            batch_loss=build_loss(loss, self.plan.settings.label_weights),
-            num_outputs=trace(self.network)[self.network.output][0],
-            is_multi_label=self.data.is_multi_label,
-        )
-
-    @cached_property
-    def step_loss(self) -> StepLoss:
-        return build_step_loss(objective_of(self.plan))
-
-    @cached_property
-    def optimizer(self) -> ClientOptimizer:
-        return client_optimizer_of(self.plan)
+    def optimizers(self) -> dict[str, ClientOptimizer]:
+        return optimizers_of(self.plan)
 
     @cached_property
     def algorithm(self) -> ClientAlgorithm:
@@ -109,26 +93,27 @@ class Trainer:
         """
         own = client_state.get("weights", {})
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
-        names = [name for name in (*weights, *own) if name not in self.plan.statistics]
-        learned = {name: tensors[name].requires_grad_() for name in names}
+        learned = self._learned(tensors, [name for name in (*weights, *own) if name not in self.plan.statistics])
         plateau = self._plateau(client_state)
-        stepper = build_stepper(self.optimizer, learned, task.rate * (plateau.factor if plateau else 1.0), client_state)
-        correct = self._correction(learned, weights, server, client_state)
-        sums: dict[str, float] = {}
+        rate = task.rate * (plateau.factor if plateau else 1.0)
+        steppers = {
+            player: build_stepper(optimizer, learned[player], rate, client_state, player)
+            for player, optimizer in self.optimizers.items()
+        }
+        correct = {player: self._correction(some, weights, server, client_state) for player, some in learned.items()}
+        measured = Measured()
         for number in range(len(task.batches)):
             if self.stop and self.stop.is_set():
                 raise Stopped
-            given, measured = self._step(task, number, tensors, learned)
-            gradients = correct(given)
-            if bound := self.plan.settings.clip:
-                gradients = clip(gradients, bound.norm, bound.by)
-            stepper(gradients)
-            if sums and measured.keys() != sums.keys():
-                raise self._objective_call.error(f"measured {', '.join(measured)} in a step after {', '.join(sums)}")
-            for name, value in measured.items():
-                sums[name] = sums.get(name, 0.0) + value
+            for player, given in self.step(task, number, tensors, learned, measured):
+                gradients = correct[player](given)
+                if bound := self.plan.settings.clip:
+                    gradients = clip(gradients, bound.norm, bound.by)
+                steppers[player](gradients)
             if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
-                stepper.rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
+                rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
+                for stepper in steppers.values():
+                    stepper.rate = rate
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
         outcome = self._finish(self._work(task, weights, after, server, client_state))
         return ClientUpdate(
@@ -137,44 +122,26 @@ class Trainer:
             delta=dict(outcome.delta),
             weight=task.weight,
             num_trained=task.num_trained,
-            sums=sums,
+            sums=measured.sums(task.num_trained),
             client_state={
-                **self._carried({name: after[name] for name in own}, stepper, plateau),
+                **self._carried({name: after[name] for name in own}, steppers, plateau),
                 **outcome.own,
             },
             sent=dict(outcome.sent),
         )
 
-    def _step(
-        self, task: ClientTask, number: int, tensors: Mapping[str, Tensor], learned: Mapping[str, Tensor]
-    ) -> tuple[Sequence[Tensor], Mapping[str, float]]:
-        """Return the gradient of a step, before corrections, and the sums of its metrics."""
-        if (bound := self.plan.settings.private_steps) is None:
-            loss, measured = self.step_loss(self._inputs(task, number, tensors))
-            return self._gradients(loss, learned), measured
-        nothing: Sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in learned.items()}
-        sums, measured = nothing, {"loss": 0.0, "accuracy": 0.0}
-        if len(task.batches[number]):  # by chance no example may take part, and then the step has noise alone
-            sums, measured = sum_of_clipped(self._inputs(task, number, tensors), learned, bound.norm)
-        expected = min(bound.batch_size, len(self.plan.client_examples(task.client)))
-        noise = Stream(self.plan.noise_seed(task.seed), "step", number, "noise")
-        return add_noise(sums, bound, expected, noise), measured
-
-    @property
-    def _objective_call(self) -> PartCall:
-        return PartCall("client.objective", objective_of(self.plan), "torch")
-
-    def _gradients(self, loss: Tensor, learned: Mapping[str, Tensor]) -> Sequence[Tensor]:
-        gradients = torch.autograd.grad(loss, list(learned.values()), allow_unused=True)
-        for name, gradient in zip(learned, gradients, strict=True):
-            if gradient is None:
-                raise self._objective_call.error(f"gave a loss that does not depend on {name}")
-        return gradients
-
-    def _inputs(self, task: ClientTask, number: int, tensors: Mapping[str, Tensor]) -> StepInputs:
-        batch, stream = task.batches[number], step_stream(task, number)
-        inputs = torch.from_numpy(self.data.train.inputs(batch, stream))
-        return StepInputs(self.parts, tensors, inputs, self.data.train.labels[batch], stream)
+    def _learned(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> Learned:
+        """Return the tensors that each optimizer changes, ready for gradients."""
+        learned = {name: tensors[name].requires_grad_() for name in names}
+        networks, players = networks_of(self.plan), players_of(self.plan)
+        return {
+            player: {
+                name: tensor
+                for name, tensor in learned.items()
+                if any(name.startswith(networks[network].prefix) for network in trained)
+            }
+            for player, trained in players.items()
+        }
 
     def _correction(
         self, learned: Mapping[str, Tensor], weights: Weights, server: Records, own: Records
@@ -231,18 +198,21 @@ class Trainer:
             server=read_only_records(server),
             own=read_only_records({slot: client_state[slot] for slot in self.algorithm.client_slots}),
             num_steps=len(task.batches),
-            learning_rate=self.optimizer.learning_rate * task.rate,
+            learning_rate=next(iter(self.optimizers.values())).learning_rate * task.rate,
         )
 
-    def _carried(self, own: Weights, stepper: Stepper[Any], plateau: PlateauTracker | None) -> dict[str, Weights]:
+    def _carried(
+        self, own: Weights, steppers: Mapping[str, Stepper[Any]], plateau: PlateauTracker | None
+    ) -> dict[str, Weights]:
         """Return the client state after the steps, without the records of the client algorithm."""
         state: dict[str, Weights] = {"weights": own} if own else {}
-        if self.plan.settings.client_optimizer.get("state") == "kept":
-            state |= stepper.carry() | ({"schedule": {"plateau": plateau.carry()}} if plateau else {})
+        for player, stepper in steppers.items():
+            if keeps_optimizer(self.plan, player):
+                state |= stepper.carry() | ({"schedule": {"plateau": plateau.carry()}} if plateau else {})
         return state
 
     def _plateau(self, client_state: Records) -> PlateauTracker | None:
-        schedule = self.optimizer.schedule
+        schedule = self.optimizers[""].schedule if "" in self.optimizers else None
         if not isinstance(schedule, Plateau):
             return None
         return PlateauTracker(schedule, client_state.get("schedule", {}).get("plateau"))
@@ -250,9 +220,11 @@ class Trainer:
     @torch.no_grad()
     def _measure(self, client: int, metric: str, tensors: Mapping[str, Tensor]) -> float | None:
         """Measure the metric on the client's holdout; None if it is undefined there."""
+        step = self.step
+        assert isinstance(step, SupervisedStep)
         split = self.data.train_as_tested.part(self.plan.holdout_examples(client))
-        size = examples_at_once(self.network)
+        size = examples_at_once(step.network)
         starts = range(0, len(split), size)
         inputs = (torch.from_numpy(split.inputs(slice(start, start + size))) for start in starts)
-        outputs = np.concatenate([self.forward(tensors, some, None).numpy() for some in inputs])
+        outputs = np.concatenate([step.forward(tensors, some, None).numpy() for some in inputs])
         return measure(Scores(outputs, split.labels, self.plan.settings.loss), [metric])[0].get(metric)

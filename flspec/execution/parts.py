@@ -31,6 +31,7 @@ __all__ = [
     "client_algorithm_of",
     "client_optimizer_of",
     "feature_network_of",
+    "keeps_optimizer",
     "loss_of",
     "network_of",
     "networks_of",
@@ -114,6 +115,11 @@ def optimizers_of(plan: Plan) -> dict[str, ClientOptimizer]:
         player: _part(ClientOptimizer, optimizer_alone(document))
         for player, document in plan.settings.optimizers.items()
     }
+
+
+def keeps_optimizer(plan: Plan, player: str = "") -> bool:
+    """Return whether a player's optimizer goes on from round to round."""
+    return dict(plan.settings.optimizers.get(player, plan.settings.client_optimizer)).get("state") == "kept"
 
 
 def players_of(plan: Plan) -> dict[str, tuple[str, ...]]:

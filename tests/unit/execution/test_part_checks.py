@@ -17,7 +17,7 @@ from flspec.execution.server_step import finish_round
 from flspec.objectives import Objective
 from flspec.postprocessors import Postprocessor
 from flspec.protocol.plan import Plan
-from flspec_torch import training
+from flspec_torch import supervised, training
 from flspec_torch.training import Trainer
 
 
@@ -61,9 +61,9 @@ def round_of(
         "postprocessors": {},
     }.get(field, {})
     plan = replace(plan, settings=replace(plan.settings, **settings))
-    for module in (server_step, training):
+    for module in (server_step, training, supervised):
         for name, of in (("client.algorithm", "client_algorithm_of"), ("client.objective", "objective_of")):
-            if field == name:
+            if field == name and hasattr(module, of):
                 monkeypatch.setattr(module, of, lambda plan: part)
     if field == "postprocessors":
         monkeypatch.setattr(server_step, "postprocessors_of", lambda plan: (part,))

@@ -183,7 +183,7 @@ def by_hand(trainer, task, clip):
     velocity = [torch.zeros_like(weight) for weight in weights]
     for batch in task.batches:
         inputs, labels = torch.from_numpy(split.inputs(batch)), torch.from_numpy(split.labels[batch])
-        loss = torch.nn.functional.cross_entropy(trainer.forward(tensors, inputs, {}), labels)
+        loss = torch.nn.functional.cross_entropy(trainer.step.forward(tensors, inputs, {}), labels)
         gradients = list(torch.autograd.grad(loss, weights))
         if clip == "before":
             gradients = shortened(gradients)

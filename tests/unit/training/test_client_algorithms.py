@@ -9,6 +9,7 @@ import torch
 from flspec.client_algorithms import ClientAlgorithm, LocalWork
 from flspec.client_algorithms.fedprox import FedProx
 from flspec.data.store import open_data
+from flspec_torch.supervised import SupervisedStep
 from flspec_torch.training import Trainer
 
 SGD = {"kind": "sgd", "learning_rate": 0.1}
@@ -34,7 +35,7 @@ def test_fedprox_is_torchs_gradient_of_the_whole_objective(make_plan, optimizer)
     mu = 0.7
     plan = make_plan(client=work(optimizer=optimizer, algorithm={"kind": "fedprox", "mu": mu}))
     task = plan.cohort(1)[0]
-    ours, forward = Trainer(plan).train(task, plan.weights).delta, Trainer(plan).forward
+    ours, forward = Trainer(plan).train(task, plan.weights).delta, SupervisedStep(plan, Trainer(plan).data).forward
     ends = {}
     for name, sign in (("right", 1.0), ("reversed", -1.0), ("absent", 0.0)):
         tensors = {n: torch.tensor(value, requires_grad=True) for n, value in plan.weights.items()}

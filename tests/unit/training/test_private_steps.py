@@ -18,6 +18,7 @@ from flspec.execution.server_step import finish_round
 from flspec.layers import Activation, Conv, Dense, Dropout, Flatten, GroupNorm, MaxPool, chain
 from flspec.models import Model
 from flspec_torch import private_steps
+from flspec_torch.supervised import SupervisedStep
 from flspec_torch.training import Trainer
 from tests.by_hand import draws, network
 
@@ -125,13 +126,13 @@ def test_gradients_of_many_examples_are_those_of_each_alone_whatever_the_layers(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this model is in no family
         plan = compile(spec.model_copy(update={"model": Everything()}))
-    trainer, task = Trainer(plan), plan.cohort(1)[0]
+    supervised, task = SupervisedStep(plan, Trainer(plan).data), plan.cohort(1)[0]
     tensors = {name: torch.from_numpy(value).requires_grad_() for name, value in plan.weights.items()}
-    step = trainer._inputs(replace(task, batches=(np.arange(9),)), 0, tensors)
+    step = supervised.inputs(replace(task, batches=(np.arange(9),)), 0, tensors)
     expected, losses = {name: np.zeros(value.shape) for name, value in plan.weights.items()}, []
     for row in range(9):
         masks = {name: mask[[row]] for name, mask in step.masks.items()}
-        loss = trainer.parts.batch_loss(trainer.forward(tensors, step.inputs[[row]], masks), step.targets[[row]])
+        loss = supervised.parts.batch_loss(supervised.forward(tensors, step.inputs[[row]], masks), step.targets[[row]])
         losses.append(loss.item())
         gradients = torch.autograd.grad(loss, list(tensors.values()))
         one = {name: g.numpy().astype(np.float64) for name, g in zip(tensors, gradients, strict=True)}
@@ -147,9 +148,9 @@ def test_gradients_of_many_examples_are_those_of_each_alone_whatever_the_layers(
 @pytest.mark.parametrize("value", [1e-30, 1.0, 1e15, 1e30, np.inf, np.nan])
 def test_one_example_changes_the_sum_by_no_more_than_the_bound(plan, value):
     """Whatever its features are: what overflows counts as nothing."""
-    trainer = Trainer(plan)
+    supervised = SupervisedStep(plan, Trainer(plan).data)
     tensors = {name: torch.from_numpy(weight).requires_grad_() for name, weight in plan.weights.items()}
-    step = trainer._inputs(replace(plan.cohort(1)[0], batches=(np.arange(7),)), 0, tensors)
+    step = supervised.inputs(replace(plan.cohort(1)[0], batches=(np.arange(7),)), 0, tensors)
     without = private_steps.sum_of_clipped(
         replace(step, inputs=step.inputs[1:], labels=step.labels[1:]), tensors, NORM
     )[0]
