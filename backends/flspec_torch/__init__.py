@@ -9,6 +9,7 @@ from flspec.core.components import family_members
 from flspec.losses import Loss, LossDocument
 from flspec.objectives import Objective
 from flspec.protocol.plan import Plan
+from flspec.protocol.settings import ComponentDocument
 
 __all__ = ["unsupported_training"]
 
@@ -18,17 +19,25 @@ _LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error
 
 def unsupported_training(plan: Plan) -> list[str]:
     """Return a message for each thing in clients' training that this package cannot do in torch, field first."""
-    problems = []
-    if (kind := plan.settings.client_optimizer["kind"]) not in _OPTIMIZERS:
-        problems.append(f"client.optimizer: {kind} has no torch translation; known: {', '.join(_OPTIMIZERS)}")
-    schedule = plan.settings.client_optimizer.get("schedule")
-    if schedule and schedule["kind"] != "plateau":
-        problems.append(
-            f"client.optimizer.schedule: {schedule['kind']} needs a client's measurements; torch supports only plateau"
-        )
+    settings = plan.settings
+    if settings.phases:
+        documents = {f"client.optimizers.{player}": one for player, one in settings.optimizers.items()}
+        return [problem for field, document in documents.items() for problem in _unsupported_optimizer(field, document)]
+    problems = _unsupported_optimizer("client.optimizer", settings.client_optimizer)
     if objective := plan.settings.objective:
         problems += _unsupported_objective(str(objective["kind"]))
     return [*problems, *_unsupported_loss(plan.settings.loss, is_weighted=bool(plan.settings.label_weights))]
+
+
+def _unsupported_optimizer(field: str, document: ComponentDocument) -> list[str]:
+    kind, schedule, problems = document["kind"], document.get("schedule"), []
+    if kind not in _OPTIMIZERS:
+        problems.append(f"{field}: {kind} has no torch translation; known: {', '.join(_OPTIMIZERS)}")
+    if schedule and schedule["kind"] != "plateau":
+        problems.append(
+            f"{field}.schedule: {schedule['kind']} needs a client's measurements; torch supports only plateau"
+        )
+    return problems
 
 
 def _unsupported_loss(document: LossDocument, is_weighted: bool) -> list[str]:

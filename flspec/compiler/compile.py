@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,9 @@ from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
 from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
-from flspec.compiler.modes import as_carried_out, keeps_optimizer, placements, pooled
+from flspec.compiler.modes import as_carried_out, placements, pooled
 from flspec.compiler.networks import Networks, described, layers_without_variance, networks_for, tensors_of
+from flspec.compiler.phases import count_slot_values, planned_phases, planned_steps
 from flspec.compiler.pictures import planned_pictures
 from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
@@ -30,8 +30,8 @@ from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import DataRemark, InputError, Problem, SpecError
 from flspec.layers import Placement, Tensor
-from flspec.objectives.supervised import Supervised
 from flspec.partitioners import ClientIndices
+from flspec.phases import Phase
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.settings import ClipSettings, PictureSettings, PlanSettings
 from flspec.samplers import Sampler
@@ -89,6 +89,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         spec, client_indices, lambda number: _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
     )
     networks = networks_for(spec, examples)
+    phases = planned_phases(spec, networks, examples.input_shape)
     parameters = placements(spec, tensors_of(networks))
     check_bounded(parameters, privacy)
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
@@ -97,11 +98,16 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         pictures, features = planned_pictures(spec.evaluation, examples, folder)
     steps = privacy.steps if privacy else None
     drops = any(layer.kind == "dropout" for network in networks.values() for layer in network.layers)
-    draws = bool(steps) or drops or any(t.is_random for t in examples.train.transforms)
+    draws = (
+        bool(steps)
+        or drops
+        or any(phase.draws for phase in phases)
+        or any(t.is_random for t in examples.train.transforms)
+    )
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     plan = Plan.build(
         settings=replace(
-            _settings(spec, examples, networks, parameters, pictures),
+            _settings(spec, examples, networks, phases, parameters, pictures),
             privacy=privacy.facts if privacy else None,
             private_steps=steps,
         ),
@@ -153,6 +159,7 @@ def _settings(
     spec: Spec,
     examples: Data,
     networks: Networks,
+    phases: Sequence[Phase],
     parameters: Mapping[str, Tensor],
     pictures: PictureSettings | None,
 ) -> PlanSettings:
@@ -162,8 +169,7 @@ def _settings(
     settings = PlanSettings(
         data=examples.describe(),
         **described(networks),
-        loss=spec.client.loss.model_dump(mode="json"),
-        client_optimizer=_optimizer(spec),
+        **planned_steps(spec, networks, phases),
         aggregator=spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
         evaluation=planned_evaluation(
             spec.evaluation, measured_metrics(spec.evaluation, objective.is_generative), examples, pictures
@@ -174,19 +180,9 @@ def _settings(
         epochs=0 if schedule is None or schedule.is_planned else spec.client.epochs or 0,
         label_weights=spec.client.label_weights or (),
         client_algorithm=algorithm.model_dump(mode="json") if algorithm else None,
-        objective=None if objective == Supervised() else objective.model_dump(mode="json"),
         postprocessors=tuple(part.model_dump(mode="json") for part in spec.postprocessors),
     )
     return replace(settings, code=code_digests(settings))
-
-
-def _optimizer(spec: Spec) -> dict[str, Any]:
-    """Return the client optimizer's document. A schedule by rounds is left out: the plan has its rates."""
-    optimizer = spec.client.optimizer
-    planned = optimizer.schedule is None or optimizer.schedule.is_planned
-    document = optimizer.model_dump(mode="json", exclude={"state"} | ({"schedule"} if planned else set()))
-    remembers = bool(optimizer.initial_slots()) or not planned
-    return document | ({"state": "kept"} if keeps_optimizer(spec) and remembers else {})
 
 
 def _rates(spec: Spec, rounds: int) -> dict[str, list[float]]:
@@ -316,9 +312,7 @@ def _check_clients(
             "variance for batch norm; choose another batch size, larger pictures, or model.batch_norm: frozen"
         )
     own = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.placement == "client")
-    if keeps_optimizer(spec):
-        learned = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.is_learned)
-        own += len(spec.client.optimizer.initial_slots()) * learned
+    own += count_slot_values(spec, parameters)
     if spec.client.algorithm:
         sent = sum(math.prod(t.shape) for t in parameters.values() if t.is_learned and t.placement == "server")
         own += len(spec.client.algorithm.client_slots) * sent

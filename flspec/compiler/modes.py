@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flspec.aggregators.fedavg import FedAvg
+from flspec.client_optimizers import ClientOptimizer
 from flspec.layers import Tensor
 from flspec.partitioners import ClientIndices
 from flspec.samplers.all import All
 from flspec.spec.spec import Spec
 
-__all__ = ["as_carried_out", "keeps_optimizer", "placements", "pooled"]
+__all__ = ["as_carried_out", "keeps", "placements", "pooled"]
 
 
 def as_carried_out(spec: Spec) -> Spec:
@@ -39,15 +40,19 @@ def pooled(spec: Spec, client_indices: ClientIndices) -> list[ClientIndices]:
 
 
 def placements(spec: Spec, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a model's tensors with their placement: in `local_only` the server's tensors move to each client."""
-    if spec.mode != "local_only":
-        return dict(parameters)
+    """Return a model's tensors with their placement.
+
+    The server's tensors of networks in `model.local` move to each client; in `local_only` all do.
+    """
+    everywhere, own = spec.mode == "local_only", tuple(f"{name}." for name in spec.model.local)
     return {
-        name: replace(tensor, placement="client") if tensor.placement == "server" else tensor
+        name: replace(tensor, placement="client")
+        if tensor.placement == "server" and (everywhere or name.startswith(own))
+        else tensor
         for name, tensor in parameters.items()
     }
 
 
-def keeps_optimizer(spec: Spec) -> bool:
-    """Return whether a client's optimizer state carries over from round to round."""
-    return (spec.client.optimizer.state or ("reset" if spec.mode == "federated" else "kept")) == "kept"
+def keeps(spec: Spec, optimizer: ClientOptimizer) -> bool:
+    """Return whether the state of a client's optimizer carries over from round to round."""
+    return (optimizer.state or ("reset" if spec.mode == "federated" else "kept")) == "kept"

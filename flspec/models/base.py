@@ -23,7 +23,7 @@ class Model(Component, OmitDefaults, ABC):
     A subclass defines `layers`, or if it has several networks `network_names` and `networks`.
     """
 
-    omitted: ClassVar[dict[str, Any]] = {"pretrained": None, "keep_head": False}
+    omitted: ClassVar[dict[str, Any]] = {"pretrained": None, "keep_head": False, "local": ()}
     network_names: ClassVar[tuple[str, ...]] = ("",)  # the one network of a model that has no other is named ""
     head_layers: ClassVar[tuple[str, ...]] = ("output",)  # first parts of the names of layers that fit one task only
 
@@ -37,6 +37,11 @@ class Model(Component, OmitDefaults, ABC):
     keep_head: Annotated[
         bool, Field(description="also read the last layers from the file; by default they are drawn anew")
     ] = False
+
+    local: Annotated[
+        tuple[str, ...],
+        Field(max_length=100, description="networks whose tensors stay with each client, and are never sent"),
+    ] = ()
 
     @model_validator(mode="after")
     def _has_a_head_to_keep(self) -> Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -36,6 +36,7 @@ class Dcgan(Model):
 
     network_names: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
     head_layers: ClassVar[tuple[str, ...]] = ()
+    goes_with: ClassVar[dict[str, Any]] = {"client": {"objective": {"kind": "gan"}}}
 
     kind: Literal["dcgan"] = "dcgan"
     latent: Annotated[PositiveInt, Field(description="length of the random vector that a picture is made of")] = 100

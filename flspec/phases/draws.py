@@ -44,7 +44,7 @@ def masks_of_call(network: Network, phase: Phase, call: Call, rows: int, stream:
 
 
 def draws_of_sample(sample: Sample, num: int, seed: int) -> Drawn:
-    """Return what `num` pictures are made of, from the plan's `image_seed`. More of them begin with the same ones."""
+    """Return what `num` pictures are made of, from a planned seed. More of them begin with the same ones."""
     return {name: _draw(draw, num, Stream(seed, "sample", name)) for name, draw in sample.draws.items()}
 
 

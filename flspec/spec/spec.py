@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -91,6 +92,14 @@ class ClientWork(Document):
         OneOf[ClientOptimizer],
         Field(description="optimizer of a client's steps", examples=[{"kind": "sgd", "learning_rate": 0.1}]),
     ]
+    optimizers: Annotated[
+        Mapping[str, OneOf[ClientOptimizer]],
+        Field(
+            max_length=100,
+            description="with an objective of several networks: optimizers of those that do not have "
+            "client.optimizer, by the network's name",
+        ),
+    ] = {}
 
 
 class Spec(Document):

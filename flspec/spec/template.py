@@ -43,20 +43,25 @@ def new_spec(asked: Mapping[str, Any] | None = None) -> str:
 def _with_company(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is asked for, with what the kinds asked for go with in other sections."""
     together = dict(asked)
-    for name, given in asked.items():
-        for section, values in _company(name, given).items():
+    for goes_with in _company(Spec, asked):
+        for section, values in goes_with.items():
             if isinstance(said := together.get(section, {}), Mapping):
                 together[section] = values | said
     return together
 
 
-def _company(name: str, given: Any) -> dict[str, Any]:
-    family = model_below(Spec, name) if name in Spec.model_fields else None
-    if family is None or not is_family(family) or not isinstance(given, Mapping):
-        return {}
-    members = family_members(family)
-    member = members.get(str(given.get("kind", next(iter(members), None))))
-    return member.goes_with if member else {}
+def _company(cls: type[BaseModel], asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what each kind asked for goes with, also of those within sections that are of no kind."""
+    for name, given in asked.items():
+        below = model_below(cls, name) if name in cls.model_fields else None
+        if below is None or not isinstance(given, Mapping):
+            continue
+        if not is_family(below):
+            yield from _company(below, given)
+            continue
+        members = family_members(below)
+        if member := members.get(str(given.get("kind", next(iter(members), None)))):
+            yield member.goes_with
 
 
 def name_for(file: Path) -> str | None:

@@ -18,16 +18,24 @@ from flspec.spec.template import SCHEMA_FILE, default_kind, name_for, new_spec, 
 
 OF_PICTURES = "evaluation.features"  # which only goes with an objective that makes pictures
 FAMILIES = [family for family in families().values() if not family.is_list and family.section != OF_PICTURES]
+ALONE = {("client.objective", "gan"), ("model", "dcgan")}  # which go with each other and with no other kind
+KINDS = {f.section: [kind for kind in f.kinds if (f.section, kind) not in ALONE] for f in FAMILIES}
 # Every kind of every family beside many of the others: all combinations are too many by now.
 DRAW = random.Random(0)
 COMBINATIONS = [
-    {family.section: DRAW.choice(list(family.kinds)) for family in FAMILIES} | {chosen.section: kind}
-    for chosen in FAMILIES
-    for kind in chosen.kinds
+    {section: DRAW.choice(kinds) for section, kinds in KINDS.items()} | {chosen: kind}
+    for chosen, kinds in KINDS.items()
+    for kind in kinds
     for _ in range(3)
 ]
 REFUSED = {("aggregator.schedule", "plateau")}, {("client.optimizer.schedule", "plateau"), ("privacy", "example")}
-COMBINATIONS = [kinds for kinds in COMBINATIONS if not any(one <= set(kinds.items()) for one in REFUSED)]
+# What goes with them alone is asked for by itself, below.
+ALONE = {("client.objective", "gan"), ("model", "dcgan")}
+COMBINATIONS = [
+    kinds
+    for kinds in COMBINATIONS
+    if not ALONE & set(kinds.items()) and not any(one <= set(kinds.items()) for one in REFUSED)
+]
 COMMENTED = re.compile(r"^( *)# ([a-z_]+:( |$))", re.MULTILINE)  # a key that is a comment; prose begins with a capital
 
 
