@@ -21,6 +21,8 @@ from flspec.protocol.named_records import Weights
 from flspec.protocol.updates import Delta, norm_of
 from flspec.update_clips import UpdateClip
 
+_TOO_SMALL_TO_SQUARE = 1e-100
+
 
 class PrivateMean(Postprocessor, OmitDefaults):
     """(sum_k d_k min(1, C / ||d_k||) + N(0, (z C)^2)) / clients, in float64, whoever took part.
@@ -108,6 +110,8 @@ def update_noise(multiplier: float, on_count: float | None) -> float:
         return multiplier
     if multiplier >= 2 * on_count:
         raise ValueError(f"noise multiplier {multiplier:g} is not below {2 * on_count:g}, twice the noise on the count")
+    if multiplier < _TOO_SMALL_TO_SQUARE:
+        return multiplier  # the count takes nothing of it that float64 could hold
     return float((multiplier**-2 - (2 * on_count) ** -2) ** -0.5)
 
 

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 _MOST_NOISE = 1e6
+_HARDLY_ANY_NOISE = 1e-6  # with less, epsilon is beyond 1e11 and squares leave float64: nothing is promised
 _GRID, _COARSE_GRID = 1e-4, 1e-3  # of the privacy loss; the coarse one where epsilon is beyond the next number
 _ROUGH_GRIDS = 1e-2, 1e-3  # to look for a noise multiplier; epsilon is then off by 1e-3 and 1e-5 of itself
 _FEW_ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # of Renyi divergences: a bound in a hundredth of the time
@@ -65,7 +66,7 @@ class Spent:
 
 
 def spent(privacy: PrivacySettings, rounds: int) -> Spent:
-    """Return what this many rounds cost; infinite without noise."""
+    """Return what this many rounds cost; infinite without noise, or with hardly any."""
     return _spent(privacy, rounds)
 
 
@@ -73,7 +74,7 @@ def spent(privacy: PrivacySettings, rounds: int) -> Spent:
 def _spent(privacy: PrivacySettings, rounds: int) -> Spent:
     if rounds == 0:
         return Spent(0.0, "PLD", 0.0)
-    if privacy.noise_multiplier == 0.0:
+    if privacy.noise_multiplier < _HARDLY_ANY_NOISE * math.sqrt(rounds):
         return Spent(math.inf, "PLD", math.inf)
     return _ACCOUNTED[privacy.sampling](privacy, rounds)
 
@@ -216,7 +217,9 @@ def _poisson(privacy: PrivacySettings, rounds: int) -> Spent:
         return _everybody(privacy, rounds)
     rdp = _poisson_rdp(privacy, rounds)
     if rdp <= _LARGE:
-        return Spent(_composed(privacy, rounds, _grid_for(rdp)), "PLD", rdp)
+        composed = _composed(privacy, rounds, _grid_for(rdp))
+        # Loss distributions leave out tails of 1e-15, so none has an epsilon at a smaller delta.
+        return Spent(composed, "PLD", rdp) if math.isfinite(composed) else Spent(rdp, "RDP", rdp)
     plain = _gaussian(privacy, privacy.noise_multiplier, rounds)
     return Spent(plain, "PLD", rdp) if plain < rdp else Spent(rdp, "RDP", rdp)
 

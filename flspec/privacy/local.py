@@ -14,6 +14,7 @@ from flspec.privacy.accountant import noise_multiplier_for, spent
 from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy, Refusal
 from flspec.protocol.settings import PrivacySettings
 from flspec.samplers import Sampling
+from flspec.update_clips.base import LARGEST_NORM, SMALLEST_NORM
 
 __all__ = ["Bound", "Local"]
 
@@ -21,7 +22,10 @@ __all__ = ["Bound", "Local"]
 class Bound(Document):
     """A bound that stays the same: one that follows the data would have to be private itself."""
 
-    norm: Annotated[float, Field(gt=0, le=1e12, description="largest norm that stays unchanged", examples=[1.0])]
+    norm: Annotated[
+        float,
+        Field(ge=SMALLEST_NORM, le=LARGEST_NORM, description="largest norm that stays unchanged", examples=[1.0]),
+    ]
 
 
 class Local(Noised):

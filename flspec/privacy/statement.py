@@ -90,7 +90,7 @@ def _spread(plan: Plan, rounds: int) -> SpreadOverClients | None:
     """Return the spread of what local noise costs each client; None where there is none."""
     facts, times = plan.settings.privacy, num_rounds_of(plan, rounds)
     times = times[times > 0]
-    if facts is None or not len(times) or not facts.noise_multiplier:
+    if facts is None or not len(times) or not math.isfinite(spent(facts, int(times.max())).epsilon):
         return None
     least, median, most = (spent(facts, int(n)).epsilon for n in np.quantile(times, [0, 0.5, 1], method="higher"))
     return SpreadOverClients(least=least, median=median, most=most)
@@ -99,7 +99,8 @@ def _spread(plan: Plan, rounds: int) -> SpreadOverClients | None:
 def _statement(cost: Cost, rounds: int) -> str:
     privacy = cost.facts
     if not math.isfinite(cost.spent.epsilon):
-        return f"No noise is added, so nothing is promised about any {privacy.unit}."
+        noise = "Hardly any" if privacy.noise_multiplier else "No"
+        return f"{noise} noise is added, so nothing is promised about any {privacy.unit}."
     match privacy.mechanism:
         case "local":
             words = _local(cost, rounds)

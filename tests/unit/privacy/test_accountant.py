@@ -217,6 +217,19 @@ def test_a_target_that_no_noise_reaches_is_refused():
         noise_multiplier_for(facts("everybody", 1000, 1000.0, 0.0, delta=1e-12), 10**6, 1e-7)
 
 
+@pytest.mark.parametrize("sampling", ["everybody", "poisson", "truncated_poisson", "fixed_size", "unknown"])
+@pytest.mark.parametrize("noise", [0.0, 1e-320, 1e-308, 1e-100, 1e-9, 1e-5, 1e-3, 1e6])
+def test_any_noise_at_all_has_an_epsilon(sampling, noise):
+    """Beyond what floating-point numbers can do with it, nothing is promised; epsilon never falls as noise does."""
+    most = 9 if sampling == "truncated_poisson" else None
+    for delta in (1e-320, 0.04):
+        for rounds in (1, 1000):
+            epsilon = spent(
+                facts(sampling, 20, 20.0 if sampling == "everybody" else 5.0, noise, delta, most), rounds
+            ).epsilon
+            assert epsilon == math.inf if noise < 1e-6 * math.sqrt(rounds) else 0 <= epsilon < math.inf
+
+
 LOOKED_FOR = {
     "poisson": (facts("poisson", 2000, 200.0, 0.0, 1e-4), 50, 2.0),
     "poisson, much": (facts("poisson", 400, 80.0, 0.0, 1e-3), 40, 60.0),

@@ -63,6 +63,14 @@ def test_the_spread_of_local_epsilon_is_over_the_clients_that_took_part(make_pla
     assert (record.unit, record.mechanism, record.adjacency) == ("client", "local", "replace")
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-308])
+@pytest.mark.parametrize("kind", [local, example])
+def test_with_hardly_any_noise_a_record_promises_nothing(make_plan, kind, noise):
+    record = privacy_record(make_plan(rounds=2, aggregator=UNIFORM, privacy=kind(noise_multiplier=noise)), 2)
+    assert (record.epsilon, record.clients, record.curve) == (None, None, ())
+    assert record.statement.startswith(f"{'Hardly any' if noise else 'No'} noise is added, so nothing is promised")
+
+
 def released(plan, values, number=0):
     """What the server's step makes of updates that have one value in every place."""
     state, shapes = initial_state(plan), {name: value.shape for name, value in plan.weights.items()}

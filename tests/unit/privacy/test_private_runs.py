@@ -95,11 +95,19 @@ POINTS = [  # where the fourth round is killed, and how many releases there may 
 ]
 
 
+MECHANISMS = {
+    "central": CENTRAL | {"clip": {"kind": "adaptive", "initial": 0.05, "noise_on_count": 2}},
+    "local": {"kind": "local", "clip": {"norm": 0.05}, "noise_multiplier": 1.0, "delta": 1e-3},
+    "example": {"kind": "example", "clip": {"norm": 0.5}, "noise_multiplier": 1.0, "delta": 1e-3},
+}
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS.values(), ids=list(MECHANISMS))
 @pytest.mark.parametrize(("where", "name", "after", "releases"), POINTS)
 def test_a_killed_run_goes_on_to_the_same_bits_and_its_ledger_never_falls(
-    private, tmp_path, monkeypatch, where, name, after, releases
+    private, tmp_path, monkeypatch, where, name, after, releases, mechanism
 ):
-    plan = private({"clip": {"kind": "adaptive", "initial": 0.05, "noise_on_count": 2}})
+    plan = private(mechanism, cohort={"kind": "poisson", "size": 3})
     whole = run(plan, out=tmp_path / "whole")
     with monkeypatch.context() as patched:
         killed_at(patched, where, name, 4, after)

@@ -85,6 +85,12 @@ REFUSED = [
     ("an endless clip", privacy(clip={"kind": "fixed", "norm": float("inf")}), "privacy.clip.norm: ", ""),
     ("a clip that float32 has not", privacy(clip={"kind": "fixed", "norm": 1e-60}), "privacy.clip.norm: ", ""),
     ("no clip", privacy(clip={"kind": "fixed", "norm": 0}), "privacy.clip.norm: ", ""),
+    (
+        "a clip of local noise that float32 has not",
+        {"privacy": {"kind": "local", "clip": {"norm": 1e-60}, "noise_multiplier": 1.0, "delta": 1e-3}},
+        "privacy.clip.norm: ",
+        "",
+    ),
     ("a negative multiplier", privacy(noise_multiplier=-1.0), "privacy.noise_multiplier: ", ""),
     ("delta of nothing", privacy(delta=0), "privacy.delta: ", ""),
     ("epsilon of nothing", privacy(noise_multiplier=None, epsilon=0), "privacy.epsilon: ", ""),
@@ -127,6 +133,7 @@ ACCEPTED = [
     ("adaptive", privacy(clip=ADAPTIVE, noise_multiplier=0.49)),
     ("adaptive by a simulated cohort", privacy(clip=ADAPTIVE, population=900, noise_cohort=500)),
     ("no noise", privacy(noise_multiplier=0)),
+    ("hardly any noise", privacy(clip=ADAPTIVE, noise_multiplier=1e-308)),
 ]  # fmt: skip
 
 
