@@ -28,6 +28,7 @@ __all__ = ["TffBackend"]
 class TffBackend(Backend):
     """`tff.learning.algorithms.build_weighted_fed_avg`, on TFF's native C++ worker.
 
+    Clients whose steps have phases train by a loop of flspec's own inside that worker; all else is TFF's there, too.
     The worker also serves the next plans that this process executes, and ends with the process.
     """
 
@@ -54,6 +55,9 @@ class TffBackend(Backend):
             "label_weights",
             "local",
             "loss",
+            "networks",
+            "optimizers",
+            "phases",
             "postprocessors",
             "repeats",
             "secret_noise",

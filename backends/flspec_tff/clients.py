@@ -8,6 +8,7 @@ every round.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,24 @@ from flspec.layers import Network, draw_masks
 from flspec.protocol.plan import ClientTask
 from flspec_tff.layout import channels_last
 
-__all__ = ["Examples", "Inputs", "Step", "Target", "client_dataset", "element_spec"]
+__all__ = [
+    "Arrays",
+    "Examples",
+    "Inputs",
+    "Planned",
+    "Step",
+    "Target",
+    "client_dataset",
+    "element_spec",
+    "inputs_of",
+    "labels_of",
+    "masks_for",
+]
+
+Arrays = dict[str, NDArray[Any]]
+# (number of a step in its task, its rows, its stream) -> what is drawn for it, by name: [rows, ...], channels first.
+# A step may lack some of what the first has.
+Planned = Callable[[int, int, Stream], Arrays]
 
 # TFF requires that the fields of named tuples in a dataset are in alphabetical order.
 
@@ -35,9 +53,9 @@ class Examples(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Rows of the examples in one step, and its dropout. The first `size` rows of each array count."""
+    """Rows of the examples in one step, and what is drawn for it. The first `size` rows of each array count."""
 
-    masks: Any  # for each dropout layer, in order: bool [longest step of the client, ...], True for values that stay
+    planned: Any  # each draw of the first step, in order: [longest step of the client, ...]
     rows: Any  # int32 [longest step of the client], into Examples
     size: Any  # int32
     weight: Any  # int32; the client's weight in the mean in its first step, then 0
@@ -57,7 +75,7 @@ class Target(NamedTuple):
     position: Any  # int32, the client's place in its cohort
 
 
-def client_dataset(task: ClientTask, position: int, split: Split, network: Network) -> tf.data.Dataset:
+def client_dataset(task: ClientTask, position: int, split: Split, planned: Planned) -> tf.data.Dataset:
     """Build the dataset of the client at `position` in its cohort, with one element (Inputs, Target) for each step."""
     taken = np.concatenate(task.batches)
     if split.transforms:  # they may be random, so an example differs from step to step
@@ -72,27 +90,52 @@ def client_dataset(task: ClientTask, position: int, split: Split, network: Netwo
     weights = np.zeros_like(sizes)
     weights[0] = task.weight
     examples = Examples(np.float32(split.divisor), channels_last(features), *_normalisation(split))
-    step = Step(_masks(task, network, sizes), _pad(rows.astype(np.int32), sizes), sizes, weights)
+    step = Step(_drawn(task, planned, sizes), _pad(rows.astype(np.int32), sizes), sizes, weights)
     target = Target(_pad(_sent(split.labels[taken]), sizes), np.full_like(sizes, position))
     sliced = tf.data.Dataset.from_tensor_slices
     inputs = Inputs(tf.data.Dataset.from_tensors(examples).repeat(), sliced(step))
     return tf.data.Dataset.zip((inputs, sliced(target)))
 
 
-def element_spec(split: Split, network: Network) -> tuple[Inputs, Target]:
+def masks_for(network: Network) -> Planned:
+    """Return the draws of a step of one network: for each dropout layer bool, True for values that stay."""
+    return lambda number, rows, stream: {name: mask != 0 for name, mask in draw_masks(network, rows, stream).items()}
+
+
+def inputs_of(x: Inputs) -> tf.Tensor:
+    """Return the model's inputs in a step, float32 [rows, ...]."""
+    examples, step = x
+    features = tf.gather(examples.features, step.rows[: step.size])
+    # These numbers are part of the data, because TensorFlow turns division by a constant into a product, which rounds
+    # differently.
+    return (tf.cast(features, tf.float32) / examples.divisor - examples.mean) / examples.std
+
+
+def labels_of(target: Target, outputs: tf.Tensor) -> tf.Tensor:
+    """Return the labels without padding, [batch] or [batch, labels]."""
+    return target.labels[: tf.shape(outputs)[0]]
+
+
+def element_spec(split: Split, planned: Planned) -> tuple[Inputs, Target]:
     """Return the types of one element of `client_dataset`."""
     one = np.empty((1, *split.input_shape), split.features.dtype)
     number, numbers = tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)
     constants = (tf.TensorSpec(constant.shape, tf.float32) for constant in _normalisation(split))
     examples = Examples(tf.TensorSpec([], tf.float32), _rows_like(channels_last(one)), *constants)
-    masks = tuple(_rows_like(channels_last(mask) != 0) for mask in draw_masks(network, 1, Stream(0)).values())
-    return Inputs(examples, Step(masks, numbers, number, number)), Target(_rows_like(_sent(split.labels[:1])), number)
+    draws = tuple(_rows_like(channels_last(draw)) for draw in planned(0, 1, Stream(0)).values())
+    return Inputs(examples, Step(draws, numbers, number, number)), Target(_rows_like(_sent(split.labels[:1])), number)
 
 
-def _masks(task: ClientTask, network: Network, sizes: NDArray[np.int32]) -> tuple[NDArray[np.bool_], ...]:
-    """Draw, for each dropout layer, which values stay in each step: bool [num_steps, largest size, ...]."""
-    steps = [draw_masks(network, int(size), step_stream(task, n)) for n, size in enumerate(sizes)]
-    return tuple(_pad(channels_last(np.concatenate([step[name] for step in steps])) != 0, sizes) for name in steps[0])
+def _drawn(task: ClientTask, planned: Planned, sizes: NDArray[np.int32]) -> tuple[NDArray[Any], ...]:
+    """Return each draw of the first step for all steps, [num_steps, largest size, ...]; zeros where a step has none."""
+    steps = [planned(number, int(size), step_stream(task, number)) for number, size in enumerate(sizes)]
+
+    def of_all_steps(name: str, first: NDArray[Any]) -> NDArray[Any]:
+        missing = [np.zeros((size, *first.shape[1:]), first.dtype) for size in sizes]
+        drawn = [step.get(name, nothing) for step, nothing in zip(steps, missing, strict=True)]
+        return _pad(channels_last(np.concatenate(drawn)), sizes)
+
+    return tuple(of_all_steps(name, first) for name, first in steps[0].items())
 
 
 def _sent(labels: NDArray[Any]) -> NDArray[np.int32] | NDArray[np.uint8]:

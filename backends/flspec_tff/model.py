@@ -13,7 +13,7 @@ from flspec.execution.parts import loss_of, network_of
 from flspec.layers import Dropout
 from flspec.losses import Loss
 from flspec.protocol.plan import Plan
-from flspec_tff.clients import Inputs, Target
+from flspec_tff.clients import Inputs, Target, inputs_of, labels_of
 from flspec_tff.layers import build_forward
 from flspec_tff.layout import all_to_tensorflow, to_tensorflow
 from flspec_tff.losses import build_loss, count_correct
@@ -22,7 +22,7 @@ __all__ = ["build_model"]
 
 # Autograph, TensorFlow's rewriting of Python source, is not needed here. Without it a model builds in half the time.
 
-Metrics = OrderedDict[str, tf.Tensor]
+Metrics = OrderedDict[str, Any]
 
 
 def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tff.learning.models.FunctionalModel:
@@ -40,20 +40,15 @@ def build_model(plan: Plan, spec: tuple[Inputs, Target], cohort_size: int) -> tf
 
     @tf.function(autograph=False)
     def predict(weights: tuple[Sequence[tf.Tensor], Any], x: Inputs, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        examples, step = x
-        features = tf.gather(examples.features, step.rows[: step.size])
-        # These numbers are part of the data, because TensorFlow turns division by a constant into a product, which
-        # rounds differently.
-        inputs = (tf.cast(features, tf.float32) / examples.divisor - examples.mean) / examples.std
-        masks = {name: mask[: step.size] for name, mask in zip(drops, step.masks, strict=True)}
+        masks = {name: mask[: x.step.size] for name, mask in zip(drops, x.step.planned, strict=True)}
         fixed = {name: tf.constant(tensor) for name, tensor in constants.items()}
         tensors = fixed | dict(zip(plan.weights, weights[0], strict=True))
-        return tf.zeros([step.weight], tf.bool), forward(tensors, inputs, masks)
+        return tf.zeros([x.step.weight], tf.bool), forward(tensors, inputs_of(x), masks)
 
     @tf.autograph.experimental.do_not_convert
     def loss(output: tuple[tf.Tensor, tf.Tensor], label: Target, sample_weight: None = None) -> tf.Tensor:
         _, outputs = output
-        return objective(outputs, _labels(label, outputs))
+        return objective(outputs, labels_of(label, outputs))
 
     return tff.learning.models.FunctionalModel(
         initial_weights=(all_to_tensorflow(plan.weights), ()),
@@ -86,17 +81,13 @@ def _metrics(loss: Loss, cohort_size: int) -> tuple[Callable[..., Metrics], ...]
         place = tf.one_hot(labels.position, cohort_size, dtype=tf.int64)
         return OrderedDict(
             loss=state["loss"] + tf.cast(batch_output.loss, tf.float64) * tf.cast(size, tf.float64),
-            accuracy=state["accuracy"] + count_correct(loss, outputs, _labels(labels, outputs)),
+            accuracy=state["accuracy"] + count_correct(loss, outputs, labels_of(labels, outputs)),
             num_trained=state["num_trained"] + place * size,
         )
 
     @tf.function(autograph=False)
     def finalize(state: Metrics) -> Metrics:
-        return state
+        sums = OrderedDict(accuracy=state["accuracy"], loss=state["loss"])
+        return OrderedDict(num_trained=state["num_trained"], sums=sums)
 
     return initialize, update, finalize
-
-
-def _labels(target: Target, outputs: tf.Tensor) -> tf.Tensor:
-    """Return the labels without padding, [batch] or [batch, labels]."""
-    return target.labels[: tf.shape(outputs)[0]]

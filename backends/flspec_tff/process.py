@@ -9,7 +9,7 @@ does not build for a functional model, because its loop starts with weights of o
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,37 +17,57 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow_federated.python.learning.templates import model_delta_client_work  # TFF's pin is exact
 
-__all__ = ["build_federated_averaging", "build_weighted_mean"]
+__all__ = ["ClientTraining", "build_federated_averaging", "build_weighted_mean", "train_functional_model"]
 
 Optimizer: TypeAlias = tff.learning.optimizers.Optimizer
+# (factor of the clients' learning rates, the server's tensors, a client's dataset) -> its `ClientResult`, and its
+# metrics, which TFF sums over the clients
+ClientTraining = Callable[[tf.Tensor, tff.learning.models.ModelWeights, tf.data.Dataset], tuple[Any, Any]]
 
 
 def build_federated_averaging(
-    model: tff.learning.models.FunctionalModel,
-    client_optimizer: Callable[[tf.Tensor], Optimizer],
+    weights: Sequence[Any],
+    train: ClientTraining,
+    element: Any,
     server_optimizer: Optimizer,
     build_aggregation: Callable[[Any], tff.templates.AggregationProcess],
 ) -> tff.learning.templates.LearningProcess:
-    """Build the process. Its state's `client_work` is the clients' learning rate in the next round, float64.
+    """Build the process. Its state's `client_work` is the factor of learning rates in the next round, float64.
 
-    `build_aggregation` is given the type of an update; `build_weighted_mean` is TFF's.
+    `element` is the type of an element of a client's dataset. `build_aggregation` is given the type of an update;
+    `build_weighted_mean` is TFF's.
     """
 
     @tff.tensorflow.computation
     def initial_weights() -> tff.learning.models.ModelWeights:
-        trainable, others = model.initial_weights
-        return tff.learning.models.ModelWeights(
-            tuple(map(tf.convert_to_tensor, trainable)), tuple(map(tf.convert_to_tensor, others))
-        )
+        return tff.learning.models.ModelWeights(tuple(map(tf.convert_to_tensor, weights)), ())
 
     weights_type = initial_weights.type_signature.result
     return tff.learning.templates.compose_learning_process(
         initial_weights,
         tff.learning.templates.build_broadcast_process(weights_type),
-        _client_work(model, client_optimizer, weights_type),
+        _client_work(train, tff.SequenceType(tff.types.tensorflow_to_type(element)), weights_type),
         build_aggregation(weights_type.trainable),
         tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer, weights_type),
     )
+
+
+def train_functional_model(
+    model: tff.learning.models.FunctionalModel, client_optimizer: Callable[[tf.Tensor], Optimizer]
+) -> ClientTraining:
+    """Return TFF's local training of a functional model, with the optimizer of the round's learning rate."""
+    update = model_delta_client_work.build_functional_model_delta_update(
+        model,
+        weighting=tff.learning.ClientWeighting.NUM_EXAMPLES,
+        # For clients with few batches it takes half the time of the default, dataset.reduce.
+        loop_implementation=tff.learning.LoopImplementation.DATASET_ITERATOR,
+    )
+
+    def train(rate: tf.Tensor, weights: tff.learning.models.ModelWeights, dataset: tf.data.Dataset) -> tuple[Any, Any]:
+        result, metrics = update(client_optimizer(rate), (weights.trainable, weights.non_trainable), dataset)
+        return result, model.finalize_metrics(metrics)
+
+    return train
 
 
 def build_weighted_mean(update_type: Any) -> tff.templates.AggregationProcess:
@@ -56,20 +76,10 @@ def build_weighted_mean(update_type: Any) -> tff.templates.AggregationProcess:
 
 
 def _client_work(
-    model: tff.learning.models.FunctionalModel, client_optimizer: Callable[[tf.Tensor], Optimizer], weights_type: Any
+    train: ClientTraining, data_type: tff.SequenceType, weights_type: Any
 ) -> tff.learning.templates.ClientWorkProcess:
-    """Build TFF's local training of a functional model, with the optimizer of the round's learning rate."""
-    data_type = tff.SequenceType(tff.types.tensorflow_to_type(model.input_spec))
-    update = model_delta_client_work.build_functional_model_delta_update(
-        model,
-        weighting=tff.learning.ClientWeighting.NUM_EXAMPLES,
-        # For clients with few batches it takes half the time of the default, dataset.reduce.
-        loop_implementation=tff.learning.LoopImplementation.DATASET_ITERATOR,
-    )
-
-    @tff.tensorflow.computation(np.float64, weights_type, data_type)
-    def train(learning_rate: tf.Tensor, weights: Any, dataset: tf.data.Dataset) -> Any:
-        return update(client_optimizer(learning_rate), (weights.trainable, weights.non_trainable), dataset)
+    """Build the clients' part of a round: TFF sends what they need, has them train, and sums their metrics."""
+    local = tff.tensorflow.computation(train, (np.float64, weights_type, data_type))
 
     @tff.federated_computation
     def initialize() -> Any:
@@ -80,9 +90,9 @@ def _client_work(
         tff.FederatedType(weights_type, tff.CLIENTS),
         tff.FederatedType(data_type, tff.CLIENTS),
     )
-    def next_round(learning_rate: Any, weights: Any, data: Any) -> tff.templates.MeasuredProcessOutput:
-        result, sums = tff.federated_map(train, (tff.federated_broadcast(learning_rate), weights, data))
-        metrics = tff.learning.metrics.sum_then_finalize(model.finalize_metrics)(sums)
-        return tff.templates.MeasuredProcessOutput(learning_rate, result, tff.federated_zip(OrderedDict(train=metrics)))
+    def next_round(rate: Any, weights: Any, data: Any) -> tff.templates.MeasuredProcessOutput:
+        result, measured = tff.federated_map(local, (tff.federated_broadcast(rate), weights, data))
+        metrics = tff.federated_sum(measured)
+        return tff.templates.MeasuredProcessOutput(rate, result, tff.federated_zip(OrderedDict(train=metrics)))
 
     return tff.learning.templates.ClientWorkProcess(initialize, next_round)

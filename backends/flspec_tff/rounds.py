@@ -10,17 +10,27 @@ import numpy as np
 import tensorflow_federated as tff
 from numpy.typing import NDArray
 
+from flspec.data.examples import Split
 from flspec.data.store import open_data
 from flspec.execution.parts import aggregator_of, client_optimizer_of, network_of
 from flspec.execution.rounds import RoundResult, timed
+from flspec.execution.server_step import learned_weights
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec_tff.client_optimizers import build_client_optimizer
-from flspec_tff.clients import client_dataset, element_spec
+from flspec_tff.clients import Planned, client_dataset, element_spec, masks_for
 from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
 from flspec_tff.model import build_model
+from flspec_tff.own_training import train_program
+from flspec_tff.phases import Phases
 from flspec_tff.private_mean import PrivateAggregation
-from flspec_tff.process import build_federated_averaging, build_weighted_mean
+from flspec_tff.process import (
+    ClientTraining,
+    build_federated_averaging,
+    build_weighted_mean,
+    train_functional_model,
+)
+from flspec_tff.program import OneLoss
 from flspec_tff.server_optimizers import build_server_optimizer, read_server_state, write_server_state
 
 __all__ = ["FederatedAveraging"]
@@ -33,16 +43,19 @@ class FederatedAveraging:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self._network = plan, network_of(plan)
+        self.plan, self._learned = plan, list(learned_weights(plan))
         self._split = open_data(plan.settings.data).train
         self._rule = aggregator_of(plan).server_optimizer
-        self._client_rule = client_optimizer_of(plan)
         self._private = PrivateAggregation.of(plan)
         cohort_size = int(np.diff(plan.arrays["round_task_ends"], prepend=0).max())
+        is_own = plan.settings.phases or plan.settings.statistics
+        build_training = _training_by_program if is_own else _training_of_tff
+        train, self._planned, element = build_training(plan, self._split, cohort_size)
         self._process = build_federated_averaging(
-            build_model(plan, element_spec(self._split, self._network), cohort_size),
-            lambda learning_rate: build_client_optimizer(self._client_rule, learning_rate, plan.settings.clip),
-            build_server_optimizer(self._rule),
+            all_to_tensorflow(plan.weights),
+            train,
+            element,
+            build_server_optimizer(self._rule, [name in self._learned for name in plan.weights]),
             self._private.build if self._private else build_weighted_mean,
         )
         self._blank = self._process.initialize()
@@ -51,7 +64,7 @@ class FederatedAveraging:
         """Execute round `number` from `state`, for `flspec.execution.rounds.drive_rounds`."""
         lap = timed()
         tasks = self.plan.cohort(number)
-        datasets = [client_dataset(task, position, self._split, self._network) for position, task in enumerate(tasks)]
+        datasets = [client_dataset(task, position, self._split, self._planned) for position, task in enumerate(tasks)]
         output = self._process.next(self._write(number, state), datasets)
         metrics = output.metrics["client_work"]["train"]
         rejected = bool(output.metrics["finalizer"]["update_non_finite"])
@@ -60,16 +73,15 @@ class FederatedAveraging:
             state=self._read(output.state, number, state.optimizer.step + (not rejected)),
             cohort=tuple(task.client for task in tasks),
             num_trained=num_trained,
-            train=_train_metrics(metrics, num_trained),
+            train=_train_metrics(metrics["sums"], num_trained),
             seconds={"train": lap()},  # includes aggregation, which TFF does in the same call
             dropped=_dropped(tasks, metrics["num_trained"], rejected),
         )
 
     def _write(self, number: int, state: ServerState) -> tff.learning.templates.LearningAlgorithmState:
-        learning_rate = self._client_rule.learning_rate * self.plan.client_rate(number)
         return self._blank._replace(
             global_model_weights=tff.learning.models.ModelWeights(all_to_tensorflow(state.weights), ()),
-            client_work=np.float64(learning_rate),
+            client_work=np.float64(self.plan.client_rate(number)),
             aggregator=self._private.write(number, state) if self._private else self._blank.aggregator,
             finalizer=write_server_state(
                 self._rule, self._blank.finalizer, state.optimizer, self.plan.server_rate(number)
@@ -77,19 +89,35 @@ class FederatedAveraging:
         )
 
     def _read(self, state: tff.learning.templates.LearningAlgorithmState, number: int, step: int) -> ServerState:
-        names = list(self.plan.weights)
         return ServerState(
             round=number,
-            weights=all_from_tensorflow(names, state.global_model_weights.trainable),
-            optimizer=read_server_state(self._rule, state.finalizer, step, names),
+            weights=all_from_tensorflow(list(self.plan.weights), state.global_model_weights.trainable),
+            optimizer=read_server_state(self._rule, state.finalizer, step, self._learned),
             records=self._private.read(state.aggregator) if self._private else {},
         )
+
+
+def _training_of_tff(plan: Plan, split: Split, cohort_size: int) -> tuple[ClientTraining, Planned, Any]:
+    """Return a client's training by TFF's own loop, the draws of a step, and the type of a dataset's elements."""
+    planned, rule = masks_for(network_of(plan)), client_optimizer_of(plan)
+    element = element_spec(split, planned)
+    train = train_functional_model(
+        build_model(plan, element, cohort_size),
+        lambda rate: build_client_optimizer(rule, rule.learning_rate * rate, plan.settings.clip),
+    )
+    return train, planned, element
+
+
+def _training_by_program(plan: Plan, split: Split, cohort_size: int) -> tuple[ClientTraining, Planned, Any]:
+    """Return the same by a loop of flspec's own, for phases and for running statistics, which TFF's leaves alone."""
+    program = (Phases if plan.settings.phases else OneLoss)(plan, cohort_size)
+    return train_program(program), program.planned, element_spec(split, program.planned)
 
 
 def _train_metrics(sums: Mapping[str, Any], num_trained: int) -> dict[str, float]:
     if not num_trained:
         return {}
-    metrics = {name: float(value) / num_trained for name, value in sums.items() if name != "num_trained"}
+    metrics = {name: float(value) / num_trained for name, value in sums.items()}
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 

@@ -31,8 +31,13 @@ State = Mapping[str, Any]
 Slots = Mapping[str, tf.Tensor]  # of one weight, float64
 
 
-def build_server_optimizer(rule: ServerOptimizer) -> tff.learning.optimizers.Optimizer:
-    """Build the optimizer of TFF's server."""
+def build_server_optimizer(rule: ServerOptimizer, learned: Sequence[bool]) -> tff.learning.optimizers.Optimizer:
+    """Build the optimizer of TFF's server. `learned` says of each tensor that is sent whether the rule is for it."""
+    optimizer = _build(rule)
+    return optimizer if all(learned) else _BesideStatistics(optimizer, learned)
+
+
+def _build(rule: ServerOptimizer) -> tff.learning.optimizers.Optimizer:
     match rule:
         case Sgd():
             return tff.learning.optimizers.build_sgdm(rule.learning_rate, rule.momentum or None)
@@ -70,6 +75,26 @@ def _place(rule: ServerOptimizer, slot: str) -> tuple[str, np.float32]:
     """Return the key of a slot in TFF's state, and its sign there."""
     # TFF's velocity sums gradients, flspec's sums Deltas.
     return ("accumulator", np.float32(-1)) if isinstance(rule, Sgd) else (slot, np.float32(1))
+
+
+class _BesideStatistics(tff.learning.optimizers.Optimizer):
+    """Another optimizer for the learned tensors; to statistics their mean change is added as it is."""
+
+    def __init__(self, inner: tff.learning.optimizers.Optimizer, learned: Sequence[bool]) -> None:
+        self._inner, self._learned = inner, tuple(learned)
+
+    def initialize(self, specs: Sequence[tf.TensorSpec]) -> Any:
+        return self._inner.initialize(self._only_learned(specs))
+
+    @tf.autograph.experimental.do_not_convert
+    def next(self, state: Any, weights: Tensors, gradients: Tensors) -> tuple[Any, Tensors]:
+        state, learned = self._inner.next(state, self._only_learned(weights), self._only_learned(gradients))
+        stepped = iter(learned)
+        triples = zip(self._learned, weights, gradients, strict=True)
+        return state, tuple(next(stepped) if is_learned else w - g for is_learned, w, g in triples)
+
+    def _only_learned(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(tensor for tensor, is_learned in zip(tensors, self._learned, strict=True) if is_learned)
 
 
 class _ServerStep(tff.learning.optimizers.Optimizer):

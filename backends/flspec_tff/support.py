@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from flspec.aggregators import Aggregator, MeanAggregator
 from flspec.core.components import comes_with_flspec, family_members, parse_component
-from flspec.layers import Dropout, one_network, parse_layers, trace
+from flspec.execution.parts import networks_of, phases_of
+from flspec.layers import Dropout, Network, trace
 from flspec.losses import LossDocument
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument, PlanSettings
@@ -50,32 +51,53 @@ def unsupported(plan: Plan) -> list[str]:
 
 def _unsupported_settings(settings: PlanSettings) -> list[str]:
     """Return a message for each setting without a translation to TFF, field first."""
-    kinds = dict.fromkeys(layer["kind"] for layer in settings.layers)
+    kinds = dict.fromkeys(layer["kind"] for layers in _graphs(settings) for layer in layers)
+    losses = [_kind_of_loss(settings.loss)] if settings.loss is not None else []
     return [
         *_unknown("model: layer kind", kinds, _LAYERS),
-        *_unknown("client.loss:", [_kind_of_loss(settings.loss)], _LOSSES),
-        *_unknown("client.optimizer:", [settings.client_optimizer["kind"]], _CLIENT_OPTIMIZERS),
+        *_unknown("client.loss:", losses, _LOSSES),
+        *(problem for field, rule in _optimizers(settings) for problem in _unsupported_optimizer(field, rule)),
         *_kept_by_clients(settings),
         *_unsupported_aggregator(settings.aggregator),
     ]
 
 
-def _kept_by_clients(settings: PlanSettings) -> Iterator[str]:
-    """Yield a message for each kind of client state, and for statistics that the server would have to average."""
-    if not settings.weights:
-        yield f"mode: local_only leaves every tensor with its client, but {_NOTHING_KEPT}"
-    elif settings.local:
-        yield f"model.batch_norm: local statistics stay with each client, but {_NOTHING_KEPT}; choose frozen"
-    elif settings.statistics:
-        yield "model.batch_norm: averaged statistics are not learned, and TFF averages only what is; choose frozen"
-    optimizer = settings.client_optimizer
-    if optimizer.get("state") == "kept":
-        yield f"client.optimizer.state: kept, but {_NOTHING_KEPT}; choose reset"
-    if schedule := optimizer.get("schedule"):
+def _graphs(settings: PlanSettings) -> list[Sequence[ComponentDocument]]:
+    """Return the layers of each network."""
+    return [network["layers"] for network in settings.networks.values()] or [settings.layers]
+
+
+def _optimizers(settings: PlanSettings) -> list[tuple[str, ComponentDocument]]:
+    """Return each client optimizer, with the field of a spec that it is from."""
+    players = [(f"client.optimizers.{player}", rule) for player, rule in settings.optimizers.items()]
+    return players or [("client.optimizer", settings.client_optimizer)]
+
+
+def _unsupported_optimizer(field: str, rule: ComponentDocument) -> Iterator[str]:
+    """Yield a message for each thing that a client optimizer would need."""
+    yield from _unknown(f"{field}:", [rule["kind"]], _CLIENT_OPTIMIZERS)
+    if rule.get("state") == "kept":
+        yield f"{field}.state: kept, but {_NOTHING_KEPT}; choose reset"
+    if schedule := rule.get("schedule"):
         yield (
-            f"client.optimizer.schedule: {schedule['kind']} follows what a client measures between its epochs, but "
+            f"{field}.schedule: {schedule['kind']} follows what a client measures between its epochs, but "
             "TFF's clients only train; choose a schedule by rounds"
         )
+
+
+def _kept_by_clients(settings: PlanSettings) -> Iterator[str]:
+    """Yield a message for each kind of tensor that would stay with clients."""
+    if not settings.weights:
+        yield f"mode: local_only leaves every tensor with its client, but {_NOTHING_KEPT}"
+    elif whole := [name for name in settings.networks if _stays(name, settings)]:
+        yield f"model.local: {', '.join(whole)} stays with each client, but {_NOTHING_KEPT}; leave it out"
+    elif settings.local:
+        yield f"model.batch_norm: local statistics stay with each client, but {_NOTHING_KEPT}; choose averaged"
+
+
+def _stays(network: str, settings: PlanSettings) -> bool:
+    """Return whether nothing of a network is with the server."""
+    return not any(name.startswith(f"{network}.") for name in settings.weights)
 
 
 def _kind_of_loss(document: LossDocument) -> str:
@@ -92,7 +114,7 @@ def _too_large(plan: Plan) -> list[str]:
         num_examples = np.minimum(num_examples, np.diff(arrays["client_ends"], prepend=0)[arrays["task_clients"]])
     an_example = math.prod(data.input_shape) * np.dtype(data.feature_type).itemsize
     num_rows = num_steps * np.maximum.reduceat(sizes, starts)  # of the data that differ from step to step
-    bytes_sent = num_examples * an_example + num_rows * _bytes_a_row(plan.settings)
+    bytes_sent = num_examples * an_example + num_rows * _bytes_a_row(plan)
     most = int(bytes_sent.argmax())
     if bytes_sent[most] <= _MOST_BYTES:
         return []
@@ -103,12 +125,21 @@ def _too_large(plan: Plan) -> list[str]:
     ]
 
 
-def _bytes_a_row(settings: PlanSettings) -> int:
-    """Return the bytes of a step for each of its examples: row number, labels and dropout masks."""
-    data, layers = settings.data, parse_layers(settings.layers)
-    shapes = trace(one_network(layers, data.input_shape))
-    dropped = sum(math.prod(layer.mask_shape(shapes[layer.name])) for layer in layers if isinstance(layer, Dropout))
-    return 4 + (data.num_classes if data.multi_label else 4) + dropped
+def _bytes_a_row(plan: Plan) -> int:
+    """Return the bytes of a step for each of its examples: row number, labels, and draws of phases and dropout."""
+    data, networks = plan.settings.data, networks_of(plan)
+    phases = phases_of(plan)
+    called = [call.network for phase in phases for call in phase.calls] or list(networks)
+    drawn = sum(4 * math.prod(draw.shape) for phase in phases for draw in phase.draws.values())
+    return 4 + (data.num_classes if data.multi_label else 4) + drawn + sum(_dropped(networks[name]) for name in called)
+
+
+def _dropped(network: Network) -> int:
+    """Return the bytes of a row's dropout masks in one call of a network."""
+    shapes = trace(network)
+    return sum(
+        math.prod(layer.mask_shape(shapes[layer.name])) for layer in network.layers if isinstance(layer, Dropout)
+    )
 
 
 def _unknown(field: str, wanted: Iterable[str], known: tuple[str, ...]) -> Iterator[str]:

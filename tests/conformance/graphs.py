@@ -26,7 +26,9 @@ from flspec.layers import (
     Layer,
     MaxPool,
     Multiply,
+    Normal,
     Shape,
+    TransposedConv,
     chain,
 )
 from flspec.models import Model
@@ -126,6 +128,23 @@ _DROPPED = (
     Activation(name="dense_tanh", function="tanh"),
     Dropout(name="features", rate=0.5),
 )
+_AVERAGED = (
+    _conv("stem", 8, 3, stride=2, bias=False),
+    BatchNorm(name="norm_1", statistics="averaged"),
+    Activation(name="tanh", function="tanh"),
+    Dropout(name="values", rate=0.25),
+    _conv("conv", 8, 3, bias=False),  # which a norm would take away again, so that its gradient were rounding alone
+    BatchNorm(name="norm_2", statistics="averaged", momentum=0.3),
+    Flatten(name="flatten"),
+)
+_ENLARGED = (
+    _conv("stem", 8, 4, stride=2),
+    Activation(name="tanh", function="tanh"),
+    TransposedConv(name="enlarged", channels=4, kernel_size=4, stride=2, padding=1, initializer=Normal(std=0.2)),
+    Activation(name="leaky", function="leaky_relu", slope=0.2),
+    TransposedConv(name="cut", channels=2, kernel_size=3, padding=2, bias=False, initializer="he_normal"),
+    Flatten(name="flatten"),
+)
 _FROZEN = (
     _conv("stem", 8, 3, frozen=True),
     BatchNorm(name="norm", statistics="averaged", frozen=True),
@@ -142,5 +161,7 @@ GRAPHS = {
         "pooled": _POOLED,
         "dropped": _DROPPED,
         "frozen": _FROZEN,
+        "averaged": _AVERAGED,
+        "enlarged": _ENLARGED,
     }.items()
 }

@@ -129,6 +129,7 @@ NAMES = (
 RECIPES = (
     *(f"{graph}-sgd-fedavg" for graph in GRAPHS),
     "residual-adam-fedadam_warm",
+    "averaged-adam-fedadam_warm",
     "tanh-keras_adam-keras_fedadam",
     *(
         f"tanh-{client}-fedavg"

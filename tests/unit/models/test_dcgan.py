@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -71,7 +72,10 @@ def published_discriminator(width=64, colours=3):
     )
 
 
-PUBLISHED = {"generator": published_generator, "discriminator": published_discriminator}
+PUBLISHED: dict[str, Callable[[], nn.Module]] = {
+    "generator": published_generator,
+    "discriminator": published_discriminator,
+}
 INPUTS = {"generator": (6, 1, 1), "discriminator": (3, 64, 64)}
 
 
@@ -92,7 +96,7 @@ def test_tensors_have_the_published_names_and_shapes_below_the_networks(name):
 def test_outputs_and_statistics_are_those_of_the_published_network(name, training):
     network = networks_of(latent=6, width=4)[name]
     made = published_generator(6, 4) if name == "generator" else published_discriminator(4)
-    module = made.train(training).double()
+    module: nn.Module = made.train(training).double()
     tensors = tensors_of(network)
     held = OrderedDict((k.removeprefix(f"{name}."), torch.tensor(v, dtype=torch.float64)) for k, v in tensors.items())
     module.load_state_dict(held, strict=False)

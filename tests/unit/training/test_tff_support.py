@@ -82,7 +82,6 @@ def test_a_plateau_is_refused(make_plan):
     ("told", "words"),
     [
         ({"local": ["n.weight", "n.running_mean"]}, "model.batch_norm: local statistics stay with each client, but"),
-        ({"statistics": ["n.running_mean"]}, "model.batch_norm: averaged statistics are not learned, and TFF"),
         ({"loss": "hinge"}, "client.loss: hinge has no TFF translation; known: binary_cross_entropy, cross_entropy"),
         ({"client_optimizer": {"kind": "lion"}}, "client.optimizer: lion has no TFF translation; known: sgd, adam"),
         ({"layers": [{"kind": "attention"}]}, "model: layer kind attention has no TFF translation; known: flatten"),
@@ -96,13 +95,14 @@ def test_a_setting_without_translation_is_refused_with_its_field_first(make_plan
     assert problem.startswith(words)
 
 
-def test_batch_norm_whose_statistics_are_constants_is_no_problem(make_plan):
+def test_batch_norm_whose_statistics_are_averaged_or_constant_is_no_problem(make_plan):
     frozen = [BatchNorm(name="a", statistics="frozen"), BatchNorm(name="b", statistics="averaged", frozen=True)]
     graph = layers(Conv(name="conv", channels=2, kernel_size=1), *frozen, Flatten(name="flatten"))
 
     plan = make_plan(dataset={"kind": "digits"}, model={"kind": "mlp", "hidden": [2]})
 
     assert unsupported(altered(plan, layers=graph)) == []
+    assert unsupported(altered(plan, layers=graph, statistics=("c.running_mean", "c.running_var"))) == []
 
 
 # ---------------------------------------------------------------------------------------------- what is done to updates
