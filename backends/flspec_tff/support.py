@@ -56,8 +56,8 @@ def _unsupported_settings(settings: PlanSettings) -> list[str]:
     return [
         *_unknown("model: layer kind", kinds, _LAYERS),
         *_unknown("client.loss:", losses, _LOSSES),
-        *(problem for field, rule in _optimizers(settings) for problem in _unsupported_optimizer(field, rule)),
         *_kept_by_clients(settings),
+        *(problem for field, rule in _optimizers(settings) for problem in _unsupported_optimizer(field, rule)),
         *_unsupported_aggregator(settings.aggregator),
     ]
 
