@@ -9,7 +9,7 @@ from flspec.report.charts import Line, Points, draw_lines
 from flspec.report.page import Chart, Column, Figure, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
 from flspec.report.words import DASH, brief, number
-from flspec.runs.metric_words import metrics_in_order
+from flspec.runs.metric_words import features_in_words, metrics_in_order
 from flspec.runs.result import RoundRecord
 
 __all__ = ["curves_section"]
@@ -50,7 +50,16 @@ def _figure(kind: str, metrics: Metrics, caption: str, runs: Sequence[ReportedRu
         svg = draw_lines([Line(run.style, points) for run, points in drawn])
         charts.append(Chart(f"{kind.capitalize()} {brief(name)}", svg, _overlap(drawn)))
     legend = [(run.label, run.style) for run in runs if any(map(metrics, _rounds(run)))]
+    if kind == "test":
+        caption = " ".join((caption, *(f"{words}." for words in _features(runs))))
     return Figure(caption, charts, legend)
+
+
+def _features(runs: Sequence[ReportedRun]) -> list[str]:
+    """Return by which features pictures were compared."""
+    results = [run.result for run in runs if run.result and run.result.features]
+    evaluations = [record.evaluation or {} for result in results for record in result.rounds[-1:]]
+    return features_in_words([result.features for result in results], evaluations)
 
 
 def _overlap(drawn: Sequence[tuple[ReportedRun, Points]]) -> str:

@@ -28,6 +28,10 @@ _CLIENTS = (
     "Over clients: each client’s value on its own, and how these are distributed over the clients that have one. The "
     "weighted mean counts examples, the mean clients; a Gini coefficient of 0 says that all are alike."
 )
+_OTHER_REAL = (
+    "Other real pictures: as many of the training set as each set has, held against it as generated ones are. Those of "
+    "a perfect generator of training pictures would be about these; better ones say that sets differ by chance."
+)
 _OUTCOMES = ("true negatives", "false positives", "false negatives", "true positives")
 
 
@@ -66,7 +70,12 @@ def _is_last(run: ReportedRun, best: BestRecord) -> bool:
 
 def _tables(subject: Subject, heading: str, evaluated: Sequence[tuple[ReportedRun, Evaluation]]) -> Iterator[Table]:
     """Yield tables of whole sets, groups and clients apart, because each is read in a different way."""
-    for caption, belongs in (("Whole sets of examples.", _is_whole), (_GROUPS, _is_group), (_CLIENTS, _is_of_clients)):
+    for caption, belongs in (
+        ("Whole sets of examples.", _is_whole),
+        (_OTHER_REAL, _is_other_real),
+        (_GROUPS, _is_group),
+        (_CLIENTS, _is_of_clients),
+    ):
         parts = [(run, {name: v for name, v in evaluation.items() if belongs(name)}) for run, evaluation in evaluated]
         metrics = sorted({metric for _, evaluation in parts for values in evaluation.values() for metric in values})
         names = list(dict.fromkeys(name for _, evaluation in parts for name in evaluation))
@@ -102,8 +111,12 @@ def _is_whole(name: str) -> bool:
     return "/" not in name
 
 
+def _is_other_real(name: str) -> bool:
+    return name.partition("/")[2] == "other real"
+
+
 def _is_group(name: str) -> bool:
-    return not _is_whole(name) and not _is_of_clients(name)
+    return not (_is_whole(name) or _is_other_real(name) or _is_of_clients(name))
 
 
 def _is_of_clients(name: str) -> bool:
