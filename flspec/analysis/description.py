@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from flspec.analysis.leakage import Leakage, find_leakage
 from flspec.analysis.memory_estimate import estimate_memory
 from flspec.analysis.skew import Skew, count_labels, measure_skew
 from flspec.core.components import Document, parse_component
+from flspec.data.client_names import client_names, names_of_clients
 from flspec.data.readings import Reading
 from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
@@ -57,6 +58,7 @@ class PlannedClients(Document):
     median_examples: float
     max_examples: int
     num_unheld: int  # training examples that no client has
+    names: tuple[str, ...] = ()  # of natural clients, each of whom is a client; empty otherwise
 
 
 class RoundFacts(Document):
@@ -189,8 +191,9 @@ def _remarks_on_data(plan: Plan, reading: Reading | None) -> tuple[str, ...]:
         data = open_data(plan.settings.data)
     except (InputError, ValidationError):  # the data are gone, or the kind is not installed here
         return ()
-    features = [column.name for column in reading.columns if column.role.startswith("feature")] if reading else []
-    names = data.feature_names or tuple(getattr(dataset, "features", None) or features)
+    listed = getattr(dataset, "features", None)  # in their order
+    read = [column.name for column in reading.columns if column.role.startswith("feature")] if reading else []
+    names = data.feature_names or tuple(listed if isinstance(listed, Mapping) else read)
     return tuple(dataset.remarks(replace(data, feature_names=names)))
 
 
@@ -219,7 +222,15 @@ def _clients(plan: Plan) -> PlannedClients:
         median_examples=float(np.median(sizes)),
         max_examples=int(sizes.max()),
         num_unheld=plan.settings.data.num_train - int(sizes.sum()),
+        names=_client_names(plan),
     )
+
+
+def _client_names(plan: Plan) -> tuple[str, ...]:
+    try:
+        return names_of_clients(plan, open_data(plan.settings.data))
+    except InputError:  # the data are not on this machine
+        return ()
 
 
 def _remarks(plan: Plan) -> tuple[str, ...]:
@@ -239,7 +250,8 @@ def _unmeasured(plan: Plan) -> Iterator[str]:
     if metric is None:
         return
     try:
-        labels, num_classes = open_data(plan.settings.data).examples.classes("dataset")
+        data = open_data(plan.settings.data)
+        labels, num_classes = data.examples.classes("dataset")
     except InputError:  # also where an example may have several labels, of which every such metric has a value
         return
 
@@ -252,7 +264,7 @@ def _unmeasured(plan: Plan) -> Iterator[str]:
     if without := [client for client, kind in kinds.items() if kind in never]:
         yield (
             f"{len(without):,} of {len(own):,} have no value of {metric}, so their learning rates never fall; client "
-            f"{without[0]}: {why(own[without[0]])}"
+            f"{client_names(plan, data)[without[0]]}: {why(own[without[0]])}"
         )
 
 

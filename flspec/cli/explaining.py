@@ -81,7 +81,7 @@ def plan(
     for remark in unread_settings([chosen]):
         console.print(f"remark: {remark}", soft_wrap=True)
     if counts is not None:
-        if picture := partition_picture(counts):
+        if picture := partition_picture(counts, description.clients.names, description.data.label_names):
             console.print(picture)
         console.print(f"drawn in {drawing}", soft_wrap=True)
 
@@ -118,9 +118,14 @@ def _draw(counts: NDArray[np.int64], description: Description, folder: Path) -> 
     from flspec.errors import InputError
     from flspec.report.partition_chart import draw_partition
 
-    path = folder / f"{description.name}-partition.svg"
+    path, names = folder / f"{description.name}-partition.svg", description.clients.names
     try:
-        write_atomically(path, draw_partition(counts, description.name, description.skew).encode())
+        write_atomically(
+            path,
+            draw_partition(
+                counts, description.name, description.skew, clients=names, labels=description.data.label_names
+            ).encode(),
+        )
     except OSError as error:
         raise InputError(f"--plot: {path} cannot be written: {error.strerror or error}") from None
     return path

@@ -29,6 +29,7 @@ from flspec.spec.yaml_writer import write_value
 __all__ = ["cells_table", "difference_tables", "partition_picture", "plan_table", "sameness", "settings_table"]
 
 _MOST_CLIENTS, _MOST_LABELS = 40, 20  # the most that a terminal shows at a glance
+_LONGEST_NAME = 20  # characters, in a picture
 _SHADES = "·░▒▓█"  # none, then quarters of the largest count of a client and label
 
 
@@ -62,7 +63,8 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     if clients.min_examples < clients.max_examples:
         sizes += f", median {clients.median_examples:,.0f}"
     nobody = f"{clients.num_unheld:,} training examples are held by nobody" if clients.num_unheld else ""
-    yield "clients", list(filter(None, [f"{clients.num:,}, each holding {sizes}", nobody, *description.remarks]))
+    named = f": {join_some(clients.names, 6)};" if clients.names else ","
+    yield "clients", list(filter(None, [f"{clients.num:,}{named} each holding {sizes}", nobody, *description.remarks]))
     yield "skew", _skew(description)
     if description.leakage and (overlaps := _leakage(description.leakage)):
         yield "leakage", overlaps
@@ -166,19 +168,29 @@ def _with_origin(one: Provenance) -> str:
     return f"{shorten(write_value(one.value))} ← {one.origin}{shorten(before, 200)}"
 
 
-def partition_picture(counts: NDArray[np.int64]) -> Text | None:
-    """Return clients by labels in shades, with a bar of each client's size; None if it does not fit a terminal."""
+def partition_picture(
+    counts: NDArray[np.int64], clients_called: Sequence[str] = (), labels_called: Sequence[str] = ()
+) -> Text | None:
+    """Return clients by labels in shades, with a bar of each client's size; None if it does not fit a terminal.
+
+    Names of labels that do not fit above a column are a list below.
+    """
     clients, labels = counts.shape
     if clients > _MOST_CLIENTS or labels > _MOST_LABELS:
         return None
     sizes, most = counts.sum(axis=1), int(counts.max())
-    rows = [f"client  {''.join(f'{label:<3}' for label in range(labels))}  examples"]
+    names = [shorten(name, _LONGEST_NAME) for name in clients_called] or list(map(str, range(clients)))
+    width = max(6, *map(len, names))
+    rows = [f"{'client':<{width}}  {''.join(f'{label:<3}' for label in range(labels))}  examples"]
     for client in range(clients):
         cells = "".join(f"{_SHADES[math.ceil(4 * int(count) / most)] * 2} " for count in counts[client])
         bar = "█" * max(1, round(10 * int(sizes[client]) / int(sizes.max())))
-        rows.append(f"{client:>6}  {cells}  {int(sizes[client]):>6,}{bar:>{len(bar) + 1}}")
+        rows.append(f"{names[client]:>{width}}  {cells}  {int(sizes[client]):>6,}{bar:>{len(bar) + 1}}")
     shares = ", ".join(f"{shade} to {math.floor(most * part / 4):,}" for part, shade in enumerate(_SHADES) if part)
-    rows.append(f"        examples of a label: {_SHADES[0]} none, {shares}")
+    rows.append(f"{'':{width}}  examples of a label: {_SHADES[0]} none, {shares}")
+    if labels_called:
+        said = [f"{number} {shorten(name, _LONGEST_NAME)}" for number, name in enumerate(labels_called)]
+        rows.append(f"{'':{width}}  labels: {', '.join(said)}")
     return Text("\n".join(rows) + "\n", no_wrap=True)
 
 

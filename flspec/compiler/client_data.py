@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
 from flspec.core.text import and_more
+from flspec.data.client_names import natural_name
 from flspec.data.examples import Examples
 from flspec.errors import InputError
 from flspec.partitioners import ClientIndices, Partitioner
@@ -56,7 +57,10 @@ def _split_holdout(
         groups = [codes[own] for own in client_indices]
     is_out = [_is_in_holdout(partitioner.holdout, own, stream.child(client)) for client, own in enumerate(groups)]
     if failed := [client for client, out in enumerate(is_out) if out is None]:
-        _refuse(partitioner, groups, failed)
+        name = natural_name(
+            partitioner.model_dump(), examples.columns, examples.client_column, client_indices[failed[0]]
+        )
+        _refuse(partitioner, groups, failed, name)
     pairs = [(own, out) for own, out in zip(client_indices, is_out, strict=True) if out is not None]
     return [own[~out] for own, out in pairs], [own[out] for own, out in pairs]
 
@@ -78,8 +82,8 @@ def _is_in_holdout(share: float, groups: Integers, stream: Stream) -> NDArray[np
     return np.asarray(is_drawn[own])
 
 
-def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequence[int]) -> None:
-    client = failed[0]
+def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequence[int], name: str | None) -> None:
+    client, called = failed[0], failed[0] if name is None else name
     num, share = len(groups[client]), partitioner.holdout
     num_groups = len(np.unique(groups[client]))
     of = f"{num} examples"
@@ -87,7 +91,7 @@ def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequen
         of += f" of {num_groups} value{'s' * (num_groups != 1)} of {partitioner.holdout_by}"
     others = and_more(len(failed) - 1, "clients likewise")
     raise InputError(
-        f"partition.holdout is {share:g}, but client {client} has {of}, a holdout of {share * num:.2g} examples: "
+        f"partition.holdout is {share:g}, but client {called} has {of}, a holdout of {share * num:.2g} examples: "
         f"that leaves it or the training set empty{others and ', ' + others}; raise holdout, or give each client more"
     )
 

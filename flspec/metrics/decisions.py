@@ -59,7 +59,7 @@ def balanced_accuracy(scores: Scores) -> float:
 def precision(scores: Scores) -> float:
     """Return the share of the examples predicted as class 1 that are of it: TP / (TP + FP)."""
     counts = _of_class_1(scores)
-    return _share(counts.true_positives, counts.false_positives, "no example is predicted as class 1")
+    return _share(counts.true_positives, counts.false_positives, f"no example is predicted as class {scores.called(1)}")
 
 
 @metric(better="higher", description="share of the examples of class 1 of two that are predicted as it; sensitivity")
@@ -69,21 +69,21 @@ def recall(scores: Scores) -> float:
     It is also called sensitivity, or the true positive rate.
     """
     counts = _of_class_1(scores)
-    return _share(counts.true_positives, counts.false_negatives, "no example is of class 1")
+    return _share(counts.true_positives, counts.false_negatives, f"no example is of class {scores.called(1)}")
 
 
 @metric(better="higher", description="share of the examples of class 0 of two that are predicted as it")
 def specificity(scores: Scores) -> float:
     """Return the share of the examples of class 0 that are predicted as it: TN / (TN + FP)."""
     counts = _of_class_1(scores)
-    return _share(counts.true_negatives, counts.false_positives, "no example is of class 0")
+    return _share(counts.true_negatives, counts.false_positives, f"no example is of class {scores.called(0)}")
 
 
 @metric(better="lower", description="share of the examples of class 0 of two that are predicted as class 1")
 def false_positive_rate(scores: Scores) -> float:
     """Return the share of the examples of class 0 that are predicted as class 1: FP / (TN + FP)."""
     counts = _of_class_1(scores)
-    return _share(counts.false_positives, counts.true_negatives, "no example is of class 0")
+    return _share(counts.false_positives, counts.true_negatives, f"no example is of class {scores.called(0)}")
 
 
 @metric(
@@ -101,7 +101,7 @@ def f1(scores: Scores) -> float:
     """Return 2 TP / (2 TP + FP + FN) of class 1."""
     counts = _of_class_1(scores)
     wrong = counts.false_positives + counts.false_negatives
-    return _share(2 * counts.true_positives, wrong, "no example is of class 1 or predicted as it")
+    return _share(2 * counts.true_positives, wrong, f"no example is of class {scores.called(1)} or predicted as it")
 
 
 def macro(name: str) -> Measure:

@@ -35,7 +35,7 @@ def roc_auc(scores: Scores) -> float:
         scores.of_both_classes()
         return float(roc_auc_score(scores.labels, scores.ranks[:, 1]))
     if missing := set(range(scores.num_classes)) - set(np.unique(scores.labels).tolist()):
-        raise Undefined(f"no example is of class {min(missing)}")
+        raise Undefined(f"no example is of class {scores.called(min(missing))}")
     return macro_ranking("roc_auc")(scores)
 
 

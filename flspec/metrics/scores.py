@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.errors import printable
 from flspec.losses import Loss, LossDocument, parse_loss
 
 __all__ = ["THRESHOLDS", "Counts", "Measure", "Scores", "Undefined", "ratio"]
@@ -52,6 +53,7 @@ class Scores:
     outputs: NDArray[np.floating[Any]]  # [num_examples, num_outputs]
     labels: NDArray[np.int64] | NDArray[np.uint8]  # int64 [num_examples], or ones and zeros uint8 [num_examples, *]
     loss: LossDocument = "cross_entropy"  # as a plan has it
+    class_names: tuple[str, ...] = ()  # empty where classes have numbers alone
 
     def __post_init__(self) -> None:
         if self.labels.ndim == 1 and self.outputs.shape[1] == 1:
@@ -91,6 +93,10 @@ class Scores:
         if not self.are_finite:
             return "the model's scores are not finite"
         return None if len(self) else "there are no examples"
+
+    def called(self, label: int) -> str:
+        """Return what a class is called in a message: its name, or its number from 0."""
+        return printable(self.class_names[label]) if self.class_names else str(label)
 
     def part(self, rows: NDArray[Any] | slice) -> Scores:
         """Return the scores of some of the examples."""
@@ -203,7 +209,7 @@ class Scores:
         """Raise Undefined unless there are examples of each of two classes."""
         self.of_two_classes()
         if len(np.unique(self.labels)) < 2:
-            raise Undefined(f"all {len(self):,} examples are of class {self.labels[0]}")
+            raise Undefined(f"all {len(self):,} examples are of class {self.called(int(self.labels[0]))}")
 
 
 Measure = Callable[[Scores], float]

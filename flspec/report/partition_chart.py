@@ -6,6 +6,7 @@ by their commonest label, so that a skew shows as blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from flspec.analysis.skew import Skew
 from flspec.report.charts import _SETTINGS, _svg
 from flspec.report.palette import GROUND, INK, MUTED, PALETTE, RULE
+from flspec.report.words import brief
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +30,7 @@ _MOST_CIRCLES = 30  # clients or labels
 _MOST_ROWS = 2_000
 _MOST_NUMBERED = 40  # clients shown in their own order and by number
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.75, 0.75, 1.35, 0.95  # margins and all lengths below: inches
+_LONGEST = 10  # characters of a name
 _GAP, _BARS, _NARROWEST = 0.25, 1.5, 5.2
 
 Counts = NDArray[np.int64]  # [num_clients, num_classes]
@@ -60,8 +63,10 @@ class _Frame:
         return left / across, bottom / up, width / across, height / up
 
 
-def draw_partition(counts: Counts, name: str, skew: Skew | None = None) -> str:
-    """Return the SVG text of one partition; equal input gives equal bytes."""
+def draw_partition(
+    counts: Counts, name: str, skew: Skew | None = None, *, clients: Sequence[str] = (), labels: Sequence[str] = ()
+) -> str:
+    """Return the SVG text of one partition; equal input gives equal bytes. `clients` and `labels` are names."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -75,7 +80,8 @@ def draw_partition(counts: Counts, name: str, skew: Skew | None = None) -> str:
         bars = figure.add_axes(frame.place(_LEFT + frame.matrix[0] + _GAP, _BOTTOM, _BARS, frame.matrix[1]))
         shown = counts if numbered else _condensed(counts[_by_commonest_label(counts)])
         (_draw_circles if circles else _draw_shades)(matrix, frame, shown)
-        _name_rows(matrix, len(shown), len(counts), numbered=numbered)
+        _name_rows(matrix, len(shown), len(counts), clients, numbered=numbered)
+        _name_columns(matrix, labels)
         _draw_sizes(bars, shown, numbered=numbered)
         for axes in (matrix, bars):
             axes.set_ylim(len(shown) - 0.5, -0.5)
@@ -171,8 +177,21 @@ def _finish(axes: Axes, frame: _Frame, counts: Counts) -> None:
     _undress(axes)
 
 
-def _name_rows(axes: Axes, rows: int, clients: int, *, numbered: bool) -> None:
-    """Label each row by number, or the axis by the order of the rows."""
+def _name_columns(axes: Axes, labels: Sequence[str]) -> None:
+    """Label columns by the names of the labels, if there are some and each column has a number."""
+    ticks = [int(tick) for tick in axes.get_xticks()]
+    if labels and len(ticks) == len(labels):
+        # Names are wider than a column, so they lean.
+        names = [brief(labels[tick], _LONGEST) for tick in ticks]
+        axes.set_xticks(ticks, names, rotation=45, ha="left", rotation_mode="anchor")
+        axes.set_xlabel("")
+
+
+def _name_rows(axes: Axes, rows: int, clients: int, names: Sequence[str], *, numbered: bool) -> None:
+    """Label each row by name or number, or the axis by the order of the rows."""
+    if numbered and names:
+        axes.set_yticks(range(rows), [brief(name, _LONGEST) for name in names])
+        return  # names need the room of the axis' own
     axes.set_yticks(range(rows) if numbered else [])
     order = "client" if numbered else "clients, in the order of their commonest label"
     condensed = f"\neach row the mean of about {clients / rows:.3g}" if rows < clients else ""

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.data.client_names import client_names
 from flspec.data.examples import Split
 from flspec.data.groups import label_masks, parse_groups
 from flspec.data.store import open_data
@@ -46,6 +47,7 @@ class Evaluator:
         self._by_label = bool(settings.pictures and settings.pictures.by_label)
         self._data = open_data(plan.settings.data, verify=True)
         self._judge: Judge = (PictureJudge if settings.pictures else ScoreJudge)(plan, self._data)
+        self._names = client_names(plan, self._data)
         self._beside: dict[str, Measured] = {}  # by set; it does not change
 
     def __call__(self, state: ServerState) -> Measured:
@@ -54,7 +56,11 @@ class Evaluator:
         if self._judge.has_own_models:
             clients = self._plan.participants
             sizes = [len(self._plan.client_examples(client)) for client in clients]
-            measured = over_clients(clients, [self._measure(models[client]) for client in clients], sizes)
+            measured = over_clients(
+                [self._names[client] for client in clients],
+                [self._measure(models[client]) for client in clients],
+                sizes,
+            )
         else:
             measured = self._measure(models[0])
         if self._plan.holdout:
@@ -105,8 +111,9 @@ class Evaluator:
         measured.add("holdout", whole, self._metrics)
         own = [measure(found, self._metrics) for found in each]
         sizes = [len(found) for found in each]
+        names = self._names if len(self._names) == len(own) else list(map(str, range(len(own))))  # pooled into one
         measured.values.update(distribution("clients", [values for values, _ in own], sizes))
-        if undefined := reasons_over_clients(range(len(own)), [reasons for _, reasons in own]):
+        if undefined := reasons_over_clients(names, [reasons for _, reasons in own]):
             measured.undefined["clients"] = undefined
 
     def _on_holdouts(self, models: Mapping[int, JudgedModel]) -> tuple[Found, Sequence[Found]]:

@@ -52,7 +52,7 @@ class Measured:
             self.undefined[name] = dict.fromkeys(lone, "fewer than two groups have a value")
 
 
-def over_clients(clients: Sequence[int], each: Sequence[Measured], sizes: Sequence[int]) -> Measured:
+def over_clients(clients: Sequence[str], each: Sequence[Measured], sizes: Sequence[int]) -> Measured:
     """Return the mean over the clients' models, for each value over those models for which it is defined.
 
     `sizes` weigh the clients in the weighted mean: the number of examples of each.
@@ -106,7 +106,7 @@ def _statistics(metric: str, values: NDArray[np.float64], sizes: NDArray[np.int6
     return {name: float(value) for name, value in found.items()}
 
 
-def reasons_over_clients(clients: Sequence[int], each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def reasons_over_clients(clients: Sequence[str], each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return, for each metric that is undefined for some clients, their number and the first client's reason."""
     reasons: dict[str, str] = {}
     for metric in dict.fromkeys(name for reasons in each for name in reasons):

@@ -26,12 +26,12 @@ class ScoreJudge:
         self._loss, self._names, self._scorer = plan.settings.loss, data.label_names, scorer_of(plan)
 
     def model(self, weights: Weights) -> _ScoredModel:
-        return _ScoredModel(weights, self._scorer, self._loss)
+        return _ScoredModel(weights, self._scorer, self._loss, self._names)
 
     def together(self, each: Sequence[Scores]) -> Scores:
         some = [scores for scores in each if len(scores)]
         outputs, labels = (np.concatenate([getattr(one, name) for one in some]) for name in ("outputs", "labels"))
-        return Scores(outputs, labels, self._loss)
+        return Scores(outputs, labels, self._loss, self._names)
 
     def beside(self, name: str, split: Split) -> Mapping[str, Scores]:
         return {}
@@ -45,11 +45,11 @@ class ScoreJudge:
 
 
 class _ScoredModel:
-    def __init__(self, weights: Weights, scorer: Scorer, loss: str) -> None:
-        self._weights, self._scorer, self._loss = weights, scorer, loss
+    def __init__(self, weights: Weights, scorer: Scorer, loss: str, names: tuple[str, ...]) -> None:
+        self._weights, self._scorer, self._loss, self._names = weights, scorer, loss, names
 
     def on(self, name: str, split: Split) -> Scores:
-        return Scores(self._outputs(split), split.labels, self._loss)
+        return Scores(self._outputs(split), split.labels, self._loss, self._names)
 
     def _outputs(self, split: Split) -> NDArray[np.float32]:
         return self._scorer.logits(self._weights, split) if len(split) else np.zeros((0, 1), np.float32)
