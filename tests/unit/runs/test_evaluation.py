@@ -281,19 +281,19 @@ def test_a_mean_over_some_of_the_clients_says_of_how_many_and_why():
     ]
     for one in each:
         one.undefined["test/sex=m"] = why
-    together = over_clients([3, 5, 9], each, [1, 1, 1])
+    together = over_clients(["3", "south", "9"], each, [1, 1, 1])
     assert together.values["test"] == {"loss": 2.0, "recall": 0.5}
     assert together.values["test/sex=f"] == {"recall": 0.5}
     assert together.undefined == {
-        "test": {"recall": "2 of 3 clients have no value; client 5: no example is of class 1"},
-        "test/sex=f": {"recall": "1 of 3 clients have no value; client 5: no example is of class 1"},
+        "test": {"recall": "2 of 3 clients have no value; client south: no example is of class 1"},
+        "test/sex=f": {"recall": "1 of 3 clients have no value; client south: no example is of class 1"},
         "test/sex=m": {"recall": "3 of 3 clients have no value; client 3: no example is of class 1"},
     }
 
 
 def test_where_every_client_has_a_value_nothing_is_told():
     each = [Measured({"test": {"loss": value}}) for value in (1.0, 3.0)]
-    assert over_clients([0, 1], each, [1, 1]).undefined == {}
+    assert over_clients(["0", "1"], each, [1, 1]).undefined == {}
 
 
 # ---------------------------------------------------------------------------------------------- confusion, and the best
