@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 from types import MappingProxyType
 
-from flspec.execution.parts import network_of
+from flspec.execution.parts import scored_networks, step_multiply_adds
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
 from flspec.execution.server_step import finish_round
-from flspec.layers import count_multiply_adds
 from flspec.protocol.backend import Backend, Job, Rehearsal
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, ClientTask, Plan
@@ -82,7 +81,7 @@ class LocalBackend(Backend):
         return TorchScorer(plan)
 
     def scored_at_once(self, plan: Plan) -> int:
-        return examples_at_once(network_of(plan))
+        return min(map(examples_at_once, scored_networks(plan)))
 
 
 def _useful_workers(plan: Plan, cores: int) -> int:
@@ -92,4 +91,4 @@ def _useful_workers(plan: Plan, cores: int) -> int:
     times.
     """
     batch = int(plan.batch_sizes.max(initial=0))
-    return cores if count_multiply_adds(network_of(plan)) * batch >= _WORTH_A_THREAD else 1
+    return cores if step_multiply_adds(plan) * batch >= _WORTH_A_THREAD else 1

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from flspec.data.store import open_data
-from flspec.execution.parts import network_of
+from flspec.execution.parts import sample_of, scored_networks, step_multiply_adds
 from flspec.execution.rounds import initial_state, timed
 from flspec.execution.server_step import finish_round
-from flspec.layers import count_multiply_adds
+from flspec.phases import draws_of_sample
 from flspec.protocol.backend import Rehearsal
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
@@ -32,7 +32,7 @@ _MOST_ADDED = 2**24  # parameters of updates in a measured aggregation, which ta
 def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
     """Measure with as many clients at once as a run would train. None if a single example takes too long."""
     plan = replace(plan, noise_key=b"none of a run's")
-    work = count_multiply_adds(network_of(plan))
+    work = step_multiply_adds(plan)
     if work > _MOST_WORK:
         return None
     num_examples = _MOST_WORK // max(1, work)
@@ -109,12 +109,18 @@ def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
 
 
 def _evaluate(plan: Plan, num_examples: int) -> float:
-    """Measure the seconds of evaluation for each round, scaled up from at most one batch for each core."""
-    test = open_data(plan.settings.data).test
-    at_once = examples_at_once(network_of(plan))
-    num = min(len(test), num_examples, at_once * (os.cpu_count() or 1))
-    scorer, part = TorchScorer(plan), test.part(slice(num))
+    """Measure the seconds of evaluation for each round, scaled up from at most one batch for each core.
+
+    Of pictures it is the time to make them, without that of their features.
+    """
+    test, sample, pictures = open_data(plan.settings.data).test, sample_of(plan), plan.settings.evaluation.pictures
+    whole = pictures.generated if pictures else len(test)
+    num = min(whole, num_examples, min(map(examples_at_once, scored_networks(plan))) * (os.cpu_count() or 1))
+    scorer, weights = TorchScorer(plan), plan.weights | plan.local
     lap = timed()
-    scorer.logits(plan.weights | plan.local, part)
+    if sample:
+        scorer.pictures(weights, draws_of_sample(sample, num, plan.settings.image_seed))
+    else:
+        scorer.logits(weights, test.part(slice(num)))
     kept = sum(map(plan.keeps, range(1, plan.num_rounds + 1)))
-    return lap() * len(test) / num * kept / plan.num_rounds
+    return lap() * whole / num * kept / plan.num_rounds

@@ -13,8 +13,17 @@ import numpy as np
 
 from flspec.core.components import family_members
 from flspec.datasets import Dataset
-from flspec.execution.parts import aggregator_of, client_algorithm_of, client_optimizer_of, network_of
-from flspec.layers import count_values_at_once, count_values_made
+from flspec.execution.parts import (
+    aggregator_of,
+    client_algorithm_of,
+    keeps_optimizer,
+    networks_of,
+    optimizers_of,
+    players_of,
+    scored_networks,
+    step_values,
+)
+from flspec.layers import count_values_at_once
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
 
@@ -73,13 +82,15 @@ def kept_bytes(plan: Plan) -> int:
     """Return the bytes of one client's state between rounds."""
     kept = sum(tensor.nbytes for tensor in plan.local.values())
     kept += len(client_algorithm_of(plan).client_slots) * sum(weight.nbytes for weight in plan.weights.values())
-    return kept + (_slots_bytes(plan) if plan.settings.client_optimizer.get("state") == "kept" else 0)
+    return kept + sum(_slots_bytes(plan, player) for player in optimizers_of(plan) if keeps_optimizer(plan, player))
 
 
-def _slots_bytes(plan: Plan) -> int:
-    """Return the bytes of a client optimizer's slots."""
-    slots = client_optimizer_of(plan).initial_slots()
-    return len(slots) * _model_bytes(plan)
+def _slots_bytes(plan: Plan, player: str) -> int:
+    """Return the bytes of the slots of a client's optimizer."""
+    networks, slots = networks_of(plan), optimizers_of(plan)[player].initial_slots()
+    prefixes = tuple(networks[name].prefix for name in players_of(plan)[player])
+    changed = (tensor for name, tensor in (plan.weights | plan.local).items() if name.startswith(prefixes))
+    return len(slots) * sum(tensor.nbytes for tensor in changed)
 
 
 def _model_bytes(plan: Plan) -> int:
@@ -92,8 +103,12 @@ def _training_bytes(plan: Plan) -> int:
     activations and their gradients.
     """
     largest_batch = int(np.diff(plan.arrays["batch_ends"], prepend=0).max(initial=0))
-    activations = _FLOAT32 * count_values_made(network_of(plan))
-    common = 2 * _model_bytes(plan) + _slots_bytes(plan) + 2 * largest_batch * activations
+    activations = _FLOAT32 * step_values(plan)
+    common = (
+        2 * _model_bytes(plan)
+        + sum(_slots_bytes(plan, player) for player in optimizers_of(plan))
+        + 2 * largest_batch * activations
+    )
     return common + (_private_bytes(plan, largest_batch) if plan.settings.private_steps else 0)
 
 
@@ -108,7 +123,7 @@ def _scoring_bytes(plan: Plan, cores: int) -> int:
     """Return the bytes of the scoring threads, each with the activations of its examples that are still needed."""
     at_once, num_test = find_backend(REFERENCE).scored_at_once(plan), plan.settings.data.num_test
     threads = min(cores, -(-num_test // at_once))
-    return threads * min(at_once, num_test) * _FLOAT32 * count_values_at_once(network_of(plan))
+    return threads * min(at_once, num_test) * _FLOAT32 * max(map(count_values_at_once, scored_networks(plan)))
 
 
 def _largest_cohort(plan: Plan) -> int:

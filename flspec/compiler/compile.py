@@ -107,7 +107,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     plan = Plan.build(
         settings=replace(
-            _settings(spec, examples, networks, phases, parameters, pictures),
+            _settings(spec, examples, networks, phases, parameters, pictures, root),
             privacy=privacy.facts if privacy else None,
             private_steps=steps,
         ),
@@ -162,6 +162,7 @@ def _settings(
     phases: Sequence[Phase],
     parameters: Mapping[str, Tensor],
     pictures: PictureSettings | None,
+    root: Stream,
 ) -> PlanSettings:
     """Return the settings of the plan: the parts of a spec that a run acts on and that need no random draw."""
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
@@ -169,7 +170,7 @@ def _settings(
     settings = PlanSettings(
         data=examples.describe(),
         **described(networks),
-        **planned_steps(spec, networks, phases),
+        **planned_steps(spec, networks, phases, root.child("pictures")),
         aggregator=spec.aggregator.model_dump(mode="json", exclude={"schedule"}),
         evaluation=planned_evaluation(
             spec.evaluation, measured_metrics(spec.evaluation, objective.is_generative), examples, pictures

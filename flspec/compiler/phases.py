@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from flspec.client_optimizers import ClientOptimizer
 from flspec.compiler.modes import keeps
 from flspec.compiler.networks import Networks
+from flspec.core.randomness import Stream
 from flspec.errors import Problem, SpecError
 from flspec.layers import Shape, Tensor
 from flspec.objectives.supervised import Supervised
@@ -34,8 +37,11 @@ def planned_phases(spec: Spec, networks: Networks, shape: Shape) -> tuple[Phase,
     return phases
 
 
-def planned_steps(spec: Spec, networks: Networks, phases: Sequence[Phase]) -> dict[str, Any]:
-    """Return the plan's settings of a client's step: its loss and optimizer, or its phases and optimizers."""
+def planned_steps(spec: Spec, networks: Networks, phases: Sequence[Phase], stream: Stream) -> dict[str, Any]:
+    """Return the plan's settings of a client's step: its loss and optimizer, or its phases and optimizers.
+
+    `stream` is of the pictures that are evaluated.
+    """
     work, objective = spec.client, spec.client.objective
     if not phases:
         return {
@@ -48,6 +54,7 @@ def planned_steps(spec: Spec, networks: Networks, phases: Sequence[Phase]) -> di
         "phases": tuple(phase.model_dump(mode="json") for phase in phases),
         "optimizers": _optimizers(spec),
         "sample": sample and sample.model_dump(mode="json"),
+        "image_seed": int(stream.words(1)[0] >> np.uint64(1)) if sample else 0,
     }
 
 

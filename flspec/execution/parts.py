@@ -13,11 +13,28 @@ from flspec.compiler.acting_parts import engine_parts, optimizer_alone, read_par
 from flspec.core.components import Component, comes_with_flspec, is_offered
 from flspec.errors import InputError, shorten
 from flspec.execution.part_checks import PartCall
-from flspec.layers import Network, one_network, parse_layers, parse_network, trace
+from flspec.layers import (
+    Network,
+    count_multiply_adds,
+    count_values_made,
+    one_network,
+    parse_layers,
+    parse_network,
+    trace,
+)
 from flspec.losses import Loss, parse_loss
 from flspec.objectives import Objective
 from flspec.objectives.supervised import Supervised
-from flspec.phases import Phase, Sample, check_phases, check_sample, parse_phases, parse_sample
+from flspec.phases import (
+    Phase,
+    Sample,
+    check_phases,
+    check_sample,
+    count_step_multiply_adds,
+    count_step_values,
+    parse_phases,
+    parse_sample,
+)
 from flspec.postprocessors import Postprocessor
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
@@ -42,7 +59,10 @@ __all__ = [
     "players_of",
     "postprocessors_of",
     "sample_of",
+    "scored_networks",
     "server_optimizer_of",
+    "step_multiply_adds",
+    "step_values",
 ]
 
 C = TypeVar("C", bound=Component)
@@ -136,6 +156,30 @@ def phases_of(plan: Plan) -> tuple[Phase, ...]:
 def sample_of(plan: Plan) -> Sample | None:
     """Return how a picture is made; None if the model makes none."""
     return parse_sample(plan.settings.sample) if plan.settings.sample else None
+
+
+def scored_networks(plan: Plan) -> list[Network]:
+    """Return the networks that are evaluated: the model, or those that make a picture and those that measure it."""
+    if (sample := sample_of(plan)) is None:
+        return [network_of(plan)]
+    networks = networks_of(plan)
+    return [*(networks[name] for name in sample.networks), feature_network_of(plan)]
+
+
+def step_multiply_adds(plan: Plan) -> int:
+    """Count the multiplications of the forward passes of one example in a step."""
+    networks = networks_of(plan)
+    if plan.settings.phases:
+        return count_step_multiply_adds(phases_of(plan), networks)
+    return sum(map(count_multiply_adds, networks.values()))
+
+
+def step_values(plan: Plan) -> int:
+    """Count the values of one example that a step needs at once for its gradients."""
+    networks = networks_of(plan)
+    if plan.settings.phases:
+        return count_step_values(phases_of(plan), networks)
+    return sum(map(count_values_made, networks.values()))
 
 
 def client_algorithm_of(plan: Plan) -> ClientAlgorithm:

@@ -21,6 +21,7 @@ terms are of, the mean score by the value's name: over the steps in which the ph
 """
 
 from flspec.phases.checks import check_phases, check_sample, metric_names, scored_values
+from flspec.phases.counts import count_step_multiply_adds, count_step_values
 from flspec.phases.documents import REAL, Call, Draw, Phase, Sample, Term, parse_phases, parse_sample
 from flspec.phases.draws import draws_of_sample, draws_of_step, masks_of_call, takes_place
 
@@ -33,6 +34,8 @@ __all__ = [
     "Term",
     "check_phases",
     "check_sample",
+    "count_step_multiply_adds",
+    "count_step_values",
     "draws_of_sample",
     "draws_of_step",
     "masks_of_call",

@@ -170,6 +170,7 @@ class PlanSettings:
     phases: tuple[ComponentDocument, ...] = ()  # of a step that trains several networks: see `flspec.phases`
     optimizers: Mapping[str, Any] = field(default_factory=dict)  # by player; `networks` are those that each trains
     sample: ComponentDocument | None = None  # how a picture is made, where a model makes any
+    image_seed: int = 0  # of what the pictures that are evaluated are made of
     postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they are applied
     privacy: PrivacySettings | None = None  # what the last of the postprocessors, or each step, is accounted for
     private_steps: PrivateSteps | None = None  # None: a step's gradient is that of its batch
