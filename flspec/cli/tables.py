@@ -30,7 +30,10 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     table = plain_table(f"{result.name} on {result.backend.name}, plan {result.plan_digest[:12]}{twin}")
     shown, trained, rounds = _shown(result), _trained(result), result.rounds
     tested = [f"test {_ABBREVIATED.get(name, name)}" for name in shown]
-    training = [f"train {_ABBREVIATED.get(name, name)}" for name in trained]
+    training = [
+        f"train {_ABBREVIATED.get(name, name)}" if name in _USUAL else lines("train", name.replace("_", " "))
+        for name in trained
+    ]
     for heading in ("round", "clients", "examples", *training, *tested, "s"):
         table.add_column(heading, justify="right")
     step = max(1, -(-len(rounds) // most_rows))
