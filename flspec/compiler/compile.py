@@ -95,7 +95,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
     pictures, features = None, dict[str, NDArray[np.float32]]()
     if spec.client.objective.is_generative:
-        pictures, features = planned_pictures(spec.evaluation, examples, folder, root.child("pictures"))
+        pictures, features = planned_pictures(spec.evaluation, examples, folder)
     steps = privacy.steps if privacy else None
     drops = any(layer.kind == "dropout" for network in networks.values() for layer in network.layers)
     draws = (

@@ -32,7 +32,7 @@ _MOST_PIXELS = 2**25  # of a grid: 96 MiB
 Tensors = dict[str, NDArray[np.float32]]
 
 
-def planned_pictures(evaluation: Evaluation, data: Data, root: Path, stream: Stream) -> tuple[PictureSettings, Tensors]:
+def planned_pictures(evaluation: Evaluation, data: Data, root: Path) -> tuple[PictureSettings, Tensors]:
     """Return the settings, and the values of the tensors of the feature space.
 
     `root` is the folder below which files are found. Raises InputError, which names the field, if pictures of this data
@@ -46,7 +46,6 @@ def planned_pictures(evaluation: Evaluation, data: Data, root: Path, stream: Str
     subsets = evaluation.subsets
     settings = PictureSettings(
         generated=generated,
-        seed=int(stream.words(1)[0] >> np.uint64(1)),
         features=features,
         rows=grid.rows if grid else 0,
         columns=grid.columns if grid else 0,

@@ -92,7 +92,6 @@ class PictureSettings:
     """How the pictures that a model makes are measured and shown."""
 
     generated: int  # number of pictures
-    seed: int  # of all that they are made from
     features: FeatureSettings
     rows: int = 0  # of the grid that is shown; 0: examples are no pictures
     columns: int = 0

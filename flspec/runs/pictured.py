@@ -93,7 +93,7 @@ class PictureJudge:
         """Return two sets to be compared."""
         settings = self.settings
         count, size = settings.subset_count, settings.subset_size
-        pictures = ComparedPictures(real, fake, Subsets(count, size, settings.seed) if count else None)
+        pictures = ComparedPictures(real, fake, Subsets(count, size, self._plan.settings.image_seed) if count else None)
         return pictures.standardised() if settings.features.standardise else pictures
 
     def real(self, name: str, split: Split) -> Features:
@@ -105,7 +105,7 @@ class PictureJudge:
     def made(self, weights: Weights) -> tuple[Features, NDArray[np.uint8]]:
         """Return the features of a model's pictures, and the first of these as bytes, to be shown."""
         num = max(self.settings.generated, self.num_shown)
-        drawn = draws_of_sample(self._sample, num, self.settings.seed)
+        drawn = draws_of_sample(self._sample, num, self._plan.settings.image_seed)
         features, shown = list[Features](), list[NDArray[np.uint8]]()
         for rows in _parts(num, self._plan.settings.data.input_shape):
             made = self._scorer.pictures(weights, {name: values[rows] for name, values in drawn.items()})

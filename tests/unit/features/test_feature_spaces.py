@@ -49,7 +49,7 @@ def some_data(shape=(3, 16, 16), num=20) -> Data:
 
 def planned(space: dict[str, Any] | None, root: Path = Path(), data: Data | None = None, **evaluation: Any):
     features = parse_component(FeatureSpace, space) if space else None
-    return planned_pictures(Evaluation(features=features, **evaluation), data or some_data(), root, Stream(0))
+    return planned_pictures(Evaluation(features=features, **evaluation), data or some_data(), root)
 
 
 def features_of(classifier: Plan, space: dict[str, Any], pictures=PICTURES, root: Path = Path()):

@@ -53,13 +53,13 @@ OTHERS = initial_tensors(parameters_of(GENERATOR), Stream(2, "weights"))
 def generative(plan: Plan, is_local: bool = False, metrics=METRICS, groups=(), **evaluation) -> Plan:
     """The same plan with a generator in place of its classifier."""
     data = open_data(plan.settings.data)
-    pictures, features = planned_pictures(Evaluation(**{"generated": 60, **evaluation}), data, Path(), Stream(0))
-    pictures = replace(pictures, seed=7)
+    pictures, features = planned_pictures(Evaluation(**{"generated": 60, **evaluation}), data, Path())
     settings = replace(
         plan.settings,
         layers=(),
         networks={"generator": describe_network(GENERATOR)},
         sample=SAMPLE.model_dump(mode="json"),
+        image_seed=7,
         weights=() if is_local else tuple(WEIGHTS),
         local=tuple(WEIGHTS) if is_local else (),
         evaluation=replace(plan.settings.evaluation, metrics=metrics, groups=groups, pictures=pictures),
