@@ -125,13 +125,20 @@ def certify(
     and report.html. Exits with 1 unless every backend carried out the same plan.
     """
     from flspec.cli.progress import CertifyProgress, decoding_progress
-    from flspec.comparison.certification import CERTIFICATE, certify, check_certifiable, load_certificate
+    from flspec.comparison.certification import (
+        CERTIFICATE,
+        certify,
+        check_certifiable,
+        check_repeatable,
+        load_certificate,
+    )
     from flspec.compiler.compile import compile
     from flspec.compiler.first_steps import first_steps_of
     from flspec.core.files import numbered_folder
     from flspec.data.synthetic.twin_cache import twin_in_words
     from flspec.execution.remote import Limits
     from flspec.report import REPORT, write_certificate_report
+    from flspec.spec.places import naming_places
     from flspec.spec.study import load_study
 
     chosen = load_study(spec, settings or (), max_runs, small).cell(cell)
@@ -143,6 +150,8 @@ def certify(
             check_certifiable(folder)
         with decoding_progress(progress_console):
             compiled = compile(chosen, data_root)
+        with naming_places(chosen.draft):
+            check_repeatable(compiled)
         compiled = first_steps_of(compiled, first_steps) if first_steps else compiled
         options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
         if certified and certified.plan_digest == compiled.digest:

@@ -38,7 +38,16 @@ from flspec.runs.recording import Recorder
 from flspec.runs.result import Result, RoundRecord, load_result
 from flspec.runs.runner import Experiment, attempt_of, execute_plan, planned, refuse_unsupported
 
-__all__ = ["CERTIFICATE", "BackendVerdict", "Certificate", "Phase", "certify", "check_certifiable", "load_certificate"]
+__all__ = [
+    "CERTIFICATE",
+    "BackendVerdict",
+    "Certificate",
+    "Phase",
+    "certify",
+    "check_certifiable",
+    "check_repeatable",
+    "load_certificate",
+]
 
 Verdict = Literal["equivalent", "different", "inconclusive", "refused", "failed"]
 Phase = Literal["free-running", "lockstep"]
@@ -157,11 +166,7 @@ def certify(
     """
     plan, source = planned(experiment, data, source)
     plan = plan if first_steps is None else first_steps_of(plan, first_steps)
-    if plan.is_noise_secret:
-        raise InputError(
-            "privacy.seed: secret has each run draw noise of its own, which no other run repeats, so no two backends "
-            "can be compared; certify with seed: planned"
-        )
+    check_repeatable(plan)
     if isinstance(backends, str):
         backends = [name.strip() for name in backends.split(",") if name.strip()]
     names = list(dict.fromkeys(backends))
@@ -175,6 +180,15 @@ def certify(
         with prepared_folder(folder, plan, attempt, source, resume=True, others="begin again"):
             session = _Session(plan, names[0], folder, workers, watch, _Opener(engines or {}, limits or Limits()))
             return session.certify(names[1:])
+
+
+def check_repeatable(plan: Plan) -> None:
+    """Raise InputError if no two runs of a plan are the same."""
+    if plan.is_noise_secret:
+        raise InputError(
+            "privacy.seed: secret has each run draw noise of its own, which no other run repeats, so no two backends "
+            "can be compared; certify with seed: planned"
+        )
 
 
 def check_certifiable(folder: Path) -> None:

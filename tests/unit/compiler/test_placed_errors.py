@@ -9,6 +9,7 @@ from flspec.errors import InputError, SpecError
 from flspec.spec.loading import load_spec
 from flspec.spec.places import naming_places
 from flspec.spec.study import load_study
+from tests.command_line import flspec
 
 BASE = """\
 flspec: 1
@@ -95,3 +96,12 @@ def test_what_is_of_no_field_stays_as_it_is(tmp_path, text):
         raise InputError(text)
     assert str(raised.value) == text
     assert not isinstance(raised.value, SpecError)
+
+
+def test_what_cannot_be_certified_has_its_place(tmp_path):
+    path = written(tmp_path, f"{PRIVATE}noise_multiplier: 9, seed: secret}}")
+    done = flspec(tmp_path, "certify", str(path), "--backends", "local,flower:inprocess", "--out", "out")
+    assert done.returncode == 2
+    assert f"{path}:10:" in done.stderr
+    assert ": privacy.seed: secret has each run draw noise of its own" in done.stderr
+    assert not (tmp_path / "out").exists()
