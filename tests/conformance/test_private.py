@@ -5,18 +5,25 @@ That backends agree on these plans, clip included, is asked in `test_agreement.p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from flspec.compiler.compile import compile
 from flspec.data.store import open_data
+from flspec.protocol.backend import Job
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
+from flspec.runs.runner import execute_plan
+from flspec.spec.spec import Spec
 from tests.by_hand.private import RECORD, PrivateRound, Tensors
-from tests.conformance.harness import BACKENDS, Certified
+from tests.conformance.harness import BACKENDS, Certified, Engines
 from tests.conformance.plans import PRIVATE, SAMPLED
 from tests.oracle import execute_dense, rounded
 
@@ -176,3 +183,46 @@ def test_the_plans_have_what_they_are_for(certified: Get) -> None:
     assert len(PRIVATE) == len({name for name in SAMPLED if name != COINS})
     clips = [float(state.records[RECORD]["clip"]) for state in certified(ADAPTIVE, "local").states("local")]
     assert len(set(clips)) == len(clips)  # it adapts in every round
+
+
+CLIP = {"norm": 0.3}
+
+
+def private_digits(**sections: Any) -> Plan:
+    privacy = sections.pop("privacy", None)
+    spec = {
+        "flspec": 1,
+        "name": "clipped",
+        "rounds": 5,
+        "dataset": {"kind": "digits"},
+        "partition": {"kind": "iid", "clients": 12},
+        "model": {"kind": "mlp", "hidden": [16], "activation": "tanh"},
+        "client": {"epochs": 1, "batch_size": 16, "optimizer": {"kind": "sgd", "learning_rate": 0.1}},
+        "cohort": {"kind": "all"},
+        "aggregator": {"kind": "fedavg", "weighting": "uniform"},
+    }
+    promise = {"privacy": privacy | {"delta": 1e-3}} if privacy else {}
+    return compile(Spec.model_validate_json(json.dumps(spec | promise | sections)))
+
+
+def far(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    assert one.keys() == other.keys()
+    return max(float(np.abs(one[name] - other[name]).max()) for name in one)
+
+
+def test_without_noise_tff_is_a_run_with_a_clip_alone_within_rounding(engines: Engines, tmp_path: Path) -> None:
+    """TFF has no postprocessors but the private mean; so its run without noise is held to `local` with a clip."""
+    plans = {
+        "tff": private_digits(privacy={"kind": "central", "clip": CLIP | {"kind": "fixed"}, "noise_multiplier": 0.0}),
+        "local": private_digits(postprocessors=[CLIP | {"kind": "clip_update"}]),
+        "unclipped": private_digits(),
+    }
+    weights = {}
+    for name, plan in plans.items():
+        backend = name.replace("unclipped", "local")
+        (tmp_path / name).mkdir()
+        result = execute_plan(engines(backend), backend, plan, Job(tmp_path / name, workers=2))
+        assert result.weights
+        weights[name] = load_file(tmp_path / name / result.weights.path)
+    assert far(weights["tff"], weights["local"]) <= 1e-5
+    assert far(weights["unclipped"], weights["local"]) > 1e-3
