@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -26,12 +27,13 @@ from flspec.protocol.settings import PrivacySettings
 from flspec.protocol.updates import ClientUpdate, Delta, weighted_sum
 from flspec.samplers import Sampler
 
-__all__ = ["BEYOND", "Canaries", "CanariesInCohorts", "CanariesThatReport", "Floats", "log_ratio"]
+__all__ = ["BEYOND", "Canaries", "CanariesInCohorts", "CanariesThatReport", "Floats", "coin", "log_ratio"]
 
 BEYOND = 1e3  # the norm of what a canary gives, in units of the bound
 
 Floats = NDArray[np.float64]
 P = TypeVar("P", bound=Postprocessor)
+_MOST_TIMES = 60  # that a client is drawn in a round; more happen in no trial
 
 
 class Canaries(ABC):
@@ -42,17 +44,28 @@ class Canaries(ABC):
         """Return [trials] log likelihood ratios, summed over releases, of canaries that give `direction`; 0: none."""
 
 
-def log_ratio(released: Floats, noise: float, probability: float, adjacency: str) -> Floats:
+def log_ratio(released: Floats, noise: float, chances: Floats, adjacency: str) -> Floats:
     """Return the log likelihood ratio of a release, in units of the bound, with Gaussian noise of this deviation.
 
-    With the probability the canary is in it, with 1. Without the canary nothing is, or where it is replaced, -1.
+    `chances` has the probability with which the canary is in it k times, at k, and adds k. Without the canary nothing
+    is added, or where it is replaced, -k.
     """
+    ratio = _log_of_mixture(released, noise, chances)
+    return ratio - _log_of_mixture(-released, noise, chances) if adjacency == "replace" else ratio
+
+
+def coin(probability: float) -> Floats:
+    """Return the chances of a canary that is in a release or not."""
+    probability = min(probability, 1.0)
+    return np.array([1.0 - probability, probability])
+
+
+def _log_of_mixture(released: Floats, noise: float, chances: Floats) -> Floats:
+    """Return log sum_k P(k) exp((k released - k^2 / 2) / noise^2), of each of [trials]."""
+    times = np.arange(len(chances))[:, None]
     with np.errstate(divide="ignore"):
-        absent, drawn = np.log1p(-min(probability, 1.0)), np.log(min(probability, 1.0))
-    ratio: Floats = np.logaddexp(absent, drawn + (released - 0.5) / noise**2)
-    if adjacency == "replace":
-        ratio -= np.logaddexp(absent, drawn - (released + 0.5) / noise**2)
-    return ratio
+        terms = np.log(chances)[:, None] + (times * released - times**2 / 2) / noise**2
+    return np.asarray(np.logaddexp.reduce(terms, axis=0))
 
 
 class CanariesInCohorts(Canaries):
@@ -67,18 +80,33 @@ class CanariesInCohorts(Canaries):
         self._heaviest, self._lightest = (float(pick(plan.arrays["task_weights"])) for pick in (np.max, np.min))
 
     def statistics(self, direction: float, stream: Stream) -> Floats:
-        # Two groups of trials, with other noise each: the rounds without the canary, and those with it.
-        plans = [with_noise_of(self._plan, stream.child("noise", group)) for group in range(2)]
-        record, ratios, noise_in_units = self._part.initial_record(), np.zeros(self._trials), self._noise_in_units
+        # Trials in groups, with other noise each, by how often the canary is in a round.
+        plans, record, ratios, chances = (
+            dict[int, Plan](),
+            self._part.initial_record(),
+            np.zeros(self._trials),
+            self._chances,
+        )
         for number in range(1, self._plan.num_rounds + 1):
-            present, released = self._present(direction, stream.child("cohort", number)), np.empty(self._trials)
+            times, released = self._times(direction, stream.child("cohort", number)), np.empty(self._trials)
             unit, before = float(record["clip"]) / self._part.clients, record
-            for group, trials in enumerate((~present, present)):
-                if trials.any():
-                    noise, sent = stream_of(plans[group], number, self._name), direction if group else 0.0
-                    released[trials], record = self._release(sent, before, int(trials.sum()), noise)
-            ratios += log_ratio(released / unit, noise_in_units, self._facts.probability, self._facts.adjacency)
+            for group in map(int, np.unique(times)):
+                if group not in plans:
+                    plans[group] = with_noise_of(self._plan, stream.child("noise", group))
+                sent, trials = [direction] * group, times == group
+                noise = stream_of(plans[group], number, self._name)
+                released[trials], record = self._release(sent, before, int(trials.sum()), noise)
+            ratios += log_ratio(released / unit, self._noise_in_units, chances, self._facts.adjacency)
         return ratios
+
+    @property
+    def _chances(self) -> Floats:
+        if self._facts.sampling != "with_replacement":
+            return coin(self._facts.probability)
+        from scipy.stats import binom
+
+        draws = round(self._facts.cohort)
+        return np.asarray(binom.pmf(np.arange(min(draws, _MOST_TIMES) + 1), draws, 1 / self._facts.population))
 
     @property
     def _noise_in_units(self) -> float:
@@ -87,24 +115,27 @@ class CanariesInCohorts(Canaries):
         on_updates = update_noise(self._part.noise_multiplier, self._part.clip.count_noise(cohort))
         return on_updates * self._part.clients / cohort
 
-    def _present(self, direction: float, stream: Stream) -> NDArray[np.bool_]:
-        """Return in which trials the canary is in a round's cohort."""
-        present, num_clients = np.zeros(self._trials, bool), self._plan.num_clients
+    def _times(self, direction: float, stream: Stream) -> NDArray[np.int64]:
+        """Return how often the canary is in a round's cohort, of each of [trials]."""
+        times, num_clients = np.zeros(self._trials, np.int64), self._plan.num_clients
         if not direction:
-            return present
+            return times
         # Where each client has a coin of its own, every client of a draw is the canary of another trial.
         at_once = num_clients if self._facts.sampling in ("everybody", "poisson") else 1
         for start in range(0, self._trials, at_once):
             cohort = self._sampler.cohort(num_clients, stream.child(start))
-            present[start + cohort[cohort < min(at_once, self._trials - start)]] = True
-        return present
+            np.add.at(times, start + cohort[cohort < min(at_once, self._trials - start)], 1)
+        return times
 
-    def _release(self, direction: float, record: Weights, count: int, noise: Stream) -> tuple[Floats, Weights]:
+    def _release(
+        self, directions: Sequence[float], record: Weights, count: int, noise: Stream
+    ) -> tuple[Floats, Weights]:
         """Return the mean update that a round releases, [count], and the next round's record."""
-        sent: list[tuple[Delta, float]] = [({"canary": np.zeros(1)}, self._lightest)]
-        if direction:
-            norm = direction * BEYOND * float(record["clip"])
-            sent.insert(0, ({"canary": np.full(1, norm)}, self._heaviest))
+        norm = BEYOND * float(record["clip"])
+        sent: list[tuple[Delta, float]] = [
+            *(({"canary": np.full(1, direction * norm)}, self._heaviest) for direction in directions),
+            ({"canary": np.zeros(1)}, self._lightest),
+        ]
         total, sums = sum(weight for _, weight in sent), Counter[str]()
         for delta, _ in sent:
             sums.update(self._part.measure(delta, record))
@@ -133,9 +164,9 @@ class CanariesThatReport(Canaries):
         part = self._part.model_copy(update={"norm": self._part.norm * root, "noise_multiplier": noise / root})
         sent: Delta = {"canary": np.full(self._trials, direction * BEYOND * self._part.norm)}
         ratios = np.zeros(self._trials)
-        for number in _rounds_of(plan, self._client):
-            received = part.on_each(sent, {}, stream_of_update(plan, number, self._client, self._name))
-            ratios += log_ratio(received["canary"] / self._part.norm, noise, 1.0, "replace")
+        for number, repeat in _reports_of(plan, self._client):
+            received = part.on_each(sent, {}, stream_of_update(plan, number, self._client, self._name, repeat))
+            ratios += log_ratio(received["canary"] / self._part.norm, noise, coin(1.0), "replace")
         return ratios
 
 
@@ -152,7 +183,11 @@ def _mechanism(plan: Plan, cls: type[P]) -> tuple[str, P]:
     return next((name, part) for name, part in parts if isinstance(part, cls))
 
 
-def _rounds_of(plan: Plan, client: int) -> list[int]:
-    """Return the numbers of the rounds that a client is in."""
-    tasks = np.flatnonzero(plan.arrays["task_clients"] == client)
-    return [int(number) + 1 for number in np.searchsorted(plan.arrays["round_task_ends"], tasks, side="right")]
+def _reports_of(plan: Plan, client: int) -> list[tuple[int, int]]:
+    """Return the round of each update that a client sends, and how many it has sent in that round before."""
+    return [
+        (number, task.repeat)
+        for number in range(1, plan.num_rounds + 1)
+        for task in plan.cohort(number)
+        if task.client == client
+    ]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.analysis.canaries import BEYOND, Canaries, Floats, log_ratio
+from flspec.analysis.canaries import BEYOND, Canaries, Floats, coin, log_ratio
 from flspec.compiler.poisson_batches import poisson_batch
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
@@ -56,13 +56,14 @@ class CanariesInBatches(Canaries):
 
     def _of_some(self, direction: float, trials: int, stream: Stream) -> Floats:
         facts, ratios = self._cost.facts, np.zeros(trials)
+        noise, chances = self._bound.noise_multiplier, coin(facts.probability)
         empty = np.empty(0, np.int64)
         batches = [
             self._batch(trials, stream.child("batch", number)) if direction else empty
             for number in range(self._cost.releases)
         ]
         for released in self._released(batches, stream):
-            ratios += log_ratio(released[:trials], self._bound.noise_multiplier, facts.probability, facts.adjacency)
+            ratios += log_ratio(released[:trials], noise, chances, facts.adjacency)
         return ratios
 
     def _batch(self, trials: int, stream: Stream) -> Integers:

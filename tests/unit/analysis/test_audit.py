@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from flspec.postprocessors.private_mean import PrivateMean
 from flspec.postprocessors.private_update import PrivateUpdate
 from flspec.privacy import accountant
 from flspec.privacy.spending import as_it_ran, num_rounds_of
+from flspec.samplers import Sampler
 from flspec.samplers.all import All
 from flspec.samplers.poisson import Poisson, TruncatedPoisson
 from flspec.samplers.uniform import Uniform
+from flspec.samplers.with_replacement import WithReplacement
 from tests.unit.privacy.privacy_cases import facts, gaussian_epsilon
 from tests.unit.privacy.rounds import private_plan
 
@@ -25,6 +28,7 @@ SAMPLERS = {
     "poisson": Poisson(size=4),
     "truncated_poisson": TruncatedPoisson(size=4, most=4),
     "fixed_size": Uniform(size=4),
+    "with_replacement": WithReplacement(size=4),
 }
 
 
@@ -107,6 +111,18 @@ def test_weights_by_examples_are_refuted():
 
 def test_a_sampler_that_always_draws_the_canary_is_refuted():
     assert audit(plan_of("poisson", noise=1.0), All(), seed=0).is_refuted
+
+
+def test_a_client_that_is_drawn_twice_counts_twice():
+    """Accounted for as if every client came once at most, what repeated draws tell is more than claimed."""
+    assert audit(plan_of("poisson"), AlwaysTwice(), seed=0).is_refuted
+
+
+class AlwaysTwice(Sampler):
+    kind: ClassVar[str] = "always_twice"
+
+    def cohort(self, num_clients, stream):
+        return np.repeat(np.flatnonzero(stream.uniform(num_clients) < 0.5), 2)
 
 
 def test_noise_is_fresh_unless_a_seed_is_given_and_never_the_plan_s():

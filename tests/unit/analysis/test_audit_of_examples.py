@@ -8,7 +8,7 @@ import pytest
 
 from flspec.analysis.audit import audit
 from flspec.samplers.all import All
-from flspec_torch import private_steps, training
+from flspec_torch import private_steps, supervised
 from tests.unit.privacy.privacy_cases import gaussian_epsilon
 
 EXAMPLE = {"kind": "example", "clip": {"norm": 0.3}, "noise_multiplier": 2.0, "delta": 0.02}
@@ -52,7 +52,7 @@ def noise_of_steps(part):
     def lessened(sums, bound, divisor, stream):
         return ADD_NOISE(sums, replace(bound, noise_multiplier=part * bound.noise_multiplier), divisor, stream)
 
-    return training, "add_noise", lessened
+    return supervised, "add_noise", lessened
 
 
 def steps_without_a_clip(sums, gradients, norm):
