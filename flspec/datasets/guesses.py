@@ -60,7 +60,8 @@ def _guess_text(column: ColumnFacts, known: int, missing: int, gaps: str) -> Gue
     num = column.num_values
     if num is None or num > _MOST_CATEGORIES or 2 * num > known:
         many = "more than 1,000" if num is None else f"{num:,}"
-        return Guess(None, f"text with {many} different values, too many for categories")
+        wrong = f" ({column.why})" if column.why.startswith("row ") else ""  # perhaps one cell among numbers
+        return Guess(None, f"text with {many} different values, too many for categories{wrong}")
     because = ", ".join(filter(None, (f"text with {num:,} values", gaps)))
     return Guess([_UNKNOWN, "one_hot"] if missing else "one_hot", because)
 

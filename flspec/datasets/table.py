@@ -227,7 +227,9 @@ class TableColumns(NamedClasses):
     def feature_columns(self, names: Sequence[str], unfit: Mapping[str, str]) -> dict[str, Steps]:
         """Return the columns that a model gets, of those that a file has or the spec names, with their encodings."""
         wanted = self.features if self.features is not None else {OTHERS: (AsIs(),)}
-        taken = {self.label, *self.kept(names), *unfit, *wanted}
+        taken = {self.label, *self.kept(names), *unfit, *wanted} - {
+            OTHERS
+        }  # a column of that name is one of the others
         found: dict[str, Steps] = {}
         for name, steps in wanted.items():
             found |= dict.fromkeys([one for one in names if one not in taken] if name == OTHERS else [name], steps)

@@ -28,7 +28,7 @@ __all__ = ["kind_of_file", "spec_of_data"]
 
 _KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".npz": "npz", ".json": "leaf"}
 _TABLES = ("csv", "parquet")
-_HOLDOUT = 0.2
+_HOLDOUT, _FEW_ROWS = 0.2, 20  # of a table with fewer, half is for evaluation
 _MOST_NAMED = 200  # columns that are written one by one if they are encoded alike
 
 
@@ -108,7 +108,7 @@ def _of_table(
     if kept := [name for name in kept if name not in roles.values()]:
         found["columns"] = kept
     if not given.get("test_file") and "folder" not in location and not _has_test(path):
-        found.setdefault("holdout", _HOLDOUT)
+        found.setdefault("holdout", _HOLDOUT if facts.num_rows >= _FEW_ROWS else 0.5)
     lines: list[str] = []
     if "features" not in given and not any(column.holds == "pictures" for column in facts.columns):
         found["features"], lines = _features(facts, set(roles.values()), path)
@@ -143,15 +143,17 @@ def _features(facts: FileFacts, taken: set[str], path: Path) -> tuple[dict[str, 
         if column.name in taken:
             continue
         if guess.encoding is None or _is_index(column):
-            left_out.append(f"# left out: {_key(column.name)}: {guess.why if guess.encoding is None else column.why}")
+            left_out.append(f"{_key(column.name)}: {guess.why if guess.encoding is None else column.why}")
             continue
         features[column.name] = guess.encoding
-        lines.append(f"{_entry(column.name, guess.encoding)}  # {guess.why}")
+        lines.append(f"{_entry(column.name, guess.encoding)}  # {printable(guess.why)}")
     if not features:
-        raise InputError(f"{path}: no column can be a feature: {'; '.join(left_out)[:300]}")
+        raise InputError(
+            f"{path}: no column can be a feature: {shorten('; '.join(left_out) or 'there is no other', 300)}"
+        )
     if len(features) > _MOST_NAMED and not left_out:
         return _abbreviated(features)
-    return features, [*lines, *left_out]
+    return features, [*lines, *(f"# left out: {printable(one)}" for one in left_out)]
 
 
 def _abbreviated(features: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -133,7 +133,7 @@ def test_many_columns_alike_are_one_line(tmp_path):
         ("", "empty; the first row names the columns"),
         ("a,b\n", "no column looks like labels"),
         ("a,b\n1,2\n3,4,5\n", "cells, but the header names"),
-        ("x,label\n,a\n,b\n,a\n", "no column can be a feature: # left out: x: no row has a value"),
+        ("x,label\n,a\n,b\n,a\n", "no column can be a feature: x: no row has a value"),
         ("x,label\n1,a\n2,\n3,b\n", "label '' is empty"),
         ("PAR1", "is a Parquet file"),
     ],
