@@ -19,7 +19,7 @@ DEFINITIONS = {
     ("least_squares", True): (lambda z: (z - 1) ** 2, lambda z: 2 * (z - 1)),
     ("least_squares", False): (lambda z: z**2, lambda z: 2 * z),
     ("wasserstein", True): (lambda z: -z, lambda z: -np.ones_like(z)),
-    ("wasserstein", False): (lambda z: z, lambda z: np.ones_like(z)),
+    ("wasserstein", False): (lambda z: z, np.ones_like),
 }
 
 
