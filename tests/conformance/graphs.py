@@ -65,15 +65,18 @@ class Relabelled(ImageDataset):
 
 
 class Pictures(ImageDataset):
-    """Digits of three colours, 32 by 32 pixels: large enough for the published networks."""
+    """Digits of three colours, by default of 32 by 32 pixels: large enough for the published networks."""
+
+    times: int = 4
 
     def read(self, root: Path, stream: Stream) -> Data:
         data = Digits().read(root, stream)
-        return replace(data, train=_enlarged(data.train), test=_enlarged(data.test.part(slice(20))))
+        train, test = (_enlarged(split, self.times) for split in (data.train, data.test.part(slice(20))))
+        return replace(data, train=train, test=test)
 
 
-def _enlarged(split: Split) -> Split:
-    images = split.features.repeat(4, axis=2).repeat(4, axis=3)
+def _enlarged(split: Split, times: int) -> Split:
+    images = split.features.repeat(times, axis=2).repeat(times, axis=3)
     return replace(split, features=np.concatenate([images, 16 - images, images // 2], axis=1))
 
 

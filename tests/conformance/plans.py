@@ -23,7 +23,10 @@ MODELS = {
     "resnet18": "{kind: resnet18}",
     "mobilenet_v2": "{kind: mobilenet_v2}",
     "efficientnet_b2": "{kind: efficientnet_b2, batch_norm: frozen, head: [20]}",
+    "dcgan": "{kind: dcgan, latent: 6, width: 4, batch_norm: averaged}",
 }
+# Two steps, because a generative pair amplifies what rounding adds; epsilon as for "adam" below.
+_PLAYER = "{kind: adam, learning_rate: 0.002, beta_1: 0.5, epsilon: 0.001}"
 CLIENTS = {
     "sgd": "{epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}",
     "epochs": "{epochs: 3, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.05}}",
@@ -57,6 +60,11 @@ CLIENTS = {
     " optimizer: {kind: sgd, learning_rate: 0.1}}",
     # A client with many steps overflows; what one of few steps sends is huge, and is bounded to what is anyone's.
     "diverging": "{epochs: 1, batch_size: 16, loss: mean_squared_error, optimizer: {kind: sgd, learning_rate: 1.0e6}}",
+    "gan": f"{{steps: 2, batch_size: 4, objective: {{kind: gan}}, optimizer: {_PLAYER}}}",
+    "gan_hinge": f"{{steps: 2, batch_size: 4, clip: {{norm: 0.5}}, objective: {{kind: gan, loss: hinge}}, optimizer:"
+    f" {_PLAYER}, optimizers: {{discriminator: {{kind: sgd, learning_rate: 0.01, momentum: 0.5}}}}}}",
+    "gan_squares": "{epochs: 1, batch_size: 64, objective: {kind: gan, loss: least_squares}, optimizer:"
+    " {kind: sgd, learning_rate: 0.05, schedule: {kind: step, every: 2, decay: 0.5}}}",
     "few": "{steps: 2, batch_size: 4, optimizer: {kind: sgd, learning_rate: 0.01}}",
 }
 AGGREGATORS = {
@@ -107,6 +115,7 @@ OTHER_DATASETS = {
     "halves": Relabelled(multi_label=False),
     "multi_label": Relabelled(multi_label=True),
     "pictures": Pictures(normalise="half"),
+    "small_pictures": Pictures(normalise="half", times=2),
 }
 
 # Twenty rounds each, because that is where drift would show; every other plan has six.
@@ -152,6 +161,12 @@ PRIVATE = (
     "softmax-diverging-uniform-one_large-again",
 )
 SAMPLED = ("tanh-sgd-fedavg-plain-coins", *PRIVATE)
+# Two networks, with a step for each of them. Batches of the last plan are uneven.
+GANS = (
+    "dcgan-gan-fedavg-small_pictures",
+    "dcgan-gan_hinge-fedadam_warm-small_pictures",
+    "dcgan-gan_squares-fedavgm-plain",
+)
 ZOO = tuple(f"{model}-few-fedavg-pictures" for model in ("resnet18", "mobilenet_v2", "efficientnet_b2"))
 # For comparison with float64, whose sums differ from float32's by far more than two engines' do: without kinks, since
 # a ReLU whose input is nearly zero then opens in one and not in the other.
@@ -175,7 +190,7 @@ model: {MODELS.get(model, MODELS["mlp"])}
 client: {CLIENTS[client]}
 cohort: {"{kind: uniform, size: 2}" if name in ZOO else sampler}
 aggregator: {AGGREGATORS[aggregator]}
-evaluation: {{every: 20}}
+evaluation: {{every: 20{", metrics: [kid], generated: 20, features: {kind: random_conv}" if name in GANS else ""}}}
 {f"privacy: {{kind: central, delta: 0.01, {privacy}}}" if privacy else ""}
 """)
     changed = {"dataset": OTHER_DATASETS.get(dataset, spec.dataset), "model": GRAPHS.get(model, spec.model)}

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.conformance.harness import BACKENDS, Certified
-from tests.conformance.plans import NAMES, RECIPES, SAMPLED, ZOO
+from tests.conformance.plans import GANS, NAMES, RECIPES, SAMPLED, ZOO
 
 Get = Callable[[str, str], Certified]
 
-every_plan = pytest.mark.parametrize("name", [*NAMES, *RECIPES, *SAMPLED, *ZOO])
+every_plan = pytest.mark.parametrize("name", [*NAMES, *RECIPES, *SAMPLED, *GANS, *ZOO])
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -50,5 +50,8 @@ def test_training_metrics_agree(certified: Get, name: str, backend: str) -> None
         assert set(theirs.train) == set(ours.train)
         if not ours.cohort:
             continue
-        assert theirs.train["loss"] == pytest.approx(ours.train["loss"], rel=1e-4)
-        assert theirs.train["accuracy"] == pytest.approx(ours.train["accuracy"], abs=2e-3)
+        assert {"loss", "accuracy"} <= set(ours.train) or {"generator", "discriminator"} <= set(ours.train)
+        for metric, value in ours.train.items():
+            # An example more or less may be right; a score may be nearly 0.
+            rel, least = (0.0, 2e-3) if metric == "accuracy" else (1e-4, 1e-6)
+            assert theirs.train[metric] == pytest.approx(value, rel=rel, abs=least)

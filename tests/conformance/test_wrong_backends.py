@@ -31,6 +31,7 @@ from tests.conformance.wrong import (
     WRONG_WITH_TRANSFORMS,
     SlightlyOffLearningRate,
 )
+from tests.conformance.wrong_gans import WRONG_WITH_TWO_NETWORKS
 
 CASES = [
     *(("mlp-momentum-fedavg", wrong) for wrong in ALWAYS_WRONG),
@@ -38,6 +39,7 @@ CASES = [
     *(("cnn-sgd-fedavg-transformed", wrong) for wrong in WRONG_WITH_TRANSFORMS),
     *(("tanh-sgd-uniform-plain-noised", wrong) for wrong in WRONG_WITH_PRIVACY),
     *(("tanh-sgd-uniform_fedadam-plain-adaptive", wrong) for wrong in WRONG_WITH_ADAPTIVE_CLIP),
+    *(("dcgan-gan-fedavg-small_pictures", wrong) for wrong in WRONG_WITH_TWO_NETWORKS),
     *WRONG_WITH_RECIPES,
 ]
 

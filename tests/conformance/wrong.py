@@ -22,7 +22,7 @@ from flspec_local import LocalBackend
 from flspec_torch import training
 
 
-class _Wrong(LocalBackend):
+class Wrong(LocalBackend):
     """Runs another plan than the one it was given, and does not say so."""
 
     def alter(self, number: int, cohort: tuple[ClientTask, ...]) -> Sequence[ClientTask]:
@@ -45,7 +45,7 @@ def as_planned(plan: Plan, event: Event) -> Event:
 class _Altered(Plan):
     """A plan whose cohorts have been tampered with behind an unchanged digest."""
 
-    def __init__(self, plan: Plan, backend: _Wrong) -> None:
+    def __init__(self, plan: Plan, backend: Wrong) -> None:
         super().__init__(plan.settings, plan.arrays, plan.spec)
         self.__dict__["digest"] = plan.digest
         self.__dict__["_backend"] = backend
@@ -54,14 +54,14 @@ class _Altered(Plan):
         return tuple(self.__dict__["_backend"].alter(round_number, super().cohort(round_number)))
 
 
-def _disguised(plan: Plan, settings: PlanSettings | None = None, arrays: Any = None) -> Plan:
+def disguised(plan: Plan, settings: PlanSettings | None = None, arrays: Any = None) -> Plan:
     """Another plan behind the same digest."""
     other = Plan(settings or plan.settings, arrays or plan.arrays, plan.spec)
     other.__dict__["digest"] = plan.digest
     return other
 
 
-class UniformWeights(_Wrong):
+class UniformWeights(Wrong):
     """Averages clients alike although they are weighted by examples."""
 
     name = "uniform_weights"
@@ -70,7 +70,7 @@ class UniformWeights(_Wrong):
         return [replace(task, weight=1) for task in cohort]
 
 
-class RepeatedBatch(_Wrong):
+class RepeatedBatch(Wrong):
     """One client sees its first batch twice, the second time backwards, in place of its second."""
 
     name = "repeated_batch"
@@ -80,7 +80,7 @@ class RepeatedBatch(_Wrong):
         return [replace(first, batches=(first.batches[0], first.batches[0][::-1], *first.batches[2:])), *others]
 
 
-class SkippedBatch(_Wrong):
+class SkippedBatch(Wrong):
     """One client loses its last batch."""
 
     name = "skipped_batch"
@@ -90,7 +90,7 @@ class SkippedBatch(_Wrong):
         return [replace(first, batches=first.batches[:-1]), *others]
 
 
-class NextCohort(_Wrong):
+class NextCohort(Wrong):
     """Counts rounds from 0: trains the cohort of the round after."""
 
     name = "next_cohort"
@@ -122,7 +122,7 @@ class LateBiasCorrection(LocalBackend):
             yield from super().execute(plan, job)
 
 
-class FinalPartialBatchDropped(_Wrong):
+class FinalPartialBatchDropped(Wrong):
     """Drops each pass's incomplete last batch, as some data loaders do by default."""
 
     name = "partial_batch_dropped"
@@ -134,7 +134,7 @@ class FinalPartialBatchDropped(_Wrong):
         ]
 
 
-class SlightlyOffLearningRate(_Wrong):
+class SlightlyOffLearningRate(Wrong):
     """A learning rate that is off in its third digit."""
 
     name = "learning_rate_off"
@@ -142,7 +142,7 @@ class SlightlyOffLearningRate(_Wrong):
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         optimizer = plan.settings.client_optimizer
         off = {**optimizer, "learning_rate": optimizer["learning_rate"] * 1.001}
-        altered = _disguised(plan, settings=replace(plan.settings, client_optimizer=off))
+        altered = disguised(plan, settings=replace(plan.settings, client_optimizer=off))
         yield from LocalBackend.execute(self, altered, job)
 
 
@@ -155,10 +155,10 @@ class OneWeightNudged(LocalBackend):
         name = f"weights/{next(iter(plan.weights))}"
         nudged = plan.arrays[name].copy()
         nudged.flat[np.abs(nudged).argmax()] *= 1.001
-        yield from super().execute(_disguised(plan, arrays={**plan.arrays, name: nudged}), job)
+        yield from super().execute(disguised(plan, arrays={**plan.arrays, name: nudged}), job)
 
 
-class OtherPixels(_Wrong):
+class OtherPixels(Wrong):
     """One client's pictures are cropped and turned by other draws than the plan's."""
 
     name = "other_pixels"
@@ -186,7 +186,7 @@ class Unscheduled(LocalBackend):
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         arrays = {name: array for name, array in plan.arrays.items() if not name.endswith("_rates")}
-        yield from super().execute(_disguised(plan, arrays=arrays), job)
+        yield from super().execute(disguised(plan, arrays=arrays), job)
 
 
 class Unclipped(LocalBackend):
@@ -195,7 +195,7 @@ class Unclipped(LocalBackend):
     name = "unclipped"
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        yield from super().execute(_disguised(plan, settings=replace(plan.settings, clip=None)), job)
+        yield from super().execute(disguised(plan, settings=replace(plan.settings, clip=None)), job)
 
 
 class Unweighted(LocalBackend):
@@ -204,7 +204,7 @@ class Unweighted(LocalBackend):
     name = "unweighted"
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        yield from super().execute(_disguised(plan, settings=replace(plan.settings, label_weights=())), job)
+        yield from super().execute(disguised(plan, settings=replace(plan.settings, label_weights=())), job)
 
 
 class ClientsEpsilonElsewhere(LocalBackend):
@@ -215,7 +215,7 @@ class ClientsEpsilonElsewhere(LocalBackend):
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         rule = {name: value for name, value in getattr(plan.settings, self.whose).items() if name != "epsilon_hat"}
         kept: dict[str, Any] = {self.whose: rule}
-        yield from super().execute(_disguised(plan, settings=replace(plan.settings, **kept)), job)
+        yield from super().execute(disguised(plan, settings=replace(plan.settings, **kept)), job)
 
 
 class ServersEpsilonElsewhere(ClientsEpsilonElsewhere):
@@ -231,10 +231,10 @@ class NoiseOfAnotherRound(LocalBackend):
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         seeds = np.roll(plan.arrays["round_seeds"], -1)
-        yield from super().execute(_disguised(plan, arrays={**plan.arrays, "round_seeds": seeds}), job)
+        yield from super().execute(disguised(plan, arrays={**plan.arrays, "round_seeds": seeds}), job)
 
 
-class WeighedByExamples(_Wrong):
+class WeighedByExamples(Wrong):
     """Has a client count in a private mean by its examples."""
 
     name = "weighed_by_examples"
