@@ -19,7 +19,7 @@ from flspec.protocol.state import OptimizerState, Weights
 from flspec.protocol.updates import Delta
 from flspec.server_optimizers.adam import Adam
 from flspec_local import LocalBackend
-from flspec_torch import training
+from flspec_torch import supervised
 
 
 class Wrong(LocalBackend):
@@ -175,7 +175,7 @@ class LateMasks(LocalBackend):
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "step_stream", lambda task, number: step_stream(task, number + 1))
+            patch.setattr(supervised, "step_stream", lambda task, number: step_stream(task, number + 1))
             yield from super().execute(plan, job)
 
 
