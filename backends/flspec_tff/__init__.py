@@ -59,6 +59,7 @@ class TffBackend(Backend):
             "optimizers",
             "phases",
             "postprocessors",
+            "private_steps",
             "repeats",
             "secret_noise",
             "server_rates",

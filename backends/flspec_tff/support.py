@@ -40,6 +40,10 @@ _LAYERS = (  # translated in layers.py
 _LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
 _CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw")  # translated in client_optimizers.py
 _UPDATE_CLIPS = ("fixed", "adaptive")  # translated in private_mean.py
+_NOISED_BY_CLIENTS = {  # kinds of privacy, and why TFF does not have them
+    "local": "has each client noise its update, and TFF's clients have no noise of flspec's",
+    "example": "has each client clip the gradient of every example, and TFF's clients have a batch's alone",
+}
 _SERVER_OPTIMIZERS = (Sgd, Adam, Yogi, Adagrad)  # exactly these classes: a subclass may have another rule
 _NOTHING_KEPT = "TFF's clients carry nothing from round to round"
 
@@ -164,7 +168,11 @@ def _unsupported_aggregator(document: ComponentDocument) -> list[str]:
 
 def _unsupported_postprocessors(plan: Plan) -> Iterator[str]:
     """Yield a message for each thing done to updates other than one private mean of clients that count alike."""
-    documents, asked_for = plan.settings.postprocessors, plan.settings.privacy is not None
+    documents, privacy = plan.settings.postprocessors, plan.settings.privacy
+    asked_for = privacy is not None
+    if privacy and (who := _NOISED_BY_CLIENTS.get(privacy.mechanism)):
+        yield f"privacy.kind: {privacy.mechanism} {who}; choose local or flower, or privacy.kind central"
+        return
     private = [document for document in documents if document["kind"] == "private_mean"]
     field = "privacy: mechanism" if asked_for else "postprocessors:"
     yield from _unknown(field, [document["kind"] for document in documents], ("private_mean",))

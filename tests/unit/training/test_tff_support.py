@@ -144,10 +144,12 @@ def test_a_private_mean_of_clients_that_do_not_count_alike_is_refused(make_plan)
     assert problem.startswith("aggregator.weighting: examples, but TFF's private mean counts clients alike")
 
 
-def test_what_a_spec_asks_for_as_privacy_is_refused_as_that(make_plan):
-    local = {"kind": "local", "clip": {"norm": 1.0}, "noise_multiplier": 1.0, "delta": 0.01}
-    (problem,) = TffBackend().refusals(make_plan(privacy=local, aggregator=UNIFORM))
-    assert problem == "privacy: mechanism private_update has no TFF translation; known: private_mean"
+@pytest.mark.parametrize("kind", ["local", "example"])
+def test_noise_of_clients_is_refused_by_its_kind_with_the_reason_and_a_way_out(make_plan, kind):
+    privacy = {"kind": kind, "clip": {"norm": 1.0}, "noise_multiplier": 1.0, "delta": 0.01}
+    (problem,) = TffBackend().refusals(make_plan(privacy=privacy, aggregator=UNIFORM))
+    assert problem.startswith(f"privacy.kind: {kind} has each client ")
+    assert problem.endswith("; choose local or flower, or privacy.kind central")
 
 
 def test_a_clip_from_elsewhere_is_refused(make_plan):
