@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from flspec.analysis.inventory import untested_labels
 from flspec.analysis.leakage import Leakage, find_leakage
 from flspec.analysis.memory_estimate import estimate_memory
+from flspec.analysis.networks import NetworkFacts, network_facts, phases_in_words
 from flspec.analysis.skew import Skew, count_labels, measure_skew
 from flspec.core.components import Document, parse_component
 from flspec.data.client_names import client_names, names_of_clients
@@ -22,8 +23,7 @@ from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.datasets import Dataset
 from flspec.errors import InputError
-from flspec.execution.parts import bytes_per_client, networks_of
-from flspec.layers import count_multiply_adds
+from flspec.execution.parts import bytes_per_client, step_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
 from flspec.privacy.statement import privacy_record
@@ -74,13 +74,15 @@ class RoundFacts(Document):
 
 
 class ModelFacts(Document):
-    """The size of the model; `multiply_adds` are of one example's forward pass."""
+    """The size of the model; `multiply_adds` are of one example's forward passes in a step."""
 
     num_parameters: int  # trained parameters
     num_tensors: int  # tensors of trained parameters
     num_constants: int = 0  # values that never change and are never sent
     num_local: int = 0  # values, trained or updated in training, that stay with each client
     multiply_adds: int
+    networks: tuple[NetworkFacts, ...] = ()  # if there are several
+    phases: tuple[str, ...] = ()  # of a step, in words, if it has several
     remarks: tuple[str, ...] = ()  # on constants that were not read from a file
 
 
@@ -304,7 +306,9 @@ def _model(plan: Plan) -> ModelFacts:
         num_tensors=len(learned),
         num_constants=sum(value.size for value in plan.constants.values()),
         num_local=sum(value.size for value in plan.local.values()),
-        multiply_adds=sum(map(count_multiply_adds, networks_of(plan).values())),
+        multiply_adds=step_multiply_adds(plan),
+        networks=network_facts(plan),
+        phases=phases_in_words(plan),
         remarks=tuple(_as_drawn(plan)),
     )
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from flspec.analysis.description import Description, TimeEstimate
 from flspec.analysis.leakage import Leakage, Overlap
+from flspec.analysis.networks import NetworkFacts
 from flspec.cli.data_tables import reading_lines
 from flspec.cli.output import lines
 from flspec.cli.tables import plain_table
@@ -76,6 +77,9 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     local = f"{model.num_local:,} values that stay with each client" if model.num_local else ""
     size = f"{model.num_parameters:,} parameters in {model.num_tensors:,} tensors"
     yield "model", list(filter(None, [size, frozen, *model.remarks, local, work]))
+    if model.networks:
+        yield "networks", [_network(network) for network in model.networks]
+        yield "a step", list(model.phases)
     if privacy := description.privacy:
         yield "privacy", privacy_lines(privacy)
     down, up = description.bytes_down, description.bytes_up
@@ -84,6 +88,13 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     yield "memory", [f"about {_bytes(description.estimates.memory_bytes)}, all in one process"]
     if times := description.estimates.time:
         yield "time", [_time(name, estimate) for name, estimate in times.items()]
+
+
+def _network(network: NetworkFacts) -> str:
+    kept = f"{_bytes(network.num_bytes_kept)} that stay with each client" if network.num_bytes_kept else ""
+    sent = f"{_bytes(network.num_bytes)} each way" if network.num_bytes else ""
+    where = " and ".join(filter(None, [sent, kept]))
+    return f"{network.name}: {network.num_parameters:,} parameters, {where}; {network.multiply_adds:,} multiply-adds"
 
 
 def _names(labels: Sequence[str]) -> str:
