@@ -18,6 +18,7 @@ _LABELS = ("label", "target", "class", "outcome", "diagnosis", "y", "died", "dea
 _CLIENTS = ("client", "hospital", "clinic", "site", "centre", "center", "ward", "institution", "user", "patient_id")
 _GROUPS = ("sex", "gender", "race", "ethnicity", "age_group", "insurance")
 _NUMBERING = re.compile(r"(.*[_ .-])?(id|no|nr|number|index|key|uuid|mrn|patient|name)", re.IGNORECASE)
+_ALMOST = re.compile(r"row [0-9]+: '?([-+]?[0-9]|inf|nan)")  # why a cell is no number, though it looks like one
 _MOST_CATEGORIES = 30
 _UNKNOWN = {"impute": "constant", "value": "unknown"}
 
@@ -60,7 +61,7 @@ def _guess_text(column: ColumnFacts, known: int, missing: int, gaps: str) -> Gue
     num = column.num_values
     if num is None or num > _MOST_CATEGORIES or 2 * num > known:
         many = "more than 1,000" if num is None else f"{num:,}"
-        wrong = f" ({column.why})" if column.why.startswith("row ") else ""  # perhaps one cell among numbers
+        wrong = f" ({column.why})" if _ALMOST.match(column.why) else ""  # perhaps one cell among numbers
         return Guess(None, f"text with {many} different values, too many for categories{wrong}")
     because = ", ".join(filter(None, (f"text with {num:,} values", gaps)))
     return Guess([_UNKNOWN, "one_hot"] if missing else "one_hot", because)

@@ -265,7 +265,7 @@ class TableColumns(NamedClasses):
             known = {name: encoding for name, encoding in encodings.items() if encoding is not None}
             lines = known | ({OTHERS: "as_is"} if self.features is None and len(known) == len(wrong) else {})
             ways = [f"encode them (features: {in_flow(lines)})"] if known else []
-            if self.features is None and right:
+            if right:
                 ways.append(f"name the others (features: [{join_some(right, 6)}])")
             told = f"a feature needs a number in every row, which is not so here: {join_some(wrong, 6)}"
             yield f"{told}; {', or '.join([*ways, 'mend them'])}"
