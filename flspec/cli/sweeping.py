@@ -12,6 +12,7 @@ import typer
 from pydantic import JsonValue
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from flspec.cli.output import console, lines, print_json, progress_console, tell_interrupted
 from flspec.cli.tables import plain_table
@@ -123,7 +124,7 @@ def sweep_table(result: Sweep) -> Table:
         table.add_column("epsilon", justify="right", overflow="fold")
     metrics = _shown(measured)[: 1 if chosen else _MOST_METRICS]
     for split, name in metrics:
-        table.add_column(f"{split} {name}", justify="right", no_wrap=True)
+        table.add_column(_heading(split, name), justify="right", no_wrap=True)
     at_best = [chosen, *(one for one in metrics[:1] if one != chosen)] if chosen else []
     for split, name in at_best:
         table.add_column(lines("best", f"{split} {name}"), justify="right")
@@ -142,6 +143,10 @@ def sweep_table(result: Sweep) -> Table:
             *([str(group.num_failures or "")] if has_failures else []),
         )
     return table
+
+
+def _heading(split: str, name: str) -> str | Text:
+    return lines(split, *name.split("_")) if name.startswith("image_") else f"{split} {name}"
 
 
 def _notes(chosen: tuple[str, str] | None, num_others: int) -> Iterator[str]:
