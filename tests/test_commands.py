@@ -39,7 +39,8 @@ TARGETS = {
     **dict.fromkeys([*HERE, *HERE_FOR_A_RELEASE], "here"),
 }
 INFO = "flspec data info data/celeba --kind celeba"
-BEFORE = {INFO: "flspec data make celeba data/celeba --clients 20 --examples 60"}
+FACES, PAGE_OF_FACES = "flspec run specs/celeba_dcgan.yaml --small --out faces", "flspec compare faces --out faces.html"
+BEFORE = {PAGE_OF_FACES: FACES, INFO: "flspec data make celeba data/celeba --clients 20 --examples 60"}
 COMMANDS = {  # with the exit code that is due
     "flspec new my.yaml --from quickstart": 0,
     "flspec validate spec.yaml": 2,
@@ -48,6 +49,7 @@ COMMANDS = {  # with the exit code that is due
 COMMANDS_OF_A_RELEASE = {
     "flspec data make celeba data/celeba --clients 50 --examples 2000": 0,
     "flspec certify specs/quickstart.yaml": 0,
+    PAGE_OF_FACES: 0,
     "flspec backends install tff": 0,
     "flspec backends doctor": 0,
 }
@@ -59,6 +61,7 @@ ELSEWHERE = {
     "flspec run specs/mnist_private.yaml": "test_the_trade_off_in_the_readme_is_what_it_prints",
     "flspec run specs/flair/federated_pretrained.yaml --small": "test_a_shipped_spec_learns_on_its_twin",
     "flspec data info patients.csv --set label=outcome --set client=ward": "test_the_columns_in_the_readme_are_told",
+    FACES: "test_pictures_of_a_shipped_spec_come_nearer_to_real_ones",
     "pip install .": "test_a_shipped_spec_runs_far_from_the_repository",
     "pip install '.[flower]'": "test_every_dependency_has_a_lower_bound_that_can_be_tried",
     "pytest tests/test_architecture.py": "test_no_file_is_longer_than_400_lines",
