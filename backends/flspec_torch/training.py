@@ -27,6 +27,7 @@ from flspec.execution.parts import (
 from flspec.execution.server_step import learned_weights, sent_with_weights
 from flspec.metrics import Scores, measure
 from flspec.protocol.named_records import Records, Weights
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
@@ -61,7 +62,8 @@ class Trainer:
 
     @cached_property
     def data(self) -> Data:
-        return open_data(self.plan.settings.data)
+        with using_parts_of(self.plan.settings):  # of which transforms may be
+            return open_data(self.plan.settings.data)
 
     @cached_property
     def step(self) -> SupervisedStep | PhasesStep:
@@ -111,7 +113,8 @@ class Trainer:
                     gradients = clip(gradients, bound.norm, bound.by)
                 steppers[player](gradients)
             if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
-                rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
+                with using_parts_of(self.plan.settings):  # of which the metric may be
+                    rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
                 for stepper in steppers.values():
                     stepper.rate = rate
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}

@@ -27,6 +27,7 @@ from flspec.execution.parts import bytes_per_client, step_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
 from flspec.privacy.statement import privacy_record
+from flspec.protocol.part_scope import using_its_parts
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import PrivacyRecord
 from flspec.protocol.registry import find_backend, installed_backends
@@ -128,6 +129,7 @@ class Description(Document):
     backends: dict[str, tuple[str, ...]]  # for each installed backend, why it cannot run the plan; empty if it can
 
 
+@using_its_parts
 def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None = None) -> Description:
     """Return the numbers of a plan, and for each installed backend why it cannot run the plan.
 

@@ -21,6 +21,7 @@ from flspec.core.components import Document, parse_component
 from flspec.data.examples import Data, is_missing
 from flspec.errors import InputError
 from flspec.partitioners import Partitioner
+from flspec.protocol.part_scope import using_its_parts
 from flspec.protocol.plan import Plan
 
 __all__ = ["Leakage", "Overlap", "find_leakage", "same_content"]
@@ -51,6 +52,7 @@ class Leakage(Document):
     not_checked: str = ""  # why duplicates of images were not searched
 
 
+@using_its_parts
 def find_leakage(plan: Plan, data: Data) -> Leakage:
     """Return the overlaps between the sides of a plan; `data` are the plan's own."""
     sides = _sides(plan, data)

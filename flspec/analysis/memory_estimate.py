@@ -24,6 +24,7 @@ from flspec.execution.parts import (
     step_values,
 )
 from flspec.layers import count_values_at_once
+from flspec.protocol.part_scope import using_its_parts
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
 
@@ -37,6 +38,7 @@ _COPIES_KEPT = 5  # of client state: before and after a round, in a file's bytes
 _FLOAT32, _FLOAT64, _LABEL = 4, 8, 8  # bytes
 
 
+@using_its_parts
 def estimate_memory(plan: Plan, workers: int = 0) -> int:
     """Return the peak in bytes, in whole MiB; `workers` clients are trained at a time, by default one a core."""
     cores = os.cpu_count() or 1

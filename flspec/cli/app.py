@@ -14,7 +14,19 @@ from flspec.cli import auditing, authoring, explaining, running, starting, table
 from flspec.cli.backends import backends_app
 from flspec.cli.data import data_app
 from flspec.cli.evaluation_tables import compared_evaluations
-from flspec.cli.options import CellLabel, DataRoot, Debug, Json, MaxRuns, Settings, Small, SpecFile, Timeout, Workers
+from flspec.cli.options import (
+    CellLabel,
+    DataRoot,
+    Debug,
+    Json,
+    MaxRuns,
+    Settings,
+    Small,
+    SpecFile,
+    Timeout,
+    Trust,
+    Workers,
+)
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
 
 __all__ = ["app"]
@@ -53,6 +65,7 @@ def validate(
     specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Specs to check.")],
     settings: Settings = None,
     small: Small = False,
+    trust: Trust = False,
     max_runs: MaxRuns = 10_000,
     as_json: Json = False,
 ) -> None:
@@ -109,6 +122,7 @@ def certify(
     ] = None,
     settings: Settings = None,
     small: Small = False,
+    trust: Trust = False,
     cell: CellLabel = None,
     max_runs: MaxRuns = 10_000,
     out: Annotated[Path | None, typer.Option(help="Folder; else a new one below certificates/.")] = None,

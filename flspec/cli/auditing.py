@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile
+from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Trust
 from flspec.cli.output import console, lines, print_json, progress_console
 from flspec.cli.tables import plain_table
 
@@ -26,6 +26,7 @@ def audit(
     confidence: Annotated[float, typer.Option(metavar="C", help="With which the bound holds.")] = 0.95,
     settings: Settings = None,
     small: Small = False,
+    trust: Trust = False,
     cell: CellLabel = None,
     max_runs: MaxRuns = 10_000,
     data_root: DataRoot = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile
+from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Trust
 from flspec.cli.output import console, print_json, progress_console
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def plan(
     spec: SpecFile,
     settings: Settings = None,
     small: Small = False,
+    trust: Trust = False,
     cell: CellLabel = None,
     max_runs: MaxRuns = 10_000,
     out: Annotated[Path | None, typer.Option(help="Folder to write the plan into.")] = None,

@@ -20,8 +20,17 @@ __all__ = [
     "SpecFile",
     "Timeout",
     "Trackers",
+    "Trust",
     "Workers",
 ]
+
+
+def use_trust(wanted: bool) -> None:
+    """Import the part files of the specs that this command reads, whoever they come from."""
+    from flspec.spec.trust import trust_all
+
+    if wanted:
+        trust_all()
 
 
 def _tracker_names(incomplete: str) -> list[str]:
@@ -37,6 +46,10 @@ Debug = Annotated[
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, e.g. specs/quickstart.yaml.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the spec's; repeatable.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Import the spec's parts though they come from elsewhere.", callback=use_trust),
 ]
 Small = Annotated[bool, typer.Option("--small", help="The small variant, as the spec's section small says.")]
 CellLabel = Annotated[str | None, typer.Option("--cell", metavar="LABEL", help="One experiment of a matrix.")]

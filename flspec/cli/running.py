@@ -21,6 +21,7 @@ from flspec.cli.options import (
     SpecFile,
     Timeout,
     Trackers,
+    Trust,
     Workers,
 )
 from flspec.cli.output import console, print_json, progress_console, tell_interrupted
@@ -37,6 +38,7 @@ def run(
     backend: Annotated[str | None, typer.Option(help="NAME or NAME:VARIANT; else the spec's.")] = None,
     settings: Settings = None,
     small: Small = False,
+    trust: Trust = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; else a new one below runs/.")] = None,
     cell: CellLabel = None,
     max_runs: MaxRuns = 10_000,

@@ -20,6 +20,7 @@ from flspec.losses import parse_loss
 from flspec.metrics import find_metric
 from flspec.objectives import Objective
 from flspec.postprocessors import Postprocessor
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.settings import ComponentDocument, PlanSettings
 from flspec.transforms import Transform
 
@@ -29,8 +30,9 @@ C = TypeVar("C", bound=Component)
 
 
 def code_digests(settings: PlanSettings) -> dict[str, str]:
-    """Return the SHA-256 of the code of each acting part that does not come with flspec, by its place in a spec."""
-    return source_digests({**engine_parts(settings), **_of_evaluation(settings)})
+    """Return the SHA-256 of the code of each acting part of another package, by its place in a spec."""
+    with using_parts_of(settings):
+        return source_digests({**engine_parts(settings), **_of_evaluation(settings)})
 
 
 def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
@@ -38,8 +40,9 @@ def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
 
     An engine need not have the parts that evaluate.
     """
-    parts: dict[str, Part] = {**engine_parts(settings), **(_of_evaluation(settings) if of_evaluation else {})}
-    found = source_digests(parts)
+    with using_parts_of(settings):
+        parts: dict[str, Part] = {**engine_parts(settings), **(_of_evaluation(settings) if of_evaluation else {})}
+        found = source_digests(parts)
     if differing := [name for name in parts if settings.code.get(name) != found.get(name)]:
         raise InputError(
             f"{join_some(differing)}: the code of its package is not what it was when the plan was compiled; compile "
@@ -49,6 +52,11 @@ def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
 
 def engine_parts(settings: PlanSettings) -> dict[str, Component]:
     """Return the parts that an engine acts by, by their place in a spec; those at their default are left out."""
+    with using_parts_of(settings):
+        return _engine_parts(settings)
+
+
+def _engine_parts(settings: PlanSettings) -> dict[str, Component]:
     aggregator = read_part(Aggregator, settings.aggregator)
     parts: dict[str, Component] = {
         **_client_optimizers(settings),

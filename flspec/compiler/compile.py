@@ -25,6 +25,7 @@ from flspec.compiler.pictures import planned_pictures
 from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
 from flspec.core.locations import searching_beside
+from flspec.core.part_files import part_files_in_use, using
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
@@ -33,7 +34,7 @@ from flspec.layers import Placement, Tensor
 from flspec.partitioners import ClientIndices
 from flspec.phases import Phase
 from flspec.protocol.plan import ClientTask, Plan
-from flspec.protocol.settings import ClipSettings, PictureSettings, PlanSettings
+from flspec.protocol.settings import ClipSettings, PartSettings, PictureSettings, PlanSettings
 from flspec.samplers import Sampler
 from flspec.spec.evaluation import measured_metrics
 from flspec.spec.loading import validate_draft
@@ -59,7 +60,12 @@ def compile(spec: Spec | Cell | str | Path, data: Path | None = None) -> Plan:
     of each field that is at fault if the spec was read from a file.
     """
     written, draft = _read(spec)
-    with naming_places(draft), naming_parts(written), searching_beside(written.folders):
+    with (
+        using(written.part_files),
+        naming_places(draft),
+        naming_parts(written),
+        searching_beside(written.folders),
+    ):
         return _compiled(written, data)
 
 
@@ -166,7 +172,7 @@ def _settings(
 ) -> PlanSettings:
     """Return the settings of the plan: the parts of a spec that a run acts on and that need no random draw."""
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
-    objective = spec.client.objective
+    objective, part_files = spec.client.objective, part_files_in_use()
     settings = PlanSettings(
         data=examples.describe(),
         **described(networks),
@@ -182,6 +188,7 @@ def _settings(
         label_weights=spec.client.label_weights or (),
         client_algorithm=algorithm.model_dump(mode="json") if algorithm else None,
         postprocessors=tuple(part.model_dump(mode="json") for part in spec.postprocessors),
+        parts=PartSettings(part_files.files, part_files.sources) if part_files else None,
     )
     return replace(settings, code=code_digests(settings))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flspec.core.components import Component, Document, comes_with_flspec
+from flspec.core.components import Component, Document, comes_with_flspec, full_name
 from flspec.core.tracebacks import place_of, raised_in
 from flspec.errors import FlspecError, InputError
 from flspec.spec.spec import Spec
@@ -27,7 +27,7 @@ def naming_parts(spec: Spec) -> Iterator[None]:
             if isinstance(error, SystemExit) and not raised_in(error, package):
                 continue  # a signal, which may arrive at any moment
             if place := place_of(error, package, only=True):
-                name = f"{getattr(part, 'kind', '')} ({type(part).__module__}.{type(part).__qualname__})"
+                name = f"{getattr(part, 'kind', '')} ({full_name(type(part))})"
                 what = " ".join(f"{type(error).__name__}: {error}".split())
                 raise InputError(f"{field}: {name} raised {what} in {place}; repair it, or choose another") from error
         raise

@@ -7,6 +7,8 @@ the group `flspec.<folder>`, for example
 
     [project.entry-points."flspec.partitioners"]
     stripes = "my_package:Stripes"
+
+and a spec those of the files that it names as `parts`, for itself alone; see `part_files`.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -29,12 +31,14 @@ from pydantic import (
     ValidationError,
     model_serializer,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
+from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
 from flspec.core.part_sources import package_digest
 from flspec.errors import InputError, choose, shorten
 
 __all__ = [
+    "OTHER_KINDS",
     "Component",
     "Document",
     "OmitDefaults",
@@ -43,6 +47,7 @@ __all__ = [
     "Part",
     "comes_with_flspec",
     "family_members",
+    "full_name",
     "is_offered",
     "load_family",
     "load_installed",
@@ -118,9 +123,64 @@ class OneOfOthers:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Pydantic's own Union of one member is that member, so `kind` could be left out while a family has one member.
         # Specs without `kind` would then break as soon as a second member is installed.
-        members = {kind: member for kind, member in family_members(source).items() if kind not in self._but}
+        members = {kind: member for kind, member in _installed_members(source).items() if kind not in self._but}
         choices = {kind: handler.generate_schema(member) for kind, member in members.items()}
-        return core_schema.tagged_union_schema(choices, discriminator="kind", metadata={"family": source})
+        rest = core_schema.no_info_plain_validator_function(partial(_of_part_file, source, self._but))
+        return core_schema.tagged_union_schema(
+            {**choices, OTHER_KINDS: rest},
+            discriminator=_choosing(frozenset(choices)),
+            metadata={"family": source},
+            serialization=_BY_ITS_OWN_CLASS,
+        )
+
+
+OTHER_KINDS = "other kinds"  # the choice of a union for kinds that were unknown when it was made
+
+# A member of a part file is unknown to the union, so each member writes itself.
+_BY_ITS_OWN_CLASS = core_schema.wrap_serializer_function_ser_schema(
+    lambda value, handler: handler(value), schema=core_schema.any_schema()
+)
+
+
+def _choosing(installed: frozenset[str]) -> Callable[[Any], str | None]:
+    """Return what says the choice of a union that a value belongs to; None if it does not say its kind."""
+
+    def choice(value: Any) -> str | None:
+        is_said = not isinstance(value, Mapping) or "kind" in value
+        kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+        return kind if isinstance(kind, str) and kind in installed else OTHER_KINDS if is_said else None
+
+    return choice
+
+
+def _of_part_file(base: type[Any], but: tuple[str, ...], value: Any) -> Any:
+    """Validate a component of a part file in use."""
+    if isinstance(value, base) and is_from_part_file(type(value).__module__):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticKnownError("model_attributes_type")
+    kind, known = value["kind"], {name: one for name, one in family_members(base).items() if name not in but}
+    if not isinstance(kind, str) or kind not in known:
+        told = {"discriminator": "'kind'", "tag": str(kind), "expected_tags": ", ".join(map(repr, known))}
+        raise PydanticKnownError("union_tag_invalid", told)
+    base_class, member = cast(Hashable, base), cast(Hashable, known[kind])
+    return _adapter_of(base_class, kind, member).validate_json(json.dumps(value))  # JSON, in which a list is a tuple
+
+
+@lru_cache(maxsize=256)
+def _adapter_of(base: Hashable, kind: str, member: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(Annotated[base, _Only(kind, member)])  # type: ignore[arg-type]  # they are classes
+
+
+class _Only:
+    """Annotation that validates one member, with the places of errors as in a union of several."""
+
+    def __init__(self, kind: str, member: Any) -> None:
+        self._choice = (kind, member)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        kind, member = self._choice
+        return core_schema.tagged_union_schema({kind: handler.generate_schema(member)}, discriminator="kind")
 
 
 Part = Component | Callable[..., Any]  # a component, its class, or a function
@@ -170,18 +230,35 @@ def _load(package: str, entry: EntryPoint) -> Any:
 
 
 def family_members(base: type[C]) -> dict[str, type[C]]:
-    """Return the concrete components of a family by kind, in alphabetical order.
+    """Return the concrete components of a family by kind, in alphabetical order: with those of part files in use.
 
     Raises InputError if two classes have the same kind, because a run could use either.
     """
+    installed, files = _installed_members(base), load_in_use()
+    if files is None:
+        return installed
+    own = _by_kind(cls for cls in _descendants(base) if is_from_part_file(cls.__module__) and is_in_use(cls.__module__))
+    if taken := sorted(set(own) & set(installed)):
+        ours, theirs = own[taken[0]], installed[taken[0]]
+        where = files.line_of(ours.__qualname__, ours.__module__)
+        raise InputError(f"{where}: kind {taken[0]!r} is taken by {full_name(theirs)}; choose another name")
+    return dict(sorted({**installed, **own}.items()))
+
+
+def _installed_members(base: type[C]) -> dict[str, type[C]]:
+    """Return the members that any spec may name."""
     load_installed(base.__module__.removesuffix(".base"))
+    return _by_kind(cls for cls in _descendants(base) if not is_from_part_file(cls.__module__))
+
+
+def _by_kind(classes: Iterable[type[C]]) -> dict[str, type[C]]:
     members: dict[str, type[C]] = {}
-    for cls in _descendants(base):
+    for cls in classes:
         if inspect.isabstract(cls) or "kind" not in cls.model_fields:
             continue
         kind = cls.model_fields["kind"].default
         if kind in members:
-            ours, theirs = (f"{c.__module__}.{c.__qualname__}" for c in (members[kind], cls))
+            ours, theirs = full_name(members[kind]), full_name(cls)
             raise InputError(f"kind {kind!r} is defined by both {ours} and {theirs}; uninstall or rename one")
         members[kind] = cls
     return dict(sorted(members.items()))
@@ -189,14 +266,32 @@ def family_members(base: type[C]) -> dict[str, type[C]]:
 
 def parse_component(base: type[C], document: Mapping[str, Any]) -> C:
     """Return the component that `document`, a part of a plan, describes. No spec is needed."""
-    adapter: TypeAdapter[C] = TypeAdapter(Annotated[base, OneOfOthers()])  # type: ignore[arg-type]
+    adapter = _family_adapter(base, tuple(_installed_members(base).values()))
     # Through JSON, because strict validation of Python objects refuses a list for a field that is a tuple.
-    return adapter.validate_json(json.dumps(document))
+    found: C = adapter.validate_json(json.dumps(document))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _family_adapter(base: Hashable, members: tuple[Hashable, ...]) -> TypeAdapter[Any]:
+    """Return the validator of a family. It is made anew once there are other members."""
+    return TypeAdapter(Annotated[base, OneOfOthers()])  # type: ignore[arg-type]  # it is a class
 
 
 def source_digests(parts: Mapping[str, Part]) -> dict[str, str]:
-    """Return, by name, the digest of the code of each part that does not come with flspec; see `part_sources`."""
-    return {name: package_digest(_definition(part)) for name, part in parts.items() if not comes_with_flspec(part)}
+    """Return, by name, the digest of the code of each part that comes from another package; see `part_sources`."""
+    from_packages = {name: _definition(part) for name, part in parts.items() if not comes_with_flspec(part)}
+    return {
+        name: package_digest(definition)
+        for name, definition in from_packages.items()
+        if not is_from_part_file(definition.__module__)
+    }
+
+
+def full_name(definition: Any) -> str:
+    """Return the module and name of a class or function, as its author knows them."""
+    module = str(definition.__module__)
+    return f"{module.partition('.')[2] if is_from_part_file(module) else module}.{definition.__qualname__}"
 
 
 def comes_with_flspec(part: Part) -> bool:
@@ -205,8 +300,10 @@ def comes_with_flspec(part: Part) -> bool:
 
 
 def is_offered(part: Component) -> bool:
-    """Return whether an installed package offers the part's class, so that every process with the package finds it."""
+    """Return whether every process finds the part's class: in a part file, or in an installed package."""
     cls = type(part)
+    if is_from_part_file(cls.__module__):
+        return True
     families = {base.__module__.removesuffix(".base") for base in cls.__mro__ if base.__module__.endswith(".base")}
     names = (entry for family in families for entry in entry_points(group=family))
     return any(entry.value == f"{cls.__module__}:{cls.__qualname__}" or entry.load() is cls for entry in names)

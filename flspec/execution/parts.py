@@ -10,7 +10,8 @@ from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.compiler.acting_parts import engine_parts, optimizer_alone, read_part
-from flspec.core.components import Component, comes_with_flspec, is_offered
+from flspec.core.components import Component, comes_with_flspec, full_name, is_offered
+from flspec.core.part_files import PartFiles, part_files_in_use
 from flspec.errors import InputError, shorten
 from flspec.execution.part_checks import PartCall
 from flspec.layers import (
@@ -36,6 +37,7 @@ from flspec.phases import (
     parse_sample,
 )
 from flspec.postprocessors import Postprocessor
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
 from flspec.server_optimizers import ServerOptimizer
@@ -93,7 +95,7 @@ def _check_phases(plan: Plan) -> None:
 def out_of_reach(plan: Plan) -> list[str]:
     """Return a message for each part that other processes cannot find, field first: those of no installed package."""
     return [
-        f"{field}: {getattr(part, 'kind', '')} ({type(part).__module__}.{type(part).__qualname__}) is of no installed "
+        f"{field}: {getattr(part, 'kind', '')} ({full_name(type(part))}) is of no installed "
         "package, so no other process can find it; offer it in an entry point, or run it on local"
         for field, part in acting_parts(plan).items()
         # A server optimizer is made by its aggregator, which finds it.
@@ -124,7 +126,7 @@ def feature_network_of(plan: Plan) -> Network:
 
 def client_optimizer_of(plan: Plan) -> ClientOptimizer:
     """Return the client optimizer."""
-    return _part(ClientOptimizer, plan.settings.client_optimizer)
+    return _part(plan, ClientOptimizer, plan.settings.client_optimizer)
 
 
 def optimizers_of(plan: Plan) -> dict[str, ClientOptimizer]:
@@ -132,7 +134,7 @@ def optimizers_of(plan: Plan) -> dict[str, ClientOptimizer]:
     if not plan.settings.optimizers:
         return {"": client_optimizer_of(plan)}
     return {
-        player: _part(ClientOptimizer, optimizer_alone(document))
+        player: _part(plan, ClientOptimizer, optimizer_alone(document))
         for player, document in plan.settings.optimizers.items()
     }
 
@@ -185,23 +187,24 @@ def step_values(plan: Plan) -> int:
 def client_algorithm_of(plan: Plan) -> ClientAlgorithm:
     """Return the client algorithm. By default it is plain steps of the client optimizer."""
     document = plan.settings.client_algorithm
-    return _part(ClientAlgorithm, document) if document else ClientAlgorithm()
+    return _part(plan, ClientAlgorithm, document) if document else ClientAlgorithm()
 
 
 def loss_of(plan: Plan) -> Loss:
     """Return the loss of an example's outputs."""
-    return parse_loss(plan.settings.loss)
+    with using_parts_of(plan.settings):
+        return parse_loss(plan.settings.loss)
 
 
 def objective_of(plan: Plan) -> Objective:
     """Return the objective that a client minimises in a step. By default it is the loss."""
     document = plan.settings.objective
-    return _part(Objective, document) if document else Supervised()
+    return _part(plan, Objective, document) if document else Supervised()
 
 
 def postprocessors_of(plan: Plan) -> tuple[Postprocessor, ...]:
     """Return the postprocessors of updates, in the order in which they are applied."""
-    return tuple(_part(Postprocessor, document) for document in plan.settings.postprocessors)
+    return tuple(_part(plan, Postprocessor, document) for document in plan.settings.postprocessors)
 
 
 def acts_without_updates(plan: Plan) -> bool:
@@ -211,7 +214,7 @@ def acts_without_updates(plan: Plan) -> bool:
 
 def aggregator_of(plan: Plan) -> Aggregator:
     """Return the aggregator, which combines updates, with its server optimizer, which applies them."""
-    return _part(Aggregator, plan.settings.aggregator)
+    return _part(plan, Aggregator, plan.settings.aggregator)
 
 
 def server_optimizer_of(plan: Plan) -> ServerOptimizer:
@@ -233,11 +236,12 @@ def bytes_per_client(plan: Plan) -> tuple[int, int]:
     return weights + len(algorithm.server_slots) * a_slot, weights + len(algorithm.sends) * a_slot
 
 
-def _part(family: type[C], document: ComponentDocument) -> C:
-    part: C = _parsed(family, json.dumps(document, sort_keys=True))
+def _part(plan: Plan, family: type[C], document: ComponentDocument) -> C:
+    with using_parts_of(plan.settings):
+        part: C = _parsed(family, json.dumps(document, sort_keys=True), part_files_in_use())
     return part
 
 
 @lru_cache(maxsize=256)
-def _parsed(family: type[Component], document: str) -> Any:
+def _parsed(family: type[Component], document: str, files: PartFiles | None) -> Any:
     return read_part(family, json.loads(document))

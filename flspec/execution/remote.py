@@ -36,6 +36,7 @@ from flspec.execution.rounds import timed
 from flspec.execution.worker import ERRORS, job_lines
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted, parse_event
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend
 
@@ -119,7 +120,8 @@ class Remote(Backend):
         return self._inner.declaration
 
     def unsupported(self, plan: Plan) -> list[str]:
-        return self._inner.unsupported(plan)
+        with using_parts_of(plan.settings):
+            return self._inner.unsupported(plan)
 
     def refusals(self, plan: Plan) -> list[str]:
         return self._inner.refusals(plan) or out_of_reach(plan)

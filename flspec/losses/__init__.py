@@ -11,6 +11,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from flspec.core.components import OneOfOthers, comes_with_flspec, family_members, load_family, parse_component
+from flspec.core.part_files import PartFiles, part_files_in_use
 from flspec.losses.base import Loss, ScoredExamples
 
 load_family(__name__, __path__)
@@ -22,11 +23,12 @@ LossDocument = str | Mapping[str, Any]  # in plans and specs: a name alone, or a
 
 def parse_loss(document: LossDocument) -> Loss:
     """Return the loss that a plan names."""
-    return _parsed(json.dumps({"kind": document} if isinstance(document, str) else dict(document), sort_keys=True))
+    whole = {"kind": document} if isinstance(document, str) else dict(document)
+    return _parsed(json.dumps(whole, sort_keys=True), part_files_in_use())
 
 
 @lru_cache(maxsize=256)
-def _parsed(document: str) -> Loss:
+def _parsed(document: str, files: PartFiles | None) -> Loss:
     return parse_component(Loss, json.loads(document))
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
 
-from flspec.core.components import comes_with_flspec, load_installed
+from flspec.core.components import comes_with_flspec, full_name, load_installed
+from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
 from flspec.errors import InputError
 from flspec.metrics.scores import Undefined
 
@@ -80,8 +81,8 @@ class Metric:
 
     @property
     def package(self) -> str:
-        """The package that brought it."""
-        return str(self.of.__module__).partition(".")[0]
+        """The package that brought it, or the file of parts."""
+        return full_name(self.of).partition(".")[0]
 
     @property
     def is_own(self) -> bool:
@@ -126,7 +127,7 @@ def check_offered(offered: Iterable[tuple[str, Any]]) -> None:
 
 
 class RegisteredMetrics(Mapping[str, Metric]):
-    """Every metric by name, in alphabetical order: flspec's own, and those of installed packages.
+    """Every metric by name, in alphabetical order: flspec's own, those of installed packages and of part files in use.
 
     Raises InputError if an entry point is no metric, or if two metrics have one name.
     """
@@ -143,15 +144,24 @@ class RegisteredMetrics(Mapping[str, Metric]):
     @property
     def _now(self) -> dict[str, Metric]:
         check_offered(load_installed("flspec.metrics"))
-        return _by_name(tuple(_registered))
+        files = load_in_use()
+        installed = _by_name(tuple(one for one in _registered if not is_from_part_file(one.of.__module__)))
+        if files is None:
+            return installed
+        own = [one for one in _registered if is_from_part_file(one.of.__module__) and is_in_use(one.of.__module__)]
+        for one in own:
+            if one.name in installed:
+                where, theirs = files.line_of(one.of.__qualname__, one.of.__module__), full_name(installed[one.name].of)
+                raise InputError(f"{where}: metric {one.name!r} is taken by {theirs}; choose another name")
+        return _by_name((*installed.values(), *own))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=16)
 def _by_name(metrics: tuple[Metric, ...]) -> dict[str, Metric]:
     named: dict[str, Metric] = {}
     for one in metrics:
         if one.name in named:
-            ours, theirs = (f"{each.of.__module__}.{each.of.__qualname__}" for each in (named[one.name], one))
+            ours, theirs = full_name(named[one.name].of), full_name(one.of)
             raise InputError(f"metric {one.name!r} is defined by both {ours} and {theirs}; uninstall or rename one")
         named[one.name] = one
     return dict(sorted(named.items()))

@@ -1,13 +1,14 @@
-"""The type of a metric's name in a spec: any name that is registered."""
+"""The type of a metric's name in a spec: any name that is registered, or that a part file in use brings."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import GetCoreSchemaHandler, ValidatorFunctionWrapHandler
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 import flspec.metrics
+from flspec.core.part_files import part_files_in_use
 
 __all__ = ["MetricName"]
 
@@ -24,7 +25,17 @@ class _OneOfMetrics:
             "packages": {name: metric.package for name, metric in known.items()},
             "docs": {name: metric.docs for name, metric in known.items()},
         }
-        return core_schema.literal_schema(list(known), metadata=metadata)
+        names = core_schema.literal_schema(list(known), metadata=metadata)
+        return core_schema.no_info_wrap_validator_function(_known_now, names)
+
+
+def _known_now(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Validate a name: with those of part files, which the literal does not have."""
+    if not isinstance(given, str) or part_files_in_use() is None:
+        return handler(given)
+    if given in (now := flspec.metrics.METRICS):
+        return given
+    raise PydanticKnownError("literal_error", {"expected": ", ".join(repr(name) for name in now)})
 
 
 MetricName = Annotated[str, _OneOfMetrics()]

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from flspec.protocol.events import Event
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Environment, Requirement, module_names, pip_command
 from flspec.protocol.scoring import Scorer
@@ -84,7 +85,8 @@ class Backend(ABC):
         unread = dict.fromkeys(FEATURES[key] for key in plan.features if key not in self.reads)
         why = f"{self.name} does not read this; remove it, or choose another backend"
         # `unsupported` may misread a plan with a feature that the backend does not read, so it is not called then.
-        return [*self._missing(), *([f"{field}: {why}" for field in unread] or self.unsupported(plan))]
+        with using_parts_of(plan.settings):
+            return [*self._missing(), *([f"{field}: {why}" for field in unread] or self.unsupported(plan))]
 
     def missing(self) -> list[Requirement]:
         """Return those of `requirements` that this variant needs and that are not installed. Imports none of them."""

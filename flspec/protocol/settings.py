@@ -20,6 +20,7 @@ __all__ = [
     "DataSettings",
     "EvaluationSettings",
     "FeatureSettings",
+    "PartSettings",
     "PictureSettings",
     "PlanSettings",
     "PrivacySettings",
@@ -146,6 +147,14 @@ class PrivateSteps:
 
 
 @dataclass(frozen=True)
+class PartSettings:
+    """The Python files of parts that a spec names: their texts are what every process imports."""
+
+    files: tuple[str, ...]  # those named, by their path from the spec's folder
+    sources: Mapping[str, Any] = field(default_factory=dict)  # the text of each, and of what they import from there
+
+
+@dataclass(frozen=True)
 class PlanSettings:
     """All settings of a plan. Tensor names are in the order in which engines hold the tensors."""
 
@@ -173,6 +182,7 @@ class PlanSettings:
     postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they are applied
     privacy: PrivacySettings | None = None  # what the last of the postprocessors, or each step, is accounted for
     private_steps: PrivateSteps | None = None  # None: a step's gradient is that of its batch
+    parts: PartSettings | None = None  # None: the spec names no files
     first_steps: int = 0  # the rest of each task was cut off (`flspec.compiler.first_steps`); 0: nothing was
 
 

@@ -26,6 +26,7 @@ from flspec.data.examples import Split
 from flspec.data.groups import label_masks, parse_groups
 from flspec.data.store import open_data
 from flspec.metrics import find_metric, measure
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
 from flspec.runs.judging import Found, Judge, JudgedModel
@@ -40,6 +41,10 @@ class Evaluator:
     """The metrics of a plan, measured for any weights on the plan's examples, which are verified first."""
 
     def __init__(self, plan: Plan) -> None:
+        with using_parts_of(plan.settings):
+            self._prepare(plan)
+
+    def _prepare(self, plan: Plan) -> None:
         self._plan = plan
         settings = plan.settings.evaluation
         self._metrics = [find_metric(name).name for name in settings.metrics]
@@ -52,6 +57,10 @@ class Evaluator:
 
     def __call__(self, state: ServerState) -> Measured:
         """Measure the models of a state: the server's model, or each client's."""
+        with using_parts_of(self._plan.settings):
+            return self._measured(state)
+
+    def _measured(self, state: ServerState) -> Measured:
         models = self._models(state)
         if self._judge.has_own_models:
             clients = self._plan.participants

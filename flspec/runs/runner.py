@@ -20,6 +20,7 @@ from flspec.execution.software import software_of
 from flspec.privacy.accountant import accountant_version
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import RunAttempted
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.runs.attempt import Attempt, Watch
 from flspec.runs.evaluation import Evaluator
@@ -119,6 +120,21 @@ def execute_plan(
     `memory` measures the run, by default this process and all that it starts. Raises RunError for whatever goes wrong
     from here on: the input was right, and something has been written.
     """
+    with using_parts_of(plan.settings):
+        return _execute(engine, selection, plan, job, evaluator, resume, watch, memory, trackers)
+
+
+def _execute(
+    engine: Backend,
+    selection: str,
+    plan: Plan,
+    job: Job,
+    evaluator: Evaluator | None,
+    resume: bool,
+    watch: Watch | None,
+    memory: MemoryMeter | None,
+    trackers: Sequence[Chosen],
+) -> Result:
     followers = Followers(trackers, job.folder)
     attempted = attempt_of(selection, plan, engine)
     attempt = Attempt(attempted, plan, job, evaluator or Evaluator(plan), memory or MemoryMeter(), followers)

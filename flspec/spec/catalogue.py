@@ -17,7 +17,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from flspec.core.components import Component, comes_with_flspec, family_members
+from flspec.core.components import OTHER_KINDS, Component, comes_with_flspec, family_members
 from flspec.errors import InputError, choose
 from flspec.spec.spec import Spec
 from flspec.spec.suggestions import model_below
@@ -178,7 +178,7 @@ class _Plain(GenerateJsonSchema):
     """A schema that says only "component" or "section" of a field that holds one, and not its contents."""
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        return {"type": "component", "enum": list(schema["choices"])}
+        return {"type": "component", "enum": [kind for kind in schema["choices"] if kind != OTHER_KINDS]}
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
         """Return a family's names with all facts about them, or any other literal."""

@@ -15,6 +15,7 @@ from flspec.core.components import Document
 from flspec.errors import Problem, SpecError
 from flspec.spec.diagnosis import diagnose
 from flspec.spec.overlays import Draft, apply_overrides, compose, draft_of_text, parse_overrides, variant_of
+from flspec.spec.parts import using_parts_of_draft
 from flspec.spec.rules import contradictions
 from flspec.spec.spec import Spec
 
@@ -42,14 +43,15 @@ def validate_draft(draft: Draft) -> Spec:
         message = "a matrix is many experiments, but one is needed here; plan, run and certify take one with --cell"
         problems.append(draft.problem(("matrix",), message))
         draft = draft.without("matrix")
-    try:
-        spec = Spec.model_validate_json(json.dumps(draft.value)).read_in(draft.folders)
-        sections = dict(spec)
-    except ValidationError as error:
-        problems += diagnose(draft, error, Spec)
-        sections = _valid_sections(draft, error)
-    for found in contradictions(sections):
-        problems.append(draft.problem(found.path, found.message + _where(draft, found.path, found.other)))
+    with using_parts_of_draft(draft) as part_files:
+        try:
+            spec = Spec.model_validate_json(json.dumps(draft.value)).read_in(draft.folders, part_files)
+            sections = dict(spec)
+        except ValidationError as error:
+            problems += diagnose(draft, error, Spec)
+            sections = _valid_sections(draft, error)
+        for found in contradictions(sections):
+            problems.append(draft.problem(found.path, found.message + _where(draft, found.path, found.other)))
     problems += mistakes_in_small(draft)
     if problems:
         raise SpecError(in_order(problems))
@@ -59,9 +61,13 @@ def validate_draft(draft: Draft) -> Spec:
 def mistakes_of(draft: Draft) -> list[Problem]:
     """Return the problems of a draft's values; the draft may be incomplete or contradict itself."""
     try:
-        Spec.model_validate_json(json.dumps(draft.value))
-    except ValidationError as error:
-        return [problem for problem in diagnose(draft, error, Spec) if not _may_come(problem)]
+        with using_parts_of_draft(draft):
+            try:
+                Spec.model_validate_json(json.dumps(draft.value))
+            except ValidationError as error:
+                return [problem for problem in diagnose(draft, error, Spec) if not _may_come(problem)]
+    except SpecError as error:
+        return error.problems
     return []
 
 

@@ -13,6 +13,7 @@ from flspec.aggregators.fedavg import FedAvg
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Document, OneOf
+from flspec.core.part_files import PartFiles
 from flspec.datasets import Dataset
 from flspec.losses import LossOrName
 from flspec.losses.cross_entropy import CrossEntropy
@@ -142,6 +143,15 @@ class Spec(Document):
             json_schema_extra={"patternErrorMessage": "a backend, as local, flower or flower:inprocess"},
         ),
     ] = "local"
+    parts: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...],
+        Field(
+            max_length=100,
+            description="Python files in the spec's folder or below, whose classes and metrics this spec can name; "
+            "flspec new --part KIND writes one",
+            examples=[["my_parts.py"]],
+        ),
+    ] = ()
     dataset: Annotated[OneOf[Dataset], Field(description="the examples", examples=[{"kind": "digits"}])]
     partition: Annotated[
         OneOf[Partitioner],
@@ -169,16 +179,22 @@ class Spec(Document):
     ] = ()
     evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = Evaluation()
     _folders: tuple[Path, ...] = PrivateAttr(())
+    _part_files: PartFiles | None = PrivateAttr(None)
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folder of its file, and of those that it extends, in which its files may lie; empty for a text."""
         return self._folders
 
-    def read_in(self, folders: tuple[Path, ...]) -> Self:
+    @property
+    def part_files(self) -> PartFiles | None:
+        """The files of `parts`, as they were when the spec was read."""
+        return self._part_files
+
+    def read_in(self, folders: tuple[Path, ...], part_files: PartFiles | None = None) -> Self:
         """Return this spec as read from files in `folders`. Where it lay is no part of what it says."""
         spec = self.model_copy()
-        spec._folders = folders
+        spec._folders, spec._part_files = folders, part_files
         return spec
 
     def __eq__(self, other: object) -> bool:

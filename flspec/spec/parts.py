@@ -1,0 +1,160 @@
+"""`parts` in a spec: files of Python beside it, read with what they import from there."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from flspec.core.part_files import PartFiles, load_in_use, using
+from flspec.core.reading import read_regular
+from flspec.errors import InputError, Problem, SpecError, shorten
+from flspec.spec.overlays import Draft
+from flspec.spec.trust import why_not_trusted
+
+__all__ = ["part_files", "using_parts_of_draft"]
+
+_MOST_BYTES, _MOST_FILES = 2**20, 200  # of one file; of all
+
+
+@contextmanager
+def using_parts_of_draft(draft: Draft) -> Iterator[PartFiles | None]:
+    """Have the parts that a draft names count. Raises SpecError if they cannot be read, trusted or imported."""
+    files = _of_draft(draft)
+    with using(files):
+        if files:
+            try:
+                load_in_use()
+            except InputError as error:
+                raise SpecError([_placed(str(error), draft)]) from error
+        yield files
+
+
+def part_files(named: tuple[str, ...], folder: Path) -> PartFiles:
+    """Return the files that `parts` names, with what they import from `folder` or from their own folder.
+
+    Raises InputError if one cannot be read, or lies elsewhere.
+    """
+    waiting, sources = [_inside(name, folder) for name in named], dict[str, str]()
+    files = tuple(dict.fromkeys(waiting))
+    while waiting:
+        if (path := waiting.pop()) in sources:
+            continue
+        sources[path] = _text(folder / path)
+        if len(sources) > _MOST_FILES:
+            raise InputError(f"{path}: more than {_MOST_FILES} files; put what is shared into an installed package")
+        waiting += [found for name in _imports_in(sources[path]) for found in _found(name, path, folder)]
+    return PartFiles(files, dict(sorted(sources.items())), _shown(folder))
+
+
+def _of_draft(draft: Draft) -> PartFiles | None:
+    named = draft.value.get("parts")
+    if not named or not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        return None  # what is wrong with it, validation tells
+    if not (folder := _folder(draft)):
+        message = "a text has no folder in which its files could lie; save it to a file and load that"
+        raise SpecError([draft.problem(("parts",), message)])
+    problems: list[Problem] = []
+    for number, name in enumerate(named):
+        try:
+            _text(folder / _inside(name, folder))
+        except InputError as error:
+            problems.append(draft.problem(("parts", number), str(error)))
+    if problems:
+        raise SpecError(problems)
+    try:
+        files = part_files(tuple(named), folder)
+    except InputError as error:
+        raise SpecError([draft.problem(("parts",), str(error))]) from None
+    if why := why_not_trusted(folder, sorted(files.sources)):
+        raise SpecError([draft.problem(("parts",), why)])
+    return files
+
+
+def _folder(draft: Draft) -> Path | None:
+    """Return the folder of the file that says `parts`; for a setting of the command, that of the spec."""
+    origin = draft.origin(("parts",))
+    if not draft.folders:
+        return None
+    return Path(origin.source).parent if origin and origin.line is not None else draft.folders[0]
+
+
+def _placed(message: str, draft: Draft) -> Problem:
+    """Return a problem of a part file: its own place if the message begins with one, else that of `parts`."""
+    place, _, rest = message.partition(": ")
+    file, _, line = place.rpartition(":")
+    return Problem(rest, "", file, int(line)) if file and line.isdigit() else draft.problem(("parts",), message)
+
+
+def _inside(name: str, folder: Path) -> str:
+    """Return the path of a file from the spec's folder, with slashes. Raises InputError if it lies elsewhere."""
+    if not name.endswith(".py"):
+        raise InputError(f"{shorten(name)} is no file of Python; name one, e.g. my_parts.py")
+    try:
+        path = PurePosixPath(os.path.relpath((folder / name).resolve(), folder.resolve()).replace(os.sep, "/"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shorten(name)} cannot be read: {error}") from None
+    if path.parts[0] == "..":
+        raise InputError(f"{shorten(name)} is outside of {folder.resolve().name}/, the spec's folder; move it there")
+    if wrong := [part for part in path.with_suffix("").parts if not part.isidentifier()]:
+        raise InputError(f"{shorten(name)} cannot be imported: {wrong[0]!r} is no name of a module; rename it")
+    return str(path)
+
+
+def _text(path: Path) -> str:
+    content = read_regular(path, _MOST_BYTES)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}:{line}: is not UTF-8; save it as UTF-8") from None
+
+
+@lru_cache(maxsize=256)
+def _imports_in(source: str) -> tuple[str, ...]:
+    """Return the modules that import statements name, with dots before relative ones; none if there is an error in it,
+    which importing tells.
+    """
+    found: list[str] = []
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    for node in nodes:
+        match node:
+            case ast.Import():
+                found += [alias.name for alias in node.names]
+            case ast.ImportFrom():
+                base = "." * node.level + (node.module or "")
+                dot = "" if base.endswith(".") or not base else "."
+                found += [base, *(f"{base}{dot}{alias.name}" for alias in node.names)]
+    return tuple(dict.fromkeys(found))
+
+
+def _found(name: str, path: str, folder: Path) -> Iterator[str]:
+    """Yield the files that the file at `path` imports as `name`: beside it, or in the spec's folder."""
+    here = PurePosixPath(path).parent
+    level = len(name) - len(name.lstrip("."))
+    starts = [here, PurePosixPath()] if level == 0 else [PurePosixPath(*here.parts[: len(here.parts) - level + 1])]
+    parts = name.lstrip(".").split(".") if name.strip(".") else []
+    for start in starts:
+        below = start.joinpath(*parts[:1])
+        if parts and not ((folder / f"{below}.py").is_file() or (folder / below).is_dir()):
+            continue
+        for length in range(len(parts) + 1):
+            place = start.joinpath(*parts[:length])
+            files = (place / "__init__.py", *([place.with_name(f"{place.name}.py")] if length else []))
+            yield from (_inside(str(file), folder) for file in files if (folder / file).is_file())
+        return
+
+
+def _shown(folder: Path) -> str:
+    """Return the folder as messages name it: as it was given, or from the working folder."""
+    try:
+        shown = os.path.relpath(folder)
+    except ValueError:  # on another drive
+        return folder.as_posix()
+    return folder.as_posix() if shown.startswith("..") else Path(shown).as_posix()
