@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.unit.scratch_packages import flspec, write_package
+
 PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 IMPORTS = """
 from collections.abc import Mapping, Sequence
@@ -31,6 +33,8 @@ from flspec.protocol.plan import Plan
 from flspec.protocol.records import RoundRecord
 from flspec.protocol.updates import Delta
 from flspec.trackers import Tracker
+
+from tests.unit.scratch_packages import flspec, write_package
 
 """
 ENTRY_POINTS = """
@@ -65,6 +69,36 @@ def examples() -> list[str]:
     """The page's classes and functions, but for the backend, which stands for an engine that is not there."""
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
     return [block for block in blocks if "my_engine" not in block and re.match(r"class |@metric", block)]
+
+
+OF_SEVERAL_NETWORKS = """
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from flspec.layers import Network
+from flspec.objectives import Objective
+from flspec.phases import Call, Draw, Phase, Sample, Term
+"""
+GAN_SPEC = """
+flspec: 1
+name: shown
+rounds: 1
+dataset: {kind: digits}
+partition: {kind: iid, clients: 2}
+model: {kind: dcgan, latent: 4, width: 2, batch_norm: averaged}
+client: {steps: 2, batch_size: 8, objective: {kind: twins}, optimizer: {kind: sgd, learning_rate: 0.1}}
+evaluation: {generated: 20}
+"""
+
+
+def test_the_objective_of_several_networks_that_the_page_shows_runs(tmp_path: Path) -> None:
+    (shown,) = [block for block in examples() if "class Twins" in block]
+    write_package(tmp_path, "shown", OF_SEVERAL_NETWORKS + shown, "flspec.objectives", "Twins")
+    (tmp_path / "spec.yaml").write_text(GAN_SPEC)
+    done = flspec(tmp_path, "run", "spec.yaml", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    train = json.loads((tmp_path / "run" / "result.json").read_text())["rounds"][0]["train"]
+    assert set(train) == {"critic", "on_real", "on_fake", "maker", "judged"}
 
 
 def test_everything_that_the_page_adds_takes_part_in_one_run(tmp_path: Path) -> None:

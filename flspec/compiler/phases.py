@@ -29,8 +29,9 @@ def planned_phases(spec: Spec, networks: Networks, shape: Shape) -> tuple[Phase,
     phases = tuple(objective.phases(networks))
     try:
         check_phases(phases, networks, objective.players, shape)
-        if sample := objective.sample(networks):
-            check_sample(sample, networks, shape)
+        if (sample := objective.sample(networks)) is None:
+            raise ValueError("it has no `sample`, so nothing of the model could be evaluated")
+        check_sample(sample, networks, shape)
     except ValueError as error:
         name = f"{objective.kind} with model {spec.model.kind}"  # type: ignore[attr-defined]
         raise SpecError([Problem(f"{name} cannot be carried out: {error}", "client.objective")]) from None
@@ -53,8 +54,8 @@ def planned_steps(spec: Spec, networks: Networks, phases: Sequence[Phase], strea
     return {
         "phases": tuple(phase.model_dump(mode="json") for phase in phases),
         "optimizers": _optimizers(spec),
-        "sample": sample and sample.model_dump(mode="json"),
-        "image_seed": int(stream.words(1)[0] >> np.uint64(1)) if sample else 0,
+        "sample": sample.model_dump(mode="json") if sample else None,
+        "image_seed": int(stream.words(1)[0] >> np.uint64(1)),
     }
 
 

@@ -20,8 +20,8 @@ class Objective(Component, ABC):
     that comes with flspec; one from another package brings its own, `torch`. An engine without a translation refuses
     the plan by the objective's kind.
 
-    For a model of several networks, an objective names them in `network_names` and writes `phases`, and if the model
-    makes pictures `sample`. They are data in the plan, so every engine that carries out phases trains them.
+    For a model of several networks, an objective names them in `network_names` and writes `phases` and `sample`. They
+    are data in the plan, so every engine that carries out phases trains and evaluates them.
     """
 
     network_names: ClassVar[tuple[str, ...]] = ("",)  # the model's networks; "" is the one of a model that has no other
@@ -46,7 +46,7 @@ class Objective(Component, ABC):
         return ()
 
     def sample(self, networks: Mapping[str, Network]) -> Sample | None:
-        """Return how a picture is made; None if the model makes none."""
+        """Return how a picture is made; None if the model makes none. A model of several networks must make some."""
         return None
 
     def torch(self, step: Any) -> tuple[Any, Mapping[str, float]]:

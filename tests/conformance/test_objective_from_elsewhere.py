@@ -137,6 +137,7 @@ def test_a_phase_that_waits_changes_nothing_before(packages):
             "on_fake is derived from discriminator, which changed since",
         ),
         ('optimizer="generator"', 'optimizer="maker"', "phase maker: optimizer unknown 'maker'"),
+        ("return Sample(", "return None and Sample(", "it has no `sample`, so nothing of the model could be evaluated"),
     ],
 )
 def test_phases_that_cannot_be_carried_out_are_reported_by_field_phase_and_value(tmp_path, before, after, message):
@@ -145,6 +146,6 @@ def test_phases_that_cannot_be_carried_out_are_reported_by_field_phase_and_value
     (tmp_path / "spec.yaml").write_text(SPEC)
     done = flspec(tmp_path, "plan", "spec.yaml")
     assert done.returncode == 2
-    assert "client.objective: patient with model dcgan cannot be carried out: phase " in done.stderr
+    assert "client.objective: patient with model dcgan cannot be carried out: " in done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
