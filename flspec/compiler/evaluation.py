@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flspec.data.examples import Data
-from flspec.data.groups import check_groups
+from flspec.data.groups import check_groups, label_masks
 from flspec.errors import InputError, Problem, SpecError, choose
 from flspec.metrics import find_metric
 from flspec.metrics.undefined import every_label, why_never_defined
@@ -21,6 +21,8 @@ OVER_CLIENTS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini"
 def check_evaluation(spec: Spec, data: Data) -> None:
     """Raise InputError if the examples cannot be evaluated as the spec asks."""
     groups = check_groups(spec.evaluation.groups, data)
+    if spec.evaluation.by_label:
+        groups = {name: [*parts, *_of_labels(name, data, parts)] for name, parts in groups.items()}
     if (best := spec.evaluation.best) is None:
         return
     if why := why_undefined(best.metric, spec, data):
@@ -31,6 +33,15 @@ def check_evaluation(spec: Spec, data: Data) -> None:
         sets += ["holdout", *(f"clients/{name}" for name in OVER_CLIENTS)]
     if best.on is not None and best.on not in sets:
         raise InputError(f"evaluation.best.on: {choose(best.on, sets)}; these are the sets of examples measured")
+
+
+def _of_labels(name: str, data: Data, groups: Sequence[str]) -> list[str]:
+    """Return the names of a split's labels as sets. Raises SpecError if a group has the name of one."""
+    found = list(label_masks(data.splits[name].labels, data.label_names))
+    if twice := [label for label in found if label in groups]:
+        message = f"a group of evaluation.groups is named {twice[0]!r}, too; remove one of the two"
+        raise SpecError([Problem(message, "evaluation.by_label")])
+    return found
 
 
 def why_undefined(metric: str, spec: Spec, data: Data) -> str | None:
