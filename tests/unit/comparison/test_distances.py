@@ -199,7 +199,7 @@ def test_statistics_count_in_the_largest_difference_and_not_in_what_a_round_reso
 def test_a_round_resolves_what_the_middle_tensor_does(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     """One tensor of large values, as of equalised learning rates, hides much of itself and nothing of the others."""
     plan = make_plan(rounds=1)
-    before = {name: weight.flat[0] for name, weight in initial_state(plan).weights.items()}
+    before = {name: float(weight.flat[0]) for name, weight in initial_state(plan).weights.items()}
     names = list(before)
     assert len(names) == 4
     moved = dict(zip(names, (1 / 64, 1 / 128, 1 / 256, 0.0), strict=True))  # the last does not move and has no share

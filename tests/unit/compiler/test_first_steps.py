@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def work(steps, **more):
     return {"steps": steps, "batch_size": 5, "optimizer": SGD, **more}
 
 
-SHORTER = {
+SHORTER: dict[str, dict[str, Any]] = {
     "plain": {},
     "across epochs": {"client": {"batch_across_epochs": True}},
     "kept optimizer": {"client": {"optimizer": SGD | {"momentum": 0.9, "state": "kept"}}},

@@ -82,7 +82,7 @@ def test_a_run_records_each_task_and_each_example_once(repeated, tmp_path):
 @pytest.mark.parametrize("backend", ["flower:inprocess"])
 def test_backends_carry_out_every_task_to_the_same_bits(repeated, tmp_path, backend):
     results = [run(repeated, backend=name, out=tmp_path / str(n)) for n, name in enumerate(("local", backend))]
-    assert results[0].weights.sha256 == results[1].weights.sha256
+    assert results[0].weights == results[1].weights is not None
 
 
 def test_each_update_of_a_client_is_paid_for(make_plan):

@@ -64,6 +64,7 @@ def test_the_ledger_and_the_result_say_that_a_budget_ended_the_run(private, tmp_
     assert result.status == "completed"
     assert result.privacy
     assert len(result.rounds) == result.privacy.rounds == num_releases(tmp_path / "run") == plan.num_rounds
+    assert result.privacy.epsilon is not None
     assert result.privacy.epsilon <= BUDGETS[kind]
     said = f"Its budget, epsilon {BUDGETS[kind]:g}, ends it after {plan.num_rounds} of 24 rounds."
     assert result.privacy.statement.endswith(said)

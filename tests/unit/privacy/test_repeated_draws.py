@@ -33,7 +33,8 @@ def test_one_round_costs_what_all_draws_together_say():
     noise, draws = 2.0, 3
     worst = delta(1.0, density([-1, -1, 1], draws, noise), density([-1, -1], draws, noise))
     cost = spent(facts("with_replacement", 3, float(draws), noise, worst), 1)
-    assert (cost.epsilon, cost.accountant, cost.rdp) == (pytest.approx(1.0, abs=2e-4), "PLD", None)
+    assert cost.epsilon == pytest.approx(1.0, abs=2e-4)
+    assert (cost.accountant, cost.rdp) == ("PLD", None)
     as_poisson = spent(facts("poisson", 3, float(draws), noise, worst), 1).epsilon
     assert as_poisson < 0.5  # which is accounting for something else
 

@@ -140,7 +140,7 @@ def test_each_draw_with_replacement_is_of_any_client_whoever_was_drawn_before():
     assert all(len(cohort) == size and (np.diff(cohort) >= 0).all() for cohort in cohorts)
     times = np.array([np.bincount(cohort, minlength=clients) for cohort in cohorts])
     for client in range(clients):  # binomial, as the accountant has it
-        expected = rounds * stats.binom.pmf(range(size + 1), size, 1 / clients)
+        expected = np.asarray(rounds * stats.binom.pmf(range(size + 1), size, 1 / clients))
         seen = np.bincount(times[:, client], minlength=size + 1)
         assert stats.chisquare(seen[:5], expected[:5] * seen[:5].sum() / expected[:5].sum()).pvalue > 1e-3
     # and one client's draws are another one's loss: cov = -size / clients^2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from flspec_torch.phases import _gradients, _loss
 
 SCORES = np.array([-30.0, -1.5, -0.2, 0.3, 0.9, 2.0, 40.0])
 # Of a score z, as real and as not real: its share, and the derivative of that.
-DEFINITIONS = {
+DEFINITIONS: dict[tuple[str, bool], tuple[Callable[..., Any], Callable[..., Any]]] = {
     ("logistic", True): (lambda z: np.logaddexp(0, -z), lambda z: -1 / (1 + np.exp(z))),
     ("logistic", False): (lambda z: np.logaddexp(0, z), lambda z: 1 / (1 + np.exp(-z))),
     ("hinge", True): (lambda z: np.maximum(0, 1 - z), lambda z: np.where(z < 1, -1.0, 0.0)),
