@@ -13,16 +13,19 @@ import numpy as np
 import pytest
 
 from flspec.comparison.certification import Certificate, certify, load_certificate
+from flspec.compiler.compile import compile
 from flspec.errors import BackendError, InputError
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import load_state, save_state
 from flspec.runs import event_log, folders
+from flspec.runs.image_files import read_image
 from flspec.runs.result import load_result
 from flspec.runs.runner import run
 from flspec.runs.sweep import sweep
 from flspec.runs.sweep_summary import CellRecord, Sweep
+from flspec.spec.loading import parse_spec
 from flspec_local import LocalBackend
 from tests.crashes import DIED, Crashes, forked, try_points
 from tests.unit.runs.sweep_cases import MakeStudy, cohorts
@@ -43,6 +46,18 @@ SECTIONS: dict[str, Any] = {
     "aggregator": {"kind": "fedadam", "learning_rate": 0.05},
     "evaluation": {"every": 2, "best": {"metric": "loss"}},
 }
+
+# A grid in each evaluated round.
+PICTURES = """
+flspec: 1
+name: pictures
+rounds: 4
+dataset: {kind: digits}
+partition: {kind: iid, clients: 2}
+model: {kind: dcgan, latent: 4, width: 2, batch_norm: averaged}
+client: {steps: 1, batch_size: 8, objective: {kind: gan}, optimizer: {kind: adam, learning_rate: 2e-3}}
+evaluation: {every: 2, generated: 9, images: {rows: 2, columns: 2}, best: {metric: kid}}
+"""
 
 
 class Rounded(LocalBackend):
@@ -67,6 +82,8 @@ def outcome(folder: Path) -> dict[str, Any]:
     result = load_result(folder)
     assert not folders.was_changed(folder)
     assert not [path for path in folder.rglob("*") if "partial" in path.name]
+    for image in (image for record in result.rounds for image in record.images.values()):
+        read_image(folder, image)  # raises if the file is not what the record says
     found = result.model_dump(include={"status", "plan_digest", "final", "best", "weights", "skew"})
     return found | {"rounds": [record.model_dump(exclude={"seconds"}) for record in result.rounds]}
 
@@ -103,6 +120,13 @@ def test_a_run_that_dies_goes_on_to_the_same_bits(make_plan: MakePlan, tmp_path:
     crashes = crashing_runs(make_plan(**SECTIONS), "local", tmp_path, step)
     assert crashes.points > 400 / step
     assert crashes.ways["the same command"] > 0
+    assert crashes.ways["--resume"] > crashes.points / 2
+
+
+@pytest.mark.parametrize("step", POINTS)
+def test_a_run_that_dies_among_its_pictures_goes_on_to_the_same_bits(tmp_path: Path, step: int) -> None:
+    crashes = crashing_runs(compile(parse_spec(PICTURES)), "local", tmp_path, step)
+    assert crashes.points > 300 / step
     assert crashes.ways["--resume"] > crashes.points / 2
 
 
