@@ -5,6 +5,7 @@ This module imports no torch, because `unsupported_training` is called before an
 
 from __future__ import annotations
 
+from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import family_members
 from flspec.losses import Loss, LossDocument
 from flspec.objectives import Objective
@@ -31,7 +32,8 @@ def unsupported_training(plan: Plan) -> list[str]:
 
 def _unsupported_optimizer(field: str, document: ComponentDocument) -> list[str]:
     kind, schedule, problems = document["kind"], document.get("schedule"), []
-    if kind not in _OPTIMIZERS:
+    cls = family_members(ClientOptimizer).get(str(kind))
+    if kind not in _OPTIMIZERS and (cls is None or cls.torch is ClientOptimizer.torch):
         problems.append(f"{field}: {kind} has no torch translation; known: {', '.join(_OPTIMIZERS)}")
     if schedule and schedule["kind"] != "plateau":
         problems.append(

@@ -21,6 +21,7 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
+from flspec.execution.part_checks import PartCall
 from flspec.protocol.named_records import Records, Weights
 
 __all__ = ["Stepper", "build_stepper"]
@@ -89,7 +90,28 @@ def build_stepper(
             return _SgdStepper(optimizer, weights, rate, carried, player)
         case Adam() | AdamW():
             return _AdamStepper(optimizer, weights, rate, carried, player)
-    raise ValueError(f"no torch translation for client optimizer {optimizer!r}")
+    return _OwnStepper(optimizer, weights, rate, carried, player)
+
+
+class _OwnStepper(Stepper[ClientOptimizer]):
+    """The translation that an optimizer brings itself. What it gives is checked at every step."""
+
+    @torch.no_grad()
+    def __call__(self, gradients: Sequence[Tensor]) -> None:
+        self._num_steps += 1
+        call = PartCall("client.optimizer", self._rule, "torch")
+        rate = self._rule.learning_rate * self.rate
+        for number, (name, weight, gradient) in enumerate(zip(self._names, self._weights, gradients, strict=True)):
+            slots = {slot: values[number] for slot, values in self._slots.items()}
+            shapes = {slot: value.shape for slot, value in slots.items()}
+            with call.guarded():
+                change = self._rule.torch(self._num_steps, gradient, weight, slots, rate)
+            if not isinstance(change, Tensor):
+                raise call.error(f"gave a {type(change).__name__} for {name}, not a tensor")
+            for what, value, shape in [("", change, weight.shape), *((f"{s} ", slots[s], shapes[s]) for s in shapes)]:
+                if value.shape != shape:
+                    raise call.error(f"gave {what}{name} of shape {list(value.shape)}, not {list(shape)}")
+            weight.add_(change)
 
 
 class _SgdStepper(Stepper[Sgd]):

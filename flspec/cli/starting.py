@@ -29,6 +29,12 @@ def _shipped(incomplete: str) -> list[tuple[str, str]]:
         return []
 
 
+def _part_kinds(incomplete: str) -> list[str]:
+    from flspec.spec.new_part import part_kinds
+
+    return [kind for kind in part_kinds() if kind.startswith(incomplete)]
+
+
 def new_file(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A file to make; else stdout.")] = None,
     source: Annotated[
@@ -38,6 +44,12 @@ def new_file(
             metavar="SPEC|DATA",
             help="Copy a shipped spec; or read a table or folder of your own.",
             autocompletion=_shipped,
+        ),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND", help="Write a part of your own: metric, aggregator, …", autocompletion=_part_kinds
         ),
     ] = None,
     wants_list: Annotated[bool, typer.Option("--list", help="List the shipped specs.")] = False,
@@ -69,6 +81,9 @@ def new_file(
 ) -> None:
     """Write a commented spec to start from, copy one that comes with flspec, or write one for files of your own.
 
+    With --part, write a Python file with a metric, an aggregator or another part
+    of your own, and its test; a spec names it in `parts`.
+
     On a terminal, and without options, it asks for the kinds; flspec list explains them.
     """
     from flspec.spec.template import check_is_new
@@ -76,6 +91,11 @@ def new_file(
     if file:
         check_is_new(file)
     kinds = {"dataset": dataset, "partition": partition, "model": model, "cohort": cohort, "aggregator": aggregator}
+    if part is not None:
+        others = {"from": source, "list": wants_list, "name": name, "set": settings}
+        _refuse("--part writes Python", **others, **kinds, clients=clients, rounds=rounds)
+        _write_part(part, file, as_json)
+        return
     given = {
         option: value for option, value in (kinds | {"clients": clients, "rounds": rounds}).items() if value is not None
     }
@@ -130,6 +150,22 @@ def _copy(source: str, file: Path | None, name: str | None, as_json: bool) -> No
     else:
         _, *extended = texts
         _tell_written(file, extended, write_copies(texts), as_json)
+
+
+# ----------------------------------------------------------------------------------------------------------- of Python
+
+
+def _write_part(kind: str, file: Path | None, as_json: bool) -> None:
+    from flspec.spec.new_part import spec_lines, write_new_part
+
+    written, test = write_new_part(kind, file)
+    lines = spec_lines(written.read_text(encoding="utf-8"))
+    if as_json:
+        print_json({"file": str(written), "test": str(test), "spec": lines})
+        return
+    console.print(f"written to {written}, and its test to {test}; in a spec in this folder:", soft_wrap=True)
+    console.print(f"{lines}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"next: pytest {shlex.quote(str(test))}", soft_wrap=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ composed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -16,7 +17,8 @@ __all__ = ["ClientOptimizer"]
 class ClientOptimizer(Component, OmitDefaults, ABC):
     """The rule of a client's steps.
 
-    Its class states the rule. Engines implement it, and refuse by `kind` those that they do not know.
+    Its class states the rule. Engines implement it, and refuse by `kind` those that they do not know. One that does not
+    come with flspec brings its own translation, `torch`.
     """
 
     omitted: ClassVar[dict[str, Any]] = {"state": None, "schedule": None}
@@ -35,3 +37,11 @@ class ClientOptimizer(Component, OmitDefaults, ABC):
     @abstractmethod
     def initial_slots(self) -> dict[str, float]:
         """Return the optimizer's slots by name, each with the value that its entries start with; {} if it has none."""
+
+    def torch(self, number: int, gradient: Any, weight: Any, slots: Mapping[str, Any], rate: float) -> Any:
+        """Return what step `number`, from 1, adds to one weight, a tensor; those in `slots` are updated in place.
+
+        `rate` is the learning rate of this step, schedules included. `number` counts on only with `counts_steps`;
+        without, it is from the start of the round.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no torch translation")

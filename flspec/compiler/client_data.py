@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.components import named_part
 from flspec.core.randomness import Stream
 from flspec.core.text import and_more
 from flspec.data.client_names import natural_name
@@ -99,7 +100,7 @@ def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequen
 def _check(partitioner: Partitioner, client_indices: Sequence[Integers], examples: Examples) -> None:
     """Raise InputError if a partitioner breaks what every partitioner promises."""
     if broken := _broken(partitioner, client_indices, examples):
-        raise InputError(f"partition: {type(partitioner).__name__} {broken}; this is a defect of the partitioner")
+        raise InputError(f"partition: {named_part(partitioner, 'split')} {broken}; this is a defect of the partitioner")
 
 
 def _broken(partitioner: Partitioner, client_indices: Sequence[Integers], examples: Examples) -> str | None:

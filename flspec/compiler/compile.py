@@ -24,12 +24,13 @@ from flspec.compiler.phases import count_slot_values, planned_phases, planned_st
 from flspec.compiler.pictures import planned_pictures
 from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
+from flspec.core.components import named_part
 from flspec.core.locations import searching_beside
 from flspec.core.part_files import part_files_in_use, using
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
-from flspec.errors import DataRemark, InputError, Problem, SpecError
+from flspec.errors import DataRemark, InputError, Problem, SpecError, shorten
 from flspec.layers import Placement, Tensor
 from flspec.partitioners import ClientIndices
 from flspec.phases import Phase
@@ -204,8 +205,8 @@ def _rates(spec: Spec, rounds: int) -> dict[str, list[float]]:
         factors = [float(schedule.factor(number, rounds)) for number in range(1, rounds + 1)]
         if wrong := [number for number, factor in enumerate(factors, start=1) if not 0.0 <= factor < math.inf]:
             raise InputError(
-                f"{fields[who]}: {type(schedule).__name__} gives {factors[wrong[0] - 1]} in round {wrong[0]}, but a "
-                "learning rate is multiplied by 0 or more; this is a defect of the schedule"
+                f"{fields[who]}: {named_part(schedule, 'factor')} gives {factors[wrong[0] - 1]} in round {wrong[0]}, "
+                "but a learning rate is multiplied by 0 or more; this is a defect of the schedule"
             )
         if any(factor != 1.0 for factor in factors):
             rates[who] = factors
@@ -281,13 +282,18 @@ def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> rang
 
 def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.int64]:
     """Draw a cohort and check what every sampler promises: clients in ascending order, mostly different ones."""
-    cohort = np.asarray(sampler.cohort(num_clients, stream))
+    cohort = np.asarray(given := sampler.cohort(num_clients, stream))
+    if cohort.ndim != 1 or (len(cohort) and cohort.dtype.kind not in "iu"):
+        raise InputError(
+            f"cohort: {named_part(sampler, 'cohort')} chose {shorten(' '.join(repr(given).split()))}, which are not whole numbers in one "
+            "list; this is a defect of the sampler"
+        )
     if sampler.may_be_empty and not len(cohort):
         return cohort
     step, some = (0, "clients") if sampler.may_repeat else (1, "different clients")
     if not len(cohort) or cohort.min() < 0 or cohort.max() >= num_clients or (np.diff(cohort) < step).any():
         raise InputError(
-            f"cohort: {type(sampler).__name__} chose {cohort[:8].tolist()}, which is not one or more {some} of "
+            f"cohort: {named_part(sampler, 'cohort')} chose {cohort[:8].tolist()}, which is not one or more {some} of "
             f"{num_clients} in ascending order; this is a defect of the sampler"
         )
     return cohort

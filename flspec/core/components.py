@@ -33,8 +33,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
+from flspec.core.part_files import is_from_part_file, is_in_use, known_files, load_in_use, part_files_in_use
 from flspec.core.part_sources import package_digest
+from flspec.core.text import join_all
 from flspec.errors import InputError, choose, shorten
 
 __all__ = [
@@ -45,12 +46,14 @@ __all__ = [
     "OneOf",
     "OneOfOthers",
     "Part",
+    "check_parts_in_use",
     "comes_with_flspec",
     "family_members",
     "full_name",
     "is_offered",
     "load_family",
     "load_installed",
+    "named_part",
     "parse_component",
     "source_digests",
 ]
@@ -245,6 +248,27 @@ def family_members(base: type[C]) -> dict[str, type[C]]:
     return dict(sorted({**installed, **own}.items()))
 
 
+def check_parts_in_use() -> None:
+    """Raise InputError, with the line, for a class of a part file that lacks something, or whose kind is taken."""
+    if (files := load_in_use()) is None:
+        return
+    for cls in _descendants(Component):
+        if not (is_from_part_file(cls.__module__) and is_in_use(cls.__module__)) or "kind" not in cls.__annotations__:
+            continue
+        where = files.line_of(cls.__qualname__, cls.__module__)
+        if lacking := sorted(cls.__abstractmethods__):
+            raise InputError(f"{where}: {cls.__qualname__} lacks {join_all(lacking)}; define it")
+        if not isinstance(kind := cls.model_fields["kind"].default, str):
+            raise InputError(f'{where}: {cls.__qualname__} has no kind; write kind: Literal["name"] = "name"')
+        bases = [base for base in cls.__mro__ if base.__module__.endswith(".base") and issubclass(base, Component)]
+        if not bases:
+            raise InputError(
+                f"{where}: {cls.__qualname__} is of no family; derive it from flspec.models.Model or another"
+            )
+        if family_members(bases[-1]).get(kind) is not cls:
+            raise InputError(f"{where}: kind {kind!r} is of another class, too; choose another name")
+
+
 def _installed_members(base: type[C]) -> dict[str, type[C]]:
     """Return the members that any spec may name."""
     load_installed(base.__module__.removesuffix(".base"))
@@ -259,7 +283,9 @@ def _by_kind(classes: Iterable[type[C]]) -> dict[str, type[C]]:
         kind = cls.model_fields["kind"].default
         if kind in members:
             ours, theirs = full_name(members[kind]), full_name(cls)
-            raise InputError(f"kind {kind!r} is defined by both {ours} and {theirs}; uninstall or rename one")
+            files = part_files_in_use()
+            where = f"{files.line_of(cls.__qualname__, cls.__module__)}: " if files else ""
+            raise InputError(f"{where}kind {kind!r} is defined by both {ours} and {theirs}; uninstall or rename one")
         members[kind] = cls
     return dict(sorted(members.items()))
 
@@ -297,6 +323,20 @@ def full_name(definition: Any) -> str:
 def comes_with_flspec(part: Part) -> bool:
     """Return whether this part belongs to flspec itself, so every copy of this version has it."""
     return _definition(part).__module__.partition(".")[0] == "flspec"
+
+
+def named_part(part: Component, method: str) -> str:
+    """Return how messages name a part: its kind, with its class, or of a part file the line of the method."""
+    cls, place = type(part), full_name(type(part))
+    if is_from_part_file(cls.__module__):
+        found = inspect.getattr_static(cls, method, None)
+        code = getattr(getattr(found, "fget", None) or inspect.unwrap(found or cls), "__code__", None)
+        owner = next((one for one in cls.__mro__ if method in vars(one)), None)
+        if code and owner and is_from_part_file(owner.__module__):
+            place = f"{code.co_filename}:{code.co_firstlineno}"
+        elif files := known_files(cls.__module__):
+            place = files.line_of(cls.__qualname__, cls.__module__)
+    return f"{getattr(part, 'kind', '')} ({place})"
 
 
 def is_offered(part: Component) -> bool:

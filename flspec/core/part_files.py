@@ -32,7 +32,16 @@ from typing import Any
 from flspec.core.tracebacks import place_of
 from flspec.errors import FlspecError, InputError
 
-__all__ = ["PartFiles", "imported_from", "is_from_part_file", "is_in_use", "load_in_use", "part_files_in_use", "using"]
+__all__ = [
+    "PartFiles",
+    "imported_from",
+    "is_from_part_file",
+    "is_in_use",
+    "known_files",
+    "load_in_use",
+    "part_files_in_use",
+    "using",
+]
 
 _PREFIX = "spec_parts_"
 
@@ -112,6 +121,11 @@ def part_files_in_use() -> PartFiles | None:
 def is_from_part_file(module: str) -> bool:
     """Return whether a module is one of some spec's part files."""
     return module.startswith(_PREFIX)
+
+
+def known_files(module: str) -> PartFiles | None:
+    """Return the part files that a module is of, in use or not."""
+    return _known.get(module.partition(".")[0])
 
 
 def is_in_use(module: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.core.components import Component, full_name
+from flspec.core.components import Component, named_part
 from flspec.core.randomness import Stream
 from flspec.core.tracebacks import place_of, raised_in
 from flspec.errors import FlspecError, RunError, shorten
@@ -28,7 +28,7 @@ class PartCall:
     def __init__(self, field: str, part: Component, method: str) -> None:
         self._field, self._method = field, method
         self._package = type(part).__module__.partition(".")[0]
-        self._where = f"{field}: {getattr(part, 'kind', '')} ({full_name(type(part))})"
+        self._where = f"{field}: {named_part(part, method)}"
 
     def error(self, what: str) -> RunError:
         """Return the error that the method did `what`."""

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from flspec.core.components import comes_with_flspec, full_name, load_installed
 from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
+from flspec.core.tracebacks import place_of
 from flspec.errors import InputError
 from flspec.metrics.scores import Undefined
 
@@ -62,7 +63,8 @@ class Metric:
         except Undefined:
             raise
         except Exception as error:  # a function from another package may raise anything
-            why = " ".join(f"raises {type(error).__name__}: {error}".split())[:300]
+            place = place_of(error, str(self.of.__module__).partition(".")[0], only=True)
+            why = " ".join(f"raises {type(error).__name__}: {error}{f' in {place}' if place else ''}".split())[:400]
             raise InputError(self._blamed(why)) from error
         if not math.isfinite(value):
             raise InputError(self._blamed(f"gives {value}; it should raise Undefined with the reason"))

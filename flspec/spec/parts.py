@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from flspec.core.part_files import PartFiles, load_in_use, using
+from flspec.core.components import check_parts_in_use
+from flspec.core.part_files import PartFiles, using
 from flspec.core.reading import read_regular
 from flspec.errors import InputError, Problem, SpecError, shorten
+from flspec.metrics import METRICS
 from flspec.spec.overlays import Draft
 from flspec.spec.trust import why_not_trusted
 
@@ -27,7 +29,8 @@ def using_parts_of_draft(draft: Draft) -> Iterator[PartFiles | None]:
     with using(files):
         if files:
             try:
-                load_in_use()
+                check_parts_in_use()
+                len(METRICS)  # each of another name
             except InputError as error:
                 raise SpecError([_placed(str(error), draft)]) from error
         yield files

@@ -163,7 +163,7 @@ def test_ten_thousand_clients_hold_out_in_seconds():
     ],
 )
 def test_a_partitioner_that_breaks_its_promise_is_told_as_defective(hands, more, defect):
-    with pytest.raises(InputError, match=f"partition: Fixed {defect}.*; this is a defect of the partitioner"):
+    with pytest.raises(InputError, match=rf"partition: .*Fixed\) {defect}.*; this is a defect of the partitioner"):
         hold(hands, **more)
 
 

@@ -1,0 +1,213 @@
+"""Parts beside a spec: they count for that spec alone, the plan holds their text, and strangers' files are not run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import flspec
+from flspec.core.part_files import PartFiles, using
+from flspec.errors import InputError, SpecError
+from flspec.metrics import METRICS
+from flspec.protocol.plan import Plan
+from flspec.spec.loading import load_spec, parse_spec
+from flspec.spec.trust import trust
+
+PART = """
+from typing import Literal
+import factors
+from flspec.aggregators.fedavg import FedAvg
+from flspec.metrics import Scores, metric
+
+class Scaled(FedAvg):
+    "The mean, times a factor."
+    kind: Literal["scaled"] = "scaled"
+    def combine(self, updates):
+        return {name: value * factors.FACTOR for name, value in super().combine(updates).items()}
+
+@metric(better="lower", description="share of wrong predictions")
+def misses(scores: Scores) -> float:
+    return float((scores.predicted != scores.labels).mean())
+"""
+SPEC = """
+flspec: 1
+name: example
+rounds: 2
+parts: [my_parts.py]
+dataset: {kind: synthetic, classes: 3, features: 4, train_examples: 60, test_examples: 20}
+partition: {kind: iid, clients: 4}
+model: {kind: softmax_regression}
+aggregator: {kind: scaled}
+client: {epochs: 1, batch_size: 5, optimizer: {kind: sgd, learning_rate: 0.1}}
+evaluation: {metrics: [accuracy, misses], best: {metric: misses}}
+"""
+
+
+def write(folder: Path, part: str = PART, factor: str = "FACTOR = 0.5\n", spec: str = SPEC) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "my_parts.py").write_text(part)
+    (folder / "factors.py").write_text(factor)
+    (folder / "spec.yaml").write_text(spec)
+    return folder / "spec.yaml"
+
+
+def digest(*args, **kwargs) -> str:
+    return flspec.compile(write(*args, **kwargs)).digest
+
+
+# ------------------------------------------------------------------------------------------------------- what they do
+
+
+def test_two_specs_have_the_same_kind_in_different_files_at_once(tmp_path):
+    half, none = (write(tmp_path / factor, factor=f"FACTOR = {factor}\n") for factor in ("0.5", "0.0"))
+    plans = [flspec.compile(half), flspec.compile(none)]
+    results = [flspec.run(plan, out=tmp_path / f"run{number}") for number, plan in enumerate(plans)]
+    assert [result.rounds[-1].evaluation["test"]["misses"] < 0.5 for result in results] == [True, False]
+    assert plans[0].digest != plans[1].digest
+
+
+def test_a_part_counts_for_its_spec_alone(tmp_path):
+    spec = load_spec(write(tmp_path))
+    assert spec.aggregator.kind == "scaled"
+    with pytest.raises(SpecError, match="unknown 'scaled'; choose one of fedadagrad"):
+        parse_spec(SPEC.replace("parts: [my_parts.py]", ""))
+    assert "misses" not in METRICS
+    with using(spec.part_files):
+        assert METRICS["misses"].better == "lower"
+
+
+def test_what_runs_is_what_the_digest_covers_though_the_files_have_gone(tmp_path):
+    plan = flspec.compile(write(tmp_path / "a"))
+    first = flspec.run(plan, out=tmp_path / "first")
+    for path in (tmp_path / "a").iterdir():
+        path.unlink()
+    again = flspec.run(Plan.load(tmp_path / "first" / "plan"), out=tmp_path / "again")
+    assert again.weights.sha256 == first.weights.sha256
+
+
+def test_local_and_flower_compute_the_same_bits(tmp_path):
+    plan = flspec.compile(write(tmp_path))
+    results = [flspec.run(plan, name, out=tmp_path / name.replace(":", "-")) for name in ("local", "flower:inprocess")]
+    assert results[0].weights.sha256 == results[1].weights.sha256
+
+
+def test_the_digest_covers_the_file_and_what_it_imports_and_nothing_else(tmp_path):
+    same = digest(tmp_path / "a")
+    assert digest(tmp_path / "b") == same
+    (tmp_path / "b" / "other.py").write_text("1 / 0")
+    assert digest(tmp_path / "b") == same
+    assert digest(tmp_path / "b", PART + "# a comment is code, too\n") != same
+    assert digest(tmp_path / "b", factor="FACTOR = 0.25\n") != same
+
+
+def test_files_below_and_packages_are_imported_from_the_same_texts(tmp_path):
+    write(tmp_path, spec=SPEC.replace("my_parts.py", "below/my_parts.py"))
+    below = tmp_path / "below"
+    (below / "factors").mkdir(parents=True)
+    (tmp_path / "my_parts.py").rename(below / "my_parts.py")
+    (below / "factors" / "__init__.py").write_text("from .deep import FACTOR\n")
+    (below / "factors" / "deep.py").write_text("FACTOR = 0.75\n")
+    files = load_spec(tmp_path / "spec.yaml").part_files
+    assert sorted(files.sources) == ["below/factors/__init__.py", "below/factors/deep.py", "below/my_parts.py"]
+
+
+# ------------------------------------------------------------------------------------------------------ what is wrong
+
+WRONG = {
+    "syntax": ("def f(:\n", r"my_parts.py:1: SyntaxError: invalid syntax; repair it"),
+    "exception": ("x = 1\n1 / 0\n", r"my_parts.py:2: ZeroDivisionError: division by zero; repair it"),
+    "missing": ("import no_such_module\n", r"my_parts.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
+    "exit": ("import sys\n\nsys.exit(3)\n", r"my_parts.py:3: SystemExit: 3; repair it"),
+    "metric": (
+        "from flspec.metrics import metric\n@metric(better='up', description='x')\ndef hits(scores): return 1.0\n",
+        r"my_parts.py:2: metric 'hits': better is 'up'; choose higher, lower or neither",
+    ),
+    "taken": (PART.replace('"scaled"', '"fedavg"'), r"my_parts.py:7: kind 'fedavg' is taken by flspec.aggregators.fed"),
+    "twice": (
+        PART + 'class Other(FedAvg):\n    kind: Literal["scaled"] = "scaled"\n',
+        r"my_parts.py:16: kind 'scaled' is defined by both my_parts.Scaled and my_parts.Other",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", sorted(WRONG))
+def test_what_cannot_be_imported_is_told_by_its_line(tmp_path, slip):
+    text, message = WRONG[slip]
+    with pytest.raises(SpecError, match=message) as caught:
+        load_spec(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("[gone.py]", r"spec.yaml:5:9: parts.0: .*gone.py does not exist"),
+        ("[../x.py]", r"spec.yaml:5:9: parts.0: ../x.py is outside of .*, the spec's folder; move it there"),
+        ("[/etc/passwd.py]", r"outside of .*, the spec's folder"),
+        ("[my_parts.txt]", r"my_parts.txt is no file of Python; name one, e.g. my_parts.py"),
+        ("[pipe.py]", r"pipe.py is not a file"),
+        ("[my-parts.py]", r"cannot be imported: 'my-parts' is no name of a module; rename it"),
+        ("my_parts.py", r"parts: expected a list, got text"),
+        ("[3]", r"parts.0: expected text, got 3"),
+    ],
+)
+def test_what_is_no_file_of_the_folder_is_told_in_the_spec(tmp_path, named, message):
+    path = write(tmp_path, spec=SPEC.replace("[my_parts.py]", named))
+    os.mkfifo(tmp_path / "pipe.py")
+    with pytest.raises(InputError, match=message):
+        load_spec(path)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    path = write(tmp_path / "a")
+    (tmp_path / "secret.py").write_text("x = 1\n")
+    (tmp_path / "a" / "factors.py").unlink()
+    (tmp_path / "a" / "factors.py").symlink_to(tmp_path / "secret.py")
+    with pytest.raises(SpecError, match=r"factors.py is outside of a/, the spec's folder"):
+        load_spec(path)
+
+
+def test_a_text_has_no_folder():
+    with pytest.raises(SpecError, match="parts: a text has no folder in which its files could lie; save it to a file"):
+        parse_spec(SPEC)
+
+
+# -------------------------------------------------------------------------------------------------------------- trust
+
+TELLS = "from pathlib import Path\nPath(__file__).with_name('ran').write_text('')\n"
+
+
+def test_a_file_that_others_may_change_is_not_imported_until_it_is_trusted(tmp_path):
+    path = write(tmp_path / "a", TELLS + PART)
+    (tmp_path / "a" / "my_parts.py").chmod(0o666)
+    with pytest.raises(SpecError, match=r"spec.yaml:5:1: parts: it would import factors.py, my_parts.py, .*everybody"):
+        load_spec(path)
+    assert not (tmp_path / "a" / "ran").exists()
+
+
+def test_a_clone_is_not_imported_until_it_is_trusted_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLSPEC_CACHE", str(tmp_path / "cache"))
+    path = write(tmp_path / "a", TELLS + PART)
+    (tmp_path / "a" / ".git").mkdir()
+    (tmp_path / "a" / ".git" / "config").write_text('[remote "origin"]\n\turl = https://example.org/x\n')
+    with pytest.raises(SpecError, match=r"a was cloned from elsewhere; look at them, and say --trust once for"):
+        load_spec(path)
+    assert not (tmp_path / "a" / "ran").exists()
+    trust(tmp_path / "a")
+    assert load_spec(path).aggregator.kind == "scaled"
+    assert (tmp_path / "a" / "ran").exists()
+
+
+def test_a_repository_of_ones_own_is_imported(tmp_path):
+    path = write(tmp_path / "a")
+    (tmp_path / "a" / ".git").mkdir()
+    (tmp_path / "a" / ".git" / "config").write_text("[core]\n\tbare = false\n")
+    assert load_spec(path).aggregator.kind == "scaled"
+
+
+def test_files_are_equal_by_their_texts():
+    one = PartFiles(("a.py",), {"a.py": "x = 1"}, "here")
+    assert one == PartFiles(("a.py",), {"a.py": "x = 1"}, "there")
+    assert one.package != PartFiles(("a.py",), {"a.py": "x = 2"}, "here").package
