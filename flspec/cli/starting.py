@@ -156,10 +156,9 @@ def _copy(source: str, file: Path | None, name: str | None, as_json: bool) -> No
 
 
 def _write_part(kind: str, file: Path | None, as_json: bool) -> None:
-    from flspec.spec.new_part import spec_lines, write_new_part
+    from flspec.spec.new_part import write_new_part
 
-    written, test = write_new_part(kind, file)
-    lines = spec_lines(written.read_text(encoding="utf-8"))
+    written, test, lines = write_new_part(kind, file)
     if as_json:
         print_json({"file": str(written), "test": str(test), "spec": lines})
         return

@@ -11,12 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from flspec.core.reading import read_regular
 from flspec.errors import InputError, choose
 from flspec.spec.template import check_is_new
 from flspec.spec.yaml_reader import read_yaml
 from flspec.spec.yaml_writer import write_yaml
 
-__all__ = ["new_part", "part_kinds", "spec_lines", "write_new_part"]
+__all__ = ["new_part", "part_kinds", "write_new_part"]
 
 _TEMPLATES = Path(__file__).with_name("part_templates")
 _SMALL: dict[str, Any] = {
@@ -42,13 +43,13 @@ def new_part(kind: str, name: str | None = None) -> tuple[str, str, str]:
     name = name or f"my_{kind}"
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise InputError(f"{name}.py cannot be imported as a kind; use small letters, digits and _, e.g. my_{kind}.py")
-    text = (_TEMPLATES / f"{kind}.py").read_text(encoding="utf-8")
+    text = read_regular(_TEMPLATES / f"{kind}.py").decode()
     text = text.replace(f"my_{kind}", name).replace(_class_of(f"my_{kind}"), _class_of(name))
     return name, text, _test_of(name, text)
 
 
-def write_new_part(kind: str, file: Path | None) -> tuple[Path, Path]:
-    """Write a new file of parts, by default `my_KIND.py` here, and its test beside it; returns both."""
+def write_new_part(kind: str, file: Path | None) -> tuple[Path, Path, str]:
+    """Write a new file of parts, by default `my_KIND.py` here, and its test; returns both, and the lines for a spec."""
     path = file or Path(f"my_{kind}.py")
     if path.suffix != ".py":
         raise InputError(f"{path} is no file of Python; name one, e.g. my_{kind}.py")
@@ -62,16 +63,16 @@ def write_new_part(kind: str, file: Path | None) -> tuple[Path, Path]:
                 new.write(content)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from None
-    return path, test_path
+    return path, test_path, _spec_lines(text)
 
 
-def spec_lines(text: str) -> str:
+def _spec_lines(text: str) -> str:
     """Return the lines of a part's first paragraph with which a spec names it."""
     return text.partition("In a spec:\n\n")[2].partition('\n"""')[0]
 
 
 def _test_of(name: str, text: str) -> str:
-    said = read_yaml(f"{spec_lines(text)}\n".encode(), name).value
+    said = read_yaml(f"{_spec_lines(text)}\n".encode(), name).value
     spec = write_yaml({key: _merged(_SMALL.get(key), said.get(key)) for key in [*_SMALL, *said]})
     return f'''"""A small experiment with {name} runs, twice to the same bits. Add what yours promises."""
 

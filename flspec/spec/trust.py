@@ -15,6 +15,7 @@ from pathlib import Path
 from flspec.core.cache import cache_folder
 from flspec.core.files import write_atomically
 from flspec.core.ownership import make_own, require_own
+from flspec.core.reading import read_regular
 from flspec.core.text import join_some
 from flspec.errors import InputError
 
@@ -74,13 +75,13 @@ def _has_remote(git: Path) -> bool:
     try:
         if git.is_file():  # a worktree or a submodule, whose own folder is elsewhere
             return True
-        return "[remote " in (git / "config").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return b"[remote " in read_regular(git / "config", 2**20)
+    except InputError:
         return True
 
 
 def _trusted() -> list[str]:
     try:
-        return (cache_folder() / _LIST).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        return read_regular(cache_folder() / _LIST, 2**20).decode(errors="replace").splitlines()
+    except InputError:
         return []

@@ -140,7 +140,7 @@ def test_a_result_of_a_wrong_shape_is_told_by_the_part_and_its_method(tmp_path, 
 
 
 def test_another_name_is_another_kind_and_what_cannot_be_one_is_refused(tmp_path):
-    written, test = write_new_part("metric", tmp_path / "misses.py")
+    written, test, _ = write_new_part("metric", tmp_path / "misses.py")
     assert "def misses(scores" in written.read_text()
     assert "misses.py" in test.read_text()
     with pytest.raises(InputError, match="exists; name another file"):
