@@ -23,6 +23,7 @@ _STEP = 2.0**-23  # one float32 step, relative
 _OF_VALUE, _OF_MOVEMENT, _OF_SENSITIVITY = 4.0, 64.0, 4.0
 _MOST = float(np.finfo(np.float64).max)  # in place of what is not finite, for which JSON has no word
 _WEIGHTS, _STATISTICS = "weights", "weights/statistics"  # groups of tensors
+_MANY = 1_000  # weights of a tensor, of which rounding does not by chance cancel a deviation
 _LARGE = 1e-2  # share of a round's movement; a tolerance above it shows too little
 
 TOLERANCE_RULE = (
@@ -66,7 +67,9 @@ class RoundAgreement(Document):
     max_abs_diff: float
     max_rel_diff: float  # the same, divided by the largest movement of any weight in that round, or of any statistic
     of_tolerance: float  # largest share that any tensor of the server state uses of its tolerance
-    resolution: float  # of each weight tensor its tolerance, divided by its own movement, and of these the median
+    # The deviation that could hide, as a share of a weight tensor's movement, and of all tensors the median: by its
+    # tolerance; or where rounding had to be measured, if that is less, by how far large tensors are off as a whole.
+    resolution: float
 
 
 class Divergence(Document):
@@ -172,7 +175,7 @@ def _compare_round(
         max_abs_diff=max(differences[name] for name in model),
         max_rel_diff=max(_share(differences[name], moved[name.group]) for name in model),
         of_tolerance=shares[worst],
-        resolution=_resolution(tolerances, movements),
+        resolution=min(_resolution(tolerances, movements), _shown(before, ours, theirs) if nudged else _MOST),
     )
     return entry, str(worst)
 
@@ -208,6 +211,29 @@ def _resolution(tolerances: Mapping[_Place, float], movements: Mapping[_Place, f
     """
     moving = [name for name, moved in movements.items() if moved and name.group == _WEIGHTS]
     return _middle([_share(tolerances[name], movements[name]) for name in moving] or [_MOST])
+
+
+def _shown(before: Tensors, ours: Tensors, theirs: Tensors) -> float:
+    """Return the median over large weight tensors of how far each is off as a whole, as a share of its movement.
+
+    An optimizer that divides by the gradient's size takes a whole step where a gradient of next to nothing changes
+    its sign. So its rounds are sensitive in single weights, and no largest difference says much. But rounding does
+    not point where a deviation does: of many weights it does not cancel one, so that, in Euclidean norms, a deviation
+    is no larger than what both together come to, which is the difference.
+    """
+    shares = []
+    for name in (name for name in ours if name.group == _WEIGHTS and ours[name].size >= _MANY):
+        after = ours[name].astype(np.float64)
+        moved = _norm(after - before.get(name, np.zeros_like(after)).astype(np.float64))
+        least = _STEP * (_OF_VALUE * _norm(after) + _OF_MOVEMENT * moved)
+        if moved:
+            shares.append(_share(max(_norm(after - theirs[name].astype(np.float64)), least), moved))
+    return _middle(shares or [_MOST])
+
+
+def _norm(values: NDArray[np.float64]) -> float:
+    norm = float(np.linalg.norm(values))
+    return norm if np.isfinite(norm) else _MOST
 
 
 def _middle(values: Sequence[float]) -> float:

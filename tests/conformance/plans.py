@@ -23,6 +23,7 @@ MODELS = {
     "resnet18": "{kind: resnet18}",
     "mobilenet_v2": "{kind: mobilenet_v2}",
     "efficientnet_b2": "{kind: efficientnet_b2, batch_norm: frozen, head: [20]}",
+    "wide_dcgan": "{kind: dcgan, latent: 32, width: 16, batch_norm: averaged}",
     "dcgan": "{kind: dcgan, latent: 6, width: 4, batch_norm: averaged}",
 }
 # Two steps, because a generative pair amplifies what rounding adds; epsilon as for "adam" below.
@@ -61,6 +62,9 @@ CLIENTS = {
     # A client with many steps overflows; what one of few steps sends is huge, and is bounded to what is anyone's.
     "diverging": "{epochs: 1, batch_size: 16, loss: mean_squared_error, optimizer: {kind: sgd, learning_rate: 1.0e6}}",
     "gan": f"{{steps: 2, batch_size: 4, objective: {{kind: gan}}, optimizer: {_PLAYER}}}",
+    # With the published epsilon, where the smallest gradients take whole steps in whichever direction rounding gives.
+    "gan_published": "{steps: 1, batch_size: 8, objective: {kind: gan}, optimizer: {kind: adam, learning_rate: 0.0002,"
+    " beta_1: 0.5}}",
     "gan_hinge": f"{{steps: 2, batch_size: 4, clip: {{norm: 0.5}}, objective: {{kind: gan, loss: hinge}}, optimizer:"
     f" {_PLAYER}, optimizers: {{discriminator: {{kind: sgd, learning_rate: 0.01, momentum: 0.5}}}}}}",
     "gan_squares": "{epochs: 1, batch_size: 64, objective: {kind: gan, loss: least_squares}, optimizer:"
@@ -166,6 +170,7 @@ GANS = (
     "dcgan-gan-fedavg-small_pictures",
     "dcgan-gan_hinge-fedadam_warm-small_pictures",
     "dcgan-gan_squares-fedavgm-plain",
+    "wide_dcgan-gan_published-fedavg-small_pictures",
 )
 ZOO = tuple(f"{model}-few-fedavg-pictures" for model in ("resnet18", "mobilenet_v2", "efficientnet_b2"))
 # For comparison with float64, whose sums differ from float32's by far more than two engines' do: without kinks, since

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from flspec.comparison.agreement import Resolution, RoundAgreement, compare_states
 from flspec.execution.rounds import initial_state
@@ -211,6 +212,60 @@ def test_a_round_resolves_what_the_middle_tensor_does(make_plan: Callable[..., P
         expected.append(STEP * (4 * float(np.abs(state.weights[name]).max()) + 64 / 64) / movement)
     (entry,) = compare_states(plan, folder, folder).by_round
     assert entry.resolution == pytest.approx(sorted(expected)[1], rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def large(make_plan: Callable[..., Plan]) -> Plan:
+    """A plan of which one tensor has 2,048 weights and the others at most 320."""
+    return make_plan(rounds=1, dataset={"kind": "digits"}, model={"kind": "mlp", "hidden": [32]})
+
+
+def stepped(plan: Plan, folder: Path, name: str, factor: NDArray[np.float64] | float = 1.0) -> Path:
+    """Keeps one round's state, in which weights have moved by a thousandth, and those of `name` by `factor` of it."""
+    weights = {key: weight + np.float32(1e-3) for key, weight in initial_state(plan).weights.items()}
+    weights[name] = (initial_state(plan).weights[name] + 1e-3 * np.asarray(factor)).astype(np.float32)
+    path = kept_state(folder, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_state(path, ServerState(1, weights), plan.digest)
+    return folder
+
+
+def turned(shape: tuple[int, ...], at: int) -> NDArray[np.float64]:
+    """A step of each weight, but of the one at `at` in the other direction."""
+    return np.where(np.arange(np.prod(shape)) == at, -1.0, 1.0).reshape(shape)
+
+
+def test_single_weights_that_turn_round_hide_nothing_of_many_others(large: Plan, tmp_path: Path) -> None:
+    """As Adam turns round where a gradient is next to nothing: by the largest difference nothing at all would show."""
+    name = max(large.weights, key=lambda key: large.weights[key].size)
+    shape = large.weights[name].shape
+    ours, theirs = stepped(large, tmp_path / "a", name), stepped(large, tmp_path / "b", name, turned(shape, 5))
+    nudged = {1: [kept_state(stepped(large, tmp_path / "n", name, turned(shape, 9)), 1)]}
+    found = compare_states(large, ours, theirs, nudged)
+    assert found.first_divergence is None
+    assert found.max_rel_diff == pytest.approx(2.0, rel=1e-3)
+    assert found.resolution.median == pytest.approx(2 / 2048**0.5, rel=1e-2)  # ||2 of one|| / ||1 of each||
+
+
+def test_what_large_tensors_are_off_as_a_whole_could_hide_where_rounding_moves_single_weights(
+    large: Plan, tmp_path: Path
+) -> None:
+    name = max(large.weights, key=lambda key: large.weights[key].size)
+    ours, theirs = stepped(large, tmp_path / "a", name), stepped(large, tmp_path / "b", name, 1.03)
+    nudged = {1: [kept_state(stepped(large, tmp_path / "n", name, turned(large.weights[name].shape, 9)), 1)]}
+    found = compare_states(large, ours, theirs, nudged)
+    assert found.first_divergence is None  # each weight is off by less than one that turns round
+    assert found.resolution.median == pytest.approx(0.03, rel=1e-2)
+    assert found.resolution.is_coarse
+
+
+def test_small_tensors_show_no_more_than_their_tolerance(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    """Of few weights rounding could by chance cancel a deviation, so that they agree says little."""
+    small = make_plan(rounds=1, dataset={"kind": "digits"}, model={"kind": "softmax_regression"})
+    assert {weight.size for weight in small.weights.values()} == {640, 10}
+    ours = stepped(small, tmp_path / "a", "output.weight")
+    nudged = {1: [kept_state(stepped(small, tmp_path / "n", "output.weight", turned((10, 64), 3)), 1)]}
+    assert compare_states(small, ours, ours, nudged).resolution.median == pytest.approx(8.0, rel=1e-2)
 
 
 def test_rounds_without_a_movement_are_numbers_that_json_has(plan: Plan, tmp_path: Path) -> None:
