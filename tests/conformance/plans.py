@@ -8,6 +8,7 @@ of a plan for each server optimizer, have twenty.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 from flspec.compiler.compile import compile
 from flspec.protocol.plan import Plan
@@ -65,6 +66,7 @@ CLIENTS = {
     # With the published epsilon, where the smallest gradients take whole steps in whichever direction rounding gives.
     "gan_published": "{steps: 1, batch_size: 8, objective: {kind: gan}, optimizer: {kind: adam, learning_rate: 0.0002,"
     " beta_1: 0.5}}",
+    "gan_seldom": f"{{steps: 5, batch_size: 4, objective: {{kind: gan}}, optimizer: {_PLAYER}}}",
     "gan_hinge": f"{{steps: 2, batch_size: 4, clip: {{norm: 0.5}}, objective: {{kind: gan, loss: hinge}}, optimizer:"
     f" {_PLAYER}, optimizers: {{discriminator: {{kind: sgd, learning_rate: 0.01, momentum: 0.5}}}}}}",
     "gan_squares": "{epochs: 1, batch_size: 64, objective: {kind: gan, loss: least_squares}, optimizer:"
@@ -170,6 +172,7 @@ GANS = (
     "dcgan-gan-fedavg-small_pictures",
     "dcgan-gan_hinge-fedadam_warm-small_pictures",
     "dcgan-gan_squares-fedavgm-plain",
+    "dcgan-gan_seldom-fedadam_uncorrected-plain",
     "wide_dcgan-gan_published-fedavg-small_pictures",
 )
 ZOO = tuple(f"{model}-few-fedavg-pictures" for model in ("resnet18", "mobilenet_v2", "efficientnet_b2"))
@@ -200,4 +203,23 @@ evaluation: {{every: 20{", metrics: [kid], generated: 20, features: {kind: rando
 """)
     changed = {"dataset": OTHER_DATASETS.get(dataset, spec.dataset), "model": GRAPHS.get(model, spec.model)}
     with warnings.catch_warnings(action="ignore"):  # pydantic's, of parts that no spec can name
-        return compile(spec.model_copy(update=changed))
+        plan = compile(spec.model_copy(update=changed))
+    return _with_seldom_phases(plan) if client == "gan_seldom" else plan
+
+
+def _with_seldom_phases(plan: Plan) -> Plan:
+    """The plan with a generator that steps in every second step, and in every third again, on other pictures."""
+    discriminator, generator = plan.settings.phases
+    again = {
+        "name": "again",
+        "every": 3,
+        "draws": {"other": {"kind": "uniform", "shape": [6, 1, 1]}},
+        "calls": [
+            {"value": "another", "network": "generator", "inputs": {"latent": "other"}},
+            {"value": "judged_again", "network": "discriminator", "inputs": {"image": "another"}},
+        ],
+        "terms": [{"kind": "least_squares", "of": "judged_again", "real": True, "factor": 0.5}],
+        "optimizer": "generator",
+    }
+    phases = (discriminator, {**generator, "every": 2}, again)
+    return replace(plan, settings=replace(plan.settings, phases=phases))
