@@ -119,7 +119,7 @@ def test_an_installed_kind_is_listed_with_its_package_and_offered(site, tmp_path
     assert "# crumbs_each: 2" in made.stdout
     assert "  before:\n    kind: all" in made.stdout
     samplers = "all, poisson, truncated_poisson, uniform, with_replacement"
-    assert f"# turns: []  # kinds: {samplers} (flspec list partition.turns)" in made.stdout
+    assert f"# Kinds: {samplers} (flspec list partition.turns)\n  # turns: []" in made.stdout
     assert "# last: null" in made.stdout
     assert '"crumbs"' in flspec_apart(tmp_path, "schema", PYTHONPATH=str(site)).stdout
 
@@ -215,7 +215,7 @@ def test_on_a_terminal_new_asks_and_takes_names_numbers_and_what_is_usual(tmp_pa
     spec: Any = load_spec(tmp_path / "a.yaml")
     kinds = (spec.dataset.kind, spec.partition.kind, spec.model.kind, spec.aggregator.kind)
     assert kinds == ("digits", "by_label", "cnn", "fedadam")
-    assert "model: unknown '99'; choose one of cifar_cnn, cnn, efficientnet_b2" in shown
+    assert "model: unknown '99'; choose one of cifar_cnn, cnn, dcgan" in shown
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["ctrl-c", "end of file"])
@@ -243,7 +243,7 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
         ("flspec list ", list(sections())),
         (
             "flspec list p",
-            ["partition", "partition.among", "privacy", "privacy.stop", "privacy.clip", "postprocessors"],
+            ["parts", "partition", "partition.among", "privacy", "privacy.stop", "privacy.clip", "postprocessors"],
         ),
         ("flspec list aggregator fedad", ["fedadagrad", "fedadam"]),
         ("flspec list partitioners ", list(find_family("partitioners").kinds)),
