@@ -105,6 +105,50 @@ def test_batch_norm_whose_statistics_are_averaged_or_constant_is_no_problem(make
     assert unsupported(altered(plan, layers=graph, statistics=("c.running_mean", "c.running_var"))) == []
 
 
+# --------------------------------------------------------------------------------------------------- several networks
+
+
+def two_networks(make_plan, **client_changes: Any) -> Plan:
+    return make_plan(
+        dataset={"kind": "digits"},
+        partition={"kind": "iid", "clients": 40},
+        model={"kind": "dcgan", "latent": 6, "width": 2, "batch_norm": client_changes.pop("batch_norm", "averaged")},
+        client={"steps": 2, "batch_size": 4, "objective": {"kind": "gan"}, "optimizer": ADAM} | client_changes,
+        evaluation={"metrics": ["kid"], "generated": 10, "features": {"kind": "random_conv"}},
+    )
+
+
+def test_steps_of_several_networks_are_not_refused(make_plan):
+    assert TffBackend().refusals(two_networks(make_plan)) == []
+
+
+def test_what_a_player_would_keep_is_refused_by_its_name(make_plan):
+    kept = two_networks(make_plan, optimizers={"generator": ADAM | {"state": "kept"}})
+    (problem,) = unsupported(kept)
+    assert problem.startswith("client.optimizers.generator.state: kept, but TFF's clients carry nothing")
+
+
+def test_local_statistics_of_several_networks_are_refused(make_plan):
+    (problem,) = unsupported(two_networks(make_plan, batch_norm="local"))
+    assert problem.startswith("model.batch_norm: local statistics stay with each client")
+
+
+def test_a_network_that_stays_with_each_client_is_refused_by_its_name(make_plan):
+    plan = two_networks(make_plan)
+    ours = tuple(name for name in plan.weights if name.startswith("discriminator."))
+    theirs = tuple(name for name in plan.weights if name not in ours)
+    (problem,) = unsupported(replace(plan, settings=replace(plan.settings, weights=theirs, local=ours)))
+    assert problem.startswith("model.local: discriminator stays with each client, but TFF's clients carry nothing")
+
+
+def test_draws_count_in_what_a_client_is_sent(make_plan):
+    plan = two_networks(make_plan)
+    discriminator, generator = plan.settings.phases
+    many = {**discriminator, "draws": {"latent": {"kind": "normal", "shape": [2**22, 1, 1]}}}  # 16 MiB a row
+    (problem,) = unsupported(altered(plan, phases=(many, generator)))
+    assert problem.startswith("partition: a client is sent 8 examples for 2 steps, together 128 MiB, but TFF")
+
+
 # ---------------------------------------------------------------------------------------------- what is done to updates
 
 FIXED = {"kind": "private_mean", "clip": {"kind": "fixed", "norm": 1.0}, "noise_multiplier": 1.0, "clients": 3}
