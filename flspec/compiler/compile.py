@@ -285,8 +285,8 @@ def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.in
     cohort = np.asarray(given := sampler.cohort(num_clients, stream))
     if cohort.ndim != 1 or (len(cohort) and cohort.dtype.kind not in "iu"):
         raise InputError(
-            f"cohort: {named_part(sampler, 'cohort')} chose {shorten(' '.join(repr(given).split()))}, which are not whole "
-            "numbers in one list; this is a defect of the sampler"
+            f"cohort: {named_part(sampler, 'cohort')} chose {shorten(' '.join(repr(given).split()))}, which are not "
+            "whole numbers in one list; this is a defect of the sampler"
         )
     if sampler.may_be_empty and not len(cohort):
         return cohort
