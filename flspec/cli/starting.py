@@ -163,7 +163,8 @@ def _write_part(kind: str, file: Path | None, as_json: bool) -> None:
         print_json({"file": str(written), "test": str(test), "spec": lines})
         return
     console.print(f"written to {written}, and its test to {test}; in a spec in this folder:", soft_wrap=True)
-    console.print(f"{lines}", soft_wrap=True, markup=False, highlight=False)
+    for line in lines.splitlines():
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print(f"next: pytest {shlex.quote(str(test))}", soft_wrap=True)
 
 

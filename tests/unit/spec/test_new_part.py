@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from typer.testing import CliRunner
 
 import flspec
+from flspec.cli.app import app
 from flspec.errors import FlspecError, InputError
 from flspec.spec.new_part import new_part, part_kinds, write_new_part
 
@@ -149,3 +151,9 @@ def test_another_name_is_another_kind_and_what_cannot_be_one_is_refused(tmp_path
         write_new_part("metric", tmp_path / "my-metric.py")
     with pytest.raises(InputError, match="unknown 'metrc'; did you mean 'metric'"):
         new_part("metrc")
+
+
+def test_the_command_prints_the_lines_for_a_spec(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(app, ["new", "--part", "metric"]).stdout
+    assert "\nparts: [my_metric.py]\nevaluation: {metrics: [accuracy, my_metric]" in shown
