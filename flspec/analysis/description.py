@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from flspec.analysis.inventory import untested_labels
 from flspec.analysis.leakage import Leakage, find_leakage
 from flspec.analysis.memory_estimate import estimate_memory
-from flspec.analysis.networks import NetworkFacts, network_facts, phases_in_words
+from flspec.analysis.networks import NetworkFacts, network_facts, phases_in_words, pictures_in_words
 from flspec.analysis.skew import Skew, count_labels, measure_skew
 from flspec.core.components import Document, parse_component
 from flspec.data.client_names import client_names, names_of_clients
@@ -126,6 +126,7 @@ class Description(Document):
     bytes_up: Traffic
     estimates: Estimates
     privacy: PrivacyRecord | None = None  # what all rounds will cost; None if the spec asks for none
+    pictures: tuple[str, ...] = ()  # how those that a model makes are measured and shown, in words
     backends: dict[str, tuple[str, ...]]  # for each installed backend, why it cannot run the plan; empty if it can
 
 
@@ -155,6 +156,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None 
         bytes_up=_traffic(plan, up),
         estimates=Estimates(memory_bytes=estimate_memory(plan), time=_times(able, plan)),
         privacy=privacy_record(plan, plan.num_rounds) if plan.settings.privacy else None,
+        pictures=pictures_in_words(plan),
         backends=backends,
     )
 

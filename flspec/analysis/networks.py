@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from flspec.core.components import Document
 from flspec.core.text import join_some
-from flspec.execution.parts import networks_of, optimizers_of, phases_of
-from flspec.layers import Network, count_multiply_adds
+from flspec.execution.parts import feature_network_of, networks_of, optimizers_of, phases_of
+from flspec.layers import Network, count_multiply_adds, trace
 from flspec.phases import Phase
 from flspec.protocol.plan import Plan
 
-__all__ = ["NetworkFacts", "network_facts", "phases_in_words"]
+__all__ = ["NetworkFacts", "network_facts", "phases_in_words", "pictures_in_words"]
 
 
 class NetworkFacts(Document):
@@ -32,6 +32,18 @@ def network_facts(plan: Plan) -> tuple[NetworkFacts, ...]:
 def phases_in_words(plan: Plan) -> tuple[str, ...]:
     """Return a line on each phase of a step; none if a step is of one loss."""
     return tuple(_words(plan, phase) for phase in phases_of(plan))
+
+
+def pictures_in_words(plan: Plan) -> tuple[str, ...]:
+    """Return how the pictures that a model makes are measured and shown; nothing if it makes none."""
+    if (pictures := plan.settings.evaluation.pictures) is None:
+        return ()
+    network = feature_network_of(plan)
+    (num,) = trace(network)[network.output]
+    evaluated = sum(map(plan.keeps, range(1, plan.num_rounds + 1)))
+    measured = f"{pictures.generated:,} made in each of {evaluated:,} evaluated rounds, compared by {num:,} features"
+    grid = f"a grid of {pictures.rows} by {pictures.columns} of them in images/" if pictures.rows else ""
+    return tuple(filter(None, (f"{measured} ({pictures.features.title})", grid)))
 
 
 def _facts(plan: Plan, network: Network) -> NetworkFacts:

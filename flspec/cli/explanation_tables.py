@@ -80,6 +80,8 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     if model.networks:
         yield "networks", [_network(network) for network in model.networks]
         yield "a step", list(model.phases)
+    if description.pictures:
+        yield "pictures", list(description.pictures)
     if privacy := description.privacy:
         yield "privacy", privacy_lines(privacy)
     down, up = description.bytes_down, description.bytes_up

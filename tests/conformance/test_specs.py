@@ -128,7 +128,7 @@ def test_pictures_of_a_shipped_spec_come_nearer_to_real_ones(
         if record.evaluation
     ]
     assert min(kid) < 0.5 * kid[0]
-    assert kid[-1] < 0.015  # the first evaluated round has 0.03
+    assert kid[-1] < 0.01  # the first evaluated round of the federated ones has 0.02 or more
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flspec.analysis.networks import pictures_in_words
 from flspec.compiler.compile import compile
 from flspec.compiler.pictures import planned_pictures
 from flspec.core.randomness import Stream
@@ -222,3 +223,11 @@ def test_a_feature_space_is_told_by_its_layers_and_tensors(classifier, plan):
     assert told(changed)[1] != digest
     assert changed.digest != plan.digest
     assert told(classifier) is None
+
+
+def test_a_plan_says_how_its_pictures_will_be_measured_and_shown(classifier, plan):
+    assert pictures_in_words(plan) == (
+        "60 made in each of 1 evaluated rounds, compared by 64 features (random_conv)",
+        "a grid of 8 by 8 of them in images/",
+    )
+    assert pictures_in_words(classifier) == ()
