@@ -76,6 +76,7 @@ PUBLISHED: dict[str, Callable[[], nn.Module]] = {
     "generator": published_generator,
     "discriminator": published_discriminator,
 }
+PAIR = {"kind": "dcgan", "latent": 6, "width": 4, "batch_norm": "averaged"}
 INPUTS = {"generator": (6, 1, 1), "discriminator": (3, 64, 64)}
 
 
@@ -177,3 +178,25 @@ def test_torch_makes_what_the_definition_makes():
         expected = numpy_layers.forward(network.layers, network.own(tensors), {given: x}).outputs
         found = build_network(network)(to_tensors(tensors), {given: torch.tensor(x)}, None).numpy()
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_published_weights_of_both_networks_are_read_by_their_names(make_plan, tmp_path):
+    """A file of torch's with the two state dicts, each below its network's name."""
+    modules = {"generator": published_generator(6, 4), "discriminator": published_discriminator(4)}
+    stored = {f"{name}.{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
+    torch.save(stored, tmp_path / "pair.pth")
+    plan = make_plan(
+        dataset={"kind": "celeba", "twin": {"clients": 4, "examples": 40}, "size": 64, "split": "published"},
+        partition={"kind": "iid", "clients": 4},
+        model={**PAIR, "pretrained": str(tmp_path / "pair.pth")},
+        client={
+            "steps": 1,
+            "batch_size": 4,
+            "objective": {"kind": "gan"},
+            "optimizer": {"kind": "sgd", "learning_rate": 0.1},
+        },
+        evaluation={"metrics": ["kid"], "generated": 10, "features": {"kind": "random_conv"}},
+    )
+    assert len(plan.weights) == len([name for name in stored if not name.endswith("num_batches_tracked")])
+    for name, weight in plan.weights.items():
+        np.testing.assert_array_equal(weight, stored[name].numpy())
