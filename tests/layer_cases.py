@@ -24,8 +24,12 @@ from flspec.layers import (
     Flatten,
     GlobalAveragePool,
     GroupNorm,
+    Gru,
+    LastStep,
     Layer,
+    Lstm,
     MaxPool,
+    MeanStep,
     Multiply,
     Network,
     Shape,
@@ -37,6 +41,7 @@ from flspec.layers import (
 )
 
 IMAGE = (6, 7, 5)  # channels, height, width
+SEQUENCE = (5, 3)  # steps, features
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -101,6 +106,12 @@ CASES: dict[str, tuple[list[Layer], Shape]] = {
     "leaky_relu, steeper": ([Activation(name="l", function="leaky_relu", slope=0.7)], IMAGE),
     "add": (residual(), IMAGE),
     "multiply": (gate(), IMAGE),
+    "lstm": ([Lstm(name="l", units=4)], SEQUENCE),
+    "lstm, two": ([Lstm(name="l", units=4), Lstm(name="m", units=2)], SEQUENCE),
+    "gru": ([Gru(name="l", units=4)], SEQUENCE),
+    "gru, two": ([Gru(name="l", units=4), Gru(name="m", units=2)], SEQUENCE),
+    "last_step": ([Lstm(name="m", units=4), LastStep(name="l")], SEQUENCE),
+    "mean_step": ([MeanStep(name="l")], SEQUENCE),
     "dropout": ([Dropout(name="l", rate=0.4)], IMAGE),
     "dropout of examples": ([Dropout(name="l", rate=0.4, drops="example")], IMAGE),
 }

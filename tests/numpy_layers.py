@@ -179,6 +179,57 @@ def dropout(layer, own, inputs, mask):
     return inputs[0] if mask is None else inputs[0] * mask
 
 
+def embedding(layer, own, inputs, mask):
+    return own["weight"][inputs[0].astype(int)]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def linear(own, suffix, x):
+    return x @ own[f"weight_{suffix}"].T + own[f"bias_{suffix}"]
+
+
+def lstm(layer, own, inputs, mask):
+    h = c = np.zeros((len(inputs[0]), layer.units))
+    states = []
+    for step in range(inputs[0].shape[1]):
+        gates = linear(own, "ih", inputs[0][:, step]) + linear(own, "hh", h)
+        i, f, g, o = (gates[:, at * layer.units : (at + 1) * layer.units] for at in range(4))
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        states.append(h)
+    return np.stack(states, axis=1)
+
+
+def gru(layer, own, inputs, mask):
+    h = np.zeros((len(inputs[0]), layer.units))
+    states = []
+    for step in range(inputs[0].shape[1]):
+        new, old = linear(own, "ih", inputs[0][:, step]), linear(own, "hh", h)
+        (r, z, n), (r_old, z_old, n_old) = (np.split(gates, 3, axis=1) for gates in (new, old))
+        keep = sigmoid(z + z_old)
+        h = (1 - keep) * np.tanh(n + sigmoid(r + r_old) * n_old) + keep * h
+        states.append(h)
+    return np.stack(states, axis=1)
+
+
+def num_steps(inputs):
+    """Of each example those that count: [batch]. Padding, token 0, does not."""
+    if len(inputs) == 1:
+        return [inputs[0].shape[1]] * len(inputs[0])
+    return [max(1, int((tokens != 0).sum())) for tokens in inputs[1]]
+
+
+def last_step(layer, own, inputs, mask):
+    return np.stack([steps[num - 1] for steps, num in zip(inputs[0], num_steps(inputs), strict=True)])
+
+
+def mean_step(layer, own, inputs, mask):
+    return np.stack([steps[:num].mean(axis=0) for steps, num in zip(inputs[0], num_steps(inputs), strict=True)])
+
+
 RULES: dict[str, Callable[..., Any]] = {
     rule.__name__: rule
     for rule in (
@@ -189,10 +240,15 @@ RULES: dict[str, Callable[..., Any]] = {
         conv,
         dense,
         dropout,
+        embedding,
         flatten,
         global_average_pool,
         group_norm,
+        gru,
+        last_step,
+        lstm,
         max_pool,
+        mean_step,
         multiply,
         running,
         transposed_conv,

@@ -20,15 +20,20 @@ from flspec.layers import (
     Conv,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     GroupNorm,
+    LastStep,
     Layer,
     MaxPool,
+    MeanStep,
     Multiply,
     Network,
+    Recurrent,
     TransposedConv,
 )
+from flspec_torch.sequences import last_step, mean_step, recurrent
 
 __all__ = ["Evaluate", "Forward", "Masks", "build_forward", "build_network", "to_tensors"]
 
@@ -114,7 +119,20 @@ def _translate(layer: Layer) -> _Apply:
             return lambda _, x, __: x[0] * x[1]
         case Dropout():
             return lambda _, x, masks: x[0] if masks is None else x[0] * masks[layer.name]
+        case Embedding() | Recurrent() | LastStep() | MeanStep():
+            return _of_steps(layer)
     raise ValueError(f"no torch translation for layer {layer!r}")
+
+
+def _of_steps(layer: Embedding | Recurrent | LastStep | MeanStep) -> _Apply:
+    match layer:
+        case Embedding():
+            return lambda w, x, _: F.embedding(x[0].long(), w[f"{layer.name}.weight"])
+        case Recurrent():
+            return lambda w, x, _: recurrent(layer, w, x[0])
+        case LastStep():
+            return lambda _, x, __: last_step(*x)
+    return lambda _, x, __: mean_step(*x)
 
 
 def _activation(layer: Activation) -> _Function:

@@ -6,15 +6,31 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from flspec.core.tokens import Tokens
 from flspec.data.examples import Data
 from flspec.errors import InputError, Problem, SpecError
-from flspec.layers import Network, Shape, Tensor, count_parameters, describe_network, parameters_of, trace
+from flspec.layers import (
+    INPUT,
+    Embedding,
+    LastStep,
+    MeanStep,
+    Network,
+    Shape,
+    Tensor,
+    count_parameters,
+    describe_network,
+    one_network,
+    parameters_of,
+    trace,
+)
 from flspec.losses import Loss
+from flspec.models import Model, TextModel
 from flspec.spec.spec import Spec
 
 __all__ = ["Networks", "described", "layers_without_variance", "networks_for", "tensors_of"]
 
 _MOST_PARAMETERS = 2**31  # 8 GiB
+_OF_TOKENS = (Embedding, LastStep, MeanStep)  # layers that may take the token numbers of texts
 Networks = Mapping[str, Network]
 
 
@@ -27,12 +43,13 @@ def networks_for(spec: Spec, examples: Data) -> Networks:
         raise SpecError([Problem(message, "client.label_weights")])
     shape = examples.input_shape
     try:
-        networks = spec.model.networks(shape, outputs)
+        networks = _networks(spec.model, examples, outputs)
         num_parameters = sum(map(count_parameters, networks.values()))
     except (ValueError, KeyError, IndexError) as error:
         raise InputError(f"model: does not fit examples of shape {list(shape)}: {error}") from None
     for network in networks.values():
         _check_names(network)
+        _check_reads(network, examples.tokens)
     if tuple(networks) == ("",):
         _check_outputs(networks[""], (outputs,))
     if num_parameters > _MOST_PARAMETERS:
@@ -61,6 +78,28 @@ def layers_without_variance(network: Network) -> list[str]:
         for layer in network.layers
         if layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1
     ]
+
+
+def _networks(model: Model, examples: Data, outputs: int) -> Networks:
+    shape = examples.input_shape
+    if isinstance(model, TextModel) and examples.tokens:
+        (num_steps,) = shape
+        return {"": one_network(model.text_layers(examples.tokens, num_steps, outputs), shape)}
+    return model.networks(shape, outputs)
+
+
+def _check_reads(network: Network, tokens: Tokens | None) -> None:
+    """Raise InputError if a layer would take token numbers for measures, or measures for token numbers."""
+    for layer in network.layers:
+        if INPUT not in layer.inputs:
+            continue
+        if tokens and not isinstance(layer, _OF_TOKENS):
+            raise InputError(
+                f"model: layer {layer.name!r} takes numbers that measure something, but these examples are texts, of "
+                "token numbers; choose a model of texts, such as recurrent"
+            )
+        if tokens is None and isinstance(layer, _OF_TOKENS):
+            raise _promise_broken(f"layer {layer.name!r} takes token numbers, but these examples are no texts")
 
 
 def _check_names(network: Network) -> None:

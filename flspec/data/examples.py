@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
+from flspec.core.tokens import Tokens
 from flspec.errors import InputError, choose, shorten
 from flspec.protocol.plan import ClientTask
 from flspec.protocol.settings import DataSettings
@@ -159,6 +160,7 @@ class Data:
     known_digest: str | None = None  # digest of data that were hashed when they were stored
     encodings: tuple[Any, ...] = ()  # as in `DataSettings`: how features were made of a table's columns
     feature_names: tuple[str, ...] = ()  # of a table; empty where they have none, or are not known
+    tokens: Tokens | None = None  # of texts: what their features are
 
     def __post_init__(self) -> None:
         for name, split in self.splits.items():

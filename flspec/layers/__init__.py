@@ -23,11 +23,12 @@ from flspec.layers.graph import (
     parse_network,
     trace,
 )
-from flspec.layers.initializers import Constant, Initializer, InitializerName, Normal
+from flspec.layers.initializers import Constant, Initializer, InitializerName, Normal, Uniform
 from flspec.layers.linear import Conv, Dense, Flatten, TransposedConv
 from flspec.layers.normalisation import BatchNorm, GroupNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
+from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep, Recurrent
 
 __all__ = [
     "INPUT",
@@ -40,20 +41,27 @@ __all__ = [
     "Conv",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAveragePool",
     "GroupNorm",
+    "Gru",
     "Initializer",
     "InitializerName",
+    "LastStep",
     "Layer",
+    "Lstm",
     "MaxPool",
+    "MeanStep",
     "Multiply",
     "Network",
     "Normal",
     "Placement",
+    "Recurrent",
     "Shape",
     "Tensor",
     "TransposedConv",
+    "Uniform",
     "chain",
     "count_multiply_adds",
     "count_parameters",

@@ -19,6 +19,7 @@ from flspec.layers.linear import Conv, Dense, Flatten, TransposedConv
 from flspec.layers.normalisation import BatchNorm, GroupNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
+from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep
 
 __all__ = [
     "Layer",
@@ -50,6 +51,11 @@ Layer = (
     | Add
     | Multiply
     | Dropout
+    | Embedding
+    | Lstm
+    | Gru
+    | LastStep
+    | MeanStep
 )
 _layers: TypeAdapter[tuple[Layer, ...]] = TypeAdapter(tuple[Annotated[Layer, Field(discriminator="kind")], ...])
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from flspec.core.components import Document
 from flspec.core.randomness import Stream
 
-__all__ = ["Constant", "Initializer", "InitializerName", "Normal", "draw_initial"]
+__all__ = ["Constant", "Initializer", "InitializerName", "Normal", "Uniform", "draw_initial"]
 
 InitializerName = Literal["zeros", "ones", "glorot_uniform", "he_normal"]
 
@@ -37,6 +37,16 @@ class Normal(_Distribution):
         return self.mean + self.std * stream.normal(count)
 
 
+class Uniform(_Distribution):
+    """Independent values, each as likely as any other from -`bound` to `bound`."""
+
+    kind: Literal["uniform"] = "uniform"
+    bound: Annotated[float, Field(gt=0)]
+
+    def draw(self, count: int, stream: Stream) -> NDArray[np.float64]:
+        return (2.0 * stream.uniform(count) - 1.0) * self.bound
+
+
 class Constant(_Distribution):
     """One value everywhere."""
 
@@ -47,7 +57,7 @@ class Constant(_Distribution):
         return np.full(count, self.value)
 
 
-Initializer = InitializerName | Annotated[Normal | Constant, Field(discriminator="kind")]
+Initializer = InitializerName | Annotated[Normal | Uniform | Constant, Field(discriminator="kind")]
 
 
 def draw_initial(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -10,9 +10,10 @@ from pydantic import Field, model_validator
 
 from flspec.core.components import Component, OmitDefaults
 from flspec.core.locations import Location
+from flspec.core.tokens import Tokens
 from flspec.layers import Layer, Network, Shape, one_network
 
-__all__ = ["MOST_LAYERS", "Model"]
+__all__ = ["MOST_LAYERS", "Model", "TextModel"]
 
 MOST_LAYERS = 100  # of one kind in one model
 
@@ -58,3 +59,14 @@ class Model(Component, OmitDefaults, ABC):
     def networks(self, input_shape: Shape, num_outputs: int) -> Mapping[str, Network]:
         """Return the networks for examples of `input_shape`, by name: those of `network_names`, in that order."""
         return {"": one_network(self.layers(input_shape, num_outputs), input_shape)}
+
+
+class TextModel(Model, ABC):
+    """A recipe for one network that reads token numbers. A subclass defines `text_layers`."""
+
+    @abstractmethod
+    def text_layers(self, tokens: Tokens, num_steps: int, num_outputs: int) -> tuple[Layer, ...]:
+        """Return the graph for texts of `num_steps` tokens. Its last layer gives `num_outputs` logits."""
+
+    def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
+        raise ValueError("it reads texts, but these examples are numbers; choose another model")

@@ -350,7 +350,11 @@ def user(x, y=(0,)):
         (None, {"num_samples": [2, 2]}, "user 'böb': num_samples says 2, but there are 1"),
         (None, {"users": ["ann", "ann"]}, "are not of the same users"),
         (None, user([[1], [2]]), "user 'ann': 2 examples in x, but 1 labels in y"),
-        (None, user(["hello"]), "user 'ann': example 1 is text; only lists of numbers are read"),
+        (
+            None,
+            user(["hello"]),
+            "user 'ann': example 1 is text; only lists of numbers are read; LEAF's texts are the kinds shakespeare",
+        ),
         (None, user([["hello"]]), "example 1 is text"),
         (None, user([[1], [1, 2]], (0, 1)), "not lists of equally many numbers"),
         (None, user([[1e300, 1]]), "x: row 1: 1e+300 is not a finite float32 number"),

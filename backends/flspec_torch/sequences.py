@@ -1,0 +1,69 @@
+"""Layers of sequences in torch, a step after the other.
+
+torch's own recurrent functions have no rule for the gradients of single examples (`torch.func.vmap`), which private
+steps need, and may choose another order of sums on another machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from flspec.layers import Lstm, Recurrent
+
+__all__ = ["last_step", "mean_step", "recurrent"]
+
+
+def recurrent(layer: Recurrent, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Return the state after each step of x [batch, steps, features]: [batch, steps, units]."""
+    w_ih, w_hh, b_ih, b_hh = (
+        tensors[f"{layer.name}.{suffix}"] for suffix in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    given = F.linear(x, w_ih, b_ih).unbind(1)  # of all steps at once, as they do not depend on the state
+    step = _lstm if isinstance(layer, Lstm) else _gru
+    state = (torch.zeros(len(x), layer.units, dtype=x.dtype),) * 2
+    states = []
+    for now in given:
+        state = step(now, F.linear(state[0], w_hh, b_hh), state)
+        states.append(state[0])
+    return torch.stack(states, 1)
+
+
+_State = tuple[Tensor, Tensor]  # the output, and what else goes on to the next step
+
+
+def _lstm(given: Tensor, carried: Tensor, state: _State) -> _State:
+    i, f, g, o = (given + carried).chunk(4, -1)
+    cell = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(cell), cell
+
+
+def _gru(given: Tensor, carried: Tensor, state: _State) -> _State:
+    (r, z, n), (r_, z_, n_) = given.chunk(3, -1), carried.chunk(3, -1)
+    update = torch.sigmoid(z + z_)
+    output = (1 - update) * torch.tanh(n + torch.sigmoid(r + r_) * n_) + update * state[0]
+    return output, output
+
+
+def last_step(x: Tensor, tokens: Tensor | None = None) -> Tensor:
+    """Return the last step of x [batch, steps, features] before padding: [batch, features]."""
+    if tokens is None:
+        return x[:, -1]
+    last = (_lengths(tokens) - 1).view(-1, 1, 1).expand(-1, 1, x.shape[2])
+    return x.gather(1, last).squeeze(1)
+
+
+def mean_step(x: Tensor, tokens: Tensor | None = None) -> Tensor:
+    """Return the mean of x [batch, steps, features] over the steps before padding: [batch, features]."""
+    if tokens is None:
+        return x.mean(1)
+    lengths = _lengths(tokens).view(-1, 1, 1)
+    counts = torch.arange(x.shape[1]).view(1, -1, 1) < lengths
+    return torch.where(counts, x, 0.0).sum(1) / lengths.squeeze(1)
+
+
+def _lengths(tokens: Tensor) -> Tensor:
+    return (tokens != 0).sum(1).clamp(min=1)
