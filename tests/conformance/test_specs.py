@@ -129,8 +129,8 @@ def test_pictures_of_a_shipped_spec_come_nearer_to_real_ones(
         for record in run_small(name, cell, engines, tmp_path).rounds
         if record.evaluation
     ]
-    assert min(kid) < 0.5 * kid[0]
-    assert kid[-1] < 0.01  # the first evaluated round of the federated ones has 0.02 or more
+    assert min(kid) < 0.6 * kid[0]  # after three rounds the pooled pictures have brought it to 0.006 already
+    assert min(kid) < 0.005  # other real pictures have 0.005; a generator without a sensible step stays above 0.02
 
 
 @pytest.fixture(scope="module")
