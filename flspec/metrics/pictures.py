@@ -84,4 +84,4 @@ def _more_than(pictures: ComparedPictures, number: int, what: str) -> None:
     """Raise Undefined unless there are more real and more generated pictures than that."""
     fewest = min(len(pictures.real), len(pictures.fake))
     if fewest <= number:
-        raise Undefined(f"{what} needs more than {number:,} pictures of either kind, but there are {fewest:,}")
+        raise Undefined(f"{what} needs at least {number + 1:,} pictures of either kind, but has {fewest:,}")

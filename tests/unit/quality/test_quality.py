@@ -173,13 +173,13 @@ def test_metrics_are_those_distances():
 
 def test_too_few_pictures_have_no_value_and_a_reason():
     assert values_of(REAL[:7], FAKE)[1]["fid"] == (
-        "a covariance of 7 features needs more than 7 pictures of either kind, but there are 7"
+        "a covariance of 7 features needs at least 8 pictures of either kind, but has 7"
     )
     assert "fid" in values_of(REAL[:8], FAKE)[0]
-    assert values_of(REAL[:1], FAKE)[1]["kid"].endswith("more than 1 pictures of either kind, but there are 1")
-    assert values_of(REAL, FAKE[:3])[1]["image_precision"].startswith("a third neighbour needs more than 3 pictures")
+    assert values_of(REAL[:1], FAKE)[1]["kid"].endswith("at least 2 pictures of either kind, but has 1")
+    assert values_of(REAL, FAKE[:3])[1]["image_precision"].startswith("a third neighbour needs at least 4 pictures")
     few = values_of(REAL, FAKE, subsets=Subsets(10, 50, 0))[1]
-    assert few["kid"] == "a subset of 50 needs more than 49 pictures of either kind, but there are 45"
+    assert few["kid"] == "a subset of 50 needs at least 50 pictures of either kind, but has 45"
     assert set(values_of(REAL[:0], FAKE)[1].values()) == {"there are no pictures"}
 
 
