@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Flag
 from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from flspec.execution.parts import scored_networks, step_multiply_adds
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
 from flspec.execution.server_step import finish_round
+from flspec.layers import BatchNormPolicy, Shape, TorchModule
 from flspec.protocol.backend import Backend, Job, Rehearsal
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, ClientTask, Plan
@@ -74,6 +79,18 @@ class LocalBackend(Backend):
         from flspec_local.rehearsal import rehearse
 
         return rehearse(plan, _useful_workers(plan, os.cpu_count() or 1))
+
+    def describe_module(
+        self, module: str, arguments: Mapping[str, Any], input_shape: Shape, policy: BatchNormPolicy | None
+    ) -> TorchModule | None:
+        from flspec_torch.module_description import describe
+
+        return describe(module, arguments, input_shape, policy)
+
+    def module_tensors(self, module: TorchModule, seed: int) -> dict[str, NDArray[np.float32]]:
+        from flspec_torch.module_description import draw_tensors
+
+        return draw_tensors(module, seed)
 
     def scorer(self, plan: Plan) -> Scorer:
         from flspec_torch.scoring import TorchScorer

@@ -58,12 +58,19 @@ def _unsupported_settings(settings: PlanSettings) -> list[str]:
     kinds = dict.fromkeys(layer["kind"] for layers in _graphs(settings) for layer in layers)
     losses = [_kind_of_loss(settings.loss)] if settings.loss is not None else []
     return [
-        *_unknown("model: layer kind", kinds, _LAYERS),
+        *_own_modules(settings),
+        *_unknown("model: layer kind", [kind for kind in kinds if kind != "torch_module"], _LAYERS),
         *_unknown("client.loss:", losses, _LOSSES),
         *_kept_by_clients(settings),
         *(problem for field, rule in _optimizers(settings) for problem in _unsupported_optimizer(field, rule)),
         *_unsupported_aggregator(settings.aggregator),
     ]
+
+
+def _own_modules(settings: PlanSettings) -> list[str]:
+    """Return a message for a model that is written in torch."""
+    named = [layer["module"] for layers in _graphs(settings) for layer in layers if layer["kind"] == "torch_module"]
+    return [f"model.module: {module} is a torch module, which TFF cannot run; choose local or flower" for module in named]
 
 
 def _graphs(settings: PlanSettings) -> list[Sequence[ComponentDocument]]:

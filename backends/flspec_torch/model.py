@@ -31,8 +31,10 @@ from flspec.layers import (
     Multiply,
     Network,
     Recurrent,
+    TorchModule,
     TransposedConv,
 )
+from flspec_torch.own_module import build_module
 from flspec_torch.sequences import last_step, mean_step, recurrent
 
 __all__ = ["Evaluate", "Forward", "Masks", "build_forward", "build_network", "to_tensors"]
@@ -121,6 +123,8 @@ def _translate(layer: Layer) -> _Apply:
             return lambda _, x, masks: x[0] if masks is None else x[0] * masks[layer.name]
         case Embedding() | Recurrent() | LastStep() | MeanStep():
             return _of_steps(layer)
+        case TorchModule():
+            return build_module(layer)
     raise ValueError(f"no torch translation for layer {layer!r}")
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flspec.execution.parts import feature_network_of, network_of, networks_of, sample_of
 from flspec.layers import Network
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.scoring import Inputs
 from flspec.protocol.state import Weights
@@ -31,7 +32,8 @@ class TorchScorer:
 
     def logits(self, weights: Weights, examples: Inputs) -> Values:
         """Return float32 [num_examples, num_outputs]. `weights` has all of the model's tensors except its constants."""
-        return _outputs(self._model, self._constants | to_tensors(weights), examples)
+        with using_parts_of(self._plan.settings):
+            return _outputs(self._model, self._constants | to_tensors(weights), examples)
 
     def features(self, pictures: Inputs) -> Values:
         """Return float32 [num_pictures, num_features], in the plan's feature space."""

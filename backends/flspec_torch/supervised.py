@@ -14,6 +14,7 @@ from flspec.data.examples import Data, step_stream
 from flspec.execution.part_checks import PartCall
 from flspec.execution.parts import loss_of, network_of, objective_of
 from flspec.layers import Network, trace
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import ClientTask, Plan
 from flspec_torch.losses import build_loss
 from flspec_torch.measuring import Measured
@@ -38,7 +39,8 @@ class SupervisedStep:
 
     @cached_property
     def forward(self) -> Forward:
-        return build_forward(self.network)
+        with using_parts_of(self.plan.settings):
+            return build_forward(self.network)
 
     @cached_property
     def parts(self) -> StepParts:

@@ -14,6 +14,7 @@ from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Component, Part, parse_component, source_digests
+from flspec.core.references import find_object
 from flspec.core.text import join_some
 from flspec.errors import InputError, shorten
 from flspec.losses import parse_loss
@@ -32,7 +33,7 @@ C = TypeVar("C", bound=Component)
 def code_digests(settings: PlanSettings) -> dict[str, str]:
     """Return the SHA-256 of the code of each acting part of another package, by its place in a spec."""
     with using_parts_of(settings):
-        return source_digests({**engine_parts(settings), **_of_evaluation(settings)})
+        return source_digests({**engine_parts(settings), **_own_modules(settings), **_of_evaluation(settings)})
 
 
 def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
@@ -41,7 +42,8 @@ def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
     An engine need not have the parts that evaluate.
     """
     with using_parts_of(settings):
-        parts: dict[str, Part] = {**engine_parts(settings), **(_of_evaluation(settings) if of_evaluation else {})}
+        parts: dict[str, Part] = {**engine_parts(settings), **_own_modules(settings)}
+        parts |= _of_evaluation(settings) if of_evaluation else {}
         found = source_digests(parts)
     if differing := [name for name in parts if settings.code.get(name) != found.get(name)]:
         raise InputError(
@@ -105,6 +107,15 @@ def read_part(family: type[C], document: ComponentDocument) -> C:
             f"the plan's {family.__name__} {shorten(json.dumps(document, sort_keys=True))} cannot be read here: {why}; "
             "install the package that has it, or compile the spec again"
         ) from None
+
+
+def _own_modules(settings: PlanSettings) -> dict[str, Part]:
+    """Return the class of a model that is somebody's torch module."""
+    return {
+        f"model.module {document['module']}": find_object(document["module"])
+        for document in settings.layers
+        if document["kind"] == "torch_module"
+    }
 
 
 def _of_evaluation(settings: PlanSettings) -> dict[str, Part]:

@@ -31,7 +31,7 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import DataRemark, InputError, Problem, SpecError, shorten
-from flspec.layers import Placement, Tensor
+from flspec.layers import Placement, Tensor, draws_in_training
 from flspec.partitioners import ClientIndices
 from flspec.phases import Phase
 from flspec.protocol.plan import ClientTask, Plan
@@ -99,12 +99,12 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     phases = planned_phases(spec, networks, examples.input_shape)
     parameters = placements(spec, tensors_of(networks))
     check_bounded(parameters, privacy)
-    tensors = start_tensors(spec.model, parameters, folder, root.child("weights"))
+    tensors = start_tensors(spec.model, parameters, folder, root.child("weights"), networks=networks)
     pictures, features = None, dict[str, NDArray[np.float32]]()
     if spec.client.objective.is_generative:
         pictures, features = planned_pictures(spec.evaluation, examples, folder)
     steps = privacy.steps if privacy else None
-    drops = any(layer.kind == "dropout" for network in networks.values() for layer in network.layers)
+    drops = any(draws_in_training(network) for network in networks.values())
     draws = (
         bool(steps)
         or drops

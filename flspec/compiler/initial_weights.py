@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,42 +20,56 @@ from flspec.core.randomness import Stream
 from flspec.core.reading import JSON_VALUE, check_json, read_regular
 from flspec.core.text import join_some
 from flspec.errors import InputError, printable, shorten
-from flspec.layers import Tensor, initial_tensors
+from flspec.layers import Network, Tensor, TorchModule
 from flspec.models import Model
 
 __all__ = ["start_tensors"]
 
 _MOST_BYTES = 2**35  # of a file
 _MOST_NAMED = 3  # tensors that an error names for each kind of mismatch
+_NO_NETWORKS: Mapping[str, Network] = MappingProxyType({})
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def start_tensors(
-    model: Model, parameters: Mapping[str, Tensor], root: Path, stream: Stream, field: str = "model"
+    model: Model,
+    parameters: Mapping[str, Tensor],
+    root: Path,
+    stream: Stream,
+    field: str = "model",
+    networks: Mapping[str, Network] = _NO_NETWORKS,
 ) -> dict[str, NDArray[np.float32]]:
     """Return the initial value of every tensor of `parameters`, by name and in their order.
 
     Without `pretrained` all tensors are drawn. With it, the head is drawn unless `keep_head` is set, and the rest is
-    read. `field` is where a spec has the model. Raises InputError if the file cannot be read, or does not hold
-    exactly the tensors to read.
+    read. `field` is where a spec has the model, `networks` are what it makes. Raises InputError if the file cannot be
+    read, or does not hold exactly the tensors to read.
     """
     if model.pretrained is None:
-        return initial_tensors(parameters, stream)
+        return model.initial_tensors(networks, parameters, stream)
     wanted = {name: tensor for name, tensor in parameters.items() if not _is_replaced(model, name)}
     path = locate_file(model.pretrained, root, f"{field}.pretrained")
     try:
-        stored = {name: value for name, value in _read(path).items() if not _is_replaced(model, name)}
+        unused = _unused_names(networks)
+        stored = {n: value for n, value in _read(path).items() if n not in unused and not _is_replaced(model, n)}
         _check_match(wanted, stored)
         taken = {name: _as_float32(name, stored[name]) for name in wanted}
     except (ValueError, OSError) as error:
         raise InputError(printable(f"{field}.pretrained: {shorten(model.pretrained)}: {error}")) from None
-    drawn = initial_tensors({name: tensor for name, tensor in parameters.items() if name not in wanted}, stream)
+    replaced = {name: tensor for name, tensor in parameters.items() if name not in wanted}
+    drawn = model.initial_tensors(networks, replaced, stream)
     return {name: taken[name] if name in taken else drawn[name] for name in parameters}
 
 
 def _is_replaced(model: Model, name: str) -> bool:
     """Return whether a tensor belongs to the head, which fits one task only and is drawn afresh."""
     return not model.keep_head and any(name.startswith(f"{layer}.") for layer in model.head_layers)
+
+
+def _unused_names(networks: Mapping[str, Network]) -> set[str]:
+    """Return the names of what a torch module saves that is none of its tensors here, or is one again."""
+    layers = (layer for network in networks.values() for layer in network.layers)
+    return {name for layer in layers if isinstance(layer, TorchModule) for name in layer.unused_names}
 
 
 def _read(path: Path) -> Arrays:

@@ -71,12 +71,13 @@ def described(networks: Networks) -> dict[str, Any]:
 
 
 def layers_without_variance(network: Network) -> list[str]:
-    """Return the batch norms that a batch of one example would give one value a channel."""
+    """Return the batch norms that a batch of one example would give one value a channel, or a module with such."""
     shapes = trace(network)
     return [
         f"{network.prefix}{layer.name}"
         for layer in network.layers
-        if layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1
+        if (layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1)
+        or (layer.kind == "torch_module" and layer.needs_two)
     ]
 
 

@@ -25,15 +25,14 @@ __all__ = ["PartCall", "read_only", "read_only_records", "stream_for"]
 class PartCall:
     """One method of a part, by the spec's field that names it: turns what goes wrong there into a RunError."""
 
-    def __init__(self, field: str, part: Component, method: str) -> None:
-        self._field, self._method = field, method
+    def __init__(self, field: str, part: Any, method: str, way_out: str = "") -> None:
+        self._method, self._way_out = method, way_out or f"repair {method} there, or remove {field}"
         self._package = type(part).__module__.partition(".")[0]
         self._where = f"{field}: {named_part(part, method)}"
 
     def error(self, what: str) -> RunError:
         """Return the error that the method did `what`."""
-        away = f"repair {self._method} there, or remove {self._field}"
-        return RunError(f"{self._where}: {self._method} {' '.join(what.split())}; {away}")
+        return RunError(f"{self._where}: {self._method} {' '.join(what.split())}; {self._way_out}")
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

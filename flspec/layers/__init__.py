@@ -7,7 +7,7 @@ by name those for which it has no translation.
 """
 
 from flspec.layers.activations import count_values_at_once, count_values_made
-from flspec.layers.base import INPUT, BaseLayer, Placement, Shape, Tensor
+from flspec.layers.base import INPUT, BaseLayer, BatchNormPolicy, Placement, Shape, Tensor
 from flspec.layers.graph import (
     Layer,
     Network,
@@ -16,6 +16,7 @@ from flspec.layers.graph import (
     count_parameters,
     describe_network,
     draw_masks,
+    draws_in_training,
     initial_tensors,
     one_network,
     parameters_of,
@@ -29,6 +30,7 @@ from flspec.layers.normalisation import BatchNorm, GroupNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
 from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep, Recurrent
+from flspec.layers.torch_module import ModuleTensor, TorchModule
 
 __all__ = [
     "INPUT",
@@ -37,6 +39,7 @@ __all__ = [
     "AveragePool",
     "BaseLayer",
     "BatchNorm",
+    "BatchNormPolicy",
     "Constant",
     "Conv",
     "Dense",
@@ -53,6 +56,7 @@ __all__ = [
     "Lstm",
     "MaxPool",
     "MeanStep",
+    "ModuleTensor",
     "Multiply",
     "Network",
     "Normal",
@@ -60,6 +64,7 @@ __all__ = [
     "Recurrent",
     "Shape",
     "Tensor",
+    "TorchModule",
     "TransposedConv",
     "Uniform",
     "chain",
@@ -69,6 +74,7 @@ __all__ = [
     "count_values_made",
     "describe_network",
     "draw_masks",
+    "draws_in_training",
     "initial_tensors",
     "one_network",
     "parameters_of",

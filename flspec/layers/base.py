@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Literal
 from flspec.core.components import OmitDefaults
 from flspec.layers.initializers import Initializer
 
-__all__ = ["INPUT", "BaseLayer", "Placement", "Shape", "Tensor", "expect_rank", "expect_room"]
+__all__ = ["INPUT", "BaseLayer", "BatchNormPolicy", "Placement", "Shape", "Tensor", "expect_rank", "expect_room"]
 
 Shape = tuple[int, ...]  # of one example, without the batch axis: [features] or [channels, height, width]
 Placement = Literal["server", "client", "plan"]
+BatchNormPolicy = Literal["frozen", "averaged", "local"]  # see `flspec.layers.BatchNorm`
 INPUT = "input"  # the name of the model's input in a layer's `inputs`
 
 
@@ -48,6 +49,15 @@ class BaseLayer(OmitDefaults):
     def parameters(self, shape: Shape) -> dict[str, Tensor]:
         """Return the layer's tensors for an input of `shape`, by the last part of their name, as if not frozen."""
         return {}
+
+    def tensor_name(self, suffix: str) -> str:
+        """Return a tensor's name in its network."""
+        return f"{self.name}.{suffix}"
+
+    @property
+    def inner_values(self) -> int:
+        """The number of values of one example that are made on the way to the output."""
+        return 0
 
     @property
     def has_tensors(self) -> bool:

@@ -20,6 +20,7 @@ from flspec.layers.normalisation import BatchNorm, GroupNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
 from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep
+from flspec.layers.torch_module import TorchModule
 
 __all__ = [
     "Layer",
@@ -29,6 +30,7 @@ __all__ = [
     "count_parameters",
     "describe_network",
     "draw_masks",
+    "draws_in_training",
     "initial_tensors",
     "one_network",
     "parameters_of",
@@ -56,6 +58,7 @@ Layer = (
     | Gru
     | LastStep
     | MeanStep
+    | TorchModule
 )
 _layers: TypeAdapter[tuple[Layer, ...]] = TypeAdapter(tuple[Annotated[Layer, Field(discriminator="kind")], ...])
 
@@ -133,7 +136,7 @@ def trace(network: Network) -> dict[str, Shape]:
 def parameters_of(network: Network) -> dict[str, Tensor]:
     """Return every tensor of a network by its full name. Tensors of frozen layers are constants."""
     return {
-        f"{network.prefix}{layer.name}.{suffix}": replace(tensor, is_learned=False, placement="plan")
+        f"{network.prefix}{layer.tensor_name(suffix)}": replace(tensor, is_learned=False, placement="plan")
         if layer.frozen
         else tensor
         for layer, suffix, tensor in _tensors(network)
@@ -167,10 +170,20 @@ def initial_tensors(parameters: Mapping[str, Tensor], stream: Stream) -> dict[st
     }
 
 
-def draw_masks(network: Network, num_examples: int, stream: Stream) -> dict[str, NDArray[np.float32]]:
-    """Draw the factors of each dropout layer in one step, by the layer's name. Empty without dropout."""
+def draws_in_training(network: Network) -> bool:
+    """Return whether training draws random numbers for a network."""
+    return any(isinstance(one, Dropout) or (isinstance(one, TorchModule) and one.draws) for one in network.layers)
+
+
+def draw_masks(network: Network, num_examples: int, stream: Stream) -> dict[str, NDArray[Any]]:
+    """Draw what chance does in one step, by the layer's name: the factors of each dropout, seeds of a torch module."""
+    seeds = {
+        layer.name: layer.seeds(num_examples, stream.child("module", layer.name))
+        for layer in network.layers
+        if isinstance(layer, TorchModule) and layer.draws
+    }
     drops = [layer for layer in network.layers if isinstance(layer, Dropout)]
     shapes = trace(network) if drops else {}
-    return {
+    return seeds | {
         layer.name: layer.mask(shapes[layer.name], num_examples, stream.child("dropout", layer.name)) for layer in drops
     }

@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from flspec.core.components import Component, OmitDefaults
 from flspec.core.locations import Location
+from flspec.core.randomness import Stream
 from flspec.core.tokens import Tokens
-from flspec.layers import Layer, Network, Shape, one_network
+from flspec.layers import Layer, Network, Shape, Tensor, initial_tensors, one_network
 
 __all__ = ["MOST_LAYERS", "Model", "TextModel"]
 
@@ -51,6 +54,12 @@ class Model(Component, OmitDefaults, ABC):
         if self.keep_head and not self.head_layers:
             raise ValueError("keep_head: true has no effect, as the model has no head; leave it out")
         return self
+
+    def initial_tensors(
+        self, networks: Mapping[str, Network], parameters: Mapping[str, Tensor], stream: Stream
+    ) -> dict[str, NDArray[np.float32]]:
+        """Draw the initial value of each of `parameters`, tensors of the networks, by name."""
+        return initial_tensors(parameters, stream)
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
         """Return the graph for examples of `input_shape`. Its last layer gives `num_outputs` logits."""

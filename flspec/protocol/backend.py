@@ -9,8 +9,12 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.layers import BatchNormPolicy, Shape, TorchModule
 from flspec.protocol.events import Event
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import FEATURES, Plan
@@ -112,6 +116,19 @@ class Backend(ABC):
         Called only for plans that `unsupported` accepts and whose data are in the store.
         """
         return None
+
+    def describe_module(
+        self, module: str, arguments: Mapping[str, Any], input_shape: Shape, policy: BatchNormPolicy | None
+    ) -> TorchModule | None:
+        """Return what an experiment has to know of somebody's torch module; None if the backend has no torch.
+
+        `module` is MODULE:CLASS. Raises SpecError if it cannot be trained as a plan says. May import the engine.
+        """
+        return None
+
+    def module_tensors(self, module: TorchModule, seed: int) -> dict[str, NDArray[np.float32]]:
+        """Return the initial tensors of a module that `describe_module` described, as its class draws them."""
+        raise NotImplementedError
 
     def scorer(self, plan: Plan) -> Scorer | None:
         """Return the scorer that runs the plan's model forward for evaluation; None if this backend only trains.

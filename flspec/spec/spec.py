@@ -201,7 +201,7 @@ class Spec(Document):
         return type(other) is type(self) and dict(self) == dict(other)
 
     def __hash__(self) -> int:
-        return hash(tuple(self.__dict__.values()))
+        return hash(self.model_dump_json())  # mappings among its values have no hash
 
     @field_validator("flspec")
     @classmethod

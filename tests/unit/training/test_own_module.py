@@ -1,0 +1,224 @@
+"""Somebody's own torch module, held to a loop of plain torch: the module itself, torch's SGD, seeds set by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flspec.compiler.compile import compile
+from flspec.core.randomness import Stream
+from flspec.data.store import open_data
+from flspec.errors import SpecError
+from flspec.execution.parts import bytes_per_client
+from flspec.execution.rounds import initial_state
+from flspec.execution.server_step import finish_round
+from flspec.protocol.plan import Plan
+from flspec.spec.loading import parse_spec
+from flspec_torch.training import Trainer
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=4, rate=0.3):
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.drop = nn.Dropout(rate)
+        self.out = nn.Linear(width * 64, 10)
+
+    def forward(self, x):
+        return self.out(self.drop(torch.relu(self.norm(self.conv(x)))).flatten(1))
+"""
+SPEC = """
+flspec: 1
+name: own
+seed: 5
+rounds: 2
+dataset: {kind: digits}
+partition: {kind: iid, clients: 30}
+model: {kind: torch, module: "MODULE:Net"MORE}
+cohort: {kind: uniform, size: 3}
+client: {epochs: 1, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.1}}
+"""
+_numbers = iter(range(1000))
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Compile a spec whose model is the class `Net` of a source."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def compiled(source: str = NET, more: str = ", batch_norm: averaged", changes: tuple[str, str] = ("", "")) -> Plan:
+        name = f"own_module_{next(_numbers)}"
+        (tmp_path / f"{name}.py").write_text(source)
+        return compile(parse_spec(SPEC.replace("MODULE", name).replace("MORE", more).replace(*changes)))
+
+    return compiled
+
+
+def module_of(plan: Plan, **arguments):
+    name, cls = plan.settings.layers[0]["module"].split(":")
+    return getattr(sys.modules[name], cls)(**arguments)
+
+
+def seed_of(task, number: int) -> int:
+    """The planned seed of a step, from its definition: the first word of the step's stream, halved."""
+    return int(Stream(task.seed, "step", number).child("module", "module").words(1)[0] >> np.uint64(1))
+
+
+def trained(plan: Plan, seed=seed_of, average_statistics: bool = True) -> dict[str, np.ndarray]:
+    """The state after the first round by plain torch: the weighted mean of what the cohort's modules become."""
+    train, cohort = open_data(plan.settings.data).train, plan.cohort(1)
+    start = {name: torch.from_numpy(value.copy()) for name, value in (plan.weights | plan.constants).items()}
+    total, after = sum(task.weight for task in cohort), []
+    for task in cohort:
+        module = module_of(plan)
+        module.load_state_dict(start, strict=False)
+        module.train()
+        optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.1)
+        for number, batch in enumerate(task.batches):
+            torch.manual_seed(seed(task, number))
+            optimizer.zero_grad()
+            outputs = module(torch.from_numpy(train.inputs(batch)))
+            torch.nn.functional.cross_entropy(outputs, torch.from_numpy(train.labels[batch])).backward()
+            optimizer.step()
+        after.append({name: value.detach().double().numpy() for name, value in module.state_dict().items()})
+    mean = {name: sum(t.weight / total * one[name] for t, one in zip(cohort, after, strict=True)) for name in start}
+    if not average_statistics:
+        mean |= {name: start[name].numpy() for name in plan.statistics}
+    return mean
+
+
+def first_round(plan: Plan) -> dict[str, np.ndarray]:
+    """The server's weights after the first round, by flspec."""
+    torch.set_num_threads(1)
+    state, trainer = initial_state(plan), Trainer(plan)
+    updates = [trainer.train_from(state, task) for task in plan.cohort(1)]
+    return finish_round(plan, state, updates).state.weights
+
+
+def far(one, other, atol=1e-6) -> list[str]:
+    return [name for name in one if not np.allclose(one[name], other[name], atol=atol)]
+
+
+# ------------------------------------------------------------------------------------------------------ a round of it
+
+
+def test_a_round_is_that_of_plain_torch_with_the_planned_seeds(own):
+    plan = own()
+    assert far(first_round(plan), trained(plan)) == []
+
+
+def test_a_mask_that_all_clients_and_steps_share_is_another_experiment(own):
+    plan = own()
+    assert far(first_round(plan), trained(plan, seed=lambda task, number: 1))
+
+
+def test_statistics_that_are_not_averaged_are_another_experiment(own):
+    plan = own()
+    assert far(first_round(plan), trained(plan, average_statistics=False)) == ["norm.running_mean", "norm.running_var"]
+
+
+def test_seeds_differ_between_clients_and_steps(own):
+    plan = own()
+    seeds = [seed_of(task, number) for task in plan.cohort(1) for number in range(len(task.batches))]
+    assert len(set(seeds)) == len(seeds) > 3
+
+
+def test_statistics_without_a_rule_are_refused(own):
+    with pytest.raises(SpecError, match=r"\(norm.running_mean, norm.running_var\), which need a rule: add batch_norm"):
+        own(more="")
+
+
+def test_frozen_statistics_are_in_the_plan_and_used_in_training(own):
+    plan = own(more=", batch_norm: frozen")
+    assert set(plan.constants) == {"norm.running_mean", "norm.running_var"}
+    assert plan.statistics == frozenset()
+    after = first_round(plan)
+    module = module_of(plan)
+    module.load_state_dict({n: torch.from_numpy(v.copy()) for n, v in (plan.weights | plan.constants).items()}, False)
+    assert set(after) == {n for n, _ in module.named_parameters()}
+
+
+def test_local_statistics_keep_their_layers_weights_with_the_client(own):
+    plan = own(more=", batch_norm: local")
+    assert set(plan.local) == {"norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"}
+    assert set(plan.weights) == {"conv.weight", "conv.bias", "out.weight", "out.bias"}
+
+
+def test_counts_of_batches_are_no_tensors(own):
+    assert not [name for name in own().arrays if "num_batches_tracked" in name]
+
+
+# ------------------------------------------------------------------------------------------------------ initial weights
+
+
+def test_initial_weights_are_what_the_class_draws_under_the_seed(own):
+    plan = own()
+    seed = int(Stream(5).child("weights").child("module").words(1)[0] >> np.uint64(1))
+    torch.manual_seed(seed)
+    module = module_of(plan)
+    assert all(np.array_equal(plan.weights[name], p.detach().numpy()) for name, p in module.named_parameters())
+
+
+def test_another_seed_draws_other_weights_and_the_same_the_same(own):
+    one, again, other = own(), own(), own(changes=("seed: 5", "seed: 6"))
+    assert np.array_equal(one.weights["out.weight"], again.weights["out.weight"])
+    assert not np.array_equal(one.weights["out.weight"], other.weights["out.weight"])
+
+
+def test_compiling_leaves_the_generators_as_they_were(own):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    own()
+    assert torch.equal(torch.rand(3), expected)
+
+
+# ------------------------------------------------------------------------------------------ frozen and tied parameters
+
+
+def test_frozen_parameters_are_in_the_plan_and_never_sent(own):
+    plan = own(NET.replace("self.out = ", "self.conv.requires_grad_(False)\n        self.out = "))
+    assert set(plan.constants) == {"conv.weight", "conv.bias"}
+    assert far(first_round(plan), trained(plan)) == []
+    sent = sum(4 * value.size for name, value in plan.weights.items())
+    assert bytes_per_client(plan) == (sent, sent)
+    assert sent == 4 * (4 * 4 + 64 * 4 * 10 + 10)
+
+
+TIED = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(64, 64)
+        self.second = nn.Linear(64, 64)
+        self.second.weight = self.first.weight
+        self.out = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.out(self.second(self.first(x.flatten(1)).relu()).relu())
+"""
+
+
+def test_tied_weights_are_one_tensor_with_the_sum_of_their_gradients(own):
+    plan = own(TIED, more="")
+    assert list(plan.weights) == ["first.weight", "first.bias", "second.bias", "out.weight", "out.bias"]
+    assert far(first_round(plan), trained(plan)) == []
+
+
+def test_tied_weights_that_were_two_are_another_experiment(own):
+    plan = own(TIED, more="")
+    untied = TIED.replace("        self.second.weight = self.first.weight\n", "")
+    other = own(untied, more="")
+    alike = plan.weights | {"second.weight": plan.weights["first.weight"]}
+    twice = Plan(other.settings, other.arrays | {f"weights/{n}": v for n, v in alike.items()}, other.spec)
+    assert "first.weight" in far(first_round(plan), first_round(twice))
