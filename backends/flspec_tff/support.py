@@ -70,7 +70,9 @@ def _unsupported_settings(settings: PlanSettings) -> list[str]:
 def _own_modules(settings: PlanSettings) -> list[str]:
     """Return a message for a model that is written in torch."""
     named = [layer["module"] for layers in _graphs(settings) for layer in layers if layer["kind"] == "torch_module"]
-    return [f"model.module: {module} is a torch module, which TFF cannot run; choose local or flower" for module in named]
+    return [
+        f"model.module: {module} is a torch module, which TFF cannot run; choose local or flower" for module in named
+    ]
 
 
 def _graphs(settings: PlanSettings) -> list[Sequence[ComponentDocument]]:
