@@ -17,6 +17,7 @@ from flspec.layers import (
     Network,
     Shape,
     Tensor,
+    TorchModule,
     count_parameters,
     describe_network,
     one_network,
@@ -94,7 +95,7 @@ def _check_reads(network: Network, tokens: Tokens | None) -> None:
     for layer in network.layers:
         if INPUT not in layer.inputs:
             continue
-        if tokens and not isinstance(layer, _OF_TOKENS):
+        if tokens and not isinstance(layer, (*_OF_TOKENS, TorchModule)):
             raise InputError(
                 f"model: layer {layer.name!r} takes numbers that measure something, but these examples are texts, of "
                 "token numbers; choose a model of texts, such as recurrent"

@@ -336,7 +336,7 @@ def named_part(part: Component, method: str) -> str:
             place = f"{code.co_filename}:{code.co_firstlineno}"
         elif files := known_files(cls.__module__):
             place = files.line_of(cls.__qualname__, cls.__module__)
-    return f"{getattr(part, 'kind', '')} ({place})"
+    return f"{getattr(part, 'kind', '')} ({place})".lstrip()  # somebody's torch module has no kind
 
 
 def is_offered(part: Component) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.core.components import Component, named_part
+from flspec.core.components import named_part
 from flspec.core.randomness import Stream
 from flspec.core.tracebacks import place_of, raised_in
 from flspec.errors import FlspecError, RunError, shorten
