@@ -70,7 +70,7 @@ def build_forward(network: Network) -> Forward:
 
 def build_network(network: Network) -> Evaluate:
     """Build the function from tensors by name and a network's inputs to its output."""
-    steps = [(layer.name, layer.inputs, _translate(layer)) for layer in network.layers]
+    steps = [(layer.name, layer.inputs, _function_of(layer)) for layer in network.layers]
     uses = Counter(source for layer in network.layers for source in layer.inputs)
 
     def evaluate(tensors: Tensors, inputs: Mapping[str, Tensor], masks: Masks | None = None) -> Tensor:
@@ -90,6 +90,10 @@ def build_network(network: Network) -> Evaluate:
 def to_tensors(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
     """Copy `weights` to tensors that torch may change."""
     return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+
+
+def _function_of(layer: Layer) -> _Apply:
+    return build_module(layer) if isinstance(layer, TorchModule) else _translate(layer)
 
 
 def _translate(layer: Layer) -> _Apply:
@@ -123,8 +127,6 @@ def _translate(layer: Layer) -> _Apply:
             return lambda _, x, masks: x[0] if masks is None else x[0] * masks[layer.name]
         case Embedding() | Recurrent() | LastStep() | MeanStep():
             return _of_steps(layer)
-        case TorchModule():
-            return build_module(layer)
     raise ValueError(f"no torch translation for layer {layer!r}")
 
 
