@@ -26,7 +26,7 @@ ROOMS = (
     "core",
     "losses quality",
     "metrics transforms layers samplers update_clips",
-    "phases",
+    "phases noise_matrices",
     "protocol schedules",
     "data models",
     "encodings",

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from flspec.execution.server_step import named_postprocessors, stream_of
+from flspec.execution.server_step import named_postprocessors, streams_of
 from flspec.postprocessors.private_mean import PrivateMean
 from flspec.protocol.named_records import Records
 from flspec.protocol.plan import Plan
@@ -55,7 +55,7 @@ class PrivateAggregation:
         """Return the process's state for round `number`: the clip that `state` has, and the noise of that round."""
         shapes = {name: weight.shape for name, weight in self.plan.weights.items()}
         record = state.records[self.name]
-        noise, noise_on_share = self.rule.noise(record, shapes, stream_of(self.plan, number, self.name))
+        noise, noise_on_share = self.rule.noise(record, shapes, streams_of(self.plan, number, self.name))
         return OrderedDict(
             clip=np.float32(record["clip"]),
             noise=tuple(-tensor for tensor in all_to_tensorflow(noise)),

@@ -132,6 +132,11 @@ def _promised(plan: Plan) -> PrivacySettings:
     facts = plan.settings.privacy
     if facts is None:
         raise _refused("", "is absent, so nothing is promised; add privacy: {kind: central, ...} to have it audited")
+    if facts.correlation:
+        raise _refused("noise", f"is {facts.correlation}; canaries look at rounds one by one, so nothing audits it yet")
+    if facts.groups > 1:
+        message = "has groups that take turns, which canaries do not try yet; audit kind: poisson"
+        raise SpecError([Problem(message, "cohort")])
     if not facts.noise_multiplier:
         raise _refused("noise_multiplier", "is 0, so nothing is promised; raise it to have a promise audited")
     return facts

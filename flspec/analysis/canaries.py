@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
+from flspec.core.round_streams import RoundStreams
 from flspec.execution.server_step import named_postprocessors, stream_of, stream_of_update
 from flspec.postprocessors import Combined, Postprocessor
 from flspec.postprocessors.private_mean import PrivateMean, update_noise
@@ -144,7 +145,8 @@ class CanariesInCohorts(Canaries):
             for client, (delta, weight) in enumerate(sent)
         ]
         mean: Delta = {name: np.repeat(value, count) for name, value in weighted_sum(bounded, total).items()}
-        after, record = self._part.on_combined(Combined(mean, len(sent), total, record, sums), noise)
+        combined = Combined(mean, len(sent), total, record, sums, streams=RoundStreams(1, lambda _: noise))
+        after, record = self._part.on_combined(combined, noise)
         return after["canary"], record
 
 

@@ -93,7 +93,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     if wrong := spec.cohort.why_invalid(len(client_indices)):
         raise SpecError([Problem(wrong, "cohort")])
     spec, privacy = made_private(
-        spec, client_indices, lambda number: _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
+        spec, client_indices, lambda number: _cohort(spec.cohort, number, len(client_indices), root.child("cohort"))
     )
     networks = networks_for(spec, examples)
     phases = planned_phases(spec, networks, examples.input_shape)
@@ -143,7 +143,7 @@ def _tasks(
     spec: Spec, client_indices: Sequence[ClientIndices], number: int, root: Stream, draws: bool
 ) -> list[ClientTask]:
     """Return the task of each client in a round's cohort. `draws`: whether training itself draws random numbers."""
-    cohort = _cohort(spec.cohort, len(client_indices), root.child("cohort", number))
+    cohort = _cohort(spec.cohort, number, len(client_indices), root.child("cohort"))
     repeats = np.arange(len(cohort)) - np.searchsorted(cohort, cohort)  # equal clients stand together
     return [
         ClientTask(
@@ -268,7 +268,7 @@ def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> rang
     used = np.array([_num_used(work, parts) for parts in client_indices])
     steps = np.full(len(used), work.steps) if work.steps else (work.epochs or 1) * -(-used // work.batch_size)
     examples = steps * np.minimum(used, work.batch_size) if work.steps else (work.epochs or 1) * used
-    drawn = len(_cohort(spec.cohort, len(client_indices), Stream(spec.seed, "size")))
+    drawn = len(_cohort(spec.cohort, 1, len(client_indices), Stream(spec.seed, "size")))
     cohort = spec.cohort.sampling(len(client_indices)).expected if spec.cohort.may_be_empty else drawn
     num_batches, num_indices = (round(spec.rounds * cohort * float(each.mean())) for each in (steps, examples))
     if num_batches > _MOST_BATCHES or num_indices > _MOST_INDICES:
@@ -280,9 +280,9 @@ def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> rang
     return range(1, spec.rounds + 1)
 
 
-def _cohort(sampler: Sampler, num_clients: int, stream: Stream) -> NDArray[np.int64]:
-    """Draw a cohort and check what every sampler promises: clients in ascending order, mostly different ones."""
-    cohort = np.asarray(given := sampler.cohort(num_clients, stream))
+def _cohort(sampler: Sampler, number: int, num_clients: int, stream: Stream) -> NDArray[np.int64]:
+    """Draw a round's cohort and check what samplers promise: clients in ascending order, mostly different ones."""
+    cohort = np.asarray(given := sampler.cohort_of(number, num_clients, stream))
     if cohort.ndim != 1 or (len(cohort) and cohort.dtype.kind not in "iu"):
         raise InputError(
             f"cohort: {named_part(sampler, 'cohort')} chose {shorten(' '.join(repr(given).split()))}, which are not "

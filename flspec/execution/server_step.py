@@ -6,11 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
+from flspec.core.round_streams import RoundStreams
 from flspec.errors import RunError
 from flspec.execution.part_checks import PartCall, stream_for
 from flspec.execution.parts import (
@@ -37,6 +40,7 @@ __all__ = [
     "sent_with_weights",
     "stream_of",
     "stream_of_update",
+    "streams_of",
 ]
 
 
@@ -157,16 +161,28 @@ class _Postprocessing:
     def on_combined(self, delta: Delta, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
         total_weight, remembered = sum(update.weight for update in updates), dict[str, Weights]()
         for name, part in self._parts.items():
-            combined = Combined(delta, len(updates), total_weight, self._records[name], self._sums[name])
+            streams = streams_of(self._plan, self._round, name)
+            before = self._records[name], self._sums[name]
+            combined = Combined(delta, len(updates), total_weight, *before, streams=streams)
             call = _call(name, part, "on_combined")
             with call.guarded():
-                given = part.on_combined(combined, stream_for(part.is_random, stream_of(self._plan, self._round, name)))
+                given = part.on_combined(combined, streams.current)
             after, record = call.pair(given, "the combined update and the record")
             delta = call.tensors(after, delta, "update", np.float64)
             call.check_finite(delta, "update")
             if record := call.record(record):
                 remembered[name] = record
         return delta, remembered
+
+
+def streams_of(plan: Plan, round_number: int, name: str) -> RoundStreams:
+    """Return those streams of the rounds until this one; the part remembers what it drew as long as the plan lives."""
+    is_random = named_postprocessors(plan)[name].is_random
+    memory = _memories.setdefault(plan, {}).setdefault(name, {})
+    return RoundStreams(round_number, lambda number: stream_for(is_random, stream_of(plan, number, name)), memory)
+
+
+_memories: WeakKeyDictionary[Plan, dict[str, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 def stream_of(plan: Plan, round_number: int, name: str) -> Stream:

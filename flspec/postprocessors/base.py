@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from flspec.core.components import Component
 from flspec.core.randomness import Stream
+from flspec.core.round_streams import RoundStreams
 from flspec.protocol.named_records import Weights
 from flspec.protocol.updates import Delta
 
@@ -24,6 +25,7 @@ class Combined:
     total_weight: float  # of these updates; the mean times this is their weighted sum
     record: Weights = field(default_factory=dict)  # the postprocessor's record before this round
     sums: Mapping[str, float] = field(default_factory=dict)  # of what it measured of each update, by name
+    streams: RoundStreams = field(kw_only=True)  # those of `on_combined` in this round and the ones before
 
 
 class Postprocessor(Component, ABC):

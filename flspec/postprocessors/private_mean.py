@@ -6,7 +6,6 @@ by `flspec.privacy`; a spec that wants privacy names it there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -16,6 +15,9 @@ from pydantic import Field, model_validator
 
 from flspec.core.components import OmitDefaults, OneOf
 from flspec.core.randomness import Stream
+from flspec.core.round_streams import RoundStreams
+from flspec.noise_matrices import NoiseMatrix
+from flspec.noise_matrices.independent import Independent
 from flspec.postprocessors.base import Combined, Postprocessor
 from flspec.protocol.named_records import Weights
 from flspec.protocol.updates import Delta, norm_of
@@ -29,7 +31,7 @@ class PrivateMean(Postprocessor, OmitDefaults):
 
     The norm is of all tensors together; the divisor is the expected cohort, not the number of updates, so that a client
     changes the result by its own clipped update alone. A round without an update gives noise, too. An update that is
-    not finite was left out before; it counts as zero.
+    not finite was left out before; it counts as zero. With a noise matrix the noise is a row of C^-1 N(0, (z C)^2).
 
     With a clip that counts the clients within its bound, the noise is shared between the updates and the count so that
     the round as a whole is one Gaussian mechanism of multiplier z (Andrew et al., Theorem 1): the updates get
@@ -37,7 +39,7 @@ class PrivateMean(Postprocessor, OmitDefaults):
     """
 
     kind: Literal["private_mean"] = "private_mean"
-    omitted: ClassVar[dict[str, Any]] = {"noise_cohort": None}
+    omitted: ClassVar[dict[str, Any]] = {"noise_cohort": None, "noise_matrix": {"kind": "independent"}}
     is_random = True
     acts_without_updates = True
 
@@ -53,6 +55,9 @@ class PrivateMean(Postprocessor, OmitDefaults):
         float | None,
         Field(gt=0, description="clients a round in the run that the noise is of, if that is a larger one"),
     ] = None
+    noise_matrix: Annotated[
+        OneOf[NoiseMatrix], Field(description="how the noise of a round follows from that of earlier ones")
+    ] = Independent()
 
     @model_validator(mode="after")
     def _count_leaves_noise(self) -> Self:
@@ -77,14 +82,14 @@ class PrivateMean(Postprocessor, OmitDefaults):
     def on_combined(self, combined: Combined, stream: Stream) -> tuple[Delta, Weights]:
         share = combined.num_updates / self.clients
         shapes = {name: value.shape for name, value in combined.delta.items()}
-        noise, noise_on_share = self.noise(combined.record, shapes, stream)
+        noise, noise_on_share = self.noise(combined.record, shapes, combined.streams)
         delta = {name: value * share + noise[name] for name, value in combined.delta.items()}
         within = 0.5 + combined.sums.get("within", 0.0) / self.clients + noise_on_share
         bound = float(combined.record["clip"])
         return delta, {"clip": np.array(self.clip.next_norm(bound, within), np.float32)}
 
     def noise(
-        self, record: Weights, shapes: Mapping[str, tuple[int, ...]], stream: Stream
+        self, record: Weights, shapes: Mapping[str, tuple[int, ...]], rounds: RoundStreams
     ) -> tuple[dict[str, NDArray[np.float64]], float]:
         """Return what a round adds to the mean update, and to the share of the cohort that is within the bound.
 
@@ -95,10 +100,11 @@ class PrivateMean(Postprocessor, OmitDefaults):
         cohort = self.noise_cohort or self.clients
         on_count = self.clip.count_noise(cohort)
         deviation = update_noise(self.noise_multiplier, on_count) * float(record["clip"]) / cohort
-        on_update = {name: deviation * _normal(stream.child("update", name), shape) for name, shape in shapes.items()}
+        units = {name: self.noise_matrix.noise(rounds, ("update", name), shape) for name, shape in shapes.items()}
+        on_update = {name: deviation * unit for name, unit in units.items()}
         if on_count is None:
             return on_update, 0.0
-        return on_update, on_count / cohort * float(stream.child("count").normal(1)[0])
+        return on_update, on_count / cohort * float(rounds.current.child("count").normal(1)[0])
 
 
 def update_noise(multiplier: float, on_count: float | None) -> float:
@@ -113,7 +119,3 @@ def update_noise(multiplier: float, on_count: float | None) -> float:
     if multiplier < _TOO_SMALL_TO_SQUARE:
         return multiplier  # the count takes nothing of it that float64 could hold
     return float((multiplier**-2 - (2 * on_count) ** -2) ** -0.5)
-
-
-def _normal(stream: Stream, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    return stream.normal(math.prod(shape)).reshape(shape)

@@ -6,6 +6,9 @@ The arithmetic is dp-accounting's (Google). Which neighbours a bound is for foll
   together are one Gaussian mechanism, whose epsilon is known exactly (Balle and Wang, ICML 2018).
 - Poisson cohorts: the same, with each client's coin. They have privacy loss distributions (Koskela et al., AISTATS
   2020), and Renyi differential privacy (Mironov, CSF 2017) beside them, for comparison with papers.
+- Cyclic Poisson cohorts: Poisson cohorts, in every `groups`-th round, of the group that a client is in. This holds with
+  noise that hangs together over as many rounds, told in units of the longest column of its matrix (Choquette-Choo et
+  al., NeurIPS 2023, arXiv:2306.08153, theorem 4).
 - Truncated Poisson cohorts: a client more may push another one out of the cohort, which the privacy loss distribution
   of arXiv:2508.15089 takes into account. There is no bound by Renyi differential privacy.
 - Cohorts of a fixed size: a client more is always another one less. So a client is replaced, not added, and a clipped
@@ -24,13 +27,13 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from flspec.errors import InputError, Problem, SpecError
+from flspec.errors import InputError
 from flspec.privacy.repeated_draws import most_draws, one_release
 from flspec.protocol.settings import PrivacySettings
 
@@ -39,19 +42,18 @@ __all__ = [
     "accountant_version",
     "curve",
     "finite",
-    "noise_multiplier_for",
+    "in_turns",
     "points_of",
-    "rounds_within",
+    "rough_epsilon",
+    "rough_grids",
     "spent",
 ]
 
-_MOST_NOISE = 1e6
 _HARDLY_ANY_NOISE = 1e-6  # with less, epsilon is beyond 1e11 and squares leave float64: nothing is promised
 _GRID, _COARSE_GRID = 1e-4, 1e-3  # of the privacy loss; the coarse one where epsilon is beyond the next number
 _ROUGH_GRIDS = 1e-2, 1e-3  # to look for a noise multiplier; epsilon is then off by 1e-3 and 1e-5 of itself
 _FEW_ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # of Renyi divergences: a bound in a hundredth of the time
 _MODERATE = 20.0
-_PRECISION = 1e-4  # of a noise multiplier, relative: the larger end is taken
 _NEGLIGIBLE = 1e-9  # of delta, in a round: a million of them spend a thousandth of it
 _LARGE = 200.0  # an epsilon that promises nothing; a loss distribution that reaches so far does not fit into memory
 
@@ -76,7 +78,16 @@ def _spent(privacy: PrivacySettings, rounds: int) -> Spent:
         return Spent(0.0, "PLD", 0.0)
     if privacy.noise_multiplier < _HARDLY_ANY_NOISE * math.sqrt(rounds):
         return Spent(math.inf, "PLD", math.inf)
-    return _ACCOUNTED[privacy.sampling](privacy, rounds)
+    turn, turns = in_turns(privacy, rounds)
+    return _ACCOUNTED[turn.sampling](turn, turns)
+
+
+def in_turns(privacy: PrivacySettings, rounds: int) -> tuple[PrivacySettings, int]:
+    """Return what is accounted for a client of the group whose turn comes first, and how often it comes."""
+    if privacy.sampling != "cyclic_poisson":
+        return privacy, rounds
+    turn = replace(privacy, sampling="poisson", cohort=privacy.cohort * privacy.groups, groups=1)
+    return turn, math.ceil(rounds / privacy.groups)
 
 
 def curve(privacy: PrivacySettings, rounds: int, points: int = 12) -> list[tuple[int, float]]:
@@ -101,108 +112,24 @@ def accountant_version() -> str:
     return f"dp-accounting {version('dp-accounting')}"
 
 
-def noise_multiplier_for(privacy: PrivacySettings, rounds: int, epsilon: float) -> float:
-    """Return the least noise multiplier, to a ten-thousandth, with which `rounds` cost no more than `epsilon`.
-
-    Raises SpecError if none does.
-    """
-    near: tuple[float, float] | None = None
-    for cost in _estimates(privacy, rounds):  # each is nearer to the truth and takes longer than the one before
-        near = _between(_enough(cost, epsilon, near)) or near
-    exact = partial(_epsilon_with, privacy, rounds)
-    found = _between(_enough(exact, epsilon, near))
-    if found and exact(found[1]) > epsilon:  # an epsilon that does not fall: nothing is left out
-        found = _between(_enough(exact, epsilon, None, all_asked=True))
-    if found is None:
-        message = f"{epsilon:g} is not reached with a noise multiplier of {_MOST_NOISE:g}; raise it or delta"
-        raise SpecError([Problem(message, "privacy.epsilon")])
-    return found[1]
-
-
-def _epsilon_with(privacy: PrivacySettings, rounds: int, noise: float) -> float:
-    return _spent(replace(privacy, noise_multiplier=noise), rounds).epsilon
-
-
-def rounds_within(cost: Callable[[int], float], rounds: int, epsilon: float) -> int:
-    """Return how many of `rounds` cost no more than `epsilon` together. `cost` never falls with their number."""
-    low, high = 0, 1
-    while high <= rounds and cost(high) <= epsilon:
-        low, high = high, 2 * high
-    high = min(high, rounds + 1)  # low is within, high is not or is one too many
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if cost(middle) <= epsilon else (low, middle)
-    return low
-
-
-def _enough(
-    cost: Callable[[float], float], epsilon: float, near: tuple[float, float] | None, all_asked: bool = False
-) -> Callable[[float], bool]:
-    """Return whether a noise multiplier costs no more than `epsilon`, where more noise never costs more.
-
-    So `cost` need not be asked above a multiplier that is enough, nor below one that is not. Those `near` are asked
-    first, and further away until there is one of each.
-    """
-    too_little, enough = 0.0, math.inf
-
-    def is_enough(noise: float) -> bool:
-        nonlocal too_little, enough
-        if not all_asked and not too_little < noise < enough:
-            return noise >= enough
-        if found := cost(noise) <= epsilon:
-            enough = noise
-        else:
-            too_little = noise
-        return found
-
-    if near is not None:
-        low, high = near
-        width = high - low
-        while not is_enough(high) and high < _MOST_NOISE:
-            low, high, width = high, high + width, 2.0 * width
-        while is_enough(low) and low > width:
-            low, width = low - width, 2.0 * width
-    return is_enough
-
-
-def _between(is_enough: Callable[[float], bool]) -> tuple[float, float] | None:
-    """Return a number that is not enough, and one that is, a ten-thousandth larger; None if none is.
-
-    Which numbers these are depends on the answers alone, not on who gives them.
-    """
-    high = 1.0
-    while not is_enough(high):
-        high *= 2.0
-        if high > _MOST_NOISE:
-            return None
-    low = high / 2.0
-    while is_enough(low):
-        low, high = low / 2.0, low
-        if low < 1e-3:
-            break
-    while high - low > _PRECISION * low:
-        middle = (low + high) / 2.0
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
-    return low, high
-
-
-def _estimates(privacy: PrivacySettings, rounds: int) -> list[Callable[[float], float]]:
-    """Return what `rounds` cost by the noise multiplier, roughly: the least noise is first looked for with these."""
+def rough_grids(privacy: PrivacySettings) -> tuple[float, ...]:
+    """Return the grids for `rough_epsilon`, the roughest first; none where the exact cost takes no longer."""
     if privacy.sampling == "fixed_size":
-        return [lambda noise: _fixed_size(replace(privacy, noise_multiplier=noise), rounds, _FEW_ORDERS).epsilon]
-    if privacy.sampling not in ("poisson", "truncated_poisson", "with_replacement") or privacy.probability == 1.0:
-        return []  # the exact cost takes no longer
-    return [partial(_roughly, privacy, rounds, grid) for grid in _ROUGH_GRIDS]
+        return _ROUGH_GRIDS[:1]
+    is_composed = privacy.sampling in ("poisson", "truncated_poisson", "with_replacement")
+    return _ROUGH_GRIDS if is_composed and privacy.probability != 1.0 else ()
 
 
-def _roughly(privacy: PrivacySettings, rounds: int, grid: float, noise: float) -> float:
+def rough_epsilon(privacy: PrivacySettings, rounds: int, grid: float) -> float:
     """Return what `rounds` cost on a coarse grid of privacy losses; far off where that is very much."""
-    tried = replace(privacy, noise_multiplier=noise)
+    if privacy.sampling == "fixed_size":
+        return _fixed_size(privacy, rounds, _FEW_ORDERS).epsilon
     if privacy.sampling == "with_replacement":
-        about = _about_repeated(tried, rounds, _FEW_ORDERS)
+        about = _about_repeated(privacy, rounds, _FEW_ORDERS)
     else:
-        about = min(_poisson_rdp(tried, rounds, _FEW_ORDERS), _gaussian(tried, noise / 2.0, rounds))
-    return about if about > _LARGE else _composed(tried, rounds, grid)
+        noise = privacy.noise_multiplier
+        about = min(_poisson_rdp(privacy, rounds, _FEW_ORDERS), _gaussian(privacy, noise / 2.0, rounds))
+    return about if about > _LARGE else _composed(privacy, rounds, grid)
 
 
 def _everybody(privacy: PrivacySettings, rounds: int) -> Spent:

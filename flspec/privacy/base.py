@@ -16,7 +16,7 @@ from pydantic import Field
 from flspec.core.components import Component, Document
 from flspec.errors import Problem, SpecError
 from flspec.postprocessors import Postprocessor
-from flspec.privacy.accountant import rounds_within
+from flspec.privacy.calibration import rounds_within
 from flspec.protocol.settings import PrivacySettings, PrivateSteps
 from flspec.samplers import Sampling
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flspec.privacy.accountant import noise_multiplier_for, spent
+from flspec.privacy.accountant import spent
 from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy, refused
+from flspec.privacy.calibration import noise_multiplier_for
 from flspec.privacy.local import Bound
 from flspec.privacy.spending import dearest, example_charges
 from flspec.protocol.settings import PrivacySettings, PrivateSteps

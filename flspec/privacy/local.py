@@ -10,8 +10,9 @@ from pydantic import Field
 
 from flspec.core.components import Document
 from flspec.postprocessors.private_update import PrivateUpdate
-from flspec.privacy.accountant import noise_multiplier_for, spent
+from flspec.privacy.accountant import spent
 from flspec.privacy.base import ClientsWork, Noised, PlannedPrivacy, Refusal
+from flspec.privacy.calibration import noise_multiplier_for
 from flspec.protocol.settings import PrivacySettings
 from flspec.samplers import Sampling
 from flspec.update_clips.base import LARGEST_NORM, SMALLEST_NORM

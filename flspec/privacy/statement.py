@@ -36,6 +36,8 @@ _SAMPLINGS = {
     "everybody": "all {population:,} clients in every round",
     "poisson": "Poisson cohorts of {cohort:,.0f} of {population:,} clients, expected",
     "truncated_poisson": "Poisson cohorts of {cohort:,.0f} of {population:,} clients, expected, cut at {most:,}",
+    "cyclic_poisson": "Poisson cohorts of {cohort:,.0f} of {population:,} clients, expected, from {groups:,} groups "
+    "that take turns, so that each client is in at most one of {groups:,} rounds",
     "fixed_size": "cohorts of exactly {cohort:,.0f} of {population:,} clients, drawn without replacement",
     "with_replacement": "{cohort:,.0f} draws among {population:,} clients, with replacement",
     "unknown": "cohorts drawn in a way that no proof covers, so that any client may be in every round",
@@ -129,7 +131,7 @@ def _central(cost: Cost, rounds: int) -> list[str]:
     privacy = cost.facts
     neighbours = "adding or removing" if privacy.adjacency == "add_or_remove" else "replacing"
     sampling = _SAMPLINGS[privacy.sampling].format(
-        cohort=privacy.cohort, population=privacy.population, most=privacy.most or 0
+        cohort=privacy.cohort, population=privacy.population, most=privacy.most or 0, groups=privacy.groups
     )
     words = [
         f"The models of all {rounds:,} rounds together are {_promise(cost)} under {neighbours} one client with all its "
@@ -137,6 +139,11 @@ def _central(cost: Cost, rounds: int) -> list[str]:
         f"Each round adds Gaussian noise of multiplier {privacy.noise_multiplier:.4g} to the sum of clipped client "
         f"updates, by a server that is trusted; {sampling}.",
     ]
+    if privacy.correlation:
+        words.append(
+            f"The noise of a round takes back a part of that of earlier ones ({privacy.correlation}); the multiplier "
+            "is in units of what one client can change of all of them."
+        )
     if privacy.adjacency == "replace":
         words.append(
             "No proof gives such cohorts what Poisson cohorts get: with cohort: {kind: poisson} epsilon is smaller."

@@ -127,14 +127,16 @@ class PrivacySettings:
     claimed_population: bool = False  # the run has fewer clients than it is accounted for
     simulated_cohort: bool = False  # the run's cohorts are smaller than those it is accounted for
     mechanism: str = "central"  # who draws noise: the server on a sum; "local", "example": clients, on what they say
+    groups: int = 1  # of clients, that take turns: each is in at most one cohort in so many rounds
+    correlation: str = ""  # how the noise of a round hangs together with that of others, in words; empty: it does not
     secret: bool = False  # the noise comes from a key of each run's own, and not from the plan
 
     @property
     def probability(self) -> float:
-        """The probability that a client is in a cohort, once or more often."""
+        """The probability that a client whose turn it is is in a cohort, once or more often."""
         if self.sampling == "with_replacement":
             return -math.expm1(self.cohort * math.log1p(-1.0 / self.population)) if self.population > 1 else 1.0
-        return self.cohort / self.population
+        return self.cohort * self.groups / self.population
 
 
 @dataclass(frozen=True)

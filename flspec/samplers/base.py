@@ -19,9 +19,12 @@ __all__ = ["Sampler", "Sampling"]
 class Sampling:
     """How clients come into a cohort: what a privacy accountant may rely on."""
 
-    kind: Literal["everybody", "poisson", "truncated_poisson", "fixed_size", "with_replacement", "unknown"]
+    kind: Literal[
+        "everybody", "poisson", "truncated_poisson", "cyclic_poisson", "fixed_size", "with_replacement", "unknown"
+    ]
     expected: float  # number of clients a round, each as often as it is drawn; a private mean divides by it
     most: int | None = None  # the largest cohort, if it is bounded
+    groups: int = 1  # that take turns: a client comes at most once in so many rounds
 
 
 class Sampler(Component, ABC):
@@ -36,6 +39,13 @@ class Sampler(Component, ABC):
 
         `stream` belongs to that round alone.
         """
+
+    def cohort_of(self, number: int, num_clients: int, stream: Stream) -> NDArray[np.int64]:
+        """Return the clients of round `number`, from 1; `stream` belongs to all cohorts of a run.
+
+        For a sampler whose rounds depend on each other; the others have `cohort` alone.
+        """
+        return self.cohort(num_clients, stream.child(number))
 
     def sampling(self, num_clients: int) -> Sampling:
         """Return how clients come into a cohort. Say "unknown" unless one of the other words is exactly true.

@@ -278,7 +278,7 @@ class NoiseByTheNewClip(_WrongMechanism):
         (combined, stream) = given
         delta, after = right(part, combined, stream)
         shapes = {name: value.shape for name, value in delta.items()}
-        (old, _), (new, _) = (part.noise(record, shapes, stream) for record in (combined.record, after))
+        (old, _), (new, _) = (part.noise(record, shapes, combined.streams) for record in (combined.record, after))
         return {name: value - old[name] + new[name] for name, value in delta.items()}, after
 
 

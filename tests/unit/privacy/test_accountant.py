@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flspec.errors import SpecError
-from flspec.privacy import accountant
-from flspec.privacy.accountant import curve, finite, noise_multiplier_for, rounds_within, spent
+from flspec.privacy import accountant, calibration
+from flspec.privacy.accountant import curve, finite, spent
+from flspec.privacy.calibration import noise_multiplier_for, rounds_within
 from tests.unit.privacy.privacy_cases import facts, gaussian_delta, gaussian_epsilon, poisson_renyi
 
 # Computed with dp-accounting 0.6.0 by calls apart from ours: clients, cohort, noise, rounds, delta; Poisson cohorts by
@@ -243,7 +244,7 @@ LOOKED_FOR = {
 @pytest.mark.parametrize(("run", "rounds", "target"), LOOKED_FOR.values(), ids=list(LOOKED_FOR))
 def test_estimates_save_time_and_change_no_digit_of_the_noise(monkeypatch, run, rounds, target):
     found = noise_multiplier_for(run, rounds, target)
-    monkeypatch.setattr(accountant, "_estimates", lambda privacy, rounds: [])
+    monkeypatch.setattr(calibration, "_estimates", lambda privacy, rounds: [])
     assert found == noise_multiplier_for(run, rounds, target)
 
 
@@ -261,7 +262,7 @@ def test_the_finest_grid_is_used_for_two_multipliers_alone(monkeypatch):
     assert len({noise for grid, noise in asked if grid == 1e-4}) == 2
     asked.clear()
     accountant._spent.cache_clear()
-    monkeypatch.setattr(accountant, "_estimates", lambda privacy, rounds: [])
+    monkeypatch.setattr(calibration, "_estimates", lambda privacy, rounds: [])
     noise_multiplier_for(*LOOKED_FOR["poisson"])
     assert len({noise for grid, noise in asked if grid == 1e-4}) > 10
 
@@ -272,27 +273,27 @@ def test_a_wrong_estimate_costs_time_alone(monkeypatch, factor):
     found = noise_multiplier_for(run, rounds, target)
 
     def wrong(noise):
-        return factor * accountant._epsilon_with(run, rounds, noise)
+        return factor * calibration._epsilon_with(run, rounds, noise)
 
-    monkeypatch.setattr(accountant, "_estimates", lambda privacy, rounds: [wrong])
+    monkeypatch.setattr(calibration, "_estimates", lambda privacy, rounds: [wrong])
     assert noise_multiplier_for(run, rounds, target) == found
 
 
 def test_a_multiplier_that_was_thought_to_be_enough_is_asked_in_the_end(monkeypatch):
     """Where more noise costs more, which only rounding could do, the noise that is found still costs no more."""
     run, rounds, target = LOOKED_FOR["everybody"]
-    found, sound = noise_multiplier_for(run, rounds, target), accountant._epsilon_with
+    found, sound = noise_multiplier_for(run, rounds, target), calibration._epsilon_with
 
     def bumpy(privacy, rounds, noise):
         return 99.0 if noise == found else sound(privacy, rounds, noise)
 
-    monkeypatch.setattr(accountant, "_epsilon_with", bumpy)
+    monkeypatch.setattr(calibration, "_epsilon_with", bumpy)
     just_below = found * (1 - 1e-6)  # the estimate has this asked, which is enough, so that all above would be
 
     def estimate(noise):
         return 9.0 if noise < just_below else 0.0
 
-    monkeypatch.setattr(accountant, "_estimates", lambda privacy, rounds: [estimate])
+    monkeypatch.setattr(calibration, "_estimates", lambda privacy, rounds: [estimate])
     assert bumpy(run, rounds, noise_multiplier_for(run, rounds, target)) <= target
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from flspec.privacy.accountant import noise_multiplier_for, spent
+from flspec.privacy.accountant import spent
+from flspec.privacy.calibration import noise_multiplier_for
 from flspec.privacy.repeated_draws import most_draws
 from tests.unit.privacy.privacy_cases import facts, gaussian_epsilon
 

@@ -77,6 +77,7 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "aggregators": "aggregator",
         "privacy": "privacy",
         "update_clips": "privacy.clip",
+        "noise_matrices": "privacy.noise",
         "postprocessors": "postprocessors",
         "features": "evaluation.features",
     }
@@ -152,7 +153,7 @@ def test_text_is_told_by_its_form_and_sections_by_what_they_are():
     assert told["name"][0] == "text"
     assert told["name"][1].startswith("up to 100 letters")
     assert told["client"] == ("mapping", "")
-    assert told["cohort"] == ("kind: all, poisson, truncated_poisson, uniform, with_replacement", "")
+    assert told["cohort"] == ("kind: all, cyclic_poisson, poisson, truncated_poisson, uniform, with_replacement", "")
     axes = {parameter.name: parameter.type for parameter in parameters(Matrix)}
     assert axes["axes"] == "mapping"
     assert axes["include"] == "list of mappings"
