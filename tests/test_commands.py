@@ -58,6 +58,7 @@ ELSEWHERE = {
     "flspec run specs/digits_matrix.yaml": "test_the_matrix_in_the_readme_is_what_it_prints",
     "flspec run specs/digits_modes.yaml": "test_the_matrix_in_the_readme_is_what_it_prints",
     "flspec run specs/digits_private.yaml": "test_the_trade_off_in_the_readme_is_what_it_prints",
+    "flspec run specs/digits_banded.yaml": "test_the_trade_off_in_the_readme_is_what_it_prints",
     "flspec run specs/mnist_private.yaml": "test_the_trade_off_in_the_readme_is_what_it_prints",
     "flspec run specs/flair/federated_pretrained.yaml --small": "test_a_shipped_spec_learns_on_its_twin",
     "flspec data info patients.csv --set label=outcome --set client=ward": "test_the_columns_in_the_readme_are_told",

@@ -114,7 +114,7 @@ def test_the_matrix_in_the_readme_is_what_it_prints(tmp_path: Path, name: str, n
 
 
 @pytest.mark.release("runs what a page shows or a make target whole, for minutes")
-@pytest.mark.parametrize("name", ["digits_private", "mnist_private"])
+@pytest.mark.parametrize("name", ["digits_private", "digits_banded", "mnist_private"])
 def test_the_trade_off_in_the_readme_is_what_it_prints(
     tmp_path: Path, request: pytest.FixtureRequest, name: str
 ) -> None:

@@ -20,6 +20,7 @@ from flspec.execution.parts import (
     networks_of,
     optimizers_of,
     players_of,
+    postprocessors_of,
     scored_networks,
     step_values,
 )
@@ -69,15 +70,16 @@ def _reading_bytes(plan: Plan) -> int:
 
 
 def _server_bytes(plan: Plan) -> int:
-    """Return the bytes of the states before and after a round, all updates of its cohort, their mean and the server's
-    step.
+    """Return the bytes of the states before and after a round, all updates of its cohort, their mean, the server's
+    step, and what postprocessors remember of earlier rounds.
     """
     slots = len(aggregator_of(plan).server_optimizer.initial_slots()) + len(client_algorithm_of(plan).server_slots)
     sizes = [weight.size for weight in plan.weights.values()]
     states = 2 * (1 + slots) * _FLOAT32 * sum(sizes)
     updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes) * (1 + len(client_algorithm_of(plan).sends))
     sums = _FLOAT64 * (sum(sizes) + (2 + slots) * max(sizes, default=0))  # the mean whole, the rest a tensor at a time
-    return states + updates + sums + _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
+    remembered = _FLOAT64 * sum(sizes) * sum(part.num_remembered for part in postprocessors_of(plan))
+    return states + updates + sums + remembered + _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
 
 
 def kept_bytes(plan: Plan) -> int:

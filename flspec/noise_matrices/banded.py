@@ -45,6 +45,10 @@ class Banded(NoiseMatrix):
     def in_words(self) -> str:
         return f"banded matrix factorization, {self.bands} bands" if self.bands > 1 else ""
 
+    @property
+    def num_remembered(self) -> int:
+        return self.bands
+
     def noise(self, rounds: RoundStreams, name: tuple[str, ...], shape: tuple[int, ...]) -> NDArray[np.float64]:
         first, *others = self.coefficients
         key = (self, name, shape)

@@ -31,6 +31,11 @@ class NoiseMatrix(Component, ABC):
         """How the noise of a round depends on that of earlier ones, for a sentence; empty if it does not."""
         return ""
 
+    @property
+    def num_remembered(self) -> int:
+        """How many float64 tensors of each shape it keeps in memory between rounds."""
+        return 0
+
     @abstractmethod
     def noise(self, rounds: RoundStreams, name: tuple[str, ...], shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Return this round's row of C^-1 Z, in units of the noise. Z is drawn from the child `name` of each round."""

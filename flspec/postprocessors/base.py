@@ -39,6 +39,11 @@ class Postprocessor(Component, ABC):
 
     acts_without_updates: ClassVar[bool] = False  # whether a round without an update changes the weights, too
 
+    @property
+    def num_remembered(self) -> int:
+        """How many float64 tensors of the size of each of an update's it keeps in `Combined.streams.memory`."""
+        return 0
+
     def initial_record(self) -> Weights:
         """Return its record before the first round: float32 tensors by name."""
         return {}

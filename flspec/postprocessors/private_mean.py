@@ -67,6 +67,10 @@ class PrivateMean(Postprocessor, OmitDefaults):
             raise ValueError(f"{error}; lower it, or raise clip.noise_on_count or clients") from None
         return self
 
+    @property
+    def num_remembered(self) -> int:
+        return self.noise_matrix.num_remembered if self.noise_multiplier else 0
+
     def initial_record(self) -> Weights:
         return {"clip": np.array(self.clip.first_norm, np.float32)}
 

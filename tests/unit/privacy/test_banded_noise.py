@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import flspec_local
+from flspec.analysis.audit import audit
+from flspec.analysis.memory_estimate import estimate_memory
 from flspec.core.randomness import Stream
 from flspec.core.round_streams import RoundStreams
 from flspec.errors import SpecError
@@ -196,6 +198,9 @@ SECTIONS = {
 CENTRAL = {"kind": "central", "clip": {"kind": "fixed", "norm": 0.05}, "noise_multiplier": 1.0, "delta": 1e-3}
 
 
+WIDE = {"kind": "mlp", "hidden": [3000]}
+
+
 @pytest.fixture
 def banded(make_plan):
     def make(noise=BANDED, **privacy):
@@ -259,9 +264,16 @@ def test_what_would_not_cover_the_noise_is_refused_by_its_field(make_plan, secti
     assert message in str(refused.value)
 
 
-def test_it_is_not_audited_round_by_round(banded):
-    from flspec.analysis.audit import audit
+def test_the_memory_of_what_is_remembered_is_counted(make_plan):
+    def estimated(noise):
+        return estimate_memory(make_plan(**SECTIONS, model=WIDE, privacy=CENTRAL | {"noise": noise}), workers=1)
 
+    values = sum(weight.size for weight in make_plan(model=WIDE).weights.values())
+    more = estimated(BANDED) - estimated({"kind": "independent"})
+    assert abs(more - 3 * 8 * values) <= 2**20
+
+
+def test_it_is_not_audited_round_by_round(banded):
     sampler = CyclicPoisson(size=1, groups=3)
     for noise, field in ((BANDED, "privacy.noise"), (None, "cohort")):
         with pytest.raises(SpecError, match=rf"{field}: "):

@@ -119,7 +119,8 @@ def test_a_kind_has_its_own_parameters_and_no_other_s(section, kind):
         if section.startswith("dataset."):
             document["dataset"]["kind"] = "csv" if in_columns else "mnist"  # which has images to transform
         if section.startswith("privacy."):
-            document["privacy"] |= {"kind": "central", "delta": 0.001}
+            needed = {"kind": "central", "delta": 0.001, "clip": {"kind": "fixed", "norm": 1.0}}
+            document["privacy"] = needed | document["privacy"]
         return accepts(document)
 
     assert accepts_here(example)
