@@ -165,7 +165,8 @@ def test_text_is_told_by_its_form_and_sections_by_what_they_are():
         (lambda: find_family("partion"), "family: unknown 'partion'; did you mean 'partition'"),
         (
             lambda: find_family("x"),
-            "client.optimizer, client.optimizer.schedule, cohort, aggregator, privacy, privacy.clip, postprocessors",
+            "client.optimizer, client.optimizer.schedule, cohort, aggregator, privacy, privacy.clip, privacy.noise, "
+            "postprocessors",
         ),
         (lambda: find_kind(find_family("partition"), "dirchlet"), "partition: unknown 'dirchlet'; did you mean 'diri"),
     ],
