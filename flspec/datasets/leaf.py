@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,10 +15,10 @@ from flspec.data.examples import Data
 from flspec.data.leaf_files import UserExamples
 from flspec.data.readings import FileFacts, array_facts
 from flspec.data.synthetic.twins import TwinSize, class_points, held_labels
-from flspec.data.tables import Rows, as_float32, check_text, combine
-from flspec.datasets.leaf_layout import LeafLayout, joined, write_split
+from flspec.data.tables import Rows, as_float32, combine
+from flspec.datasets.leaf_layout import LeafLayout, joined, leaf_labels, write_split
 from flspec.datasets.table import NamedClasses
-from flspec.errors import InputError, shorten
+from flspec.errors import InputError
 
 _TWIN_CLASSES, _TWIN_FEATURES = 5, 10
 
@@ -86,20 +85,4 @@ class Leaf(LeafLayout, NamedClasses):
                     f"{path} has {features.shape[1]:,}"
                 )
             features = features.reshape(len(features), *self.shape)
-        return Rows(str(path), features, _labels(labels, path), columns)
-
-
-def _labels(labels: Sequence[Any], path: Path) -> NDArray[Any]:
-    if all(type(label) is int for label in labels):
-        try:
-            return np.array(labels, np.int64)
-        except OverflowError:
-            raise InputError(f"{path}: a label is larger than a 64-bit integer; number the classes from 0") from None
-    if all(type(label) in (int, float) for label in labels):
-        return np.array(labels, np.float64)
-    if all(isinstance(label, str) for label in labels):
-        for label in set(labels):
-            check_text(label, f"{path}: a label")
-        return np.array(labels, np.str_)
-    wrong = next(label for label in labels if type(label) is not int)
-    raise InputError(f"{path}: label {shorten(json.dumps(wrong), 60)} is not an integer; use integers from 0, or text")
+        return Rows(str(path), features, leaf_labels(labels, path), columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,11 @@ from pydantic import Field
 
 from flspec.core.locations import Location
 from flspec.data.leaf_files import UserExamples, read_users, write_users
-from flspec.data.tables import Rows
+from flspec.data.tables import Rows, check_text
 from flspec.datasets.base import Twinned
 from flspec.errors import InputError, shorten
 
-__all__ = ["LeafLayout", "joined", "write_split"]
+__all__ = ["LeafLayout", "joined", "leaf_labels", "write_split"]
 
 _PARTS = {"train": ("train", "data/train"), "test": ("test", "data/test")}
 
@@ -93,3 +94,20 @@ def write_split(
             document[part][name] = {"x": [x[row] for row in chosen], "y": [y[row] for row in chosen]}
     for part, user_data in document.items():
         write_users(folder / part / f"all_data_{part}.json", user_data)
+
+
+def leaf_labels(labels: Sequence[Any], path: Path) -> NDArray[Any]:
+    """Return the labels of a file's examples as they are written: whole numbers, or text."""
+    if all(type(label) is int for label in labels):
+        try:
+            return np.array(labels, np.int64)
+        except OverflowError:
+            raise InputError(f"{path}: a label is larger than a 64-bit integer; number the classes from 0") from None
+    if all(type(label) in (int, float) for label in labels):
+        return np.array(labels, np.float64)
+    if all(isinstance(label, str) for label in labels):
+        for label in set(labels):
+            check_text(label, f"{path}: a label")
+        return np.array(labels, np.str_)
+    wrong = next(label for label in labels if type(label) is not int)
+    raise InputError(f"{path}: label {shorten(json.dumps(wrong), 60)} is not an integer; use integers from 0, or text")

@@ -19,8 +19,8 @@ from flspec.errors import InputError
 from flspec.spec.loading import parse_spec
 from tests.command_line import flspec
 
-KINDS = ("cifar10", "csv", "fashion_mnist", "leaf", "mnist", "npz", "parquet", "shakespeare")
-NATURAL = ("csv", "leaf", "npz", "parquet", "shakespeare")
+KINDS = ("cifar10", "csv", "fashion_mnist", "leaf", "mnist", "npz", "parquet", "sent140", "shakespeare")
+NATURAL = ("csv", "leaf", "npz", "parquet", "sent140", "shakespeare")
 
 
 @pytest.fixture(autouse=True)
