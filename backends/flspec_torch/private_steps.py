@@ -11,6 +11,7 @@ from torch import Tensor
 
 from flspec.analysis.memory_estimate import MOST_GRADIENT_VALUES
 from flspec.core.randomness import Stream
+from flspec.layers import TorchModule
 from flspec.protocol.settings import PrivateSteps
 from flspec_torch.clipping import norm_of
 from flspec_torch.step import StepInputs
@@ -34,7 +35,8 @@ def sum_of_clipped(step: StepInputs, learned: Mapping[str, Tensor], norm: float)
     one = _gradient_of_one(step)
     weights = {name: tensor.detach() for name, tensor in learned.items()}
     size = max(1, MOST_GRADIENT_VALUES // sum(tensor.numel() for tensor in weights.values()))
-    each = torch.func.vmap(one, in_dims=(None, 0, 0, 0))
+    is_own = any(isinstance(layer, TorchModule) for layer in step.parts.network.layers)
+    each = _in_turn(one) if is_own else torch.func.vmap(one, in_dims=(None, 0, 0, 0))
     sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in weights.items()}
     losses, outputs = [], []
     arguments = (step.inputs, step.targets, step.masks)
@@ -72,6 +74,22 @@ def _gradient_of_one(step: StepInputs) -> Callable[..., tuple[dict[str, Tensor],
 
     gradient: Any = torch.func.grad(loss_of_one, has_aux=True)
     return gradient  # type: ignore[no-any-return]
+
+
+def _in_turn(one: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what `vmap` gives, example by example: somebody's module may branch, and draws by a seed of each."""
+
+    def each(
+        weights: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        rows = [
+            one(weights, inputs[row], targets[row], {name: mask[row] for name, mask in masks.items()})
+            for row in range(len(inputs))
+        ]
+        gradients = {name: torch.stack([own[name] for own, _ in rows]) for name in weights}
+        return gradients, (torch.stack([loss for _, (loss, _) in rows]), torch.stack([out for _, (_, out) in rows]))
+
+    return each
 
 
 def _part(arguments: tuple[Tensor, Tensor, Mapping[str, Tensor]], rows: slice) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
+from flspec_torch.private_steps import sum_of_clipped
 from flspec_torch.training import Trainer
 
 NET = """
@@ -222,3 +223,115 @@ def test_tied_weights_that_were_two_are_another_experiment(own):
     alike = plan.weights | {"second.weight": plan.weights["first.weight"]}
     twice = Plan(other.settings, other.arrays | {f"weights/{n}": v for n, v in alike.items()}, other.spec)
     assert "first.weight" in far(first_round(plan), first_round(twice))
+
+
+# ---------------------------------------------------------------------------------------------- other kinds of modules
+
+REASSIGNS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(64, 10)
+        self.register_buffer("mean", torch.zeros(64))
+
+    def forward(self, x):
+        x = x.flatten(1)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        return self.out(x - self.mean)
+"""
+LSTM = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.steps = nn.LSTM(8, 8, 2, dropout=0.2, batch_first=True)
+        self.out = nn.LazyLinear(10)
+
+    def forward(self, x):
+        return self.out(self.steps(x[:, 0])[0][:, -1])
+"""
+
+
+@pytest.mark.parametrize(("source", "more"), [(REASSIGNS, ", batch_norm: averaged"), (LSTM, "")], ids=["new", "lstm"])
+def test_statistics_that_a_module_replaces_and_recurrent_and_lazy_modules_train_as_in_plain_torch(own, source, more):
+    plan = own(source, more)
+    assert far(first_round(plan), trained(plan)) == []
+
+
+HEAD = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(64, 10)
+        self.calls = 0
+        SETUP
+
+    def forward(self, x):
+        logits = self.out(x.flatten(1))
+        RETURN
+"""
+WRONG = {
+    "tuple": ("", "return logits, x", r"forward gave a tuple; return its logits alone"),
+    "dict": ("", "return {'logits': logits}", r"forward gave a dict; return its logits alone"),
+    "state": ("", "self.calls += 1; return logits * self.calls", r"computes something else when it is called again"),
+    "unread state": ("", "self.calls += 1; return logits", r"changes calls at each call"),
+    "draws in evaluation": ("", "return logits + torch.rand(10)", r"draws random numbers in evaluation"),
+    "float64": ("self.double()", "return logits", r"parameter out.weight is float64; make it float32"),
+    "unused": ("self.more = nn.Linear(2, 2)", "return logits", r"outputs do not depend on more.weight, more.bias"),
+    "detached": ("", "return logits.detach()", r"outputs do not depend on its parameters"),
+    "nothing learned": ("self.requires_grad_(False)", "return logits", r"no parameter requires gradients"),
+    "line": ("", "return logits + self.bais", r"raised AttributeError: .*own_module_\d+.py:14; repair it"),
+    "in the class": ("1 / 0", "return logits", r"__init__ raised ZeroDivisionError: .*own_module_\d+.py:10; repair it"),
+    "exit": ("", "raise SystemExit(3)", r"forward raised SystemExit: 3 in"),
+    "outputs": ("", "return logits[:, :7]", r"gives outputs \[batch, 7\], but there should be \[batch, 10\]"),
+    "policy": (", batch_norm: averaged", "return logits", r"averaged, but .* has no statistics that training changes"),
+    "counts": (
+        "self.norm = nn.BatchNorm1d(64, momentum=None)",
+        "return self.out(self.norm(x.flatten(1)))",
+        r"computes by how often it was called \(norm.num_batches_tracked\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_no_plan_can_hold_is_refused_in_one_line(own, case):
+    setup, returned, message = WRONG[case]
+    more = ", batch_norm: averaged" if case in ("policy", "counts") else ""
+    with pytest.raises(SpecError, match=message) as caught:
+        own(HEAD.replace("SETUP", "pass" if case == "policy" else setup or "pass").replace("RETURN", returned), more)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_private_steps_gradient_is_the_sum_of_clipped_ones_each_with_a_seed_of_its_own(own):
+    net = NET.replace("self.norm = nn.BatchNorm2d(width)", "self.norm = nn.Identity()")
+    plan = own(net, more="")
+    trainer, task = Trainer(plan), plan.cohort(1)[0]
+    tensors = {name: torch.from_numpy(value.copy()).requires_grad_() for name, value in plan.weights.items()}
+    step = trainer.step.inputs(task, 0, tensors)
+    sums, _ = sum_of_clipped(step, tensors, 0.5)
+    seeds = Stream(task.seed, "step", 0).child("module", "module").words(len(step.labels)) >> np.uint64(1)
+    assert far(sums, by_hand(plan, step, seeds), atol=1e-6) == []
+    assert far(sums, by_hand(plan, step, [seeds[0]] * len(seeds)), atol=1e-6)
+
+
+def by_hand(plan: Plan, step, seeds) -> dict[str, np.ndarray]:
+    """Each example's gradient by the module itself, clipped to 0.5 and added up."""
+    module = module_of(plan).train()
+    module.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in plan.weights.items()})
+    total = {name: np.zeros(value.shape) for name, value in plan.weights.items()}
+    for x, label, seed in zip(step.inputs, step.labels, seeds, strict=True):
+        torch.manual_seed(int(seed))
+        module.zero_grad()
+        torch.nn.functional.cross_entropy(module(x[None]), torch.tensor([label])).backward()
+        own = {name: parameter.grad.double().numpy() for name, parameter in module.named_parameters()}
+        norm = np.sqrt(sum((value**2).sum() for value in own.values()))
+        total = {name: total[name] + value * min(1.0, 0.5 / norm) for name, value in own.items()}
+    return total
