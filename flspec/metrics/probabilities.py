@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flspec.metrics.base import metric
-from flspec.metrics.scores import Scores
+from flspec.metrics.scores import Scores, Undefined
 
+_MOST_SURPRISE = 700.0  # e to the power of 710 is no float
 _BINS = 15  # of confidence, for the calibration error: Guo et al., ICML 2017
 
 
@@ -17,6 +19,23 @@ _BINS = 15  # of confidence, for the calibration error: Guo et al., ICML 2017
 def loss(scores: Scores) -> float:
     """Return the loss that training minimises (`flspec.losses`), without label weights, in float64."""
     return scores.mean(_loss_of_each)
+
+
+@metric(better="lower", description="e to the mean -log probability of the class: of texts, how many tokens may follow")
+def perplexity(scores: Scores) -> float:
+    """Return e to the power of the mean of -log p(y), from 1. Guessing has as much as there are classes."""
+    if scores.is_multi_label:
+        raise Undefined("it needs one class an example, but an example may have several labels")
+    if not scores.are_logits:
+        raise Undefined(f"outputs that learned by {scores.rule.kind} are no probabilities")  # type: ignore[attr-defined]
+    surprise = scores.mean(_surprise_of_each)
+    if surprise > _MOST_SURPRISE:
+        raise Undefined("it is too large for a number")
+    return math.exp(surprise)
+
+
+def _surprise_of_each(scores: Scores) -> NDArray[np.float64]:
+    return np.asarray(-scores.log_probabilities[np.arange(len(scores)), scores.labels])
 
 
 def _loss_of_each(scores: Scores) -> NDArray[np.float64]:

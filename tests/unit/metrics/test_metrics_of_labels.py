@@ -218,7 +218,7 @@ def test_metrics_of_one_class_an_example_say_that_there_may_be_several_labels() 
     of_scores = {name: why for name, why in reasons.items() if METRICS[name].measures == "scores"}
     assert set(of_scores) == {
         *("balanced_accuracy", "top_3_accuracy", "top_5_accuracy", "precision", "recall", "specificity", "f1"),
-        *("false_positive_rate", "positive_rate", "roc_auc", "average_precision"),
+        *("false_positive_rate", "positive_rate", "roc_auc", "average_precision", "perplexity"),
     }
     assert reasons["recall"] == "it needs two classes, but an example may have several labels; name macro_ or micro_"
     assert reasons["top_3_accuracy"] == "it needs one class an example, but an example may have several labels"
