@@ -335,3 +335,66 @@ def by_hand(plan: Plan, step, seeds) -> dict[str, np.ndarray]:
         norm = np.sqrt(sum((value**2).sum() for value in own.values()))
         total = {name: total[name] + value * min(1.0, 0.5 / norm) for name, value in own.items()}
     return total
+
+
+# ------------------------------------------------------------------------------------------------------------- adapters
+
+ADAPTERS = """
+import torch
+from torch import nn
+
+class Adapted(nn.Module):
+    \"\"\"LoRA: Hu et al., ICLR 2022: W x + B A x, of which A and B are learned.\"\"\"
+
+    def __init__(self, base, rank):
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.down = nn.Linear(base.in_features, rank, bias=False)
+        self.up = nn.Linear(rank, base.out_features, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x):
+        return self.base(x) + self.up(self.down(x))
+
+class Net(nn.Module):
+    def __init__(self, rank=2):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, dropout=0.1, batch_first=True).requires_grad_(False)
+        self.norm = nn.LayerNorm(8).requires_grad_(False)
+        self.hidden = Adapted(nn.Linear(8, 16), rank)
+        self.out = Adapted(nn.Linear(16, 10), rank)
+
+    def forward(self, x):
+        rows = x[:, 0]
+        rows = self.norm(rows + self.attention(rows, rows, rows, need_weights=False)[0])
+        return self.out(self.hidden(rows).relu().mean(1))
+"""
+
+
+def test_of_a_transformer_with_adapters_only_these_are_sent_and_its_base_never(own):
+    plan = own(ADAPTERS, more="")
+    adapters = {f"{place}.{part}.weight" for place in ("hidden", "out") for part in ("down", "up")}
+    assert set(plan.weights) == adapters
+    assert bytes_per_client(plan) == (2 * 4 * (8 + 16 + 16 + 10),) * 2
+    assert "out.base.weight" in plan.constants
+    after = first_round(plan)
+    assert set(after) == adapters
+    assert far(after, trained(plan)) == []
+    assert far(after, plan.weights)
+
+
+def test_adapters_start_from_a_file_by_the_modules_own_names(own, tmp_path):
+    plan = own(ADAPTERS, more="")
+    module = module_of(plan)
+    torch.save(module.state_dict(), tmp_path / "base.pt")
+    started = own(ADAPTERS, more=f", pretrained: {tmp_path / 'base.pt'}")
+    saved = {name: value.numpy() for name, value in module.state_dict().items()}
+    assert far(started.weights | started.constants, saved, atol=0) == []
+    assert far(plan.constants, saved)
+
+
+def test_a_file_of_tied_weights_and_counts_has_more_names_than_the_model(own, tmp_path):
+    plan = own(TIED, more="")
+    torch.save(module_of(plan).state_dict(), tmp_path / "tied.pt")
+    started = own(TIED, more=f", pretrained: {tmp_path / 'tied.pt'}")
+    assert list(started.weights) == list(plan.weights)
