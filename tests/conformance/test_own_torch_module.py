@@ -92,3 +92,40 @@ def test_a_file_that_it_imports_counts_in_the_digest(folder: Path) -> None:
     assert digest_of(folder) != before
     (folder / "my_blocks.py").write_text(BLOCKS)
     assert digest_of(folder) == before
+
+
+TABLE_NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(features, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2))
+        self.out = nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.out(self.body(x))
+"""
+TABLE_SPEC = """
+flspec: 1
+name: own
+rounds: 2
+parts: [net.py, my_loss.py, my_metric.py]
+dataset: {kind: csv, file: table.csv, holdout: 0.2}
+partition: {kind: iid, clients: 4}
+model: {kind: torch, module: "net:Net", arguments: {features: 2}, batch_norm: averaged}
+client: {epochs: 2, batch_size: 16, loss: {kind: my_loss}, optimizer: {kind: sgd, learning_rate: 0.1}}
+evaluation: {metrics: [accuracy, my_metric]}
+"""
+
+
+def test_module_loss_metric_and_table_beside_the_spec_are_the_same_on_flower(tmp_path: Path) -> None:
+    for kind in ("loss", "metric"):
+        assert flspec(tmp_path, "new", "--part", kind, f"my_{kind}.py").returncode == 0
+    rows = [f"{a}.5,{b}.5,{'yes' if a + b > 0 else 'no'}" for a in range(-8, 8) for b in range(-8, 8)]
+    texts = {"table.csv": "\n".join(["a,b,label", *rows]) + "\n", "net.py": TABLE_NET, "spec.yaml": TABLE_SPEC}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    done = flspec(tmp_path, "certify", "spec.yaml", "--backends", "local,flower:inprocess", "--out", "c", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "c" / "certificate.json").read_text())["backends"]["flower:inprocess"]["bitwise"]
