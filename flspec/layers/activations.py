@@ -14,7 +14,9 @@ def count_values_made(network: Network) -> int:
     """Count the values of one example and of each layer's output. A flatten shares the memory of its input."""
     shapes = trace(network)
     made = [*network.inputs, *(layer.name for layer in network.layers if not isinstance(layer, Flatten))]
-    return sum(math.prod(shapes[name]) for name in made) + sum(layer.inner_values for layer in network.layers)
+    return sum(math.prod(shapes[name]) for name in made) + sum(
+        layer.inner_values(shapes[layer.name]) for layer in network.layers
+    )
 
 
 def count_values_at_once(network: Network) -> int:
@@ -24,6 +26,6 @@ def count_values_at_once(network: Network) -> int:
     alive, most = set(network.inputs), 0
     for layer in network.layers:
         alive.add(layer.name)
-        most = max(most, sum(math.prod(shapes[name]) for name in alive) + layer.inner_values)
+        most = max(most, sum(math.prod(shapes[name]) for name in alive) + layer.inner_values(shapes[layer.name]))
         alive -= {source for source in layer.inputs if last_use[source] == layer.name}
     return most

@@ -54,9 +54,8 @@ class BaseLayer(OmitDefaults):
         """Return a tensor's name in its network."""
         return f"{self.name}.{suffix}"
 
-    @property
-    def inner_values(self) -> int:
-        """The number of values of one example that are made on the way to the output."""
+    def inner_values(self, output: Shape) -> int:
+        """Count the values of one example that are made on the way to an output of this shape."""
         return 0
 
     @property

@@ -60,6 +60,10 @@ class Recurrent(BaseLayer):
     def count_multiply_adds(self, shape: Shape, output: Shape) -> int:
         return output[0] * sum(math.prod(tensor.shape) for tensor in self.parameters(shape).values())
 
+    def inner_values(self, output: Shape) -> int:
+        """Count what a step's gates are given, and some seven values a unit that its gradient needs."""
+        return (self.gates + 7) * math.prod(output)
+
 
 class Lstm(Recurrent):
     """Hochreiter and Schmidhuber, 1997, with a forget gate, as torch has it. For each step, with s the sigmoid:

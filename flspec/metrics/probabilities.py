@@ -24,8 +24,7 @@ def loss(scores: Scores) -> float:
 @metric(better="lower", description="e to the mean -log probability of the class: of texts, how many tokens may follow")
 def perplexity(scores: Scores) -> float:
     """Return e to the power of the mean of -log p(y), from 1. Guessing has as much as there are classes."""
-    if scores.is_multi_label:
-        raise Undefined("it needs one class an example, but an example may have several labels")
+    scores.of_one_class()
     if not scores.are_logits:
         raise Undefined(f"outputs that learned by {scores.rule.kind} are no probabilities")  # type: ignore[attr-defined]
     surprise = scores.mean(_surprise_of_each)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from flspec.layers import INPUT, Embedding, Gru, LastStep, Lstm, MeanStep, chain, one_network
+from flspec.layers import INPUT, Embedding, Gru, LastStep, Lstm, MeanStep, chain, count_values_made, one_network
 from flspec_torch.model import build_forward
 from tests import numpy_layers
 from tests.layer_cases import random_inputs, random_tensors
@@ -102,6 +102,23 @@ def test_each_example_s_gradient_can_be_taken_at_once():
         alone = torch.func.grad(loss)(tensors, tokens)
         for name, gradient in alone.items():
             torch.testing.assert_close(each[name][row], gradient, rtol=1e-5, atol=1e-6)
+
+
+@CELLS
+def test_what_training_stores_of_a_recurrent_layer_is_counted(cell):
+    network, num = one_network(chain([cell(name="l", units=64)]), (20, 8)), 16
+    tensors = {n: torch.tensor(v).requires_grad_() for n, v in random_tensors(network.layers, (20, 8)).items()}
+    stored = {}
+
+    def note(tensor):
+        stored[tensor.untyped_storage().data_ptr()] = tensor  # kept, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        build_forward(network)(tensors, torch.randn(num, 20, 8), None)
+    nbytes = sum(tensor.untyped_storage().nbytes() for tensor in stored.values())
+    measured = (nbytes - 4 * sum(tensor.numel() for tensor in tensors.values())) / 4 / num
+    assert measured < count_values_made(network) < 2 * measured
 
 
 # ---------------------------------------------------------------------------------- wrong rules that must be caught
