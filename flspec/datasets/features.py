@@ -10,7 +10,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from flspec.core.components import OneOf, OneOfOthers, comes_with_flspec, family_members
-from flspec.encodings import Encoding, Steps, parse_steps, write_steps
+from flspec.encodings import MOST_STEPS, Encoding, Steps, parse_steps, write_steps
 from flspec.encodings.as_is import AsIs
 from flspec.errors import shorten
 
@@ -51,7 +51,7 @@ class _ListOrMapping:
             short = {"type": "object", "minProperties": 1, "not": {"required": ["kind"]}}
             return [handler(names), short, handler(self._with_kind)]
 
-        steps = {"anyOf": [*one(), {"type": "array", "items": {"anyOf": one()}, "minItems": 1}]}
+        steps = {"anyOf": [*one(), {"type": "array", "items": {"anyOf": one()}, "minItems": 1, "maxItems": MOST_STEPS}]}
         listed = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": _MOST}
         mapping = {"type": "object", "additionalProperties": steps, "minProperties": 1}
         return {"anyOf": [listed, mapping, {"type": "null"}]}

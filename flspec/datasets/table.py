@@ -141,7 +141,7 @@ class TableColumns(NamedClasses):
             max_length=10_000,
             description="columns to keep, for partitions and groups; one that is named in features too is both",
         ),
-        BeforeValidator(_no_encodings, json_schema_input_type=tuple[_Name, ...]),
+        BeforeValidator(_no_encodings, json_schema_input_type=Annotated[tuple[_Name, ...], Field(max_length=10_000)]),
     ] = ()
     holdout: Annotated[
         float | None,
@@ -220,7 +220,8 @@ class TableColumns(NamedClasses):
             ]
             if found:
                 return Role(" and ".join(found))
-            return Role("left out", unfit.get(name) or "not in dataset.features")
+            unasked = self.features is None or OTHERS in self.features  # it would be one of all others
+            return Role("left out", (unasked and unfit.get(name)) or "not in dataset.features")
 
         return {name: role(name) for name in names}
 

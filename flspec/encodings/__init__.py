@@ -6,8 +6,18 @@ median}`), or a mapping with `kind` and all parameters.
 
 from flspec.core.components import load_family
 from flspec.encodings.base import Column, Encoding, Unencodable
-from flspec.encodings.steps import Steps, line_for, parse_steps, takes_of, write_steps
+from flspec.encodings.steps import MOST_STEPS, Steps, line_for, parse_steps, takes_of, write_steps
 
 load_family(__name__, __path__)
 
-__all__ = ["Column", "Encoding", "Steps", "Unencodable", "line_for", "parse_steps", "takes_of", "write_steps"]
+__all__ = [
+    "MOST_STEPS",
+    "Column",
+    "Encoding",
+    "Steps",
+    "Unencodable",
+    "line_for",
+    "parse_steps",
+    "takes_of",
+    "write_steps",
+]

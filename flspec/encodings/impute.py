@@ -28,7 +28,7 @@ class Impute(Encoding):
         Field(description="which value of the training examples; constant: the one in `value`", examples=["median"]),
     ]
     value: Annotated[
-        _Value | tuple[float, ...] | None,
+        _Value | Annotated[tuple[float, ...], Field(max_length=100_000)] | None,
         Field(description="the value itself; if absent, that of the training examples", examples=["unknown"]),
     ] = None
     indicator: Annotated[bool, Field(description="a number besides: 1 where the value was missing, else 0")] = False

@@ -32,7 +32,11 @@ class OneHot(Encoding):
     main: ClassVar[str] = "categories"
     categories: Annotated[
         tuple[Category, ...] | None,
-        Field(min_length=1, description="all categories in order; if absent, those of the training examples"),
+        Field(
+            min_length=1,
+            max_length=10_000,
+            description="all categories in order; if absent, those of the training examples",
+        ),
     ] = None
     most: Annotated[PositiveInt, Field(description="more categories than these are refused")] = 100
 

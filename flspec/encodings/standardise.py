@@ -11,7 +11,7 @@ from pydantic import Field
 
 from flspec.encodings.base import Column, Encoding, Unencodable
 
-_Numbers = tuple[float, ...]
+_Numbers = Annotated[tuple[float, ...], Field(max_length=100_000)]
 
 
 class Standardise(Encoding):

@@ -13,17 +13,17 @@ from flspec.core.text import in_flow
 from flspec.encodings.base import Encoding, Given, Takes
 from flspec.errors import choose, shorten
 
-__all__ = ["Steps", "line_for", "parse_steps", "takes_of", "with_imputing", "write_steps"]
+__all__ = ["MOST_STEPS", "Steps", "line_for", "parse_steps", "takes_of", "with_imputing", "write_steps"]
 
 Steps = tuple[Encoding, ...]  # of one column, in order
-_MOST_STEPS = 8
+MOST_STEPS = 8
 
 
 def parse_steps(given: Any) -> Steps:
     """Return the encodings that a spec gives a column. Raises ValueError with what is wrong and a way out."""
     listed = given if isinstance(given, list | tuple) else [given]
-    if not 0 < len(listed) <= _MOST_STEPS:
-        raise ValueError(f"{len(listed)} encodings; give one to {_MOST_STEPS}")
+    if not 0 < len(listed) <= MOST_STEPS:
+        raise ValueError(f"{len(listed)} encodings; give one to {MOST_STEPS}")
     steps = tuple(one if isinstance(one, Encoding) else _parsed(one) for one in listed)
     takes_of(steps)
     return steps

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ class Banded(NoiseMatrix):
     """
 
     kind: Literal["banded"] = "banded"
+    goes_with: ClassVar[dict[str, Any]] = {"cohort": {"kind": "cyclic_poisson", "groups": 4}}
     bands: Annotated[
         int, Field(ge=1, le=_MOST_BANDS, description="rounds over which noise is spread; 1: independent", examples=[4])
     ]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,7 @@ class Budget(Document):
 class Noised(Privacy, ABC):
     """Privacy by Gaussian noise, of which a spec gives the size or what it may cost."""
 
+    goes_with: ClassVar[dict[str, Any]] = {"privacy": {"epsilon": 2.0}}
     noise_multiplier: Annotated[
         float | None,
         Field(ge=0, le=1e6, description="deviation of the noise, in units of the clip; or give epsilon"),

@@ -31,7 +31,7 @@ class Central(Noised, OmitDefaults):
 
     kind: Literal["central"] = "central"
     omitted: ClassVar[dict[str, Any]] = {"noise": {"kind": "independent"}}
-    goes_with: ClassVar[dict[str, Any]] = {"aggregator": {"weighting": "uniform"}}
+    goes_with: ClassVar[dict[str, Any]] = Noised.goes_with | {"aggregator": {"weighting": "uniform"}}
     clip: Annotated[
         OneOf[UpdateClip], Field(description="bound on each client's update", examples=[{"kind": "fixed", "norm": 1.0}])
     ]

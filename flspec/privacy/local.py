@@ -38,7 +38,7 @@ class Local(Noised):
     """
 
     kind: Literal["local"] = "local"
-    goes_with: ClassVar[dict[str, Any]] = {"aggregator": {"weighting": "uniform"}}
+    goes_with: ClassVar[dict[str, Any]] = Noised.goes_with | {"aggregator": {"weighting": "uniform"}}
     clip: Annotated[Bound, Field(description="bound on each client's update", examples=[{"norm": 1.0}])]
 
     def refusals(self, num_clients: int | None, sampling: Sampling | None) -> Iterator[Refusal]:

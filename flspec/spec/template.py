@@ -62,6 +62,7 @@ def _company(cls: type[BaseModel], asked: Mapping[str, Any]) -> Iterator[dict[st
         members = family_members(below)
         if member := members.get(str(given.get("kind", next(iter(members), None)))):
             yield member.goes_with
+            yield from _company(member, given)
 
 
 def name_for(file: Path) -> str | None:

@@ -40,6 +40,7 @@ def test_the_facts_of_the_smallest_plan(small):
     }
     assert facts.clients.model_dump() == {
         "num": 5, "min_examples": 12, "median_examples": 12.0, "max_examples": 12, "num_unheld": 0,
+        "names": (),
     }  # fmt: skip
     # 3 rounds of 3 clients, whose 12 examples are 3 batches of 5, 5 and 2.
     assert facts.rounds.model_dump() == {
@@ -49,7 +50,7 @@ def test_the_facts_of_the_smallest_plan(small):
     # 4 × 6 + 6 and 6 × 3 + 3 parameters, each used once.
     assert facts.model.model_dump() == {
         "num_parameters": 51, "num_tensors": 4, "num_constants": 0, "num_local": 0, "multiply_adds": 51,
-        "remarks": (),
+        "networks": (), "phases": (), "remarks": (),
     }  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def test_a_twin_says_what_follows(tmp_path):
     assert len(set(data.train.columns["client"].tolist())) == 6
 
     def accuracy(labels):
-        seen = {}
+        seen: dict[tuple[int, ...], list[int]] = {}
         for text, label in zip(data.train.features[:, -3:].tolist(), labels.tolist(), strict=True):
             seen.setdefault(tuple(text), []).append(label)
         guesses = [

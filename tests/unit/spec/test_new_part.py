@@ -103,6 +103,7 @@ def test_what_is_written_runs_and_its_source_is_in_the_plan(tmp_path, kind):
 def test_an_exception_is_told_by_its_line(tmp_path, kind):
     _, text, _ = new_part(kind)
     head = re.search(rf"    ?def {METHODS[kind]}\(.*:\n|^def {METHODS[kind]}\(.*:\n", text, re.MULTILINE)
+    assert head
     indent = " " * (4 if kind == "metric" else 8)
     broken = text[: head.end()] + f'{indent}raise RuntimeError("slip")\n' + text[head.end() :]
     message = told(tmp_path, kind, broken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,10 @@ def digest(*args, **kwargs) -> str:
     return flspec.compile(write(*args, **kwargs)).digest
 
 
+def kind_of_aggregator(spec: Any) -> str:
+    return str(spec.aggregator.kind)
+
+
 # ------------------------------------------------------------------------------------------------------- what they do
 
 
@@ -64,13 +69,13 @@ def test_two_specs_have_the_same_kind_in_different_files_at_once(tmp_path):
     half, none = (write(tmp_path / factor, factor=f"FACTOR = {factor}\n") for factor in ("0.5", "0.0"))
     plans = [flspec.compile(half), flspec.compile(none)]
     results = [flspec.run(plan, out=tmp_path / f"run{number}") for number, plan in enumerate(plans)]
-    assert [result.rounds[-1].evaluation["test"]["misses"] < 0.5 for result in results] == [True, False]
+    assert [result.final.evaluation["test"]["misses"] < 0.5 for result in results if result.final] == [True, False]
     assert plans[0].digest != plans[1].digest
 
 
 def test_a_part_counts_for_its_spec_alone(tmp_path):
     spec = load_spec(write(tmp_path))
-    assert spec.aggregator.kind == "scaled"
+    assert kind_of_aggregator(spec) == "scaled"
     with pytest.raises(SpecError, match="unknown 'scaled'; choose one of fedadagrad"):
         parse_spec(SPEC.replace("parts: [my_parts.py]", ""))
     assert "misses" not in METRICS
@@ -84,13 +89,13 @@ def test_what_runs_is_what_the_digest_covers_though_the_files_have_gone(tmp_path
     for path in (tmp_path / "a").iterdir():
         path.unlink()
     again = flspec.run(Plan.load(tmp_path / "first" / "plan"), out=tmp_path / "again")
-    assert again.weights.sha256 == first.weights.sha256
+    assert again.weights == first.weights is not None
 
 
 def test_local_and_flower_compute_the_same_bits(tmp_path):
     plan = flspec.compile(write(tmp_path))
     results = [flspec.run(plan, name, out=tmp_path / name.replace(":", "-")) for name in ("local", "flower:inprocess")]
-    assert results[0].weights.sha256 == results[1].weights.sha256
+    assert results[0].weights == results[1].weights is not None
 
 
 def test_the_digest_covers_the_file_and_what_it_imports_and_nothing_else(tmp_path):
@@ -110,6 +115,7 @@ def test_files_below_and_packages_are_imported_from_the_same_texts(tmp_path):
     (below / "factors" / "__init__.py").write_text("from .deep import FACTOR\n")
     (below / "factors" / "deep.py").write_text("FACTOR = 0.75\n")
     files = load_spec(tmp_path / "spec.yaml").part_files
+    assert files is not None
     assert sorted(files.sources) == ["below/factors/__init__.py", "below/factors/deep.py", "below/my_parts.py"]
 
 
@@ -196,7 +202,7 @@ def test_a_clone_is_not_imported_until_it_is_trusted_once(tmp_path, monkeypatch)
         load_spec(path)
     assert not (tmp_path / "a" / "ran").exists()
     trust(tmp_path / "a")
-    assert load_spec(path).aggregator.kind == "scaled"
+    assert kind_of_aggregator(load_spec(path)) == "scaled"
     assert (tmp_path / "a" / "ran").exists()
 
 
@@ -204,7 +210,7 @@ def test_a_repository_of_ones_own_is_imported(tmp_path):
     path = write(tmp_path / "a")
     (tmp_path / "a" / ".git").mkdir()
     (tmp_path / "a" / ".git" / "config").write_text("[core]\n\tbare = false\n")
-    assert load_spec(path).aggregator.kind == "scaled"
+    assert kind_of_aggregator(load_spec(path)) == "scaled"
 
 
 def test_files_are_equal_by_their_texts():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -108,7 +109,7 @@ def test_batch_norm_whose_statistics_are_averaged_or_constant_is_no_problem(make
 # --------------------------------------------------------------------------------------------------- several networks
 
 
-def two_networks(make_plan, **client_changes: Any) -> Plan:
+def two_networks(make_plan: Callable[..., Plan], **client_changes: Any) -> Plan:
     return make_plan(
         dataset={"kind": "digits"},
         partition={"kind": "iid", "clients": 40},
