@@ -140,7 +140,8 @@ def test_failed_cells_are_told_and_the_others_done_once(
         run_study(load_study(write(tmp_path, clients=[5, 70])), "local", tmp_path / "out")
     assert exit.value.exit_code == 1
     stdout, stderr = capsys.readouterr()
-    reason = f"failed: {tmp_path}/spec.yaml:10:33: partition.clients: is 70, but there are only 60 examples; lower it to 60 or less"
+    reason = f"failed: {tmp_path}/spec.yaml:10:33: partition.clients: is 70, but "
+    reason += "there are only 60 examples; lower it to 60 or less"
     assert stdout.splitlines().count(f"clients=70,seed=0, clients=70,seed=1 {reason}") == 1
     assert "done before" not in stdout
     assert stderr == ""

@@ -47,6 +47,7 @@ def test_a_text_is_filled_up_behind_its_end_and_cut_off_there():
 def test_the_vocabulary_is_of_the_training_texts_alone(tmp_path):
     write(tmp_path, ["good day", "bad day"], test=["unheard day", "good night"])
     data = Sent140(length=2).load(tmp_path, Stream(0))
+    assert data.tokens
     assert data.tokens.num == 3 + 2  # day, bad, good
     assert data.train.features.tolist() == [[4, 2], [3, 2]]
     assert data.test.features.tolist() == [[1, 2], [4, 1]]
@@ -57,6 +58,7 @@ def test_bytes_need_no_vocabulary(tmp_path):
     write(tmp_path, ["good", "bad"])
     data = Sent140(tokens="bytes", length=4).load(tmp_path, Stream(0))
     assert data.train.features.dtype == np.uint8
+    assert data.tokens
     assert (data.train.features[1].tolist(), data.tokens.num) == ([98, 97, 100, 0], 256)
 
 

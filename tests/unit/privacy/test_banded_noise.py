@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def matrix(bands: int, rounds: int = ROUNDS) -> np.ndarray:
     return (cut / np.linalg.norm(cut[:, 0]))[:rounds, :rounds]
 
 
-def streams(number: int, memory: dict | None = None) -> RoundStreams:
+def streams(number: int, memory: dict[Any, Any] | None = None) -> RoundStreams:
     return RoundStreams(number, lambda n: Stream(7, "round", n), {} if memory is None else memory)
 
 
@@ -55,7 +56,7 @@ def independent(size: int, rounds: int = ROUNDS) -> np.ndarray:
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 8, 12, 40])
 def test_the_noise_of_all_rounds_is_the_inverse_matrix_times_independent_noise(bands):
-    memory: dict = {}
+    memory: dict[Any, Any] = {}
     noise = np.stack(
         [Banded(bands=bands).noise(streams(number, memory), ("w",), (5,)) for number in range(1, ROUNDS + 1)]
     )
@@ -63,7 +64,8 @@ def test_the_noise_of_all_rounds_is_the_inverse_matrix_times_independent_noise(b
 
 
 def test_what_is_remembered_changes_no_bit():
-    rule, memory = Banded(bands=4), {}
+    rule = Banded(bands=4)
+    memory: dict[Any, Any] = {}
     # A round again, one before, one far ahead: certificates ask so.
     for number in (1, 2, 3, 3, 7, 2, 2, 12, 11):
         np.testing.assert_array_equal(
@@ -107,7 +109,8 @@ def test_a_column_of_the_matrix_is_as_long_as_one_client_may_change():
 @pytest.mark.parametrize("bands", [2, 4, 8])
 def test_sums_over_rounds_have_the_variance_of_the_theory_and_less_than_independent_noise(bands):
     rounds, count = 24, 40_000
-    rule, memory = Banded(bands=bands), {}
+    rule = Banded(bands=bands)
+    memory: dict[Any, Any] = {}
     sums = np.cumsum([rule.noise(streams(n, memory), ("w",), (count,)) for n in range(1, rounds + 1)], axis=0)
     expected = np.square(np.tril(np.ones((rounds, rounds))) @ np.linalg.inv(matrix(bands, rounds))).sum(axis=1)
     # The variance of a sample variance of n normal values is 2 / n: five of its deviations.

@@ -19,6 +19,7 @@ from flspec.execution.server_step import finish_round
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
 from flspec_torch.private_steps import sum_of_clipped
+from flspec_torch.supervised import SupervisedStep
 from flspec_torch.training import Trainer
 
 NET = """
@@ -101,7 +102,7 @@ def first_round(plan: Plan) -> dict[str, np.ndarray]:
     torch.set_num_threads(1)
     state, trainer = initial_state(plan), Trainer(plan)
     updates = [trainer.train_from(state, task) for task in plan.cohort(1)]
-    return finish_round(plan, state, updates).state.weights
+    return dict(finish_round(plan, state, updates).state.weights)
 
 
 def far(one, other, atol=1e-6) -> list[str]:
@@ -315,6 +316,7 @@ def test_a_private_steps_gradient_is_the_sum_of_clipped_ones_each_with_a_seed_of
     plan = own(net, more="")
     trainer, task = Trainer(plan), plan.cohort(1)[0]
     tensors = {name: torch.from_numpy(value.copy()).requires_grad_() for name, value in plan.weights.items()}
+    assert isinstance(trainer.step, SupervisedStep)
     step = trainer.step.inputs(task, 0, tensors)
     sums, _ = sum_of_clipped(step, tensors, 0.5)
     seeds = Stream(task.seed, "step", 0).child("module", "module").words(len(step.labels)) >> np.uint64(1)
