@@ -45,6 +45,7 @@ COMMANDS = {  # with the exit code that is due
     "flspec new my.yaml --from quickstart": 0,
     "flspec validate spec.yaml": 2,
     INFO: 0,
+    "flspec audit specs/cifar10_benchmark_private.yaml --small": 1,
 }
 COMMANDS_OF_A_RELEASE = {
     "flspec data make celeba data/celeba --clients 50 --examples 2000": 0,
@@ -62,6 +63,10 @@ ELSEWHERE = {
     "flspec run specs/mnist_private.yaml": "test_the_trade_off_in_the_readme_is_what_it_prints",
     "flspec run specs/flair/federated_pretrained.yaml --small": "test_a_shipped_spec_learns_on_its_twin",
     "flspec data info patients.csv --set label=outcome --set client=ward": "test_the_columns_in_the_readme_are_told",
+    **dict.fromkeys(
+        ["flspec new patients.yaml --from patients.csv", "flspec plan patients.yaml", "flspec run patients.yaml"],
+        "test_three_commands_lead_from_a_table_to_the_gap_in_the_readme",
+    ),
     FACES: "test_pictures_of_a_shipped_spec_come_nearer_to_real_ones",
     "pip install .": "test_a_shipped_spec_runs_far_from_the_repository",
     "pip install '.[flower]'": "test_every_dependency_has_a_lower_bound_that_can_be_tried",
