@@ -1,8 +1,8 @@
-"""Settings of a spec that its mode does not read: `mode` may be an axis of a matrix, so they are no mistakes."""
+"""Settings of a spec that its mode or objective does not read: these may be axes of a matrix, so it is no mistake."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from flspec.spec.study import Cell
 from flspec.spec.yaml_reader import KeyPath
@@ -10,17 +10,26 @@ from flspec.spec.yaml_reader import KeyPath
 __all__ = ["unread_settings"]
 
 _OF_ROUNDS: tuple[KeyPath, ...] = (("cohort",), ("aggregator",), ("client", "algorithm"), ("postprocessors",))
+_OF_OUTPUTS: tuple[KeyPath, ...] = (("client", "loss"),)
 
 
 def unread_settings(cells: Sequence[Cell]) -> list[str]:
     """Return a remark for each setting that was written and that no cell reads, with its place."""
-    modes = list(dict.fromkeys(cell.spec.mode for cell in cells))
     draft = cells[0].draft
-    if draft is None or "federated" in modes:
+    if draft is None:
         return []
-    written = [path for path in _OF_ROUNDS if _is_set(draft.value, path)]
-    of_mode = f"mode {' and '.join(modes)} does not read it; remove it, or set mode: federated"
-    return [str(draft.problem(path, of_mode)) for path in written]
+    return [
+        str(draft.problem(path, why)) for paths, why in _unread(cells) for path in paths if _is_set(draft.value, path)
+    ]
+
+
+def _unread(cells: Sequence[Cell]) -> Iterator[tuple[Sequence[KeyPath], str]]:
+    """Yield settings that no cell reads, and why."""
+    modes = list(dict.fromkeys(cell.spec.mode for cell in cells))
+    if "federated" not in modes:
+        yield _OF_ROUNDS, f"mode {' and '.join(modes)} does not read it; remove it, or set mode: federated"
+    if all(cell.spec.client.objective.has_phases for cell in cells):
+        yield _OF_OUTPUTS, "the objective has terms of its own and does not read it; remove it"
 
 
 def _is_set(document: object, path: KeyPath) -> bool:

@@ -60,6 +60,26 @@ def test_plan_and_run_say_it(spec: Path) -> None:
     assert len(json.loads(flspec(spec.parent, "plan", "spec.yaml", "--json").stdout)["remarks"]) == 2
 
 
+GENERATIVE = """flspec: 1
+name: pair
+rounds: 2
+dataset: {kind: celeba, twin: {clients: 4, examples: 40}, size: 16, normalise: half}
+partition: {kind: iid, clients: 4}
+model: {kind: dcgan, latent: 4, width: 2, batch_norm: averaged}
+client: {steps: 1, batch_size: 4, loss: cross_entropy, objective: OBJECTIVE, optimizer: {kind: adam, learning_rate: 1}}
+aggregator: {kind: fedavg}
+"""
+
+
+def test_a_loss_that_the_objective_does_not_read_is_told(spec: Path) -> None:
+    """It is the default, so that nobody could tell from its value that it was written."""
+    spec.write_text(GENERATIVE.replace("OBJECTIVE", "{kind: gan}"))
+    told = "client.loss: the objective has terms of its own and does not read it; remove it"
+    assert unread_settings(load_study(spec).cells) == [f"{spec}:7:35: {told}"]
+    spec.write_text(GENERATIVE.replace("OBJECTIVE", "{kind: gan}").replace("loss: cross_entropy, ", ""))
+    assert unread_settings(load_study(spec).cells) == []
+
+
 @pytest.mark.parametrize("command", ["validate", "run"])
 def test_a_backend_that_is_not_there_is_told_beside_every_other_mistake(spec: Path, command: str) -> None:
     spec.write_text(SPEC.replace("mode: local_only", "backend: tensorflow").replace("rounds: 2\n", ""))
