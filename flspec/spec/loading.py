@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from flspec.core.components import Document
 from flspec.errors import Problem, SpecError
 from flspec.spec.diagnosis import diagnose
+from flspec.spec.from_python import draft_of_mapping
 from flspec.spec.overlays import Draft, apply_overrides, compose, draft_of_text, parse_overrides, variant_of
 from flspec.spec.parts import using_parts_of_draft
 from flspec.spec.rules import contradictions
@@ -22,13 +23,19 @@ from flspec.spec.spec import Spec
 __all__ = ["in_order", "load_spec", "mistakes_in_small", "mistakes_of", "parse_spec", "validate_draft"]
 
 
-def load_spec(path: str | os.PathLike[str], settings: Iterable[str] = (), small: bool = False) -> Spec:
-    """Read and validate a spec file of one experiment, or its small variant, with `settings` as `a.b=value` over it.
+def load_spec(
+    source: str | os.PathLike[str] | Mapping[str, Any], settings: Iterable[str] = (), small: bool = False
+) -> Spec:
+    """Read and validate one experiment, from a spec file or a dictionary that says the same.
+
+    `small` takes its small variant; `settings` are laid over it, each as `a.b=value`. A dictionary's files are looked
+    for in the working folder. To change a spec, see `Spec.with_`.
 
     Raises SpecError with every problem found, InputError if the file cannot be read.
     """
     given = parse_overrides(settings)
-    return validate_draft(apply_overrides(variant_of(compose(Path(path)), small), given))
+    draft = draft_of_mapping(source) if isinstance(source, Mapping) else compose(Path(source))
+    return validate_draft(apply_overrides(variant_of(draft, small), given))
 
 
 def parse_spec(content: bytes | str, file: str = "spec") -> Spec:

@@ -26,8 +26,10 @@ __all__ = [
     "Override",
     "Said",
     "apply_overrides",
+    "collisions",
     "compose",
     "draft_of_text",
+    "draft_of_tree",
     "files_of",
     "parse_overrides",
     "variant_of",
@@ -144,6 +146,16 @@ def draft_of_text(content: bytes, file: str) -> Draft:
     return _apart_from_small(draft)
 
 
+def draft_of_tree(tree: Mapping[str, Any], source: str, folders: tuple[Path, ...] = ()) -> Draft:
+    """Return the draft of values that `source` gave, which lie in `folders`; no file was read, so none is extended."""
+    origins = dict.fromkeys(_paths(tree, ()), Origin(source))
+    draft = _lay(Draft({}, {}, {}, source, heading=source, folders=folders), tree, origins)
+    if "extends" in draft.value:
+        message = "only a file can extend another; load that file, and change it with spec.with_(...)"
+        raise SpecError([draft.problem(("extends",), message)])
+    return _apart_from_small(draft)
+
+
 def variant_of(draft: Draft, small: bool) -> Draft:
     """Return the experiment as it is, or its small variant; raises SpecError if there is no small variant."""
     if not small:
@@ -185,7 +197,7 @@ def parse_overrides(arguments: Iterable[str]) -> list[Override]:
             settings.append(Override(path, read_value(text, source), Origin(source)))
         except SpecError as error:
             problems += [replace(problem, path=dotted(path)) for problem in error.problems]
-    problems += _collisions(settings)
+    problems += collisions(settings)
     if problems:
         raise SpecError(problems)
     return settings
@@ -324,7 +336,8 @@ def _is_another_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool
     return "kind" in above and "kind" in below and above["kind"] != below["kind"]
 
 
-def _collisions(settings: Sequence[Override]) -> Iterator[Problem]:
+def collisions(settings: Sequence[Override]) -> Iterator[Problem]:
+    """Yield a problem for each setting whose path another one sets, too."""
     for number, setting in enumerate(settings):
         for other in settings[:number]:
             shared = min(len(setting.path), len(other.path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, PrivateAttr, field_validator
 
@@ -196,6 +196,19 @@ class Spec(Document):
         spec = self.model_copy()
         spec._folders, spec._part_files = folders, part_files
         return spec
+
+    def with_(self, **settings: Any) -> Spec:
+        """Return this spec with settings laid over it, by path: `spec.with_(**{"client.epochs": 3, "seed": 1})`.
+
+        As with `--set`: mappings merge key by key, lists and scalars replace, and a section whose `kind` changes starts
+        afresh. Values are what a file could say, or components. Raises SpecError with every problem found.
+        """
+        from flspec.spec.from_python import draft_of_spec, settings_of
+        from flspec.spec.loading import validate_draft
+        from flspec.spec.overlays import apply_overrides
+
+        given = settings_of(settings)
+        return validate_draft(apply_overrides(draft_of_spec(self, self.folders), given))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and dict(self) == dict(other)

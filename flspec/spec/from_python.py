@@ -1,0 +1,135 @@
+"""Specs from Python's values, and a spec's values as Python's: what a file could say, and no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path, PurePath
+from typing import Any
+
+from flspec.core.components import Document
+from flspec.errors import Problem, SpecError, shorten
+from flspec.spec.overlays import Draft, Origin, Override, collisions, draft_of_tree
+from flspec.spec.yaml_reader import KeyPath, dotted
+
+__all__ = ["draft_of_mapping", "draft_of_spec", "settings_of", "stated"]
+
+_SOURCE = "spec"  # stands where messages name a file
+_MOST_DEPTH = 32
+_NOT_SET = {
+    "extends": "only a file can extend another; write it there",
+    "small": "a spec is the experiment or its small variant; load that with small=True",
+    "matrix": "a spec is one experiment; write spec.matrix({path: [values]}, seeds=[...])",
+}
+
+
+def draft_of_mapping(values: Mapping[str, Any]) -> Draft:
+    """Return the draft of a dictionary. It lies in the working folder, as a file there would.
+
+    Raises SpecError with every value that no file could hold.
+    """
+    return draft_of_tree(_plain_or_refused(values, _SOURCE), _SOURCE, (Path.cwd(),))
+
+
+def draft_of_spec(spec: Document, folders: tuple[Path, ...], beside: Mapping[str, Any] | None = None) -> Draft:
+    """Return the draft of what a spec states, with other sections beside it."""
+    return draft_of_tree({**stated(spec), **_plain_or_refused(beside or {}, _SOURCE)}, _SOURCE, folders)
+
+
+def settings_of(values: Mapping[str, Any]) -> list[Override]:
+    """Return settings by path, as {"client.epochs": 3}; raises SpecError with all of their problems."""
+    settings: list[Override] = []
+    problems: list[Problem] = []
+    for name, value in values.items():
+        source, path = f"with_({shorten(name)})", tuple(name.split("."))
+        found = list(_problems(value, path, source))
+        if not all(path):
+            found = [Problem("expected a path, as client.epochs", file=source)]
+        elif path[0] in _NOT_SET:
+            found = [Problem(_NOT_SET[path[0]], path[0], source)]
+        problems += found
+        if not found:
+            settings.append(Override(path, _plain(value), Origin(source)))
+    problems += collisions(settings)
+    if problems:
+        raise SpecError(problems)
+    return settings
+
+
+def stated(document: Document) -> dict[str, Any]:
+    """Return what was written of a document, without its defaults; kinds are always there."""
+    dumped = document.model_dump(mode="json")
+    names = document.model_fields_set | {"kind"}
+    return {name: _stated(getattr(document, name), one) for name, one in dumped.items() if name in names}
+
+
+def _stated(value: Any, dumped: Any) -> Any:
+    match value:
+        case Document() if isinstance(dumped, dict):
+            return stated(value)
+        case Mapping() if isinstance(dumped, dict):
+            return {key: _stated(one, dumped[str(key)]) for key, one in value.items()}
+        case tuple() | list() if isinstance(dumped, list):
+            return [_stated(one, other) for one, other in zip(value, dumped, strict=True)]
+    return dumped
+
+
+def _plain_or_refused(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    if problems := list(_problems(values, (), source)):
+        raise SpecError(problems)
+    return {key: _plain(value) for key, value in values.items()}
+
+
+def _problems(value: Any, path: KeyPath, source: str) -> Iterator[Problem]:
+    """Yield each place whose value no file could hold, with what could stand there."""
+    if len(path) > _MOST_DEPTH:
+        yield Problem(f"more than {_MOST_DEPTH} levels deep; is it inside itself?", dotted(path[:4]), source)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            if isinstance(key, str):
+                yield from _problems(one, (*path, key), source)
+            else:
+                yield Problem(f"the key {shorten(repr(key))} is not a text; write it in quotes", dotted(path), source)
+    elif _is_list(value):
+        for number, one in enumerate(value):
+            yield from _problems(one, (*path, number), source)
+    elif message := _why_not_plain(value):
+        yield Problem(message, dotted(path), source)
+
+
+def _why_not_plain(value: Any) -> str | None:
+    if isinstance(value, Real) and not math.isfinite(value):
+        return f"{value} is not a finite number; give one"
+    if value is None or isinstance(value, Document | str | PurePath | Real) or _is_numpy_bool(value):
+        return None
+    what = shorten(repr(value))
+    return f"{what} is a {type(value).__name__}, which no spec can hold; give a number, text, list or dict"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a file would give it: numpy's numbers as Python's, tuples as lists, paths as text."""
+    match value:
+        case Document():
+            return stated(value)
+        case Mapping():
+            return {key: _plain(one) for key, one in value.items()}
+        case str():
+            return str(value)
+        case PurePath():
+            return str(value)
+        case None | bool():
+            return value
+        case Integral():
+            return int(value)
+        case Real():
+            return float(value)
+    return [_plain(one) for one in value] if _is_list(value) else bool(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+
+
+def _is_numpy_bool(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
