@@ -91,10 +91,9 @@ def test_a_change_that_no_file_could_say_is_refused_at_its_place(settings: dict[
 
 def test_all_problems_of_a_dictionary_are_told_at_once() -> None:
     found = problems(quickstart(rouns=3, cohort={"kind": "unifrom", "size": 5}))
-    assert (
-        found[0] == "spec: cohort.kind: unknown 'unifrom'; did you mean 'uniform'? choose one of all, poisson, uniform"
-    )
+    assert found[0].startswith("spec: cohort.kind: unknown 'unifrom'; did you mean 'uniform'? choose one of all, ")
     assert found[1].startswith("spec: rouns: unknown key 'rouns'; did you mean 'rounds'")
+    assert len(found) == 2
 
 
 def test_a_dictionary_inside_itself_is_refused() -> None:
