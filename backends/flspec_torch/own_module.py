@@ -23,7 +23,35 @@ from flspec.layers import Shape, TorchModule
 __all__ = ["build_module", "check_output", "construct", "digest_of_buffer", "module_call", "run", "seeded"]
 
 _CLASS_SEED = 0  # under which an instance is made whose tensors are replaced
-_global_draws = threading.RLock()  # torch, numpy and Python draw from generators that all threads share
+
+
+class _Turns:
+    """Turns of threads: one that draws, or any number that must not, since all share the generators of torch, numpy
+    and Python.
+    """
+
+    def __init__(self) -> None:
+        self._changed, self._num_without = threading.Condition(threading.RLock()), 0
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._num_without == 0)
+            yield
+
+    @contextmanager
+    def without_draws(self) -> Iterator[None]:
+        with self._changed:
+            self._num_without += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._num_without -= 1
+                self._changed.notify_all()
+
+
+_turns = _Turns()
 
 
 def build_module(layer: TorchModule) -> Callable[[Mapping[str, Tensor], Sequence[Tensor], Any], Tensor]:
@@ -103,7 +131,7 @@ def digest_of_buffer(buffer: Tensor) -> str:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Have torch, numpy and Python draw from `seed`, one thread at a time, and afterwards go on as before."""
-    with _global_draws:
+    with _turns.drawing():
         before = torch.get_rng_state(), np.random.get_state(), random.getstate()
         torch.default_generator.manual_seed(seed)
         np.random.seed(seed % 2**32)
@@ -119,9 +147,11 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def _without_draws(call: PartCall, training: bool) -> Iterator[None]:
     """Raise RunError if torch draws: nobody planned what."""
-    before = torch.get_rng_state()
-    yield
-    if not torch.equal(before, torch.get_rng_state()):
+    with _turns.without_draws():
+        before = torch.get_rng_state()
+        yield
+        has_drawn = not torch.equal(before, torch.get_rng_state())
+    if has_drawn:
         when = "in a step, but not when it was described" if training else "in evaluation"
         raise call.error(f"drew random numbers {when}, so that no plan can hold them")
 
