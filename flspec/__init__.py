@@ -5,6 +5,7 @@ plan = flspec.compile(spec)
 result = flspec.run(plan, backend="local")
 certificate = flspec.certify(plan, backends=["local", "flower", "tff"])
 comparison = flspec.compare(["runs/a", "runs/b"])
+rows = flspec.measurements_of("runs").frame()
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ if TYPE_CHECKING:
     from flspec.comparison.certification import certify
     from flspec.comparison.results import compare
     from flspec.compiler.compile import compile
+    from flspec.measurements import measurements_of
     from flspec.runs.runner import run
     from flspec.spec.loading import load_spec
 
-__all__ = ["certify", "compare", "compile", "load_spec", "run"]
+__all__ = ["certify", "compare", "compile", "load_spec", "measurements_of", "run"]
 
 _HOME = {
     "certify": "flspec.comparison.certification",
     "compare": "flspec.comparison.results",
     "compile": "flspec.compiler.compile",
     "load_spec": "flspec.spec.loading",
+    "measurements_of": "flspec.measurements",
     "run": "flspec.runs.runner",
 }
 

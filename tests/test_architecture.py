@@ -38,6 +38,7 @@ ROOMS = (
     "analysis",
     "trackers",
     "runs",
+    "measurements",
     "comparison",
     "report",
     "cli",
@@ -146,7 +147,7 @@ def test_an_import_from_a_room_above_is_found():
 
 
 # What a backend has no business with: it is given a plan, and yields events.
-CLOSED_TO_BACKENDS = {"spec", "compiler", "analysis", "runs", "comparison", "report", "cli"}
+CLOSED_TO_BACKENDS = {"spec", "compiler", "analysis", "runs", "measurements", "comparison", "report", "cli"}
 
 
 def closed_rooms_entered(source: str) -> set[str]:

@@ -1,0 +1,221 @@
+"""The long table has every value of every run, and its means are those of the raw result files."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import flspec
+from flspec.errors import InputError
+from flspec.measurements import Measurements, Tally, measurements_of, run_folders
+from flspec.measurements.axes import axes_of, settings_by_path
+from flspec.runs.runner import run
+from flspec.runs.sweep import sweep
+from flspec.spec.loading import load_spec
+from flspec.spec.study import parse_study
+
+SPEC = """
+flspec: 1
+name: measured
+rounds: 3
+dataset: {kind: digits}
+partition: {kind: iid, clients: 4}
+model: {kind: softmax_regression}
+client: {epochs: 1, batch_size: 64, optimizer: {kind: sgd, learning_rate: 0.1}}
+"""
+MATRIX = "matrix: {axes: {client.optimizer.learning_rate: [0.05, 0.2]}, seeds: [0, 1, 2]}\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep, and beside it a run of another aggregator."""
+    folder = tmp_path_factory.mktemp("measured")
+    sweep(parse_study(SPEC + MATRIX), "local", folder / "sweep", jobs=1)
+    (folder / "spec.yaml").write_text(SPEC)
+    run(load_spec(folder / "spec.yaml", ["aggregator={kind: fedadam, learning_rate: 0.01}"]), "local", folder / "alone")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> Measurements:
+    return measurements_of(folder)
+
+
+def raw(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("**/result.json"))]
+
+
+def last_accuracies(folder: Path, rate: float) -> list[float]:
+    return [
+        result["final"]["evaluation"]["test"]["accuracy"]
+        for result in raw(folder / "sweep")
+        if result["spec"]["client"]["optimizer"]["learning_rate"] == rate
+    ]
+
+
+def test_every_value_of_every_run_is_a_row(folder: Path, measured: Measurements) -> None:
+    per_run = sum(len(r["train"]) + len(r["evaluation"]["test"]) + 3 for r in raw(folder)[0]["rounds"])
+    assert len(measured.results) == 7
+    assert len(measured.rows) == 7 * per_run
+    values = [r["evaluation"]["test"]["loss"] for result in raw(folder / "alone") for r in result["rounds"]]
+    rows = [row for row in measured.records() if row["run"] == "alone" and row["split"] == "test"]
+    assert [row["value"] for row in rows if row["metric"] == "loss"] == values
+    assert [row["round"] for row in rows if row["metric"] == "loss"] == [1, 2, 3]
+
+
+def test_the_columns_are_the_documented_ones_with_the_axes_between(measured: Measurements) -> None:
+    axes = ("client.optimizer.learning_rate", "aggregator")
+    ends = ("seed", "backend", "status", "round", "split", "group", "client", "metric", "value")
+    assert all(tuple(row) == ("run", "plan", *axes, *ends) for row in measured.records())
+
+
+def test_means_and_deviations_are_those_of_the_result_files(folder: Path) -> None:
+    tally = measurements_of(folder / "sweep").table()
+    assert [row["client.optimizer.learning_rate"] for row in tally.rows] == [0.05, 0.2]
+    for row in tally.rows:
+        values = last_accuracies(folder, row["client.optimizer.learning_rate"])
+        assert (row["num_runs"], len(set(values))) == (3, 3)
+        assert row["mean"] == pytest.approx(sum(values) / 3, abs=1e-12)
+        assert row["sd"] == pytest.approx(statistics.stdev(values), abs=1e-12)
+    assert tally.rows[0]["mean"] != tally.rows[1]["mean"]
+
+
+def test_a_curve_has_a_row_for_each_round_and_ends_in_the_table(measured: Measurements) -> None:
+    curve, table = measured.curves(by="aggregator"), measured.table(by="aggregator")
+    assert [(row["aggregator"], row["round"]) for row in curve.rows] == [
+        (kind, round_) for kind in ("fedadam", "fedavg") for round_ in (1, 2, 3)
+    ]
+    ends = [(row["aggregator"], row["mean"], row["sd"]) for row in curve.rows if row["round"] == 3]
+    assert ends == [(row["aggregator"], row["mean"], row["sd"]) for row in table.rows]
+    assert table.rows[0]["sd"] is None
+
+
+def test_any_setting_or_column_of_a_run_may_be_what_a_table_is_by(measured: Measurements) -> None:
+    assert [row["rounds"] for row in measured.table(by="rounds").rows] == [3]
+    assert {(row["seed"], row["num_runs"]) for row in measured.table(by=["seed"]).rows} == {(0, 3), (1, 2), (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"by": "agregator"}, "by: unknown 'agregator'; did you mean 'aggregator'"),
+        ({"metric": "acuracy"}, "metric: unknown 'acuracy'; did you mean 'accuracy'"),
+        ({"split": "tset"}, "split: unknown 'tset'; did you mean 'test'"),
+        ({"group": "sex=f"}, "group: unknown 'sex=f'; choose one of none"),
+    ],
+    ids=["by", "metric", "split", "group"],
+)
+def test_what_no_run_has_is_refused(measured: Measurements, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        measured.table(**asked)
+    assert str(refused.value).startswith(message)
+
+
+def test_a_run_that_did_not_end_counts_in_no_mean(measured: Measurements) -> None:
+    first, *others = measured.results
+    cut = first.model_copy(update={"status": "interrupted", "rounds": first.rounds[:1]})
+    both = Measurements(measured.folders, (cut, *others))
+    assert len(both.records()) < len(measured.records())
+    assert sum(row["num_runs"] for row in both.table().rows) == 6
+    assert sum(row["num_runs"] for row in both.curves().rows) == 18
+
+
+def test_a_metric_without_a_value_is_a_row_and_no_part_of_a_mean(measured: Measurements) -> None:
+    first, *others = measured.results
+    last = first.rounds[-1].model_copy(update={"evaluation": {"test": {}}, "undefined": {"test": {"accuracy": "why"}}})
+    with_none = Measurements(
+        measured.folders, (first.model_copy(update={"rounds": (*first.rounds[:-1], last)}), *others)
+    )
+    assert [row.value for row in with_none.rows if row.run == 0 and row.metric == "accuracy" and row.split == "test"][
+        -1
+    ] is None
+    assert sum(row["num_runs"] for row in with_none.table().rows) == 6
+
+
+def test_groups_of_examples_stand_apart_from_their_split(measured: Measurements) -> None:
+    first = measured.results[0]
+    record = first.rounds[-1].model_copy(
+        update={"evaluation": {"test": {"accuracy": 0.5}, "test/sex=f": {"accuracy": 0.25}}}
+    )
+    one = Measurements(measured.folders[:1], (first.model_copy(update={"rounds": (record,)}),))
+    assert [
+        (row.split, row.group, row.value) for row in one.rows if row.metric == "accuracy" and row.split == "test"
+    ] == [
+        ("test", None, 0.5),
+        ("test", "sex=f", 0.25),
+    ]
+    assert (one.table().rows[0]["mean"], one.table(group="sex=f").rows[0]["mean"]) == (0.5, 0.25)
+
+
+def test_a_run_named_twice_counts_once_and_names_tell_runs_apart(folder: Path) -> None:
+    twice = measurements_of([folder / "alone", folder, folder / "alone" / ".." / "alone"])
+    assert len(twice.results) == 7
+    assert len(set(twice.names)) == 7
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match="no run with a result here"):
+            measurements_of(path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(InputError, match="not a result of this schema"):
+        measurements_of(tmp_path)
+
+
+def test_a_frame_is_pandas_where_that_is_installed_and_records_elsewhere(
+    measured: Measurements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DataFrame:
+        from_records = staticmethod(lambda rows: ("frame", rows))
+
+    pandas = ModuleType("pandas")
+    pandas.__spec__ = ModuleSpec("pandas", None)
+    pandas.DataFrame = DataFrame  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    assert measured.frame() == ("frame", measured.records())
+    monkeypatch.setattr("flspec.measurements.table.find_spec", lambda name: None)
+    assert measured.frame() == measured.records()
+
+
+def test_settings_inside_sections_are_compared_among_sections_of_a_kind() -> None:
+    def with_aggregator(**aggregator: Any) -> dict[str, Any]:
+        return settings_by_path({"seed": aggregator.pop("seed", 0), "aggregator": aggregator, "rounds": 3})
+
+    adam, avg = {"kind": "fedadam", "beta": 0.9, "rate": 1}, {"kind": "fedavg", "rate": 2}
+    assert axes_of([with_aggregator(**adam), with_aggregator(**avg, seed=1)]) == ["aggregator"]
+    assert axes_of([with_aggregator(**adam), with_aggregator(**adam | {"beta": 0.5}), with_aggregator(**avg)]) == [
+        "aggregator",
+        "aggregator.beta",
+    ]
+    assert axes_of([settings_by_path({"clip": None}), settings_by_path({"clip": {"norm": 1.0}})]) == ["clip.norm"]
+    assert axes_of([with_aggregator(**adam)]) == []
+
+
+def test_a_table_in_a_notebook_shows_names_as_text() -> None:
+    tally = Tally.of(["name"], [(["<script>"], 0.5), (["\x1b[31m"], 0.25)])
+    assert "<script>" not in tally._repr_html_()
+    assert "&lt;script&gt;" in tally._repr_html_()
+    assert "\x1b" not in str(tally)
+    assert str(tally).splitlines()[1].split() == ["<script>", "1", "0.5000", "-"]
+
+
+def test_folders_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = ["rate=0.05,seed=2", "rate=0.05,seed=10", "rate=0.2,seed=1", "rate=2,seed=0", "rate=10,seed=0"]
+    for name in reversed(names):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text("{}")
+    assert [folder.name for folder in run_folders([tmp_path])] == names
+
+
+def test_importing_flspec_loads_nothing_of_it_and_every_name_is_there() -> None:
+    code = "import flspec, sys; print(sorted(m for m in sys.modules if m.startswith(('flspec.', 'numpy', 'pydantic'))))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert all(callable(getattr(flspec, name)) for name in flspec.__all__)
