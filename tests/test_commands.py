@@ -67,6 +67,13 @@ ELSEWHERE = {
         ["flspec new patients.yaml --from patients.csv", "flspec plan patients.yaml", "flspec run patients.yaml"],
         "test_three_commands_lead_from_a_table_to_the_gap_in_the_readme",
     ),
+    **dict.fromkeys(
+        [
+            "flspec certify visits.yaml --backends local,flower:inprocess",
+            "flspec run visits.yaml --set 'matrix.seeds=[0,1,2]'",
+        ],
+        "test_an_experiment_of_ones_own_in_the_readme_is_certified_and_swept",
+    ),
     FACES: "test_pictures_of_a_shipped_spec_come_nearer_to_real_ones",
     "pip install .": "test_a_shipped_spec_runs_far_from_the_repository",
     "pip install '.[flower]'": "test_every_dependency_has_a_lower_bound_that_can_be_tried",

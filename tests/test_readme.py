@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,10 @@ import pytest
 import yaml
 
 from flspec.compiler.compile import compile
-from flspec.spec.study import parse_study
+from flspec.data.client_names import client_names
+from flspec.data.store import open_data
+from flspec.spec.study import load_study
+from tests.command_line import flspec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,9 +29,30 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
+def visits(num: int = 240) -> Iterator[str]:
+    """A table whose two features tell the outcome together, and neither alone; some outcomes are otherwise."""
+    yield "hospital,dose,weight,outcome"
+    draw = random.Random(0).uniform
+    for number in range(num):
+        dose, weight = draw(-1, 1), draw(-1, 1)
+        outcome = "ill" if dose * weight + draw(-0.15, 0.15) > 0 else "healthy"
+        yield f"{('north', 'south', 'east', 'west')[number % 4]},{dose:.3f},{weight:.3f},{outcome}"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with the table, and the spec and the part as README shows them."""
+    (tmp_path / "visits.csv").write_text("\n".join(visits()) + "\n")
+    for text in (*blocks("yaml"), *blocks("python")):
+        if name := re.match(r"# (\w+\.(?:yaml|py))\n", text):
+            (tmp_path / name[1]).write_text(text)
+    return tmp_path
+
+
 @pytest.mark.parametrize("text", blocks("yaml"))
-def test_every_spec_in_the_readme_is_valid(text: str) -> None:
-    parse_study(text)
+def test_every_spec_in_the_readme_is_valid(text: str, own: Path) -> None:
+    (own / "spec.yaml").write_text(text)
+    load_study(own / "spec.yaml")
 
 
 @pytest.mark.parametrize("name", ["quickstart", "digits_matrix"])
@@ -36,9 +62,9 @@ def test_the_readme_shows_specs_as_they_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", blocks("python"))
-def test_every_python_block_in_the_readme_runs(text: str, tmp_path: Path) -> None:
+def test_every_python_block_in_the_readme_runs(text: str, own: Path) -> None:
     text = text.replace('"specs/', f'"{ROOT}/specs/')
-    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", text], cwd=own, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -106,6 +132,38 @@ def test_three_commands_lead_from_a_table_to_the_gap_in_the_readme(tmp_path: Pat
     shown = re.findall(r"^      ([a-z]+: .*#.*|# left out.*)$", section, flags=re.MULTILINE)
     assert len(shown) == 7
     assert all(f"    {line}\n" in written for line in shown)
+
+
+def test_an_experiment_of_ones_own_in_the_readme_is_certified_and_swept(own: Path) -> None:
+    section = README.partition("### An experiment of your own, whole")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    \$ (flspec .*)$", section, flags=re.MULTILINE)
+    assert [shlex.split(command)[1] for command in commands] == ["certify", "run"]
+    assert all(f"    {row}\n" in section for row in list(visits())[:3])
+    certified, swept = (flspec(own, *shlex.split(command)[1:], COLUMNS="80") for command in commands)
+    assert (certified.returncode, swept.returncode) == (0, 0), certified.stderr + swept.stderr
+    told = ("bit-identical", " ± 0")
+    rows = [
+        line.split() for line in (certified.stdout + swept.stdout).splitlines() if any(part in line for part in told)
+    ]
+    assert [row[0] for row in rows] == ["flower:inprocess", "3"]
+    check_shown(rows)
+    (certificate,) = own.glob("certificates/*/certificate.json")
+    assert json.loads(certificate.read_text())["backends"]["flower:inprocess"]["bitwise"]
+    plan = compile(own / "visits.yaml")
+    assert f"visits: 20 rounds against local, plan {plan.digest[:12]}\n" in section
+    assert sorted(client_names(plan, open_data(plan.settings.data))) == ["east", "north", "south", "west"]
+
+
+def test_each_of_its_files_counts_in_its_digest(own: Path) -> None:
+    before = compile(own / "visits.yaml").digest
+    part = own / "my_parts.py"
+    for old, new in [("Dropout(0.2)", "Dropout(0.3)"), ("gamma: float = 2.0", "gamma: float = 2.5"), ("!= 1", "== 0")]:
+        text = part.read_text()
+        assert text.count(old) == 1
+        part.write_text(text.replace(old, new))
+        assert compile(own / "visits.yaml").digest != before, old
+        part.write_text(text)
+    assert compile(own / "visits.yaml").digest == before
 
 
 @pytest.mark.parametrize(("name", "num_rows"), [("digits_matrix", 6), ("digits_modes", 3)])

@@ -199,8 +199,13 @@ def test_a_thread_that_draws_waits_for_an_evaluation_and_is_not_taken_for_it(own
             evaluated.wait(10)
 
     thread = threading.Thread(target=draw)
+
+    def start() -> None:
+        thread.start()
+        begun.wait(0.5)
+
     try:
-        evaluate(own(CALLS), lambda: (thread.start(), begun.wait(0.5)))
+        evaluate(own(CALLS), start)
     finally:
         evaluated.set()
         thread.join()
