@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +12,12 @@ import torch
 from flspec.compiler.compile import compile
 from flspec.core.randomness import Stream
 from flspec.data.store import open_data
-from flspec.errors import RunError, SpecError
+from flspec.errors import SpecError
 from flspec.execution.parts import bytes_per_client
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
-from flspec.layers import TorchModule
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
-from flspec_torch.own_module import build_module, seeded
 from flspec_torch.private_steps import sum_of_clipped
 from flspec_torch.supervised import SupervisedStep
 from flspec_torch.training import Trainer
@@ -177,52 +173,6 @@ def test_another_seed_draws_other_weights_and_the_same_the_same(own):
     one, again, other = own(), own(), own(changes=("seed: 5", "seed: 6"))
     assert np.array_equal(one.weights["out.weight"], again.weights["out.weight"])
     assert not np.array_equal(one.weights["out.weight"], other.weights["out.weight"])
-
-
-def evaluate(plan: Plan, meanwhile) -> None:
-    """Evaluate a module whose `forward` calls `meanwhile`."""
-    layer = TorchModule.model_validate_json(json.dumps(plan.settings.layers[0]))
-    sys.modules[layer.module.partition(":")[0]].__dict__["meanwhile"] = meanwhile
-    tensors = {name: torch.from_numpy(value.copy()) for name, value in (plan.weights | plan.constants).items()}
-    build_module(layer)(tensors, [torch.zeros(2, 1, 8, 8)], None)
-
-
-CALLS = NET.replace("        return", "        meanwhile()\n        return") + "\ndef meanwhile(): pass\n"
-
-
-def test_a_thread_that_draws_waits_for_an_evaluation_and_is_not_taken_for_it(own):
-    begun, evaluated = threading.Event(), threading.Event()
-
-    def draw() -> None:
-        with seeded(1):
-            begun.set()
-            evaluated.wait(10)
-
-    thread = threading.Thread(target=draw)
-
-    def start() -> None:
-        thread.start()
-        begun.wait(0.5)
-
-    try:
-        evaluate(own(CALLS), start)
-    finally:
-        evaluated.set()
-        thread.join()
-    assert begun.is_set()
-
-
-def test_draws_in_an_evaluation_are_told(own):
-    with pytest.raises(RunError, match="forward drew random numbers in evaluation"):
-        evaluate(own(CALLS), lambda: torch.rand(1))
-
-
-def test_compiling_leaves_the_generators_as_they_were(own):
-    torch.manual_seed(1)
-    expected = torch.rand(3)
-    torch.manual_seed(1)
-    own()
-    assert torch.equal(torch.rand(3), expected)
 
 
 # ------------------------------------------------------------------------------------------ frozen and tied parameters
