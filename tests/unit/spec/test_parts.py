@@ -15,6 +15,7 @@ from flspec.metrics import METRICS
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import load_spec, parse_spec
 from flspec.spec.trust import trust
+from tests.unit.scratch_packages import run_python
 
 PART = """
 from typing import Literal
@@ -90,6 +91,23 @@ def test_what_runs_is_what_the_digest_covers_though_the_files_have_gone(tmp_path
         path.unlink()
     again = flspec.run(Plan.load(tmp_path / "first" / "plan"), out=tmp_path / "again")
     assert again.weights == first.weights is not None
+
+
+AGAIN = """
+from pathlib import Path
+import flspec
+from flspec.protocol.plan import Plan
+print(flspec.run(Plan.load(Path("../first/plan")), out="../again").weights.sha256)
+"""
+
+
+def test_another_process_runs_the_text_in_the_plan_though_the_file_says_otherwise(tmp_path):
+    first = flspec.run(write(tmp_path / "a"), out=tmp_path / "first").weights
+    write(tmp_path / "a", factor="FACTOR = 0.25\n")
+    done = run_python(tmp_path / "a", "-c", AGAIN)
+    assert first is not None
+    assert done.stdout.strip() == first.sha256, done.stderr
+    assert flspec.run(tmp_path / "a" / "spec.yaml", out=tmp_path / "other").weights != first
 
 
 def test_local_and_flower_compute_the_same_bits(tmp_path):
