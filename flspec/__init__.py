@@ -5,6 +5,8 @@ plan = flspec.compile(spec)
 result = flspec.run(plan, backend="local")
 certificate = flspec.certify(plan, backends=["local", "flower", "tff"])
 comparison = flspec.compare(["runs/a", "runs/b"])
+results = flspec.run(spec.matrix({"client.epochs": [1, 3]}, seeds=[0, 1, 2]))
+print(results.table(metric="accuracy"))
 rows = flspec.measurements_of("runs").frame()
 """
 
@@ -14,11 +16,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flspec.api import run
     from flspec.comparison.certification import certify
     from flspec.comparison.results import compare
     from flspec.compiler.compile import compile
     from flspec.measurements import measurements_of
-    from flspec.runs.runner import run
     from flspec.spec.loading import load_spec
 
 __all__ = ["certify", "compare", "compile", "load_spec", "measurements_of", "run"]
@@ -29,7 +31,7 @@ _HOME = {
     "compile": "flspec.compiler.compile",
     "load_spec": "flspec.spec.loading",
     "measurements_of": "flspec.measurements",
-    "run": "flspec.runs.runner",
+    "run": "flspec.api",
 }
 
 

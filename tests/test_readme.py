@@ -68,6 +68,18 @@ def test_every_python_block_in_the_readme_runs(text: str, own: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_script_of_a_matrix_prints_the_table_that_is_shown(tmp_path: Path) -> None:
+    (text,) = (block for block in blocks("python") if "spec.matrix(" in block)
+    assert len(text.split("\n\n", 1)[1].splitlines()) <= 10
+    text = text.replace('"specs/', f'"{ROOT}/specs/')
+    command = [sys.executable, "-c", text]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "\n".join(printed[:3]) + "\n" in blocks("text")
+    assert [line.split()[:2] for line in printed[3:]] == [
+        [str(epochs), str(n)] for epochs in (1, 3) for n in range(1, 6)
+    ]
+
+
 def test_the_table_in_the_readme_is_what_the_quickstart_prints(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flspec", "run", str(ROOT / "specs" / "quickstart.yaml"), "--out", "run"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout

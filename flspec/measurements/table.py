@@ -58,6 +58,10 @@ class Measurements:
         """Every value: what clients measured in training, evaluations, and what each round cost."""
         return [row for run, result in enumerate(self.results) for one in result.rounds for row in _rows(run, one)]
 
+    def has(self, path: str) -> bool:
+        """Return whether any run's spec has a setting of that path."""
+        return any(path in settings for settings in self._settings)
+
     def records(self) -> list[dict[str, Any]]:
         """Return the long table, a dictionary a row.
 

@@ -7,6 +7,7 @@ from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from flspec.compiler.acting_parts import check_code
 from flspec.compiler.compile import compile
@@ -32,7 +33,7 @@ from flspec.spec.spec import Spec
 from flspec.spec.study import load_study
 from flspec.trackers import Chosen, find_trackers
 
-__all__ = ["Experiment", "Watch", "attempt_of", "execute_plan", "planned", "refuse_unsupported", "run"]
+__all__ = ["Experiment", "Watch", "attempt_of", "execute_plan", "planned", "refuse_unsupported", "run", "run_in_folder"]
 
 Experiment = str | Path | Spec | Plan  # a spec's file, a spec, or what it compiled into
 
@@ -62,6 +63,32 @@ def run(
 
     Raises InputError before anything is written, RunError (after writing a result that says so) if the run fails.
     """
+    options: dict[str, Any] = {
+        "data": data,
+        "workers": workers,
+        "limits": limits,
+        "resume": resume,
+        "anyway": anyway,
+        "watch": watch,
+    }
+    return run_in_folder(experiment, backend, out, **options, source=source, trackers=trackers)[1]
+
+
+def run_in_folder(
+    experiment: Experiment,
+    backend: str | None = None,
+    out: str | Path | None = None,
+    *,
+    data: Path | None = None,
+    workers: int = 0,
+    limits: Limits | None = None,
+    resume: bool = False,
+    anyway: bool = False,
+    watch: Watch | None = None,
+    source: str | None = None,
+    trackers: str | Chosen | Sequence[str | Chosen] = (),
+) -> tuple[Path, Result]:
+    """Run an experiment as `run` does, and return its folder, too."""
     if workers < 0:
         raise InputError(f"workers is {workers}; give 0 for one a core, or how many clients to train at once")
     followed_by = find_trackers(trackers)
@@ -76,7 +103,7 @@ def run(
             attempt = attempt_of(selection, plan, engine)
             with prepared_folder(folder, plan, attempt, source, resume=resume, others=others) as begun:
                 job = Job(folder, workers=workers)
-                return execute_plan(
+                return folder, execute_plan(
                     engine, selection, plan, job, evaluator=evaluator, resume=begun, watch=watch, trackers=followed_by
                 )
 

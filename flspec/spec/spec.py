@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, PrivateAttr, field_validator
 
@@ -26,6 +26,9 @@ from flspec.privacy import Privacy
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
 from flspec.spec.evaluation import BestRound, Evaluation
+
+if TYPE_CHECKING:
+    from flspec.spec.study import Study
 
 __all__ = ["BestRound", "ClientWork", "Clipping", "Evaluation", "Spec"]
 
@@ -209,6 +212,23 @@ class Spec(Document):
 
         given = settings_of(settings)
         return validate_draft(apply_overrides(draft_of_spec(self, self.folders), given))
+
+    def matrix(
+        self,
+        axes: Mapping[str, Sequence[Any]] | None = None,
+        seeds: Sequence[int] = (),
+        exclude: Sequence[Mapping[str, Any]] = (),
+        include: Sequence[Mapping[str, Any]] = (),
+    ) -> Study:
+        """Return every combination of values by path, each with every seed, as a spec's section `matrix` does:
+        `spec.matrix({"client.epochs": [1, 3]}, seeds=[0, 1, 2])`. Raises SpecError with every problem found.
+        """
+        from flspec.spec.from_python import draft_of_spec
+        from flspec.spec.study import study_of_draft
+
+        asked = {"axes": axes or {}, "seeds": seeds, "exclude": exclude, "include": include}
+        written = {name: value for name, value in asked.items() if len(value)}
+        return study_of_draft(draft_of_spec(self, self.folders, {"matrix": written}))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and dict(self) == dict(other)

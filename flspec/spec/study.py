@@ -30,7 +30,16 @@ from flspec.spec.overlays import (
 from flspec.spec.spec import Spec
 from flspec.spec.yaml_reader import KeyPath
 
-__all__ = ["Cell", "Study", "check_backends", "load_study", "load_variants", "parse_study", "short_names"]
+__all__ = [
+    "Cell",
+    "Study",
+    "check_backends",
+    "load_study",
+    "load_variants",
+    "parse_study",
+    "short_names",
+    "study_of_draft",
+]
 
 _MOST_RUNS = 10_000
 _LONGEST_LABEL = 120
@@ -107,6 +116,11 @@ def load_variants(
 def parse_study(content: bytes | str, file: str = "spec", max_runs: int = _MOST_RUNS) -> Study:
     """Validate the text of a spec and every experiment that it asks for; `file` names it in messages."""
     return _study(draft_of_text(content.encode() if isinstance(content, str) else content, file), (), max_runs)
+
+
+def study_of_draft(draft: Draft) -> Study:
+    """Validate a draft and every experiment that it asks for."""
+    return _study(draft, (), _MOST_RUNS)
 
 
 def _study(draft: Draft, given: Sequence[Override], max_runs: int, is_run_here: bool = False) -> Study:
