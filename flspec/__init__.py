@@ -5,7 +5,7 @@ plan = flspec.compile(spec)
 result = flspec.run(plan, backend="local")
 certificate = flspec.certify(plan, backends=["local", "flower", "tff"])
 comparison = flspec.compare(["runs/a", "runs/b"])
-results = flspec.run(spec.matrix({"client.epochs": [1, 3]}, seeds=[0, 1, 2]))
+results = flspec.run(spec.with_matrix({"client.epochs": [1, 3]}, seeds=[0, 1, 2]))
 print(results.table(metric="accuracy"))
 rows = flspec.measurements_of("runs").frame()
 """

@@ -69,7 +69,7 @@ def test_every_python_block_in_the_readme_runs(text: str, own: Path) -> None:
 
 
 def test_the_script_of_a_matrix_prints_the_table_that_is_shown(tmp_path: Path) -> None:
-    (text,) = (block for block in blocks("python") if "spec.matrix(" in block)
+    (text,) = (block for block in blocks("python") if "spec.with_matrix(" in block)
     assert len(text.split("\n\n", 1)[1].splitlines()) <= 10
     text = text.replace('"specs/', f'"{ROOT}/specs/')
     command = [sys.executable, "-c", text]

@@ -20,7 +20,7 @@ _MOST_DEPTH = 32
 _NOT_SET = {
     "extends": "only a file can extend another; write it there",
     "small": "a spec is the experiment or its small variant; load that with small=True",
-    "matrix": "a spec is one experiment; write spec.matrix({path: [values]}, seeds=[...])",
+    "matrix": "a spec is one experiment; write spec.with_matrix({path: [values]}, seeds=[...])",
 }
 
 

@@ -213,7 +213,7 @@ class Spec(Document):
         given = settings_of(settings)
         return validate_draft(apply_overrides(draft_of_spec(self, self.folders), given))
 
-    def matrix(
+    def with_matrix(
         self,
         axes: Mapping[str, Sequence[Any]] | None = None,
         seeds: Sequence[int] = (),
@@ -221,7 +221,7 @@ class Spec(Document):
         include: Sequence[Mapping[str, Any]] = (),
     ) -> Study:
         """Return every combination of values by path, each with every seed, as a spec's section `matrix` does:
-        `spec.matrix({"client.epochs": [1, 3]}, seeds=[0, 1, 2])`. Raises SpecError with every problem found.
+        `spec.with_matrix({"client.epochs": [1, 3]}, seeds=[0, 1, 2])`. Raises SpecError with every problem found.
         """
         from flspec.spec.from_python import draft_of_spec
         from flspec.spec.study import study_of_draft

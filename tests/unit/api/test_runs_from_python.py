@@ -31,11 +31,11 @@ AXES = {"client.epochs": [1, 2]}
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return flspec.run(SPEC.matrix(AXES, seeds=[0, 1]), out=tmp_path_factory.mktemp("matrix"), jobs=1)
+    return flspec.run(SPEC.with_matrix(AXES, seeds=[0, 1]), out=tmp_path_factory.mktemp("matrix"), jobs=1)
 
 
 def test_a_matrix_from_python_is_the_matrix_of_a_file() -> None:
-    study = SPEC.matrix(AXES, seeds=range(2), exclude=[{"client.epochs": 2, "seed": 1}], include=[{"rounds": 3}])
+    study = SPEC.with_matrix(AXES, seeds=range(2), exclude=[{"client.epochs": 2, "seed": 1}], include=[{"rounds": 3}])
     section = {"axes": AXES, "seeds": [0, 1], "exclude": [{"client.epochs": 2, "seed": 1}], "include": [{"rounds": 3}]}
     written = parse_study(yaml.safe_dump({**VALUES, "matrix": section}))
     assert [(cell.label, cell.values, cell.spec) for cell in study.cells] == [
@@ -56,7 +56,7 @@ def test_a_matrix_from_python_is_the_matrix_of_a_file() -> None:
 )
 def test_a_wrong_matrix_is_refused_as_in_a_file(axes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError) as refused:
-        SPEC.matrix(axes)
+        SPEC.with_matrix(axes)
     assert message in str(refused.value)
     assert "spec: matrix" in str(refused.value) or "spec: client.epoch" in str(refused.value)
 
@@ -83,13 +83,13 @@ def test_mean_and_deviation_by_axis_take_one_line(results: Results) -> None:
 
 def test_an_axis_of_whole_sections_is_a_table_by_their_kinds(tmp_path: Path) -> None:
     sections = [{"kind": "fedavg"}, {"kind": "fedadam", "learning_rate": 0.01}]
-    kinds = flspec.run(SPEC.matrix({"aggregator": sections}), out=tmp_path, jobs=1)
+    kinds = flspec.run(SPEC.with_matrix({"aggregator": sections}), out=tmp_path, jobs=1)
     assert [row["aggregator"] for row in kinds.table().rows] == ["fedavg", "fedadam"]
 
 
 def test_the_same_call_runs_no_finished_cell_again(results: Results) -> None:
     before = {path: path.stat().st_mtime_ns for path in results.folder.glob("*/**/*") if path.is_file()}
-    wider = flspec.run(SPEC.matrix({"client.epochs": [1, 2, 3]}, seeds=[0, 1]), out=results.folder, jobs=1)
+    wider = flspec.run(SPEC.with_matrix({"client.epochs": [1, 2, 3]}, seeds=[0, 1]), out=results.folder, jobs=1)
     assert len(wider) == 6
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -108,7 +108,7 @@ def test_a_file_is_one_run_or_a_matrix(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(("many", "option"), [(False, "jobs"), (True, "workers"), (True, "source")])
 def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path, many: bool, option: str) -> None:
-    experiment: Any = SPEC.matrix(seeds=[0, 1]) if many else SPEC
+    experiment: Any = SPEC.with_matrix(seeds=[0, 1]) if many else SPEC
     wrong: Any = {option: 2}
     with pytest.raises(InputError, match=f"^{option}: "):
         flspec.run(experiment, out=tmp_path / "out", **wrong)
@@ -128,12 +128,12 @@ def test_what_watch_raises_comes_out_and_the_run_goes_on_later(tmp_path: Path) -
     whole = flspec.run(SPEC, out=tmp_path / "run", resume=True)
     assert whole.weights == flspec.run(SPEC, out=tmp_path / "again").weights
     with pytest.raises(Enough):
-        flspec.run(SPEC.matrix(AXES), out=tmp_path / "matrix", watch=stop, jobs=1)
-    assert len(flspec.run(SPEC.matrix(AXES), out=tmp_path / "matrix", jobs=1)) == 2
+        flspec.run(SPEC.with_matrix(AXES), out=tmp_path / "matrix", watch=stop, jobs=1)
+    assert len(flspec.run(SPEC.with_matrix(AXES), out=tmp_path / "matrix", jobs=1)) == 2
 
 
 def test_a_failed_cell_is_told_and_the_others_stay(tmp_path: Path) -> None:
-    study = SPEC.matrix({"partition.clients": [2, 5000]})
+    study = SPEC.with_matrix({"partition.clients": [2, 5000]})
     with pytest.raises(RunError, match=r"1 of 2 cells failed: clients=5000: .*flspec\.measurements_of"):
         flspec.run(study, out=tmp_path, jobs=1)
     assert len(flspec.measurements_of(tmp_path).results) == 1

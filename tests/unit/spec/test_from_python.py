@@ -79,7 +79,7 @@ def test_a_spec_is_not_changed_by_changing_it() -> None:
         ({"model.hidden": [object]}, "with_(model.hidden): model.hidden.0: <class 'object'> is a type, which no"),
         ({"client": {1: 2}}, "with_(client): client: the key 1 is not a text; write it in quotes"),
         ({"client": {"epochs": 1}, "client.epochs": 2}, "with_(client.epochs): client.epochs: with_(client) sets it"),
-        ({"matrix": {"seeds": [1]}}, "with_(matrix): matrix: a spec is one experiment; write spec.matrix("),
+        ({"matrix": {"seeds": [1]}}, "with_(matrix): matrix: a spec is one experiment; write spec.with_matrix("),
         ({"extends": "a.yaml"}, "with_(extends): extends: only a file can extend another"),
         ({"cohort.size": 50}, "with_(cohort.size): cohort: cohort.size is 50, but partition.clients is 10"),
     ],
