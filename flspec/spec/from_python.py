@@ -17,6 +17,7 @@ __all__ = ["draft_of_mapping", "draft_of_spec", "settings_of", "stated"]
 
 _SOURCE = "spec"  # stands where messages name a file
 _MOST_DEPTH = 32
+_NO_UNICODE = "has characters that no text file can hold; write it without them"
 _NOT_SET = {
     "extends": "only a file can extend another; write it there",
     "small": "a spec is the experiment or its small variant; load that with small=True",
@@ -44,7 +45,7 @@ def settings_of(values: Mapping[str, Any]) -> list[Override]:
     for name, value in values.items():
         source, path = f"with_({shorten(name)})", tuple(name.split("."))
         found = list(_problems(value, path, source))
-        if not all(path):
+        if not all(path) or not _is_unicode(name):
             found = [Problem("expected a path, as client.epochs", file=source)]
         elif path[0] in _NOT_SET:
             found = [Problem(_NOT_SET[path[0]], path[0], source)]
@@ -87,8 +88,10 @@ def _problems(value: Any, path: KeyPath, source: str) -> Iterator[Problem]:
         yield Problem(f"more than {_MOST_DEPTH} levels deep; is it inside itself?", dotted(path[:4]), source)
     elif isinstance(value, Mapping):
         for key, one in value.items():
-            if isinstance(key, str):
+            if isinstance(key, str) and _is_unicode(key):
                 yield from _problems(one, (*path, key), source)
+            elif isinstance(key, str):
+                yield Problem(f"the key {shorten(repr(key))} {_NO_UNICODE}", dotted(path), source)
             else:
                 yield Problem(f"the key {shorten(repr(key))} is not a text; write it in quotes", dotted(path), source)
     elif _is_list(value):
@@ -101,10 +104,17 @@ def _problems(value: Any, path: KeyPath, source: str) -> Iterator[Problem]:
 def _why_not_plain(value: Any) -> str | None:
     if isinstance(value, Real) and not math.isfinite(value):
         return f"{value} is not a finite number; give one"
+    if isinstance(value, str | PurePath) and not _is_unicode(str(value)):
+        return f"{shorten(repr(value))} {_NO_UNICODE}"
     if value is None or isinstance(value, Document | str | PurePath | Real) or _is_numpy_bool(value):
         return None
     what = shorten(repr(value))
     return f"{what} is a {type(value).__name__}, which no spec can hold; give a number, text, list or dict"
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text has no half of a surrogate pair, as undecodable file names have."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _plain(value: Any) -> Any:
