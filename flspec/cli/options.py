@@ -49,7 +49,7 @@ Settings = Annotated[
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Import the spec's parts though they come from elsewhere.", callback=use_trust),
+    typer.Option("--trust", help="Import parts that come from elsewhere.", callback=use_trust),
 ]
 Small = Annotated[bool, typer.Option("--small", help="The small variant, as the spec's section small says.")]
 CellLabel = Annotated[str | None, typer.Option("--cell", metavar="LABEL", help="One experiment of a matrix.")]

@@ -148,12 +148,12 @@ _BY_ITS_OWN_CLASS = core_schema.wrap_serializer_function_ser_schema(
 def _choosing(installed: frozenset[str]) -> Callable[[Any], str | None]:
     """Return what says the choice of a union that a value belongs to; None if it does not say its kind."""
 
-    def choice(value: Any) -> str | None:
+    def kind(value: Any) -> str | None:  # pydantic shows the name
         is_said = not isinstance(value, Mapping) or "kind" in value
-        kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-        return kind if isinstance(kind, str) and kind in installed else OTHER_KINDS if is_said else None
+        said = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+        return said if isinstance(said, str) and said in installed else OTHER_KINDS if is_said else None
 
-    return choice
+    return kind
 
 
 def _of_part_file(base: type[Any], but: tuple[str, ...], value: Any) -> Any:

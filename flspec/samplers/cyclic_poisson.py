@@ -13,11 +13,11 @@ from flspec.samplers.base import Sampler, Sampling
 
 
 class CyclicPoisson(Sampler):
-    """Clients are dealt into groups once. In a round, each of the group whose turn it is takes part with probability
-    groups * size / clients, independently of all others; so a client comes at most once in `groups` rounds.
+    """Groups of clients take turns, and in its turn each client of a group takes part by a coin of its own.
 
-    Every `groups` clients, in order, are dealt into different groups, in an order of their own. So the group of a
-    client depends on its number and the seed alone, and who else is there moves nobody to another group.
+    The probability is groups * size / clients, and a client comes at most once in `groups` rounds. Every `groups`
+    clients, in order, are dealt into different groups, in an order of their own. So the group of a client depends on
+    its number and the seed alone, and who else is there moves nobody to another group.
     """
 
     kind: Literal["cyclic_poisson"] = "cyclic_poisson"

@@ -244,7 +244,16 @@ def test_whoever_says_what_is_wanted_is_not_asked(tmp_path, option):
         ("flspec list ", list(sections())),
         (
             "flspec list p",
-            ["parts", "partition", "partition.among", "privacy", "privacy.stop", "privacy.clip", "postprocessors"],
+            [
+                "parts",
+                "partition",
+                "partition.among",
+                "privacy",
+                "privacy.stop",
+                "privacy.clip",
+                "privacy.noise",
+                "postprocessors",
+            ],
         ),
         ("flspec list aggregator fedad", ["fedadagrad", "fedadam"]),
         ("flspec list partitioners ", list(find_family("partitioners").kinds)),

@@ -67,7 +67,7 @@ def test_an_entry_point_that_is_no_metric_is_refused():
     [
         (
             lambda scores: 1 / 0,
-            r"hits \(from test_metrics_from_elsewhere\) raises ZeroDivisionError: division by zero; fix it",
+            r"hits \(from test_metrics_from_elsewhere\) raises ZeroDivisionError: division by zero in \S+test_metrics_from_elsewhere.py:\d+; fix it",
         ),
         (lambda scores: None, r"hits .* raises TypeError: .*NoneType"),
         (lambda scores: float("nan"), r"hits .* gives nan; it should raise Undefined with the reason"),
@@ -177,8 +177,8 @@ def test_one_that_fails_in_a_run_ends_it_with_a_line(tmp_path):
     )
     line = only_line(flspec(tmp_path, "run", "spec.yaml", "--out", "run"), 1)
     assert line == (
-        "flspec: evaluation.metrics: misses (from my_metrics) raises ZeroDivisionError: division by zero; "
-        "fix it, or remove it from the spec"
+        "flspec: evaluation.metrics: misses (from my_metrics) raises ZeroDivisionError: division by zero in "
+        f"{tmp_path}/my_metrics.py:6; fix it, or remove it from the spec"
     )
     assert load_result(tmp_path / "run").status == "failed"
 

@@ -322,7 +322,7 @@ def test_a_factor_that_no_learning_rate_can_have_is_a_defect_of_the_schedule(mak
 
     for factor in (-1.0, float("nan"), float("inf")):
         monkeypatch.setattr(Step, "factor", lambda self, number, total, factor=factor: factor)
-        with pytest.raises(InputError, match=r"client.optimizer.schedule: Step gives .* in round 1"):
+        with pytest.raises(InputError, match=r"client.optimizer.schedule: step .* gives .* in round 1"):
             make_plan(client=work(SGD | {"schedule": {"kind": "step", "every": 1}}))
 
 

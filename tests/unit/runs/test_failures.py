@@ -145,8 +145,9 @@ def test_a_part_s_mistake_while_compiling_is_told_by_its_field_and_line(packages
     for command in ("plan", "run"):
         done = flspec(packages, command, "spec.yaml", "--set", "aggregator={kind: without}")
         assert done.returncode == 2
-        told = r"flspec: aggregator: without \(odd_rules\.Without\) raised Attribute.*'rate' in \S+/odd_rules\.py:\d+; "
-        assert re.match(told, done.stderr)
+        place = re.escape("--set aggregator={kind: without}: ")
+        told = r"aggregator: without \(odd_rules\.Without\) raised Attribute.*'rate' in \S+/odd_rules\.py:\d+; "
+        assert re.match(place + told, done.stderr)
         assert done.stderr.count("\n") == 1
     assert not (packages / "runs").exists()
 
