@@ -45,7 +45,7 @@ def test_labels_alone_decide_of_ranks_and_rates() -> None:
 
 
 OF_TWO = ("precision", "recall", "specificity", "false_positive_rate", "positive_rate", "f1", "average_precision")
-OF_ONE = ("balanced_accuracy", "roc_auc")
+OF_ONE = ("balanced_accuracy", "roc_auc", "perplexity")
 OF_PICTURES = {"fid", "image_precision", "image_recall", "kid", "kid_deviation"}
 
 
