@@ -25,6 +25,7 @@ from flspec.models.blocks import Policy
 _KERNEL, _SMALLEST = 4, 8  # pixels: of all kernels, and of the smallest pictures
 _WEIGHTS, _SCALES = Normal(std=0.02), Normal(mean=1.0, std=0.02)  # Section 4; batch norm's as in the usual code
 _SLOPE = 0.2  # of leaky ReLUs, Section 4
+_ALIKE: dict[str, Any] = {"kernel_size": _KERNEL, "bias": False, "initializer": _WEIGHTS}  # of every convolution
 
 
 class Dcgan(Model):
@@ -95,24 +96,8 @@ def _num_halvings(input_shape: Shape) -> int:
 
 
 def _enlarge(name: str, channels: int, stride: int, padding: int) -> TransposedConv:
-    return TransposedConv(
-        name=name,
-        channels=channels,
-        kernel_size=_KERNEL,
-        stride=stride,
-        padding=padding,
-        bias=False,
-        initializer=_WEIGHTS,
-    )
+    return TransposedConv(name=name, channels=channels, stride=stride, padding=padding, **_ALIKE)
 
 
 def _shrink(name: str, channels: int, stride: int, padding: int) -> Conv:
-    return Conv(
-        name=name,
-        channels=channels,
-        kernel_size=_KERNEL,
-        stride=stride,
-        padding=padding,
-        bias=False,
-        initializer=_WEIGHTS,
-    )
+    return Conv(name=name, channels=channels, stride=stride, padding=padding, **_ALIKE)
