@@ -67,7 +67,8 @@ def test_an_entry_point_that_is_no_metric_is_refused():
     [
         (
             lambda scores: 1 / 0,
-            r"hits \(from test_metrics_from_elsewhere\) raises ZeroDivisionError: division by zero in \S+test_metrics_from_elsewhere.py:\d+; fix it",
+            r"hits \(from test_metrics_from_elsewhere\) raises ZeroDivisionError: division by zero "
+            r"in \S+test_metrics_from_elsewhere.py:\d+; fix it",
         ),
         (lambda scores: None, r"hits .* raises TypeError: .*NoneType"),
         (lambda scores: float("nan"), r"hits .* gives nan; it should raise Undefined with the reason"),
