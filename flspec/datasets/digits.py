@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,4 @@ class Digits(ImageDataset):
 
 def _file() -> Path:
     """Return the file that `sklearn.datasets.load_digits` reads; importing scikit-learn takes longer than training."""
-    spec = find_spec("sklearn")
-    assert spec is not None and spec.origin is not None, "scikit-learn is a dependency"
-    return Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))
