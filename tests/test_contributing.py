@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from flspec.client_algorithms import ClientAlgorithm
+from flspec.client_algorithms import ClientAlgorithm, CohortWork
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.encodings import Encoding

@@ -71,6 +71,7 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
     """Read the client update in a reply."""
     metrics: Any = reply.content["update"]
     sums: Any = reply.content["sums"]
+    numbers: Any = reply.content.get("numbers", {})
     delta = dict(zip(plan.weights, reply.content.array_records["delta"].to_numpy_ndarrays(), strict=True))
     return ClientUpdate(
         client=int(metrics["client"]),
@@ -81,6 +82,7 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
         sums={name: float(value) for name, value in sums.items()},
         client_state=_read_records(reply.content, "client_state"),
         sent=_read_records(reply.content, "sent"),
+        numbers={name: float(value) for name, value in numbers.items()},
     )
 
 
@@ -92,6 +94,7 @@ def _encode(update: ClientUpdate) -> RecordDict:
         "sums": MetricRecord({**update.sums}),
         **_write_records("client_state", update.client_state),
         **_write_records("sent", update.sent),
+        **({"numbers": MetricRecord({**update.numbers})} if update.numbers else {}),
     }
     return RecordDict(content)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,19 +25,19 @@ from flspec.execution.parts import (
     players_of,
 )
 from flspec.execution.server_step import learned_weights, sent_with_weights
-from flspec.metrics import Scores, measure
+from flspec.metrics import measure
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec.schedules.plateau import Plateau, PlateauTracker
+from flspec_torch.at_start import gradient_of, scores_of
 from flspec_torch.clipping import clip
 from flspec_torch.measuring import Measured
 from flspec_torch.model import to_tensors
 from flspec_torch.optimizers import Stepper, build_stepper
 from flspec_torch.phases import PhasesStep
-from flspec_torch.scoring_batches import examples_at_once
 from flspec_torch.step import Learned
 from flspec_torch.supervised import SupervisedStep
 
@@ -96,6 +96,7 @@ class Trainer:
         own = client_state.get("weights", {})
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
         learned = self._learned(tensors, [name for name in (*weights, *own) if name not in self.plan.statistics])
+        measured_before = self._measured_at_start(task, tensors, weights)
         plateau = self._plateau(client_state)
         rate = task.rate * (plateau.factor if plateau else 1.0)
         steppers = {
@@ -118,7 +119,7 @@ class Trainer:
                 for stepper in steppers.values():
                     stepper.rate = rate
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
-        outcome = self._finish(self._work(task, weights, after, server, client_state))
+        outcome = self._finish(replace(self._work(task, weights, after, server, client_state), **measured_before))
         return ClientUpdate(
             client=task.client,
             repeat=task.repeat,
@@ -131,6 +132,7 @@ class Trainer:
                 **outcome.own,
             },
             sent=dict(outcome.sent),
+            numbers=dict(outcome.numbers),
         )
 
     def _learned(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> Learned:
@@ -189,6 +191,7 @@ class Trainer:
             delta=call.tensors(outcome.delta, work.start, "delta"),
             own=call.records(outcome.own, self.algorithm.client_slots, learned),
             sent=call.records(outcome.sent, self.algorithm.sends, learned),
+            numbers=call.numbers(outcome.numbers, self.algorithm.sends_numbers),
         )
 
     def _work(
@@ -201,8 +204,24 @@ class Trainer:
             server=read_only_records(server),
             own=read_only_records({slot: client_state[slot] for slot in self.algorithm.client_slots}),
             num_steps=len(task.batches),
-            learning_rate=next(iter(self.optimizers.values())).learning_rate * task.rate,
+            learning_rate=(optimizer := next(iter(self.optimizers.values()))).learning_rate * task.rate,
+            optimizer=optimizer,
+            statistics=self.plan.statistics,
         )
+
+    def _measured_at_start(self, task: ClientTask, tensors: Mapping[str, Tensor], weights: Weights) -> dict[str, Any]:
+        """Return what the client algorithm has a client measure before its steps, as fields of `LocalWork`."""
+        if not (wanted := self.algorithm.measured_at_start):
+            return {}
+        step, split = self.step, self.data.train_as_tested.part(self.plan.client_examples(task.client))
+        assert isinstance(step, SupervisedStep)
+        found: dict[str, Any] = {}
+        if "loss" in wanted:
+            found["start_loss"] = measure(scores_of(step, tensors, split), ["loss"])[0].get("loss", math.inf)
+        if "gradient" in wanted:
+            learned = [name for name in weights if name not in self.plan.statistics]
+            found["start_gradient"] = gradient_of(step, tensors, split, learned)
+        return found
 
     def _carried(
         self, own: Weights, steppers: Mapping[str, Stepper[Any]], plateau: PlateauTracker | None
@@ -220,14 +239,9 @@ class Trainer:
             return None
         return PlateauTracker(schedule, client_state.get("schedule", {}).get("plateau"))
 
-    @torch.no_grad()
     def _measure(self, client: int, metric: str, tensors: Mapping[str, Tensor]) -> float | None:
         """Measure the metric on the client's holdout; None if it is undefined there."""
         step = self.step
         assert isinstance(step, SupervisedStep)
         split = self.data.train_as_tested.part(self.plan.holdout_examples(client))
-        size = examples_at_once(step.network)
-        starts = range(0, len(split), size)
-        inputs = (torch.from_numpy(split.inputs(slice(start, start + size))) for start in starts)
-        outputs = np.concatenate([step.forward(tensors, some, None).numpy() for some in inputs])
-        return measure(Scores(outputs, split.labels, self.plan.settings.loss), [metric])[0].get(metric)
+        return measure(scores_of(step, tensors, split), [metric])[0].get(metric)

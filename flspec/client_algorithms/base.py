@@ -1,7 +1,8 @@
 """The interface of a client algorithm: a correction of each gradient, named records, and what is sent.
 
 An algorithm is defined once for every engine. The part of each step uses arithmetic operators alone, so it computes on
-numpy arrays and on any framework's tensors. The part of each round is written in numpy.
+numpy arrays and on any framework's tensors. The part of each round is written in numpy. Engines ask an algorithm what
+it needs, and never which one it is.
 """
 
 from __future__ import annotations
@@ -10,18 +11,27 @@ import math
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Component
 from flspec.protocol.named_records import RESERVED, Records, Weights
 from flspec.protocol.updates import Delta
 
-__all__ = ["ClientAlgorithm", "ClientOutcome", "LocalWork"]
+__all__ = ["ClientAlgorithm", "ClientOutcome", "CohortWork", "LocalWork", "Measurement", "Need"]
 
 Tensors = Mapping[str, NDArray[np.floating[Any]]]
+Measurement = Literal["loss", "gradient"]  # of a client, before its first step
+Need = Literal[
+    "sgd",  # client.optimizer is SGD, with or without momentum, that starts afresh with one learning rate a round
+    "plain_sgd",  # the same without momentum: a step is the learning rate times the gradient
+    "no_clip",  # gradients are taken as they are corrected
+    "mean",  # the aggregator is a weighted mean
+    "uniform_mean",  # the aggregator is a mean in which clients count alike
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +44,12 @@ class LocalWork:
     own: Records  # `client_slots`, as the client stored them
     num_steps: int
     learning_rate: float  # of the round, schedules by rounds included
+    optimizer: ClientOptimizer | None = None  # that took the steps
+    statistics: frozenset[str] = frozenset()  # those of `start` that are updated without gradients
+    # Of `measured_at_start`, at `start`: means over all of the client's examples, as they are evaluated (no dropout, no
+    # random transforms, batch norm by its running statistics).
+    start_loss: float | None = None
+    start_gradient: Weights | None = None  # of the tensors that have records
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +59,20 @@ class ClientOutcome:
     delta: Tensors  # of the same tensors as `LocalWork.start`
     own: Mapping[str, Tensors] = field(default_factory=dict)  # stored until the client's next round: `client_slots`
     sent: Mapping[str, Tensors] = field(default_factory=dict)  # sent beside the delta: `sends`
+    numbers: Mapping[str, float] = field(default_factory=dict)  # likewise: `sends_numbers`
+
+
+@dataclass(frozen=True, eq=False)
+class CohortWork:
+    """What a round's clients sent, for the server; only those that count, in client order, at least one."""
+
+    mean: Delta  # the aggregator's, float64
+    server: Records  # `server_slots`, as the clients had them
+    sent: Sequence[Records]  # `sends` of each client
+    numbers: Sequence[Mapping[str, float]]  # `sends_numbers` of each client
+    shares: Sequence[float]  # of each client in the weighted mean; they sum to 1
+    num_clients: int  # in all, whether or not in this round
+    statistics: frozenset[str] = frozenset()  # those of `mean` that are updated without gradients
 
 
 class ClientAlgorithm(Component, ABC):
@@ -55,14 +85,25 @@ class ClientAlgorithm(Component, ABC):
     server_slots: ClassVar[Mapping[str, float]] = {}  # the server's records, and the value that each starts with
     client_slots: ClassVar[Mapping[str, float]] = {}  # each client's records, likewise
     sends: ClassVar[tuple[str, ...]] = ()  # the records of `ClientOutcome.sent`, each as large as the weights
+    sends_numbers: ClassVar[tuple[str, ...]] = ()  # the names of `ClientOutcome.numbers`, each eight bytes
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a class whose records could not be stored or sent."""
         super().__pydantic_init_subclass__(**kwargs)
-        for attribute in ("server_slots", "client_slots", "sends"):
-            if wrong := _why_invalid(getattr(cls, attribute), holds_starts=attribute != "sends"):
+        for attribute in ("server_slots", "client_slots", "sends", "sends_numbers"):
+            if wrong := _why_invalid(getattr(cls, attribute), holds_starts=not attribute.startswith("sends")):
                 raise ValueError(f"{cls.__name__}.{attribute} {wrong}")
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What other parts of a spec must be; a spec with others is refused."""
+        return ()
+
+    @property
+    def measured_at_start(self) -> tuple[Measurement, ...]:
+        """What a client measures at the weights that it is sent, before its steps: see `LocalWork`."""
+        return ()
 
     def correct(self, gradient: Any, weight: Any, start: Any, server: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
         """Return the gradient of one tensor as the optimizer is to take it, before `client.clip`.
@@ -75,15 +116,9 @@ class ClientAlgorithm(Component, ABC):
         """Return what a client sends and stores after its last step."""
         return ClientOutcome({name: work.after[name] - start for name, start in work.start.items()})
 
-    def combine(
-        self, mean: Delta, server: Records, sent: Sequence[Records], num_clients: int
-    ) -> tuple[Delta, Mapping[str, Tensors]]:
-        """Return the update for the server optimizer, and the server's records from now on.
-
-        `mean` is the aggregator's, float64. `sent` are the records of the clients that count, in client order; there
-        are `num_clients` clients in all.
-        """
-        return mean, server
+    def combine(self, work: CohortWork) -> tuple[Delta, Mapping[str, Tensors]]:
+        """Return the update for the server optimizer, and the server's records from now on."""
+        return work.mean, work.server
 
     def initial_server(self, weights: Weights) -> Records:
         """Return the server's records before the first round."""

@@ -94,6 +94,11 @@ class PartCall:
         except (TypeError, ValueError, RuntimeError):
             raise self.error(f"gave sums that are not numbers: {shorten(repr(dict(given)))}") from None
 
+    def numbers(self, given: Any, names: Iterable[str]) -> dict[str, float]:
+        """Return exactly the numbers named."""
+        self._same_names("numbers", given, names)
+        return self.sums({name: given[name] for name in names})
+
     def check_finite(self, tensors: Mapping[str, NDArray[Any]], what: str) -> None:
         """Raise RunError if a value is not finite."""
         if wrong := [name for name, value in tensors.items() if not np.isfinite(value).all()]:

@@ -68,6 +68,7 @@ __all__ = [
 ]
 
 C = TypeVar("C", bound=Component)
+_FLOAT64 = 8
 
 
 def acting_parts(plan: Plan) -> dict[str, Component]:
@@ -229,11 +230,12 @@ def server_optimizer_of(plan: Plan) -> ServerOptimizer:
 
 
 def bytes_per_client(plan: Plan) -> tuple[int, int]:
-    """Return the bytes of tensors sent to one client in a round, and the bytes that it sends back."""
+    """Return the bytes sent to one client in a round, and those that it sends back: of tensors and of numbers."""
     algorithm = client_algorithm_of(plan)
     weights = sum(weight.nbytes for weight in plan.weights.values())
     a_slot = sum(weight.nbytes for name, weight in plan.weights.items() if name not in plan.statistics)
-    return weights + len(algorithm.server_slots) * a_slot, weights + len(algorithm.sends) * a_slot
+    numbers = _FLOAT64 * len(algorithm.sends_numbers)
+    return weights + len(algorithm.server_slots) * a_slot, weights + len(algorithm.sends) * a_slot + numbers
 
 
 def _part(plan: Plan, family: type[C], document: ComponentDocument) -> C:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.client_algorithms import CohortWork
 from flspec.core.randomness import Stream
 from flspec.core.round_streams import RoundStreams
 from flspec.errors import RunError
@@ -78,7 +79,7 @@ def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) ->
     post = _Postprocessing(plan, state)
     processed = (post.on_each(update) for update in updates)
     mean = _mean(plan, updates, processed) if updates else _nothing(plan)
-    delta, carried = _combine_by_algorithm(plan, state, mean, [update.sent for update in updates])
+    delta, carried = _combine_by_algorithm(plan, state, mean, updates)
     delta, remembered = post.on_combined(delta, updates)
     return delta, {**carried, **remembered}
 
@@ -102,15 +103,26 @@ def _mean(plan: Plan, updates: Sequence[ClientUpdate], processed: Iterable[Clien
 
 
 def _combine_by_algorithm(
-    plan: Plan, state: ServerState, mean: Delta, sent: Sequence[Records]
+    plan: Plan, state: ServerState, mean: Delta, updates: Sequence[ClientUpdate]
 ) -> tuple[Delta, dict[str, Weights]]:
     """Return what the client algorithm makes of the mean, and the server's records from now on."""
     if plan.settings.client_algorithm is None:
         return mean, {}
-    algorithm = client_algorithm_of(plan)
+    if not updates:  # of a private round: no algorithm works on what is noise alone
+        return mean, dict(sent_with_weights(plan, state))
+    algorithm, total = client_algorithm_of(plan), sum(update.weight for update in updates)
     call, learned = PartCall("client.algorithm", algorithm, "combine"), learned_weights(plan)
+    work = CohortWork(
+        mean=mean,
+        server=sent_with_weights(plan, state),
+        sent=[update.sent for update in updates],
+        numbers=[update.numbers for update in updates],
+        shares=[update.weight / total for update in updates],
+        num_clients=plan.num_clients,
+        statistics=plan.statistics,
+    )
     with call.guarded():
-        given = algorithm.combine(mean, sent_with_weights(plan, state), sent, plan.num_clients)
+        given = algorithm.combine(work)
     delta, records = call.pair(given, "the update and the server's records")
     delta = call.tensors(delta, mean, "update", np.float64)
     records = call.records(records, algorithm.server_slots, learned)
@@ -292,4 +304,5 @@ def _is_finite(update: ClientUpdate) -> bool:
     tensors = [*update.delta.values()]
     for records in (update.client_state, update.sent):
         tensors += [value for record in records.values() for value in record.values()]
-    return all(bool(np.isfinite(value).all()) for value in tensors)
+    numbers_are_finite = all(map(math.isfinite, update.numbers.values()))
+    return numbers_are_finite and all(bool(np.isfinite(value).all()) for value in tensors)

@@ -34,6 +34,7 @@ class ClientUpdate:
     sums: Mapping[str, float]
     client_state: Records = field(default_factory=dict)  # kept by the client, never sent to the server
     sent: Records = field(default_factory=dict)  # sent to the server beside the delta
+    numbers: Mapping[str, float] = field(default_factory=dict)  # likewise, by name
     repeat: int = 0  # of the task: which of a client's tasks in this round, from 0
 
 

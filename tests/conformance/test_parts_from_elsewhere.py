@@ -1,7 +1,7 @@
 """A client algorithm, a postprocessor and an objective of one file, from a package that changes nothing of flspec.
 
-SCAFFOLD, because it needs all that an algorithm can: a correction, what clients and the server remember, and what is
-sent. It is held to a loop in float64 that shares no code with it.
+SCAFFOLD written anew, because it needs a correction, what clients and the server remember, and what is sent. It is
+held to a loop in float64 that shares no code with it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from typing import Any, Literal
 from flspec.client_algorithms import ClientAlgorithm, ClientOutcome
 
 
-class Scaffold(ClientAlgorithm):
+class Variates(ClientAlgorithm):
     """A client's gradients are corrected by how its control variate differs from the server's."""
 
-    kind: Literal["scaffold"] = "scaffold"
+    kind: Literal["variates"] = "variates"
     server_slots, client_slots, sends = {"control": 0.0}, {"control": 0.0}, ("control_change",)
 
     def correct(self, gradient, weight, start, server, own):
@@ -46,10 +46,10 @@ class Scaffold(ClientAlgorithm):
         change = {n: after[n] - own[n] for n in own}
         return ClientOutcome(super().finish(work).delta, {"control": after}, {"control_change": change})
 
-    def combine(self, mean, server, sent, num_clients):
-        changes = [records["control_change"] for records in sent]
-        return mean, {"control": {n: c + sum(one[n] for one in changes) / num_clients
-                                  for n, c in server["control"].items()}}
+    def combine(self, work):
+        changes = [records["control_change"] for records in work.sent]
+        return work.mean, {"control": {n: c + sum(one[n] for one in changes) / work.num_clients
+                                       for n, c in work.server["control"].items()}}
 '''
 NOISE = '''
 """Noise on the sum of clipped updates, and how much of it there has been."""
@@ -98,7 +98,7 @@ class Calm(Objective):
         return loss + 0.1 * size, {"loss": loss.item() * num, "size": size.item() * num}
 '''
 PARTS = {
-    "scaffold": ("flspec.client_algorithms", "Scaffold", SCAFFOLD),
+    "variates": ("flspec.client_algorithms", "Variates", SCAFFOLD),
     "noise": ("flspec.postprocessors", "Noise", NOISE),
     "calm": ("flspec.objectives", "Calm", OBJECTIVE),
 }
@@ -113,12 +113,12 @@ client: {epochs: 2, batch_size: 5, optimizer: {kind: sgd, learning_rate: 0.2}CLI
 cohort: {kind: uniform, size: 3}
 """
 ASKED = {
-    "scaffold": (", algorithm: {kind: scaffold}", ""),
+    "variates": (", algorithm: {kind: variates}", ""),
     "noise": ("", "postprocessors: [{kind: clip_update, norm: 0.5}, {kind: noise}]\n"),
     "calm": (", objective: {kind: calm}", ""),
     "fedprox": (", algorithm: {kind: fedprox, mu: 0.5}", ""),
 }
-FIELD = {"scaffold": "client.algorithm", "noise": "postprocessors", "calm": "client.objective"}
+FIELD = {"variates": "client.algorithm", "noise": "postprocessors", "calm": "client.objective"}
 
 
 def install(part: str, folder: Path, source: str | None = None) -> None:
@@ -178,7 +178,7 @@ def test_tff_refuses_it_by_its_field(certified: tuple[str, Path]) -> None:
 
 def test_scaffold_is_the_papers(certified: tuple[str, Path]) -> None:
     part, folder = certified
-    if part != "scaffold":
+    if part != "variates":
         return
     plan, weights = (
         Plan.load(folder / "c" / "local" / "plan"),
@@ -242,8 +242,8 @@ def test_another_source_is_another_experiment(part: str, tmp_path: Path) -> None
 
 
 def test_a_run_with_an_algorithm_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
-    install("scaffold", tmp_path)
-    (tmp_path / "spec.yaml").write_text(spec_of("scaffold"))
+    install("variates", tmp_path)
+    (tmp_path / "spec.yaml").write_text(spec_of("variates"))
     assert flspec(tmp_path, "run", "spec.yaml", "--out", "whole").returncode == 0
     assert flspec(tmp_path, "run", "spec.yaml", "--out", "parts").returncode == 0
     kept_state(tmp_path / "parts", 4).unlink()

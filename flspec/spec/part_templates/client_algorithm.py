@@ -4,13 +4,13 @@ parts: [my_client_algorithm.py]
 client: {algorithm: {kind: my_client_algorithm, strength: 0.1}}
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from flspec.client_algorithms import ClientAlgorithm
+from flspec.client_algorithms import ClientAlgorithm, CohortWork
 from flspec.protocol.named_records import Records
 from flspec.protocol.updates import Delta
 
@@ -26,5 +26,5 @@ class MyClientAlgorithm(ClientAlgorithm):
     def correct(self, gradient: Any, weight: Any, start: Any, server: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
         return gradient - self.strength * server["last_change"]  # operators alone: any engine's tensors come in
 
-    def combine(self, mean: Delta, server: Records, sent: Sequence[Records], num_clients: int) -> tuple[Delta, Records]:
-        return mean, {"last_change": {name: mean[name].astype(np.float32) for name in server["last_change"]}}
+    def combine(self, work: CohortWork) -> tuple[Delta, Records]:
+        return work.mean, {"last_change": {n: work.mean[n].astype(np.float32) for n in work.server["last_change"]}}

@@ -86,7 +86,7 @@ def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: 
 def _works_with_clients_alone(algorithm: ClientAlgorithm) -> bool:
     """Whether the server sees of it what plain training would have sent, and does with that what it otherwise does."""
     has_own_combine = type(algorithm).combine is not ClientAlgorithm.combine
-    return not (algorithm.sends or algorithm.server_slots or has_own_combine)
+    return not (algorithm.sends or algorithm.sends_numbers or algorithm.server_slots or has_own_combine)
 
 
 @rule

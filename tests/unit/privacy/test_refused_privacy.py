@@ -222,8 +222,8 @@ class Sends(ClientAlgorithm):
 class Looks(ClientAlgorithm):
     kind: ClassVar[str] = "pk_looks"  # no field: a family does not count it among its members
 
-    def combine(self, mean, server, sent, num_clients):
-        return mean, server
+    def combine(self, work):
+        return work.mean, work.server
 
 
 class Keeps(ClientAlgorithm):

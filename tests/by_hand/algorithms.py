@@ -1,0 +1,178 @@
+"""Client algorithms in float64 by hand, each as its paper's pseudocode has it, on vectors of all weights.
+
+Shares no code with `flspec.client_algorithms` nor an engine. A round's weights are rounded to float32, as a server
+keeps them. The class attributes of an algorithm are what deliberately wrong variants change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flspec.data.store import open_data
+from flspec.protocol.plan import ClientTask, Plan
+from tests.oracle import loss_and_gradient
+
+Vector = NDArray[np.float64]
+
+
+class Problem:
+    """A plan's examples and its dense model, as functions of one vector."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._layers, self._shapes = plan.settings.layers, {n: v.shape for n, v in (plan.weights | plan.local).items()}
+        self._train, self._plan = open_data(plan.settings.data).train, plan
+        self.rate = plan.settings.client_optimizer["learning_rate"]
+        self.momentum = plan.settings.client_optimizer["momentum"]
+
+    def vector(self, tensors: Any) -> Vector:
+        return np.concatenate([np.asarray(tensors[name], np.float64).ravel() for name in self._shapes])
+
+    def tensors(self, vector: Vector) -> dict[str, NDArray[np.float64]]:
+        ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes.values()])[:-1]
+        parts = zip(self._shapes.items(), np.split(vector, ends), strict=True)
+        return {name: part.reshape(shape) for (name, shape), part in parts}
+
+    def mask(self, prefix: str) -> Vector:
+        """1 where a weight's name begins so."""
+        return np.concatenate([np.full(int(np.prod(s)), float(n.startswith(prefix))) for n, s in self._shapes.items()])
+
+    def loss(self, client: int, at: Vector) -> float:
+        return self._of(self._plan.client_examples(client), at)[0]
+
+    def full_gradient(self, client: int, at: Vector) -> Vector:
+        return self._of(self._plan.client_examples(client), at)[1]
+
+    def gradient(self, batch: Any, at: Vector) -> Vector:
+        return self._of(batch, at)[1]
+
+    def _of(self, rows: Any, at: Vector) -> tuple[float, Vector]:
+        inputs = self._train.inputs(rows).astype(np.float64)
+        loss, _, gradient = loss_and_gradient(self._layers, self.tensors(at), inputs, self._train.labels[rows])
+        return loss, self.vector(gradient)
+
+
+class Algorithm:
+    """Federated averaging; each algorithm replaces what it does otherwise."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.on = plan, Problem(plan)
+        self.x = self.on.vector(plan.weights | plan.local)
+        self.parameters = dict(plan.settings.client_algorithm or {})
+        self.prepare(len(self.x), plan.num_clients)
+
+    def prepare(self, size: int, num_clients: int) -> None:
+        """Set up what server and clients remember."""
+
+    def client(self, k: int, task: ClientTask) -> Any:
+        """Return what client k sends after its work from `self.x`."""
+        return self.steps(task, lambda g, w: g) - self.x
+
+    def server(self, messages: list[Any], p: Vector) -> None:
+        """Move `self.x`; `p` are the shares of the clients, which sum to 1."""
+        self.x = self.x + sum(share * delta for share, delta in zip(p, messages, strict=True))
+
+    def steps(self, task: ClientTask, corrected: Any, start: Vector | None = None, of: slice = slice(None)) -> Vector:
+        w, v = (self.x if start is None else start), np.zeros_like(self.x)
+        for batch in task.batches[of]:
+            v = self.on.momentum * v + corrected(self.on.gradient(batch, w), w)
+            w = w - self.on.rate * v
+        return w
+
+    def run(self) -> list[Vector]:
+        """Return the weights after each round."""
+        after = []
+        for number in range(1, self.plan.num_rounds + 1):
+            tasks = self.plan.cohort(number)
+            shares = np.array([task.weight for task in tasks], np.float64)
+            self.server([self.client(task.client, task) for task in tasks], shares / shares.sum())
+            self.x = self.x.astype(np.float32).astype(np.float64)
+            after.append(self.x)
+        return after
+
+
+class Scaffold(Algorithm):
+    """Karimireddy et al. 2020, Algorithm 1."""
+
+    sign, own_sign = 1.0, 1.0
+    divides_by_all = True
+
+    def prepare(self, size, num_clients):
+        self.c, self.ci = np.zeros(size), np.zeros((num_clients, size))
+
+    def client(self, k, task):
+        ci, c, x = self.ci[k].copy(), self.c, self.x
+        y = self.steps(task, lambda g, w: g + self.sign * (c - ci))
+        if self.parameters["option"] == "I":
+            plus = self.on.full_gradient(k, x)
+        else:
+            plus = ci - self.own_sign * c + (x - y) / (len(task.batches) * self.on.rate)
+        self.ci[k] = plus
+        return y - x, plus - ci
+
+    def server(self, messages, p):
+        num = len(self.ci) if self.divides_by_all else len(messages)
+        self.x = self.x + sum(dy for dy, _ in messages) / len(messages)
+        self.c = self.c + sum(dc for _, dc in messages) / num
+
+
+class FedDyn(Algorithm):
+    """Acar et al. 2021, Algorithm 1."""
+
+    linear, server_sign = 1.0, 1.0
+    divides_by_all = True
+
+    def prepare(self, size, num_clients):
+        self.h, self.gradients = np.zeros(size), np.zeros((num_clients, size))
+
+    def client(self, k, task):
+        alpha, theta, mine = self.parameters["alpha"], self.x, self.gradients[k].copy()
+        after = self.steps(task, lambda g, w: g - self.linear * mine + alpha * (w - theta))
+        self.gradients[k] = mine - alpha * (after - theta)
+        return after
+
+    def server(self, messages, p):
+        alpha, num = self.parameters["alpha"], len(self.gradients) if self.divides_by_all else len(messages)
+        self.h = self.h - alpha / num * sum(after - self.x for after in messages)
+        self.x = sum(messages) / len(messages) - self.server_sign * self.h / alpha
+
+
+class FedNova(Algorithm):
+    """Wang et al. 2020, Equations 4 and 5 and the list of a_i below them, for constant learning rates."""
+
+    normalises, of_momentum, of_proximal = True, True, True
+
+    def length(self, tau: int) -> float:
+        rho, alpha = self.on.momentum, self.on.rate * self.parameters["mu"]
+        if rho and self.of_momentum:
+            return float((tau - rho * (1 - rho**tau) / (1 - rho)) / (1 - rho))
+        if alpha and self.of_proximal:
+            return float((1 - (1 - alpha) ** tau) / alpha)
+        return float(tau)
+
+    def client(self, k, task):
+        start = self.x
+        update = self.steps(task, lambda g, w: g + self.parameters["mu"] * (w - start)) - start
+        return update, self.length(len(task.batches)) if self.normalises else 1.0
+
+    def server(self, messages, p):
+        effective = sum(share * length for share, (_, length) in zip(p, messages, strict=True))
+        direction = sum(share * update / length for share, (update, length) in zip(p, messages, strict=True))
+        self.x = self.x + effective * direction
+
+
+class QFedAvg(Algorithm):
+    """Li et al. 2020, Algorithm 2."""
+
+    power_of_h = -1.0
+
+    def client(self, k, task):
+        q, lipschitz = self.parameters["q"], 1 / self.on.rate
+        loss = self.on.loss(k, self.x)
+        dw = lipschitz * (self.x - self.steps(task, lambda g, w: g))
+        return loss**q * dw, q * loss ** (q + self.power_of_h) * (dw @ dw) + lipschitz * loss**q
+
+    def server(self, messages, p):
+        self.x = self.x - sum(delta for delta, _ in messages) / sum(h for _, h in messages)

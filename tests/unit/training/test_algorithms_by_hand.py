@@ -1,0 +1,202 @@
+"""Client algorithms over several rounds against loops in float64 that share nothing with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flspec.client_algorithms import ClientAlgorithm, CohortWork, LocalWork
+from flspec.client_algorithms.fednova import length_of
+from flspec.client_algorithms.qfedavg import QFedAvg
+from flspec.client_optimizers.sgd import Sgd
+from flspec.core.components import family_members
+from flspec.errors import SpecError
+from flspec.execution.parts import bytes_per_client
+from flspec.execution.rounds import initial_state
+from flspec.execution.server_step import finish_round
+from flspec.protocol.plan import Plan
+from flspec.protocol.state import ServerState, load_state, save_state
+from flspec_torch.training import Trainer
+from tests.algorithm_cases import CASES, SECTIONS, SGD, MakePlan, client, plan_of
+from tests.by_hand import algorithms as by_hand
+
+BY_HAND: dict[str, type[by_hand.Algorithm]] = {
+    "scaffold": by_hand.Scaffold,
+    "feddyn": by_hand.FedDyn,
+    "fednova": by_hand.FedNova,
+    "qfedavg": by_hand.QFedAvg,
+}
+WRONG: dict[str, list[dict[str, Any]]] = {
+    "scaffold I": [{"sign": 0.0}, {"sign": -1.0}, {"divides_by_all": False}],
+    "scaffold II": [{"sign": 0.0}, {"sign": -1.0}, {"own_sign": 0.0}, {"divides_by_all": False}],
+    "feddyn": [{"linear": 0.0}, {"linear": -1.0}, {"server_sign": -1.0}, {"divides_by_all": False}],
+    "fednova": [{"normalises": False}],
+    "fednova momentum": [{"normalises": False}, {"of_momentum": False}],
+    "fednova proximal": [{"normalises": False}, {"of_proximal": False}],
+    "qfedavg": [{"power_of_h": 0.0}, {"power_of_h": -2.0}],
+}
+
+
+def states_of(plan: Plan, start: ServerState | None = None) -> list[ServerState]:
+    """The states after each round that follows `start`."""
+    trainer, states = Trainer(plan), [start or initial_state(plan)]
+    while (number := states[-1].round + 1) <= plan.num_rounds:
+        updates = [trainer.train_from(states[-1], task) for task in plan.cohort(number)]
+        states.append(finish_round(plan, states[-1], updates).state)
+    return states[1:]
+
+
+def vectors(states: list[ServerState]) -> list[Any]:
+    return [np.concatenate([value.ravel() for value in state.weights.values()]) for state in states]
+
+
+def farthest(left: Any, right: Any) -> float:
+    return max(float(np.abs(one - other).max()) for one, other in zip(left, right, strict=True))
+
+
+def test_every_algorithm_that_comes_with_flspec_is_held_to_a_loop() -> None:
+    covered = {algorithm["kind"] for algorithm, _ in CASES.values()}
+    assert covered == set(family_members(ClientAlgorithm)) - {"fedprox"}  # which has one in test_client_algorithms.py
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_round_is_the_papers(make_plan: MakePlan, case: str) -> None:
+    plan = plan_of(make_plan, case)
+    ours, kind = vectors(states_of(plan)), BY_HAND[CASES[case][0]["kind"]]
+    assert farthest(ours, kind(plan).run()) < 2e-6
+    for wrong in WRONG[case]:
+        variant = kind(plan)
+        vars(variant).update(wrong)
+        assert farthest(ours, variant.run()) > 1e-3, wrong
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_state_goes_on_to_the_same_bits(make_plan: MakePlan, case: str, tmp_path: Path) -> None:
+    plan = plan_of(make_plan, case)
+    whole = states_of(plan)
+    save_state(tmp_path / "state", whole[1], plan.digest)
+    (resumed,) = states_of(plan, load_state(tmp_path / "state", plan.digest))[-1:]
+    for state, again in ((whole[-1].carried, resumed.carried), *zip(*map(_clients, (whole[-1], resumed)), strict=True)):
+        assert state.keys() == again.keys()
+        assert all(np.array_equal(state[record][n], again[record][n]) for record in state for n in state[record])
+
+
+def _clients(state: ServerState) -> list[Any]:
+    return [state.clients[client] for client in sorted(state.clients)]
+
+
+@pytest.mark.parametrize("option", ["I", "II"])
+def test_scaffolds_variate_is_the_mean_of_all_clients(make_plan: MakePlan, option: str) -> None:
+    plan = plan_of(make_plan, f"scaffold {option}")
+    for state in states_of(plan):
+        of_clients = [state.clients[client]["control"] for client in plan.participants]
+        for name, value in state.records["control"].items():
+            mean = sum(one[name].astype(np.float64) for one in of_clients) / plan.num_clients
+            np.testing.assert_allclose(value, mean, atol=1e-6)
+            assert np.abs(value).max() > 1e-3
+
+
+def test_feddyns_h_is_the_mean_of_what_clients_remember(make_plan: MakePlan) -> None:
+    """Each client's gradient changes by -alpha times its way, and h by the sum of these over all clients."""
+    plan = plan_of(make_plan, "feddyn")
+    last = states_of(plan)[-1]
+    for name, value in last.records["h"].items():
+        of_clients = [last.clients[client]["gradient"][name] for client in plan.participants]
+        np.testing.assert_allclose(value, sum(of_clients) / plan.num_clients, atol=1e-6)
+
+
+def test_scaffold_sends_as_much_again(make_plan: MakePlan) -> None:
+    sizes = {name: bytes_per_client(plan_of(make_plan, name)) for name in ("scaffold II", "feddyn", "qfedavg")}
+    weights = sum(weight.nbytes for weight in plan_of(make_plan, "feddyn").weights.values())
+    assert sizes == {
+        "scaffold II": (2 * weights, 2 * weights),
+        "feddyn": (2 * weights, weights),
+        "qfedavg": (weights, weights + 8),
+    }
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_the_length_of_steps_is_the_sum_of_their_factors(nesterov: bool) -> None:
+    """With gradients g_k the way is -eta sum_k a_k g_k: the a_k one by one, from a way that has one gradient."""
+    rule, pull, num = Sgd(learning_rate=1.0, momentum=0.7, nesterov=nesterov), 0.1, 6
+
+    def way(gradients: Any) -> float:
+        w = v = 0.0
+        for given in gradients:
+            g = given + pull * w
+            v = 0.7 * v + g
+            w -= g + 0.7 * v if nesterov else v
+        return -w
+
+    assert length_of(num, rule, pull) == pytest.approx(sum(way(row) for row in np.eye(num)), rel=1e-12)
+
+
+def test_of_equal_work_fednova_is_the_mean(make_plan: MakePlan) -> None:
+    same = {"partition": {"kind": "iid", "clients": 6}, "cohort": {"kind": "uniform", "size": 3}}
+    plain, normalised = (
+        make_plan(**SECTIONS | same | {"client": {"epochs": 2, "batch_size": 4, "optimizer": SGD, "algorithm": one}})
+        for one in (None, {"kind": "fednova"})
+    )
+    assert farthest(vectors(states_of(plain)), vectors(states_of(normalised))) < 1e-6
+
+
+def test_with_q_of_zero_qfedavg_is_the_mean(make_plan: MakePlan) -> None:
+    plain, fair = (
+        make_plan(**SECTIONS | {"client": {"epochs": 2, "batch_size": 4, "optimizer": SGD, "algorithm": one}})
+        for one in (None, {"kind": "qfedavg", "q": 0})
+    )
+    assert farthest(vectors(states_of(plain)), vectors(states_of(fair))) < 1e-6
+
+
+def test_a_client_without_loss_counts_nothing() -> None:
+    start, after = ({"w": np.full(2, value, np.float32)} for value in (1.0, 3.0))
+    outcome = QFedAvg(q=0.5).finish(LocalWork(start, after, {}, {}, num_steps=1, learning_rate=0.5, start_loss=0.0))
+    assert (outcome.delta["w"].tolist(), dict(outcome.numbers)) == ([0.0, 0.0], {"h": 0.0})
+    moved, _ = QFedAvg(q=0.5).combine(CohortWork({"w": np.zeros(2)}, {}, [{}], [outcome.numbers], [1.0], 1))
+    assert moved["w"].tolist() == [0.0, 0.0]
+
+
+def test_a_number_that_is_not_finite_drops_its_update(make_plan: MakePlan) -> None:
+    plan = plan_of(make_plan, "qfedavg")
+    state, trainer = initial_state(plan), Trainer(plan)
+    updates = [trainer.train_from(state, task) for task in plan.cohort(1)]
+    spoilt = [replace(updates[0], numbers={"h": float("nan")}), *updates[1:]]
+    assert finish_round(plan, state, spoilt).dropped == {0: "its update is not finite"}
+
+
+REFUSED = {
+    "momentum": ("scaffold II", {"optimizer": SGD | {"momentum": 0.9}}, {}, "choose sgd without momentum"),
+    "adam": ("scaffold II", {"optimizer": {"kind": "adam", "learning_rate": 0.1}}, {}, "choose sgd without momentum"),
+    "clip": ("scaffold II", {"clip": {"norm": 1.0}}, {}, "remove client.clip"),
+    "weighting": ("scaffold I", {}, {"aggregator": {"kind": "fedavg"}}, "with weighting: uniform"),
+    "feddyn by examples": ("feddyn", {}, {"aggregator": {"kind": "fedavg"}}, "with weighting: uniform"),
+    "adam in fednova": (
+        "fednova",
+        {"optimizer": {"kind": "adam", "learning_rate": 0.1}},
+        {},
+        "how far steps of SGD go",
+    ),
+    "kept in fednova": (
+        "fednova momentum",
+        {"optimizer": SGD | {"momentum": 0.5, "state": "kept"}},
+        {},
+        "state: reset",
+    ),
+    "clip in fednova": ("fednova proximal", {"clip": {"norm": 1.0}}, {}, "remove client.clip"),
+    "qfedavg by examples": ("qfedavg", {}, {"aggregator": {"kind": "fedavg"}}, "with weighting: uniform"),
+    "label weights": ("scaffold I", {"label_weights": [1, 2, 1]}, {}, "remove label_weights"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_an_algorithm_does_not_permit_is_refused(make_plan: MakePlan, name: str) -> None:
+    case, work, sections, way_out = REFUSED[name]
+    algorithm, more = CASES[case]
+    work = client(algorithm, **more.get("client", {}) | work)
+    with pytest.raises(SpecError, match=r"client\.algorithm") as refused:
+        make_plan(**SECTIONS | {"client": work} | sections)
+    assert way_out in str(refused.value)
