@@ -14,16 +14,17 @@ def torchvision_models() -> ModuleType:
     """`torchvision.models`; skips the test, with the reason, where there is none."""
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed; make setup installs it")
-    if not hasattr(torch.ops.torchvision, "nms"):
-        _declare_operators()
+    declare_operators_if_absent()
     return importlib.import_module("torchvision.models")
 
 
-def _declare_operators() -> None:
+def declare_operators_if_absent() -> None:
     """Name two operators of torchvision's compiled part, which cannot load beside a torch without CUDA.
 
     Its Python part asks for them when it is imported, and no model of images alone ever calls them.
     """
+    if hasattr(torch.ops.torchvision, "nms"):
+        return
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

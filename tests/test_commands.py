@@ -74,6 +74,7 @@ ELSEWHERE = {
         ],
         "test_an_experiment_of_ones_own_in_the_readme_is_certified_and_swept",
     ),
+    "flspec plan tweets.yaml": "test_the_plan_in_the_readme_is_what_is_shown",
     FACES: "test_pictures_of_a_shipped_spec_come_nearer_to_real_ones",
     "pip install .": "test_a_shipped_spec_runs_far_from_the_repository",
     "pip install '.[flower]'": "test_every_dependency_has_a_lower_bound_that_can_be_tried",

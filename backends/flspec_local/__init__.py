@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.tokens import Tokens
 from flspec.execution.parts import scored_networks, step_multiply_adds
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
 from flspec.execution.server_step import finish_round
@@ -81,11 +82,16 @@ class LocalBackend(Backend):
         return rehearse(plan, _useful_workers(plan, os.cpu_count() or 1))
 
     def describe_module(
-        self, module: str, arguments: Mapping[str, Any], input_shape: Shape, policy: BatchNormPolicy | None
+        self,
+        module: str,
+        arguments: Mapping[str, Any],
+        input_shape: Shape,
+        policy: BatchNormPolicy | None,
+        tokens: Tokens | None = None,
     ) -> TorchModule | None:
         from flspec_torch.module_description import describe
 
-        return describe(module, arguments, input_shape, policy)
+        return describe(module, arguments, input_shape, policy, tokens)
 
     def module_tensors(self, module: TorchModule, seed: int) -> dict[str, NDArray[np.float32]]:
         from flspec_torch.module_description import draw_tensors

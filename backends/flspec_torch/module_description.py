@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flspec.core.references import find_object
 from flspec.core.text import join_some
+from flspec.core.tokens import Tokens
 from flspec.errors import FlspecError, InputError, Problem, SpecError
 from flspec.execution.part_checks import PartCall
 from flspec.layers import BatchNormPolicy, ModuleTensor, Placement, Shape, TorchModule
@@ -34,11 +35,16 @@ _COUNTED_ON = 1000  # added to a count, to see whether it matters
 
 
 def describe(
-    reference: str, arguments: Mapping[str, Any], input_shape: Shape, policy: BatchNormPolicy | None
+    reference: str,
+    arguments: Mapping[str, Any],
+    input_shape: Shape,
+    policy: BatchNormPolicy | None,
+    tokens: Tokens | None = None,
 ) -> TorchModule:
     """Describe the module that `reference` names. Raises SpecError if it cannot be trained as a plan says."""
     with _refusals():
         probe = _Probe(_class_of(reference), arguments, input_shape)
+        probe.x = made_up_inputs(input_shape, tokens)
         probe.check_types()
         statistics, counters = probe.changed_buffers()
         _check_policy(reference, statistics, policy)
@@ -59,6 +65,7 @@ def describe(
             fixed=probe.fixed,
             counters=counters,
             unused_names=probe.unused_names,
+            names_in_files=probe.names_in_files(),
             draws=probe.draws,
             needs_two=probe.needs_two(),
             multiply_adds=probe.count_multiply_adds(),
@@ -85,14 +92,29 @@ class _Run:
     has_drawn: bool
 
 
+def made_up_inputs(shape: Shape, tokens: Tokens | None) -> Tensor:
+    """Return examples to run a module on, float32 [4, *shape]: numbers from 0 to 1, or of texts token numbers.
+
+    Those have the greatest number among them. The first text fills all steps; others are shorter if texts are padded.
+    """
+    generator = torch.Generator().manual_seed(0)
+    if tokens is None:
+        return torch.rand(_BATCH, *shape, generator=generator)
+    x = torch.randint(1, max(tokens.num, 2), (_BATCH, *shape), generator=generator).float()
+    x[0, 0] = tokens.num - 1
+    for row in range(1, _BATCH) if tokens.are_padded else ():
+        x[row, max(1, shape[0] * row // _BATCH) :] = 0
+    return x
+
+
 class _Probe:
-    """A module that is run with examples of numbers from 0 to 1, which are valid indices, too, if cut to integers."""
+    """A module that is run a few times on made-up examples."""
 
     def __init__(self, cls: Callable[..., Any], arguments: Mapping[str, Any], input_shape: Shape) -> None:
         self._cls, self._arguments, self._shape = cls, arguments, input_shape
         self.still: tuple[str, ...] = ()
         self.module = self._made(0)
-        self.x = torch.rand(_BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
+        self.x = made_up_inputs(input_shape, None)
 
     def _made(self, seed: int) -> nn.Module:
         call = PartCall("model", _Named(self._cls), "__init__", way_out="repair it there, or model.arguments")
@@ -156,6 +178,26 @@ class _Probe:
         used = {*self.parameters, *self.buffers} - set(self.fixed)
         return tuple(name for name in state if name not in used)
 
+    def names_in_files(self) -> dict[str, str | None]:
+        """Return the names of tensors in files of weights, where they are not the own ones; None of what is in none.
+
+        A module may give them by a method `pretrained_name`. Buffers that its state does not hold are in no file.
+        """
+        float32 = [name for name in (*self.parameters, *self.buffers) if name not in self.fixed]
+        saved = self.module.state_dict()
+        unsaved = {name: None for name in float32 if name not in saved}
+        if not callable(ask := getattr(self.module, "pretrained_name", None)):
+            return dict(unsaved)
+        call = PartCall("model", self.module, "pretrained_name", way_out="repair it there")
+        with call.guarded():
+            names = {name: ask(name) for name in float32 if name in saved} | unsaved
+        if odd := [value for value in names.values() if not isinstance(value, str | None)]:
+            raise call.error(f"gave a {type(odd[0]).__name__}, not a name in a file, or None for what none has")
+        given = [stored for stored in names.values() if stored is not None]
+        if twice := [stored for stored in given if given.count(stored) > 1]:
+            raise call.error(f"gave {twice[0]} for two tensors")
+        return names
+
     def run(self, module: nn.Module, training: bool, seed: int = _SEEDS[0], counted: int = 0) -> _Run:
         """Call a module on copies of the first instance's tensors, as if each of its counts were so much further."""
         module.train(training)
@@ -170,7 +212,7 @@ class _Probe:
             with torch.no_grad(), call.guarded():
                 output = torch.func.functional_call(module, given, (self.x,))
             has_drawn = before != _generators()
-        check_output(call, output, (_BATCH, None))
+        output = check_output(call, output, (_BATCH, None))
         return _Run(output, {name: given[name] for name in self.buffers}, has_drawn)
 
     @property
@@ -222,7 +264,8 @@ class _Probe:
             self.module.get_submodule(name).training = False
         buffers = {name: tensor.clone() for name, tensor in self.buffers.items()}
         with seeded(_SEEDS[0]):
-            output: Tensor = torch.func.functional_call(self.module, {**self.parameters, **buffers}, (x,))
+            given = torch.func.functional_call(self.module, {**self.parameters, **buffers}, (x,))
+        output = check_output(module_call(self.module), given, (len(x), None))
         if not output.requires_grad:
             raise _wrong("outputs do not depend on its parameters", "compute them without detach() or no_grad()")
         return output

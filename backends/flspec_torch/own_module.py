@@ -86,9 +86,15 @@ def module_call(module: nn.Module) -> PartCall:
 
 
 def check_output(call: PartCall, output: Any, shape: tuple[int | None, ...]) -> Tensor:
-    """Return the output if it is what every module promises: float32 of `shape`, None being any size."""
+    """Return the output if it is what every module promises: float32 of `shape`, None being any size.
+
+    Of a mapping, as Hugging Face's models return, it is the value named `logits`.
+    """
+    output = output.get("logits", output) if isinstance(output, Mapping) else output
     if not isinstance(output, Tensor):
-        raise call.error(f"gave a {type(output).__name__}; return its logits alone, a tensor [batch, outputs]")
+        raise call.error(
+            f"gave a {type(output).__name__}; return its logits, a tensor [batch, outputs], alone or by the name logits"
+        )
     if output.dtype is not torch.float32:
         raise call.error(f"gave {_plain(output.dtype)}; return float32, as by .float()")
     if len(output.shape) != len(shape) or any(b not in (None, a) for a, b in zip(output.shape, shape, strict=True)):

@@ -42,28 +42,40 @@ def start_tensors(
     """Return the initial value of every tensor of `parameters`, by name and in their order.
 
     Without `pretrained` all tensors are drawn. With it, the head is drawn unless `keep_head` is set, and the rest is
-    read. `field` is where a spec has the model, `networks` are what it makes. Raises InputError if the file cannot be
-    read, or does not hold exactly the tensors to read.
+    read, by own names or by those that a torch module gives, which also says what is drawn. `field` is where a spec has
+    the model, `networks` are what it makes. Raises InputError if the file cannot be read, or does not hold exactly the
+    tensors to read; where the module names them, the file may hold others, too.
     """
     if model.pretrained is None:
         return model.initial_tensors(networks, parameters, stream)
-    wanted = {name: tensor for name, tensor in parameters.items() if not _is_replaced(model, name)}
+    given = _names_in_files(networks)
+    read_as = {name: given.get(name, name) for name in parameters if not _is_replaced(model, name)}
+    wanted = {stored: parameters[name] for name, stored in read_as.items() if stored is not None}
     path = locate_file(model.pretrained, root, f"{field}.pretrained")
     try:
         unused = _unused_names(networks)
         stored = {n: value for n, value in _read(path).items() if n not in unused and not _is_replaced(model, n)}
+        if any(given.values()):
+            stored = {name: value for name, value in stored.items() if name in wanted}
         _check_match(wanted, stored)
-        taken = {name: _as_float32(name, stored[name]) for name in wanted}
+        values = {name: _as_float32(name, stored[name]) for name in wanted}
     except (ValueError, OSError) as error:
         raise InputError(printable(f"{field}.pretrained: {shorten(model.pretrained)}: {error}")) from None
-    replaced = {name: tensor for name, tensor in parameters.items() if name not in wanted}
-    drawn = model.initial_tensors(networks, replaced, stream)
+    taken = {name: values[stored] for name, stored in read_as.items() if stored is not None}
+    drawn = model.initial_tensors(networks, {n: t for n, t in parameters.items() if n not in taken}, stream)
     return {name: taken[name] if name in taken else drawn[name] for name in parameters}
 
 
 def _is_replaced(model: Model, name: str) -> bool:
     """Return whether a tensor belongs to the head, which fits one task only and is drawn afresh."""
     return not model.keep_head and any(name.startswith(f"{layer}.") for layer in model.head_layers)
+
+
+def _names_in_files(networks: Mapping[str, Network]) -> dict[str, str | None]:
+    """Return by which names a torch module's tensors are in files, if it says so; None of what is in none."""
+    layers = (layer for network in networks.values() for layer in network.layers)
+    found = [layer.names_in_files for layer in layers if isinstance(layer, TorchModule)]
+    return {name: stored for names in found for name, stored in names.items()}
 
 
 def _unused_names(networks: Mapping[str, Network]) -> set[str]:

@@ -35,6 +35,7 @@ class TorchModule(BaseLayer):
         "fixed": {},
         "counters": (),
         "unused_names": (),
+        "names_in_files": {},
         "draws": False,
         "needs_two": False,
     }
@@ -49,6 +50,7 @@ class TorchModule(BaseLayer):
     fixed: dict[str, str] = {}  # noqa: RUF012  # SHA-256 of each buffer of another type, as the class makes it
     counters: tuple[str, ...] = ()  # those of `fixed` that training counts up; each step starts them anew
     unused_names: tuple[str, ...] = ()  # names in its state dict of what is none of `tensors`, or is one of them again
+    names_in_files: dict[str, str | None] = {}  # noqa: RUF012  # where not their own; None: in no file
     draws: bool = False  # whether it draws random numbers in training
     needs_two: bool = False  # whether a batch of one example cannot be trained on
     multiply_adds: int  # of a forward pass of one example, as torch counts them

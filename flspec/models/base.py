@@ -71,7 +71,10 @@ class Model(Component, OmitDefaults, ABC):
 
 
 class TextModel(Model, ABC):
-    """A recipe for one network that reads token numbers. A subclass defines `text_layers`."""
+    """A recipe for one network that reads token numbers. A subclass defines `text_layers`.
+
+    One that reads numbers, too, defines `layers` as well.
+    """
 
     @abstractmethod
     def text_layers(self, tokens: Tokens, num_steps: int, num_outputs: int) -> tuple[Layer, ...]:

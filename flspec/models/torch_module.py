@@ -10,23 +10,25 @@ from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
 from flspec.core.randomness import Stream
+from flspec.core.tokens import Tokens
 from flspec.errors import Problem, SpecError
 from flspec.layers import INPUT, Layer, Network, Shape, Tensor, TorchModule
-from flspec.models.base import Model
+from flspec.models.base import TextModel
 from flspec.models.blocks import PolicyIfAny
 from flspec.protocol.registry import REFERENCE, find_backend
 
 NAME = "module"  # of the one layer
 
 
-class TorchModel(Model):
+class TorchModel(TextModel):
     """Any torch.nn.Module of yours, from inputs [batch, ...] to outputs [batch, outputs].
 
     Its class draws the initial weights, under the plan's seed. Parameters that do not require gradients, and buffers
-    that training leaves alone, are in the plan and are never sent. Tensors keep the module's own names.
+    that training leaves alone, are in the plan and are never sent. Tensors keep the module's own names. Of texts it
+    gets token numbers, as float32 [batch, steps].
     """
 
-    omitted: ClassVar[dict[str, Any]] = Model.omitted | {"arguments": {}, "batch_norm": None}
+    omitted: ClassVar[dict[str, Any]] = TextModel.omitted | {"arguments": {}, "batch_norm": None}
     head_layers: ClassVar[tuple[str, ...]] = ()
 
     kind: Literal["torch"] = "torch"
@@ -46,7 +48,14 @@ class TorchModel(Model):
     batch_norm: PolicyIfAny = None
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
-        layer = find_backend(REFERENCE).describe_module(self.module, self.arguments, input_shape, self.batch_norm)
+        return self._described(input_shape, num_outputs, None)
+
+    def text_layers(self, tokens: Tokens, num_steps: int, num_outputs: int) -> tuple[Layer, ...]:
+        return self._described((num_steps,), num_outputs, tokens)
+
+    def _described(self, input_shape: Shape, num_outputs: int, tokens: Tokens | None) -> tuple[Layer, ...]:
+        backend = find_backend(REFERENCE)
+        layer = backend.describe_module(self.module, self.arguments, input_shape, self.batch_norm, tokens)
         assert layer is not None, "the backend that scores has torch"
         if layer.output != (num_outputs,):
             message = f"{self.module} gives outputs [batch, {', '.join(map(str, layer.output))}], but there should be "

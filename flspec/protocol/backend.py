@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.tokens import Tokens
 from flspec.layers import BatchNormPolicy, Shape, TorchModule
 from flspec.protocol.events import Event
 from flspec.protocol.part_scope import using_parts_of
@@ -118,11 +119,17 @@ class Backend(ABC):
         return None
 
     def describe_module(
-        self, module: str, arguments: Mapping[str, Any], input_shape: Shape, policy: BatchNormPolicy | None
+        self,
+        module: str,
+        arguments: Mapping[str, Any],
+        input_shape: Shape,
+        policy: BatchNormPolicy | None,
+        tokens: Tokens | None = None,
     ) -> TorchModule | None:
         """Return what an experiment has to know of somebody's torch module; None if the backend has no torch.
 
-        `module` is MODULE:CLASS. Raises SpecError if it cannot be trained as a plan says. May import the engine.
+        `module` is MODULE:CLASS. Its inputs are token numbers if `tokens` says of which. Raises SpecError if it cannot
+        be trained as a plan says. May import the engine.
         """
         return None
 

@@ -272,8 +272,8 @@ class Net(nn.Module):
         RETURN
 """
 WRONG = {
-    "tuple": ("", "return logits, x", r"forward gave a tuple; return its logits alone"),
-    "dict": ("", "return {'logits': logits}", r"forward gave a dict; return its logits alone"),
+    "tuple": ("", "return logits, x", r"forward gave a tuple; return its logits, a tensor"),
+    "dict": ("", "return {'scores': logits}", r"forward gave a dict; return its logits, .* or by the name logits"),
     "state": ("", "self.calls += 1; return logits * self.calls", r"computes something else when it is called again"),
     "unread state": ("", "self.calls += 1; return logits", r"changes calls at each call"),
     "draws in evaluation": ("", "return logits + torch.rand(10)", r"draws random numbers in evaluation"),
