@@ -68,6 +68,10 @@ ELSEWHERE = {
         "test_three_commands_lead_from_a_table_to_the_gap_in_the_readme",
     ),
     **dict.fromkeys(
+        ["flspec new reviews.yaml --from reviews.csv", "flspec plan reviews.yaml", "flspec run reviews.yaml"],
+        "test_three_commands_lead_from_texts_to_a_model_that_reads_them",
+    ),
+    **dict.fromkeys(
         [
             "flspec certify visits.yaml --backends local,flower:inprocess",
             "flspec run visits.yaml --set 'matrix.seeds=[0,1,2]'",

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flspec.compiler.compile import compile
+from flspec.data.store import open_data
 from tests.unit.scratch_packages import flspec, write_package
 
 PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -71,6 +73,16 @@ def examples() -> list[str]:
     return [block for block in blocks if "my_engine" not in block and re.match(r"class |@metric", block)]
 
 
+TEXT_SPEC = """
+flspec: 1
+name: shown
+rounds: 1
+parts: [pairs.py]
+dataset: {kind: csv, file: train.csv, features: {review: {pairs: 500}}}
+partition: {kind: iid, clients: 1}
+model: {kind: recurrent, units: [2]}
+client: {epochs: 1, batch_size: 2, optimizer: {kind: sgd, learning_rate: 0.1}}
+"""
 OF_SEVERAL_NETWORKS = """
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -99,6 +111,19 @@ def test_the_objective_of_several_networks_that_the_page_shows_runs(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     train = json.loads((tmp_path / "run" / "result.json").read_text())["rounds"][0]["train"]
     assert set(train) == {"critic", "on_real", "on_fake", "maker", "judged"}
+
+
+def test_the_tokenizer_that_the_page_shows_is_in_the_plan_of_its_texts(tmp_path: Path) -> None:
+    (shown,) = [block for block in examples() if "class Pairs" in block]
+    imports = "from typing import Literal\n\nfrom flspec.encodings import Vocabulary\n\n\n"
+    (tmp_path / "pairs.py").write_text(imports + shown)
+    (tmp_path / "spec.yaml").write_text(TEXT_SPEC)
+    (tmp_path / "train.csv").write_text("review,label\nabab,1\nba,0\n")
+    (tmp_path / "test.csv").write_text("review,label\nabc,1\n")
+    plan = compile(tmp_path / "spec.yaml")
+    (found,) = plan.settings.data.encodings
+    assert found["steps"] == [{"kind": "pairs", "tokens": ["ab", "ba"], "vocabulary": 500, "length": 3}]
+    assert open_data(plan.settings.data).test.features.tolist() == [[2, 1, 0]]
 
 
 def test_everything_that_the_page_adds_takes_part_in_one_run(tmp_path: Path) -> None:

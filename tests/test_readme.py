@@ -150,6 +150,37 @@ def test_three_commands_lead_from_a_table_to_the_gap_in_the_readme(tmp_path: Pat
     assert all(f"    {line}\n" in written for line in shown)
 
 
+def reviews(num: int = 300) -> Iterator[str]:
+    """Reviews with a word of their mood among others, some of them quoted and some missing."""
+    yield "reviewer,review,stars"
+    draw = random.Random(14)
+    moods = {"good": "wonderful great moving funny superb", "bad": "boring dull awful weak noisy"}
+    rest = ["the", "film", "was", "and", "a", "plot", "of", "this", "acting", "in", "scenes", "with", "story", "it"]
+    for number in range(num):
+        mood = draw.choice(["good", "bad"])
+        said = [draw.choice(rest) for _ in range(draw.randint(6, 14))]
+        said.insert(draw.randrange(len(said)), draw.choice(moods[mood].split()))
+        text = " ".join(said).capitalize()
+        text = "" if number % 60 == 7 else f"{text}." if number % 9 else f'"{text}, really?"'
+        yield f"{draw.choice(['ann', 'bob', 'cy', 'dee'])},{text},{mood}"
+
+
+def test_three_commands_lead_from_texts_to_a_model_that_reads_them(tmp_path: Path) -> None:
+    rows = list(reviews())
+    (tmp_path / "reviews.csv").write_text("\n".join(rows) + "\n")
+    section = README.partition("**Texts.**")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    \$ flspec (.*)$", section, flags=re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["new", "plan", "run"]
+    assert all(f"    {row}\n" in section for row in rows[:3])
+    _, planned, ran = (flspec(tmp_path, *command.split(), COLUMNS="300") for command in commands)
+    told = re.findall(r"^    ((?:review|texts|tokens) .*)$", section, flags=re.MULTILINE)
+    assert len(told) == 4
+    assert all(line in planned.stdout for line in told), planned.stdout + planned.stderr
+    assert ran.returncode == 0, ran.stderr
+    (result,) = tmp_path.glob("runs/*/result.json")
+    assert json.loads(result.read_text())["final"]["evaluation"]["test"]["accuracy"] > 0.9  # half of it by chance
+
+
 def test_an_experiment_of_ones_own_in_the_readme_is_certified_and_swept(own: Path) -> None:
     section = README.partition("### An experiment of your own, whole")[2].partition("\n## ")[0]
     commands = re.findall(r"^    \$ (flspec .*)$", section, flags=re.MULTILINE)

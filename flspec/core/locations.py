@@ -23,7 +23,16 @@ from pydantic import AfterValidator, Field
 from flspec.core.text import join_some
 from flspec.errors import InputError, RunWarning, shorten
 
-__all__ = ["Location", "candidates", "locate", "locate_file", "redact", "searching_beside"]
+__all__ = [
+    "Location",
+    "candidates",
+    "locate",
+    "locate_file",
+    "locate_known",
+    "redact",
+    "searching_below",
+    "searching_beside",
+]
 
 _LONG = 8  # characters of a value that is hardly a word of a message
 _beside: ContextVar[tuple[Path, ...]] = ContextVar("beside", default=())  # folders of the spec in work
@@ -78,6 +87,24 @@ def candidates(location: str, root: Path, field: str) -> list[Path]:
 
     path = _VARIABLE.sub(value, location)
     return list(dict.fromkeys(folder / path for folder in (root, *_beside.get())))
+
+
+@contextmanager
+def searching_below(root: Path) -> Iterator[None]:
+    """Have `locate_known` look below a data root first."""
+    token = _beside.set(tuple(dict.fromkeys((root, *_beside.get()))))
+    try:
+        yield
+    finally:
+        _beside.reset(token)
+
+
+def locate_known(location: str, field: str) -> Path:
+    """Return the path of the regular file at `location`, looked for where the data set in work finds its files.
+
+    For components that read files and are given no data root. Raises as `locate_file` does.
+    """
+    return locate_file(location, next(iter(_beside.get()), Path()), field)
 
 
 def redact(text: str) -> str:

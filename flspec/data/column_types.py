@@ -34,6 +34,10 @@ class Cells:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def counts(self) -> list[int]:
+        """Return in how many rows each text is."""
+        return [int(num) for num in np.bincount(self.codes, minlength=len(self.distinct))]
+
     def first_row(self, text: str) -> int | None:
         """Return the first row with this text, from 0, or None."""
         if text not in self.distinct:

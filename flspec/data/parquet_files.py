@@ -25,7 +25,7 @@ from flspec.core.reading import open_regular
 from flspec.data.column_types import Cells, as_integers, type_cells
 from flspec.data.examples import MISSING_INTEGER
 from flspec.data.images import UnreadableImage, file_stamp
-from flspec.data.parquet_bounds import A_NUMBER, A_PICTURE, A_TEXT, check_columns, read_texts
+from flspec.data.parquet_bounds import A_NUMBER, A_PICTURE, A_TEXT, check_columns, read_cells, read_texts
 from flspec.data.tables import MOST_VALUES, as_float32
 from flspec.errors import InputError, shorten
 
@@ -158,6 +158,11 @@ class ParquetFile:
                 found = np.asarray(values.to_numpy(), np.float64)
                 return found if may_be_empty else self._without_nan(found, name)
         raise InputError(f"{self.path}: column {name} is {shorten(str(kind), 60)}, neither numbers nor text")
+
+    def texts(self, name: str) -> Cells:
+        """Read a column of texts of any length; a missing one is empty."""
+        with self._opened([name], texts=self._texts_in(name)) as file:
+            return read_cells(self.path, name, file.read(columns=[name]).column(name))
 
     def count(self, name: str, most: int = 1000) -> tuple[int, int | None]:
         """Return in how many rows a column is missing or NaN, and the number of its values; None if over `most`."""

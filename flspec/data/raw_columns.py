@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from flspec.data.cell_numbers import why_no_number
 from flspec.data.column_types import Cells
 from flspec.data.csv_files import CellCoder, read_header, read_texts
-from flspec.data.tables import MOST_VALUES, check_text
+from flspec.data.tables import LONGEST_TEXT, MOST_TEXT, MOST_VALUES, check_text
 from flspec.errors import InputError
 
 __all__ = ["DECIMAL_COMMA", "RawColumns", "Spelling", "read_raw_columns"]
@@ -53,11 +53,11 @@ class RawColumns:
 
 
 def read_raw_columns(
-    path: Path, separator: str, takes: Mapping[str, Literal["numbers", "categories"]], spelling: Spelling
+    path: Path, separator: str, takes: Mapping[str, Literal["numbers", "categories", "texts"]], spelling: Spelling
 ) -> RawColumns:
     """Read the columns that `takes` names. What is no number among numbers is returned, not raised."""
     header = read_header(path, separator)
-    readers = {name: _Numbers(spelling) if kind == "numbers" else _Categories(spelling) for name, kind in takes.items()}
+    readers = {name: _READERS[kind](spelling) for name, kind in takes.items()}
     place, num_rows = {name: header.index(name) for name in takes}, 0
     for cells in read_texts(path, separator):
         num_rows += len(cells[0])
@@ -105,6 +105,7 @@ class _Categories:
     """A column of categories that comes in parts."""
 
     wrong = None
+    longest = MOST_TEXT  # characters
 
     def __init__(self, spelling: Spelling) -> None:
         self._spelling, self._coder = spelling, CellCoder()
@@ -115,5 +116,18 @@ class _Categories:
     def values(self, source: str) -> Cells:
         found = self._spelling.cells(self._coder.cells())
         for text in found.distinct:
-            check_text(text, source)
+            check_text(text, source, self.longest)
         return found
+
+
+class _Texts(_Categories):
+    """A column of texts of any length that comes in parts."""
+
+    longest = LONGEST_TEXT
+
+
+_READERS: dict[str, type[_Numbers] | type[_Categories]] = {
+    "numbers": _Numbers,
+    "categories": _Categories,
+    "texts": _Texts,
+}

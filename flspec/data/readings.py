@@ -17,7 +17,7 @@ from flspec.data.cell_numbers import read_numbers, why_no_number
 from flspec.data.column_types import Cells, type_cells, why_text
 from flspec.data.examples import is_missing
 
-__all__ = ["ColumnFacts", "ColumnProfile", "FileFacts", "Reading", "array_facts", "count_endings"]
+__all__ = ["ColumnFacts", "ColumnProfile", "FileFacts", "Reading", "array_facts", "count_endings", "num_words"]
 
 _MOST_VALUES = 1_000  # that are counted
 _AT_ONCE = 64  # cells
@@ -34,6 +34,7 @@ class ColumnFacts(Document):
     num_values: int | None = None  # different values; None also if there are more than a thousand
     why: str = ""  # it is left out, it is text, or it cannot be used
     size: float | None = None  # root mean square, of a column of numbers that is counted
+    words: float | None = None  # in the mean of the rows with a value, of a column of text that is counted
 
 
 class Reading(Document):
@@ -73,6 +74,7 @@ class ColumnProfile:
         self._first_empty = 0
         self._wrong = ""
         self._squares = 0.0
+        self._num_words = 0
 
     def add(self, cells: Sequence[str]) -> None:
         """Take more cells. They are counted some at a time, because of a wide table a few rows come at once."""
@@ -95,6 +97,7 @@ class ColumnProfile:
         elif self._is_number and not self._wrong:
             row, why = next((row, why) for row, cell in enumerate(cells) if cell and (why := why_no_number(cell)))
             self._wrong = f"row {first + row}: {why}"
+        self._num_words += num_words(cells) if self._wrong or not self._is_number else len(cells) - missing
 
     def facts(self, name: str, role: str, why: str = "") -> ColumnFacts:
         """Return what was counted."""
@@ -109,8 +112,14 @@ class ColumnProfile:
         size = math.sqrt(self._squares / known) if self._is_number and not self._wrong else None
         return ColumnFacts(
             name=name, role=role, holds=holds, missing=self._missing, why=why or reason, size=size,
+            words=self._num_words / known if holds == "text" else None,
             num_values=None if self._is_number and len(self._seen) > _MOST_VALUES else len(texts),
         )  # fmt: skip
+
+
+def num_words(texts: Iterable[str]) -> int:
+    """Count the words of some texts, which spaces divide."""
+    return sum(len(text.split()) for text in texts)
 
 
 def array_facts(name: str, role: str, values: NDArray[Any], why: str = "") -> ColumnFacts:

@@ -15,10 +15,23 @@ from flspec.data.column_types import Cells, common_type
 from flspec.data.examples import Data, Split
 from flspec.errors import InputError, shorten
 
-__all__ = ["MOST_VALUES", "Assembled", "Draw", "Rows", "as_float32", "assemble", "check_text", "combine", "data_of"]
+__all__ = [
+    "LONGEST_TEXT",
+    "MOST_TEXT",
+    "MOST_VALUES",
+    "Assembled",
+    "Draw",
+    "Rows",
+    "as_float32",
+    "assemble",
+    "check_text",
+    "combine",
+    "data_of",
+]
 
 MOST_VALUES = 2**31  # features of one split: 8 GiB of float32
-_MOST_TEXT = 256  # characters of a label or value; numpy gives every row the space of the longest
+MOST_TEXT = 256  # characters of a label or value; numpy gives every row the space of the longest
+LONGEST_TEXT = 2**20  # characters of a text that becomes tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +127,10 @@ def as_float32(values: NDArray[Any], names: Sequence[str], source: str, first_ro
     return np.asarray(seen, np.float32)
 
 
-def check_text(text: str, place: str) -> str:
-    """Return `text`. Raises InputError if it cannot be stored unchanged."""
-    if len(text) > _MOST_TEXT or "\0" in text:
-        problem = "holds a NUL character" if "\0" in text else f"is longer than {_MOST_TEXT} characters"
+def check_text(text: str, place: str, most: int = MOST_TEXT) -> str:
+    """Return `text`. Raises InputError if it cannot be stored unchanged, or is longer than `most`."""
+    if len(text) > most or "\0" in text:
+        problem = "holds a NUL character" if "\0" in text else f"is longer than {most:,} characters"
         raise InputError(f"{place}: text {shorten(ascii(text), 40)} {problem}; shorten it")
     return text
 

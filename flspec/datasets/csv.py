@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.core.locations import Location, locate_file
+from flspec.core.locations import Location, locate_file, searching_below
 from flspec.core.randomness import Stream
 from flspec.data.column_types import type_cells
 from flspec.data.csv_files import CsvColumns, read_columns, read_header, read_texts
@@ -28,7 +28,8 @@ from flspec.datasets.encoded import RawFile
 from flspec.datasets.guesses import guess_spelling
 from flspec.datasets.table import TableColumns, unnamed_indices
 from flspec.datasets.table_remarks import size_remarks, table_remarks
-from flspec.encodings import Steps, takes_of
+from flspec.datasets.text_remarks import remarks_on_column
+from flspec.encodings import Column, Steps, takes_of
 from flspec.errors import InputError
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -99,7 +100,9 @@ class CsvTable(Twinned, TableColumns):
             for (name, path), table, typed in zip(paths.items(), tables.values(), _typed(tables, columns), strict=True)
         }
         if self.is_encoded:
-            return self.encoded(parts, self._raw(paths, features), features, client, self.known_classes)
+            raw = self._raw(paths, features)
+            with searching_below(root):
+                return self.encoded(parts, raw, features, client, self.known_classes)
         data = combine(parts, self.draw, client_column=client, classes=self.known_classes)
         return replace(data, feature_names=tuple(features))
 
@@ -147,7 +150,11 @@ class CsvTable(Twinned, TableColumns):
         labels = None
         if self.label in header:
             labels = read_columns(path, self._separator, (), [self.label]).texts[self.label]
-        return self.facts_of(path, profiles[0].num_rows, columns, labels, self.problems(columns, profiles[0].num_rows))
+        has_texts = self.text is not None and self.text[0] in header
+        with searching_below(path.parent):
+            texts = list(remarks_on_column(self.text if has_texts else None, lambda name: self._texts(path, name)))
+        num_rows = profiles[0].num_rows
+        return self.facts_of(path, num_rows, columns, labels, self.problems(columns, num_rows), texts)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -187,6 +194,9 @@ class CsvTable(Twinned, TableColumns):
         return {
             split: [RawFile(str(paths[split]), raw.num_rows, raw.values, raw.wrong)] for split, raw in found.items()
         }
+
+    def _texts(self, path: Path, name: str) -> Column:
+        return read_raw_columns(path, self._separator, {name: "texts"}, self._spelling).values[name]
 
     @property
     def _separator(self) -> str:

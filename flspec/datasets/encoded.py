@@ -51,7 +51,7 @@ def encoded_data(
         for name, split in made.splits.items()
     }
     data = data_of(replace(made, splits=splits), client)
-    return replace(data, encodings=encoded.fitted, feature_names=encoded.names)
+    return replace(data, encodings=encoded.fitted, feature_names=encoded.names, tokens=encoded.tokens)
 
 
 def _numbered(parts: Mapping[str, Sequence[Rows]]) -> dict[str, list[Rows]]:

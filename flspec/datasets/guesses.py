@@ -7,19 +7,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flspec.core.text import in_flow
 from flspec.data.cell_numbers import NO_VALUE, read_numbers
 from flspec.data.csv_files import read_texts
 from flspec.data.raw_columns import DECIMAL_COMMA
 from flspec.data.readings import ColumnFacts
 
-__all__ = ["Guess", "guess_client", "guess_column", "guess_groups", "guess_label", "guess_spelling"]
+__all__ = ["Guess", "guess_client", "guess_column", "guess_groups", "guess_label", "guess_spelling", "guess_text"]
 
-_LABELS = ("label", "target", "class", "outcome", "diagnosis", "y", "died", "death", "event", "response", "readmitted")
-_CLIENTS = ("client", "hospital", "clinic", "site", "centre", "center", "ward", "institution", "user", "patient_id")
+_LABELS = (
+    *("label", "target", "class", "outcome", "diagnosis", "y", "died", "death", "event", "response", "readmitted"),
+    *("sentiment", "stars", "rating", "topic", "category"),
+)
+_CLIENTS = (
+    *("client", "hospital", "clinic", "site", "centre", "center", "ward", "institution", "user", "patient_id"),
+    *("user_id", "reviewer", "author", "speaker", "customer"),
+)
 _GROUPS = ("sex", "gender", "race", "ethnicity", "age_group", "insurance")
 _NUMBERING = re.compile(r"(.*[_ .-])?(id|no|nr|number|index|key|uuid|mrn|patient|name)", re.IGNORECASE)
 _ALMOST = re.compile(r"row [0-9]+: '?([-+]?[0-9]|inf|nan)")  # why a cell is no number, though it looks like one
 _MOST_CATEGORIES = 30
+_LONG = 4  # words of a text that is more than a name, in the mean
+_WORDS_A_COLUMN = 2  # texts are read alone if they have so many words for each column that is left out for them
 _UNKNOWN = {"impute": "constant", "value": "unknown"}
 
 
@@ -57,9 +66,29 @@ def guess_column(column: ColumnFacts, num_rows: int) -> Guess:
     return _guess_numbers(column, missing, gaps)
 
 
+def is_long_text(column: ColumnFacts, num_rows: int) -> bool:
+    """Return whether a column is texts that a model can read word by word."""
+    known = num_rows - (column.missing or 0)
+    num = column.num_values
+    return (column.words or 0) >= _LONG and (num is None or num > _MOST_CATEGORIES or 2 * num > known)
+
+
+def guess_text(columns: Sequence[ColumnFacts], num_rows: int) -> ColumnFacts | None:
+    """Return the column of texts that a model had better read alone, of columns without another role; None: there is
+    none, or the others tell more.
+    """
+    texts = [column for column in columns if is_long_text(column, num_rows)]
+    others = [column for column in columns if guess_column(column, num_rows).encoding is not None]
+    longest = max(texts, key=lambda column: column.words or 0, default=None)
+    return longest if longest and (longest.words or 0) >= _WORDS_A_COLUMN * len(others) else None
+
+
 def _guess_text(column: ColumnFacts, known: int, missing: int, gaps: str) -> Guess:
     num = column.num_values
     if num is None or num > _MOST_CATEGORIES or 2 * num > known:
+        if (column.words or 0) >= _LONG:
+            told = f"texts of about {column.words:,.0f} words, which are read alone"
+            return Guess(None, f"{told}: features: {in_flow({column.name: 'words'})}")
         many = "more than 1,000" if num is None else f"{num:,}"
         wrong = f" ({column.why})" if _ALMOST.match(column.why) else ""  # perhaps one cell among numbers
         return Guess(None, f"text with {many} different values, too many for categories{wrong}")

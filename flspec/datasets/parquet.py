@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flspec.core.locations import Location, locate_file
+from flspec.core.locations import Location, locate_file, searching_below
 from flspec.core.randomness import Stream
 from flspec.data.cell_numbers import way_out
 from flspec.data.classes import Classes
@@ -22,13 +22,14 @@ from flspec.data.examples import Data, as_numbers
 from flspec.data.image_store import Listing, Pictures, open_images
 from flspec.data.images import Decoding, UnreadableImage
 from flspec.data.parquet_files import ImageFormat, ParquetFile, find_shards, image_format_of
-from flspec.data.readings import ColumnFacts, FileFacts, Reading, array_facts, count_endings
+from flspec.data.readings import ColumnFacts, FileFacts, Reading, array_facts, count_endings, num_words
 from flspec.data.synthetic.twins import TwinSize, class_images, held_labels
 from flspec.data.tables import Assembled, Rows, assemble, combine
 from flspec.datasets.base import ImageDataset, Twinned
 from flspec.datasets.encoded import RawFile
 from flspec.datasets.table import TableColumns
 from flspec.datasets.table_remarks import size_remarks, table_remarks
+from flspec.datasets.text_remarks import remarks_on_column
 from flspec.encodings import Column, Steps, takes_of
 from flspec.encodings.table import refuse_all
 from flspec.errors import InputError
@@ -99,7 +100,8 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             none = np.empty((0, 0), np.float32)
             parts = {split: [self._rows(file, none) for file in files] for split, files in shards.items()}
             raw = {split: [_raw(file, features) for file in files] for split, files in shards.items()}
-            return self.encoded(parts, raw, features, client, classes)
+            with searching_below(root):
+                return self.encoded(parts, raw, features, client, classes)
         if image is None:
             parts = {
                 split: [self._rows(file, self._numbers(file, list(features))) for file in files]
@@ -138,7 +140,10 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         file = ParquetFile(path)
         columns = [self._counted(file, column) for column in self._column_facts(file)]
         labels = file.column(self.label, may_be_empty=True) if self.label in file.types else None
-        return self.facts_of(path, file.num_rows, columns, labels, self.problems(columns, file.num_rows))
+        has_texts = self.text is not None and self.text[0] in file.types and file.in_words(self.text[0]) == "text"
+        with searching_below(path.parent):
+            remarks = list(remarks_on_column(self.text if has_texts else None, file.texts))
+        return self.facts_of(path, file.num_rows, columns, labels, self.problems(columns, file.num_rows), remarks)
 
     @classmethod
     def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
@@ -183,10 +188,16 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         found = self.feature_columns(names, file.unfit())
         self.check_names(names, str(file.path), list(found))
         texts = [n for n, steps in found.items() if takes_of(steps) == "numbers" and not file.is_number(n)]
+        wrong = [n for n, steps in found.items() if takes_of(steps) == "texts" and file.in_words(n) != "text"]
         refuse_all(
-            f"{file.path}: column {name} holds {file.in_words(name)}, not numbers; "
-            + way_out(file.in_words(name), name, self.features is None)
-            for name in texts
+            [
+                *(
+                    f"{file.path}: column {name} holds {file.in_words(name)}, not numbers; "
+                    + way_out(file.in_words(name), name, self.features is None)
+                    for name in texts
+                ),
+                *(f"{file.path}: column {name} holds {file.in_words(name)}, not texts; name another" for name in wrong),
+            ]
         )
         if not found:
             raise InputError(f"{file.path}: neither a column of pictures nor one of numbers is left for features")
@@ -219,7 +230,9 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         if not column.role.startswith(("label", "client", "column")):
             missing, num_values = file.count(column.name)
             why = "values are missing" if missing and column.role == "feature" else column.why
-            return column.model_copy(update={"missing": missing, "num_values": num_values, "why": why})
+            words = _mean_words(file, column.name) if column.holds == "text" else None
+            known = {"missing": missing, "num_values": num_values, "why": why, "words": words}
+            return column.model_copy(update=known)
         found = array_facts(column.name, column.role, file.column(column.name, may_be_empty=True))
         same = found.holds == column.holds
         return found.model_copy(update={"why": "" if same else f"the file has {column.holds}"})
@@ -248,11 +261,24 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         return Decoding(height, width, self.fit, "grey" if is_grey else "rgb"), due
 
 
+def _mean_words(file: ParquetFile, name: str) -> float | None:
+    """Return how many words a column's texts have in the mean, missing ones apart; None if they cannot be read."""
+    try:
+        cells = file.texts(name)
+    except InputError:  # of a column that may not be used at all
+        return None
+    counts, words = cells.counts(), [num_words([text]) for text in cells.distinct]
+    known = sum(num for text, num in zip(cells.distinct, counts, strict=True) if text)
+    return sum(num * each for num, each in zip(counts, words, strict=True)) / max(1, known)
+
+
 def _raw(file: ParquetFile, features: Mapping[str, Steps]) -> RawFile:
     """Read columns of a file before they are encoded."""
     columns: dict[str, Column] = {}
     for name, steps in features.items():
-        if takes_of(steps) == "categories":
+        if takes_of(steps) == "texts":
+            columns[name] = file.texts(name)
+        elif takes_of(steps) == "categories":
             columns[name] = Cells.of(file.column(name, may_be_empty=True))
         elif file.types[name].num_fields:
             columns[name] = file.numbers([name]).astype(np.float64)  # lists

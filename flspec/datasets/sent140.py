@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flspec.core.randomness import Stream
-from flspec.core.tokens import Tokens
+from flspec.data.column_types import Cells
 from flspec.data.examples import Data
 from flspec.data.leaf_files import UserExamples
 from flspec.data.readings import FileFacts, array_facts
 from flspec.data.synthetic.twins import TwinSize, held_labels
 from flspec.data.tables import Rows, combine
-from flspec.data.texts import MOST_WORDS, NUM_BYTES, most_frequent, number_bytes, number_words
 from flspec.datasets.leaf_layout import LeafLayout, joined, leaf_labels, write_split
 from flspec.datasets.table import NamedClasses
+from flspec.datasets.text_remarks import text_remarks
+from flspec.encodings import Tokenizer, parse_steps
+from flspec.encodings.table import facts_of
+from flspec.encodings.table import joined as joined_columns
+from flspec.encodings.tokenizer import MOST_TOKENS
 
 _TEXT = 4  # of an example in x: its number, date, query, user, text
 _MOODS = (("sad", "missed", "awful", "lost", "tired"), ("happy", "love", "great", "won", "thanks"))  # of the twin
@@ -37,16 +41,16 @@ class Sent140(LeafLayout, NamedClasses):
 
     kind: Literal["sent140"] = "sent140"
     tokens: Annotated[
-        Literal["words", "bytes"],
-        Field(description="what a text is cut into: words, without regard to case, and marks; or bytes of UTF-8"),
+        Literal["words", "characters", "bytes"],
+        Field(description="what a text is cut into, as the encodings of a table's texts: see `flspec list encodings`"),
     ] = "words"
     vocabulary: Annotated[
         int,
         Field(
             ge=1,
-            le=MOST_WORDS,
-            description="of words: so many that occur most often in the training examples of all clients; any other "
-            "is the unknown word",
+            le=MOST_TOKENS,
+            description="so many words or characters that occur most often in the training examples of all clients; "
+            "any other is the unknown token",
         ),
     ] = 10_000
     length: Annotated[
@@ -55,14 +59,20 @@ class Sent140(LeafLayout, NamedClasses):
 
     def read(self, root: Path, stream: Stream) -> Data:
         parts = self.read_parts(root)
-        known = most_frequent((text for rows in parts["train"] for text in rows.features), self.vocabulary)
+        texts = {name: [Cells.of(rows.features) for rows in files] for name, files in parts.items()}
+        tokenizer = self._tokenizer.fitted(joined_columns(texts["train"]))
         numbered = {
-            name: [replace(rows, features=self._numbers(rows.features, known)) for rows in files]
+            name: [
+                replace(rows, features=tokenizer.encoded(cells).astype(self._stored))
+                for rows, cells in zip(files, texts[name], strict=True)
+            ]
             for name, files in parts.items()
         }
         data = combine(numbered, client_column="client", classes=self.known_classes)
-        num = NUM_BYTES if self.tokens == "bytes" else len(known) + 2  # padding and the unknown word
-        return replace(data, tokens=Tokens(num, are_padded=True))
+        return replace(data, tokens=tokenizer.tokens_of, encodings=(facts_of("x", (tokenizer,), texts["train"][0]),))
+
+    def remarks(self, data: Data) -> list[str]:
+        return list(text_remarks(data))
 
     def file_facts(self, path: Path) -> FileFacts:
         rows = self.read_rows(path)
@@ -98,10 +108,16 @@ class Sent140(LeafLayout, NamedClasses):
         features, labels, columns = joined(user_data)
         return Rows(str(path), features, leaf_labels(labels, path), columns)
 
-    def _numbers(self, texts: NDArray[Any], vocabulary: tuple[str, ...]) -> NDArray[Any]:
-        if self.tokens == "bytes":
-            return number_bytes(texts.tolist(), self.length)
-        return number_words(texts.tolist(), vocabulary, self.length)
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        known = {} if self.tokens == "bytes" else {"vocabulary": self.vocabulary}
+        (tokenizer,) = parse_steps({"kind": self.tokens, "length": self.length} | known)
+        assert isinstance(tokenizer, Tokenizer)
+        return tokenizer
+
+    @property
+    def _stored(self) -> type[np.uint8] | type[np.float32]:
+        return np.uint8 if self.tokens == "bytes" else np.float32
 
 
 def _tweet(label: int, stream: Stream) -> str:

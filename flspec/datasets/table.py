@@ -102,6 +102,7 @@ class NamedClasses(Component):
         columns: Sequence[ColumnFacts],
         labels: NDArray[Any] | Cells | None,
         problems: Iterable[str] = (),
+        remarks: Iterable[str] = (),
     ) -> FileFacts:
         """Return a file's columns with the classes of its labels, and everything that has to be mended."""
         problems, classes = list(problems), tuple[str, ...]()
@@ -118,7 +119,7 @@ class NamedClasses(Component):
             columns=tuple(columns),
             classes=classes,
             problems=tuple(problems),
-            remarks=self.remarks_on(columns),
+            remarks=(*self.remarks_on(columns), *remarks),
         )
 
     def remarks_on(self, columns: Sequence[ColumnFacts]) -> tuple[str, ...]:
@@ -168,6 +169,25 @@ class TableColumns(NamedClasses):
                 f"column {shorten(str(self.client))!r} is named twice; to learn from clients' names, add it to columns"
             )
         return self
+
+    @model_validator(mode="after")
+    def _texts_stand_alone(self) -> TableColumns:
+        features = self.features or {}
+        texts = [name for name, steps in features.items() if steps[-1].gives == "tokens"]
+        if texts and (len(features) > 1 or texts == [OTHERS]):
+            raise ValueError(
+                f"{shorten(texts[0])!r} becomes token numbers, which a model of texts reads alone; name that column "
+                "alone in features, and keep others with columns"
+            )
+        if texts and self.shape is not None:
+            raise ValueError(f"shape is for numbers, but {shorten(texts[0])!r} becomes token numbers; remove it")
+        return self
+
+    @property
+    def text(self) -> tuple[str, Steps] | None:
+        """The column of texts that a model reads, with its encodings."""
+        found = [one for one in (self.features or {}).items() if one[1][-1].gives == "tokens"]
+        return found[0] if found else None
 
     @property
     def draw(self) -> Draw | None:
@@ -275,6 +295,8 @@ class TableColumns(NamedClasses):
         """Return whether a feature lacks numbers that its encodings need."""
         steps = (self.features or {}).get(column.name, (self.features or {}).get(OTHERS, (AsIs(),)))
         fills = any(step.takes == "either" or isinstance(step, Impute) for step in steps)
+        if takes_of(steps) == "texts":  # a missing one is an empty one
+            return False
         is_text = column.holds == "text" and takes_of(steps) == "numbers"
         return is_text or bool(column.missing and not fills)
 

@@ -8,7 +8,8 @@ from flspec.core.text import in_flow, join_all, join_some
 from flspec.data.examples import Data
 from flspec.data.spread import SMALL, unfit_sizes
 from flspec.datasets.features import OTHERS
-from flspec.encodings import Steps, parse_steps, write_steps
+from flspec.datasets.text_remarks import text_remarks
+from flspec.encodings import Steps, parse_steps, text_of, write_steps
 from flspec.encodings.as_is import AsIs
 from flspec.encodings.standardise import Standardise
 
@@ -19,6 +20,7 @@ _MOST = 6  # columns that a remark names
 
 def table_remarks(data: Data, wanted: Mapping[str, Steps] | None) -> Iterator[str]:
     """Yield a sentence each; `wanted` is the spec's key `features`."""
+    yield from text_remarks(data)
     yield from size_remarks(data, wanted)
     if fitted := _fitted(data, wanted or {}):
         yield (
@@ -30,7 +32,9 @@ def table_remarks(data: Data, wanted: Mapping[str, Steps] | None) -> Iterator[st
 
 
 def size_remarks(data: Data, wanted: Mapping[str, Steps] | None) -> Iterator[str]:
-    """Yield a sentence if sizes of features would spoil training."""
+    """Yield a sentence if sizes of features would spoil training. Token numbers have none."""
+    if text_of(data.encodings):
+        return
     if remark := sizes_remark(unfit_sizes(data), _columns(data), wanted):
         yield remark
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from flspec.core.components import Component
 from flspec.data.column_types import Cells, is_whole
 
-__all__ = ["Column", "Encoding", "Given", "Takes", "Unencodable", "in_order"]
+__all__ = ["Column", "Encoding", "Given", "Gives", "Takes", "Unencodable", "in_order"]
 
 Column = (
     NDArray[np.float64] | Cells
 )  # numbers [num_rows, num_values], NaN if missing; or texts [num_rows], "" if missing
-Given = Literal["numbers", "categories"]  # what an encoding works on
+Given = Literal["numbers", "categories", "texts"]  # what an encoding works on
 Takes = Given | Literal["either"]
+Gives = Literal["numbers", "tokens"]
 
 
 class Unencodable(Exception):
@@ -33,6 +34,7 @@ class Encoding(Component, ABC):
     """A rule that converts a column of a table; what it needs to know of the data, it takes from training examples."""
 
     main: ClassVar[str] = ""  # the parameter that {KIND: VALUE} means
+    gives: ClassVar[Gives] = "numbers"  # "tokens": numbers that stand for something, and measure nothing
 
     @property
     def takes(self) -> Takes:

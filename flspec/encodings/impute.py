@@ -81,7 +81,7 @@ def _of_known(by: str, known: NDArray[np.float64]) -> float:
 
 
 def _most_frequent_text(values: Cells) -> str:
-    counts = dict(zip(values.distinct, np.bincount(values.codes, minlength=len(values.distinct)).tolist(), strict=True))
+    counts = dict(zip(values.distinct, values.counts(), strict=True))
     counts.pop("", None)
     if not any(counts.values()):
         raise Unencodable(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from flspec.core.components import family_members, parse_component
 from flspec.core.text import in_flow
-from flspec.encodings.base import Encoding, Given, Takes
+from flspec.encodings.base import Encoding, Given, Gives, Takes
 from flspec.errors import choose, shorten
 
 __all__ = ["MOST_STEPS", "Steps", "line_for", "parse_steps", "takes_of", "with_imputing", "write_steps"]
@@ -32,13 +32,15 @@ def parse_steps(given: Any) -> Steps:
 def takes_of(steps: Sequence[Encoding]) -> Given:
     """Return what the first of some encodings is given. Raises ValueError if one cannot follow those before it."""
     first: Takes = "either"
-    given: Takes = "either"
+    given: Takes | Gives = "either"
     for step in steps:
-        if step.takes != "either" and given not in ("either", step.takes):
+        if given == "tokens" or (step.takes != "either" and given not in ("either", step.takes)):
             kinds = " after ".join(one.kind for one in (step, steps[0]))  # type: ignore[attr-defined]
-            raise ValueError(f"{kinds}: it takes {step.takes} and gets numbers; change their order, or remove one")
+            takes = "numbers" if step.takes == "either" else step.takes
+            got = "token numbers, which measure nothing" if given == "tokens" else "numbers"
+            raise ValueError(f"{kinds}: it takes {takes} and gets {got}; change their order, or remove one")
         first = step.takes if first == "either" else first
-        given = given if step.takes == "either" else "numbers"
+        given = given if step.takes == "either" else step.gives
     return "numbers" if first == "either" else first
 
 
@@ -112,7 +114,7 @@ def _first_of(error: ValidationError, kind: str, member: type[Encoding]) -> str:
         example = (member.model_fields[where[-1]].examples or ["…"])[0]
         return f"{kind} needs {where[-1]}, e.g. {{{kind}: {shorten(str(example), 60)}}}".replace("'", "")
     if first["type"] == "extra_forbidden":
-        return f"{kind}: {choose(where[-1], [name for name in member.model_fields if name != 'kind'])}"
+        return f"{kind}: {choose(str(first['loc'][-1]), [name for name in member.model_fields if name != 'kind'])}"
     if first["type"] == "literal_error":
         choices = re.findall("'([^']*)'", first["ctx"]["expected"])
         return f"{kind}: {choose(first['input'], choices)}"

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.text import and_more
+from flspec.core.tokens import Tokens
 from flspec.data.column_types import Cells
 from flspec.data.tables import MOST_VALUES
-from flspec.encodings.base import Column, Unencodable
+from flspec.encodings.base import Column, Encoding, Unencodable
 from flspec.encodings.steps import Steps, line_for, with_imputing
+from flspec.encodings.texts import text_of
 from flspec.errors import InputError, shorten
 
-__all__ = ["Encoded", "encode_table", "joined", "refuse_all"]
+__all__ = ["Encoded", "encode", "encode_table", "facts_of", "fit", "joined", "refuse_all"]
 
 Rows = NDArray[np.int64]
 _MOST_PROBLEMS = 20  # told of one table
@@ -34,6 +36,12 @@ class Encoded:
     def names(self) -> tuple[str, ...]:
         """The names of the features, in order."""
         return tuple(name for one in self.fitted for name in one["outputs"])
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """What the numbers of a text are to a model; None if features measure something."""
+        found = text_of(self.fitted)
+        return found and found.tokenizer.tokens_of
 
 
 def encode_table(
@@ -54,8 +62,9 @@ def encode_table(
             part = _take(values, rows)
             try:
                 if name not in fitted:
-                    fitted[name] = _fitted(part, wanted[name])
-                _check(_block(part, fitted[name]), name, wanted[name])
+                    fitted[name] = fit(part, wanted[name])
+                if fitted[name][-1].gives == "numbers":  # token numbers are always there, and small
+                    _check(encode(part, fitted[name]), name, wanted[name])
             except Unencodable as error:
                 source = place(int(rows[error.row or 0])) if error.row is not None else place(-1)
                 problems.append(f"{source}: column {shorten(name)}: {error}")
@@ -86,7 +95,7 @@ def joined(parts: Sequence[Column]) -> Column:
 
 
 def _applied(columns: Mapping[str, Column], fitted: Mapping[str, Steps], splits: Mapping[str, Rows]) -> Encoded:
-    facts = tuple(_facts(name, steps, _take(columns[name], splits["train"][:1])) for name, steps in fitted.items())
+    facts = tuple(facts_of(name, steps, _take(columns[name], splits["train"][:1])) for name, steps in fitted.items())
     width, num_rows = sum(len(one["outputs"]) for one in facts), sum(map(len, splits.values()))
     if width * num_rows > MOST_VALUES:
         raise InputError(
@@ -96,7 +105,7 @@ def _applied(columns: Mapping[str, Column], fitted: Mapping[str, Steps], splits:
     start = 0
     for name, steps in fitted.items():
         for split, rows in splits.items():
-            block = _block(_take(columns[name], rows), steps)
+            block = encode(_take(columns[name], rows), steps)
             features[split][:, start : start + block.shape[1]] = block
         start += block.shape[1]
     return Encoded(features, facts)
@@ -110,16 +119,19 @@ def _take(values: Column, rows: Rows) -> Column:
     return Cells([values.distinct[code] for code in used.tolist()], codes.reshape(-1).astype(np.int64))
 
 
-def _fitted(values: Column, steps: Steps) -> Steps:
-    found = []
+def fit(values: Column, steps: Steps) -> Steps:
+    """Return the encodings of a column with what they take from its training examples. Raises Unencodable."""
+    found: list[Encoding] = []
     for step in steps:
+        values = found[-1].encoded(values) if found else values
+        if steps[-1].gives == "tokens" and step.beside(values) is not None:
+            raise Unencodable("an indicator would stand beside token numbers, which it is not", "leave indicator out")
         found.append(step.fitted(values))
-        values = found[-1].encoded(values)
     return tuple(found)
 
 
-def _block(values: Column, steps: Steps) -> NDArray[np.float64]:
-    """Return encoded values, [num_rows, num_outputs]."""
+def encode(values: Column, steps: Steps) -> NDArray[np.float64]:
+    """Return values by what was fitted, [num_rows, num_outputs]. Raises Unencodable."""
     beside = []
     for step in steps:
         beside.append(step.beside(values))
@@ -141,7 +153,8 @@ def _check(block: NDArray[np.float64], name: str, steps: Steps) -> None:
         raise Unencodable(f"{block[row].max():g} is not a finite float32 number", "leave the row out", row)
 
 
-def _facts(name: str, steps: Steps, one_row: Column) -> dict[str, Any]:
+def facts_of(name: str, steps: Steps, one_row: Column) -> dict[str, Any]:
+    """Return what a plan keeps of a column: its name, its fitted encodings, the names of its outputs."""
     return {
         "column": name,
         "steps": [_document(step) for step in steps],

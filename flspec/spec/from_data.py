@@ -13,11 +13,13 @@ from pydantic import ValidationError
 
 from flspec.core.components import parse_component
 from flspec.core.randomness import Stream
+from flspec.core.text import join_some
 from flspec.data.parquet_files import find_shards
 from flspec.data.readings import ColumnFacts, FileFacts
 from flspec.datasets import Dataset
 from flspec.datasets.features import OTHERS
-from flspec.datasets.guesses import guess_client, guess_column, guess_groups, guess_label
+from flspec.datasets.guesses import guess_client, guess_column, guess_groups, guess_label, guess_text
+from flspec.datasets.table import TableColumns
 from flspec.errors import InputError, SpecError, choose, printable, shorten
 from flspec.spec.diagnosis import diagnose
 from flspec.spec.overlays import Draft
@@ -29,6 +31,10 @@ __all__ = ["kind_of_file", "spec_of_data"]
 _KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".npz": "npz", ".json": "leaf"}
 _TABLES = ("csv", "parquet")
 _HOLDOUT, _FEW_ROWS = 0.2, 20  # of a table with fewer, half is for evaluation
+_OF_TEXTS = {
+    "model": {"kind": "recurrent", "embedding": 32, "units": [64]},
+    "client": {"optimizer": {"kind": "adam", "learning_rate": 0.01}},
+}
 _MOST_NAMED = 200  # columns that are written one by one if they are encoded alike
 
 
@@ -112,8 +118,11 @@ def _of_table(
     lines: list[str] = []
     if "features" not in given and not any(column.holds == "pictures" for column in facts.columns):
         found["features"], lines = _features(facts, set(roles.values()), path)
-    _dataset(found).load(_home(target), Stream(0))  # so that the spec runs as it is written
+    written = _dataset(found)
+    written.load(_home(target), Stream(0))  # so that the spec runs as it is written
     sections = {"dataset": found, **_company(roles.get("client"), facts.num_rows)}
+    if isinstance(written, TableColumns) and written.text:
+        sections |= _OF_TEXTS
     if not groups and kept:
         sections["evaluation"] = {"groups": kept}
     return _Proposal(sections, _heading(path, facts, roles, given), lines)
@@ -138,6 +147,9 @@ def _roles(facts: FileFacts, given: Mapping[str, Any]) -> dict[str, str]:
 def _features(facts: FileFacts, taken: set[str], path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the encoding of each column, and the lines that say so, with a reason each."""
     features, lines, left_out = dict[str, Any](), list[str](), list[str]()
+    free = [column for column in facts.columns if column.name not in taken and not _is_index(column)]
+    if text := guess_text(free, facts.num_rows):
+        return _text_alone(text, [column.name for column in free if column is not text])
     for column in facts.columns:
         guess = guess_column(column, facts.num_rows)
         if column.name in taken:
@@ -154,6 +166,14 @@ def _features(facts: FileFacts, taken: set[str], path: Path) -> tuple[dict[str, 
     if len(features) > _MOST_NAMED and not left_out:
         return _abbreviated(features)
     return features, [*lines, *(f"# left out: {printable(one)}" for one in left_out)]
+
+
+def _text_alone(text: ColumnFacts, others: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the encoding of a column of texts, and the lines that say so."""
+    lines = [f"{_entry(text.name, 'words')}  # texts of about {text.words:,.0f} words"]
+    if others:
+        lines.append(f"# left out, because texts are read alone: {join_some(others, 6)}")
+    return {text.name: "words"}, lines
 
 
 def _abbreviated(features: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -9,8 +9,8 @@ import pytest
 
 from flspec.compiler.compile import compile
 from flspec.core.randomness import Stream
-from flspec.data.texts import most_frequent, number_bytes, number_words, words_of
 from flspec.datasets.sent140 import Sent140
+from flspec.encodings import text_of
 from flspec.errors import InputError
 from flspec.spec.loading import parse_spec
 
@@ -28,22 +28,6 @@ def write(folder, train, test=("good good",), labels=None):
         (folder / part / "all_data_0.json").write_text(json.dumps(whole))
 
 
-def test_words_are_small_letters_and_marks_are_words():
-    assert words_of("I can't, OK?  @ann :)") == ["i", "can't", ",", "ok", "?", "ann"]
-
-
-def test_the_vocabulary_is_of_the_most_frequent_words_and_ties_are_by_the_alphabet():
-    texts = ["b a c", "b c", "b d"]
-    assert most_frequent(texts, 3) == ("b", "c", "a")
-    assert most_frequent(texts[::-1], 9) == ("b", "c", "a", "d")
-
-
-def test_a_text_is_filled_up_behind_its_end_and_cut_off_there():
-    numbers = number_words(["b a", "x b b a", ""], ("a", "b"), 3)
-    assert numbers.tolist() == [[3, 2, 0], [1, 3, 3], [0, 0, 0]]  # 1 is any word without a place
-    assert number_bytes(["aé", ""], 4).tolist() == [[97, 0xC3, 0xA9, 0], [0, 0, 0, 0]]
-
-
 def test_the_vocabulary_is_of_the_training_texts_alone(tmp_path):
     write(tmp_path, ["good day", "bad day"], test=["unheard day", "good night"])
     data = Sent140(length=2).load(tmp_path, Stream(0))
@@ -52,6 +36,19 @@ def test_the_vocabulary_is_of_the_training_texts_alone(tmp_path):
     assert data.train.features.tolist() == [[4, 2], [3, 2]]
     assert data.test.features.tolist() == [[1, 2], [4, 1]]
     assert data.train.columns["client"].tolist() == ["ann", "ann"]
+    text = text_of(data.describe().encodings)
+    assert text
+    assert (text.column, text.tokenizer.names()) == ("x", ["(padding)", "(unknown)", "day", "bad", "good"])
+
+
+def test_a_plan_tells_words_apart_that_get_the_same_numbers(tmp_path):
+    (one := tmp_path / "one").mkdir()
+    (other := tmp_path / "other").mkdir()
+    write(one, ["good"], test=["good"])
+    write(other, ["evil"], test=["evil"])
+    found = [Sent140(length=2).load(folder, Stream(0)) for folder in (one, other)]
+    assert found[0].digest == found[1].digest
+    assert found[0].describe() != found[1].describe()  # which the plan's digest covers
 
 
 def test_bytes_need_no_vocabulary(tmp_path):
