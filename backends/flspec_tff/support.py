@@ -104,8 +104,15 @@ def _kept_by_clients(settings: PlanSettings) -> Iterator[str]:
         yield f"mode: local_only leaves every tensor with its client, but {_NOTHING_KEPT}"
     elif whole := [name for name in settings.networks if _stays(name, settings)]:
         yield f"model.local: {', '.join(whole)} stays with each client, but {_NOTHING_KEPT}; leave it out"
+    elif parts := [name for name in settings.local if not _has_statistics(name, settings)]:
+        yield f"model.local: {parts[0]} stays with each client, but {_NOTHING_KEPT}; leave it out"
     elif settings.local:
         yield f"model.batch_norm: local statistics stay with each client, but {_NOTHING_KEPT}; choose averaged"
+
+
+def _has_statistics(name: str, settings: PlanSettings) -> bool:
+    """Return whether a tensor that stays with clients does so because of its layer's batch norm."""
+    return f"{name.rpartition('.')[0]}.running_mean" in settings.local
 
 
 def _stays(network: str, settings: PlanSettings) -> bool:

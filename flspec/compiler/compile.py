@@ -18,10 +18,11 @@ from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
 from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
-from flspec.compiler.modes import as_carried_out, placements, pooled
+from flspec.compiler.modes import as_carried_out, pooled
 from flspec.compiler.networks import Networks, described, layers_without_variance, networks_for, tensors_of
 from flspec.compiler.phases import count_slot_values, planned_phases, planned_steps
 from flspec.compiler.pictures import planned_pictures
+from flspec.compiler.placements import placements
 from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
 from flspec.core.components import named_part
@@ -299,6 +300,10 @@ def _cohort(sampler: Sampler, number: int, num_clients: int, stream: Stream) -> 
     return cohort
 
 
+def _nothing_stays(spec: Spec) -> str:
+    return "leave out model.local" if spec.model.local else "model.batch_norm: frozen"
+
+
 def _check_clients(
     spec: Spec,
     networks: Networks,
@@ -316,7 +321,7 @@ def _check_clients(
     if spec.cohort.may_repeat and plan.local:
         message = (
             f"may draw a client several times in a round, but {next(iter(plan.local))} stays with each client from "
-            "round to round; choose cohort: {kind: uniform}, or model.batch_norm: frozen"
+            f"round to round; choose cohort: {{kind: uniform}}, or {_nothing_stays(spec)}"
         )
         raise SpecError([Problem(message, "cohort")])
     single = [name for network in networks.values() for name in layers_without_variance(network)]

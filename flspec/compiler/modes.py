@@ -12,17 +12,13 @@ interrupts the training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 from flspec.aggregators.fedavg import FedAvg
 from flspec.client_optimizers import ClientOptimizer
-from flspec.layers import Tensor
 from flspec.partitioners import ClientIndices
 from flspec.samplers.all import All
 from flspec.spec.spec import Spec
 
-__all__ = ["as_carried_out", "keeps", "placements", "pooled"]
+__all__ = ["as_carried_out", "keeps", "pooled"]
 
 
 def as_carried_out(spec: Spec) -> Spec:
@@ -37,20 +33,6 @@ def as_carried_out(spec: Spec) -> Spec:
 def pooled(spec: Spec, client_indices: ClientIndices) -> list[ClientIndices]:
     """Return the examples of each client that trains, in parts: one part, or if pooled one for each original client."""
     return [client_indices] if spec.mode == "centralized" else [[examples] for examples in client_indices]
-
-
-def placements(spec: Spec, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a model's tensors with their placement.
-
-    The server's tensors of networks in `model.local` move to each client; in `local_only` all do.
-    """
-    everywhere, own = spec.mode == "local_only", tuple(f"{name}." for name in spec.model.local)
-    return {
-        name: replace(tensor, placement="client")
-        if tensor.placement == "server" and (everywhere or name.startswith(own))
-        else tensor
-        for name, tensor in parameters.items()
-    }
 
 
 def keeps(spec: Spec, optimizer: ClientOptimizer) -> bool:

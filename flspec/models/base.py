@@ -44,7 +44,11 @@ class Model(Component, OmitDefaults, ABC):
 
     local: Annotated[
         tuple[str, ...],
-        Field(max_length=100, description="networks whose tensors stay with each client, and are never sent"),
+        Field(
+            max_length=100,
+            description="what stays with each client, and is never sent: networks, layers or modules, or tensors, by "
+            "name, with * for any text",
+        ),
     ] = ()
 
     @model_validator(mode="after")

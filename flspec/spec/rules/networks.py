@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.core.components import Component, family_members
@@ -73,11 +74,10 @@ def _steps_of_phases(client: ClientWork) -> Iterator[Contradiction]:
 @rule
 def _local_networks(model: Model) -> Iterator[Contradiction]:
     at = ("model", "local")
-    if model.local and model.network_names == ("",):
-        yield Contradiction(at, None, f"names networks, but {_kind(model)} has one network; remove it")
+    if model.network_names == ("",):  # its parts have names once it is made
         return
-    for name in dict.fromkeys(model.local):
-        if name not in model.network_names:
+    for name in dict.fromkeys(one.partition(".")[0] for one in model.local):
+        if not any(fnmatchcase(network, name) for network in model.network_names):
             yield Contradiction(at, None, choose(name, model.network_names))
     if model.local and set(model.network_names) <= set(model.local):
         yield Contradiction(at, ("mode",), "leaves nothing to send; use mode: local_only, or leave a network out")

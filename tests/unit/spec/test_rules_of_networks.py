@@ -67,10 +67,7 @@ def test_a_gan_of_a_generator_and_a_discriminator_is_a_spec():
             {"model": "{kind: dcgan, batch_norm: averaged, local: [discriminator, generator]}"},
             "model.local: leaves nothing to send; use mode: local_only",
         ),
-        (
-            {"model": "{kind: mlp, local: [output]}", "objective": "{kind: supervised}", "metric": "loss"},
-            "model.local: names networks, but mlp has one network",
-        ),
+        ({"model": "{kind: dcgan, batch_norm: averaged, local: [judge.conv]}"}, "model.local: unknown 'judge'"),
     ],
 )  # fmt: skip
 def test_what_does_not_belong_together_is_refused_by_field(changes, message):

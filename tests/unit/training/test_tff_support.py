@@ -83,6 +83,7 @@ def test_a_plateau_is_refused(make_plan):
     ("told", "words"),
     [
         ({"local": ["n.weight", "n.running_mean"]}, "model.batch_norm: local statistics stay with each client, but"),
+        ({"local": ["output.weight"]}, "model.local: output.weight stays with each client, but TFF's clients carry"),
         ({"loss": "hinge"}, "client.loss: hinge has no TFF translation; known: binary_cross_entropy, cross_entropy"),
         ({"client_optimizer": {"kind": "lion"}}, "client.optimizer: lion has no TFF translation; known: sgd, adam"),
         ({"layers": [{"kind": "attention"}]}, "model: layer kind attention has no TFF translation; known: flatten"),
