@@ -30,7 +30,7 @@ ROOMS = (
     "protocol schedules",
     "data models",
     "encodings",
-    "datasets features partitioners client_optimizers objectives postprocessors server_optimizers",
+    "datasets features partitioners client_optimizers objectives postprocessors server_optimizers faults",
     "aggregators privacy client_algorithms",
     "spec",
     "compiler",

@@ -96,8 +96,8 @@ def _mean_steps_in_a_row(plan: Plan, workers: int, most_rounds: int = 50) -> flo
 
 def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
     """Measure the seconds of the server's half: those of its step, and those that each update adds."""
-    # One update stands for several, which a private round would not take.
-    plan = replace(plan, settings=replace(plan.settings, privacy=None))
+    # One update stands for several, which a private round would not take, nor attackers know.
+    plan = replace(plan, settings=replace(plan.settings, privacy=None, faults=()))
     state = initial_state(plan)
     cohort = len(plan.arrays["task_clients"]) / plan.num_rounds
     several = min(max(2, _MOST_ADDED // max(1, sum(weight.size for weight in plan.weights.values()))), 64)

@@ -15,6 +15,7 @@ from flspec.data.store import open_data
 from flspec.execution.parts import aggregator_of, client_optimizer_of, network_of
 from flspec.execution.rounds import RoundResult, timed
 from flspec.execution.server_step import learned_weights
+from flspec.protocol.events import NOT_FINITE
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec_tff.client_optimizers import build_client_optimizer
@@ -123,9 +124,7 @@ def _train_metrics(sums: Mapping[str, Any], num_trained: int) -> dict[str, float
 
 def _dropped(tasks: Sequence[ClientTask], num_trained: NDArray[np.int64], rejected: bool) -> dict[int, str]:
     """Return by position the updates that did not count: those that TFF dropped, or all if it rejected the mean."""
-    reasons = {
-        place: "its update is not finite" for place, num in enumerate(num_trained[: len(tasks)].tolist()) if not num
-    }
+    reasons = {place: NOT_FINITE for place, num in enumerate(num_trained[: len(tasks)].tolist()) if not num}
     if rejected:
         return {place: reasons.get(place, "the mean update is not finite") for place in range(len(tasks))}
     return reasons

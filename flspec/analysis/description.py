@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from flspec.analysis.faults import faults_in_words
 from flspec.analysis.inventory import untested_labels
 from flspec.analysis.leakage import Leakage, find_leakage
 from flspec.analysis.memory_estimate import estimate_memory
@@ -126,6 +127,7 @@ class Description(Document):
     bytes_up: Traffic
     estimates: Estimates
     privacy: PrivacyRecord | None = None  # what all rounds will cost; None if the spec asks for none
+    faults: tuple[str, ...] = ()  # how many tasks each hits, in words
     pictures: tuple[str, ...] = ()  # how those that a model makes are measured and shown, in words
     backends: dict[str, tuple[str, ...]]  # for each installed backend, why it cannot run the plan; empty if it can
 
@@ -147,6 +149,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None 
         name=str(plan.spec["name"]),
         data=_data(plan, data_root),
         clients=_clients(plan),
+        faults=faults_in_words(plan),
         remarks=(*_remarks(plan), *_unmeasured(plan)),
         skew=None if counts is None else measure_skew(counts),
         leakage=_leakage(plan),
@@ -179,7 +182,7 @@ def partition_counts(plan: Plan) -> NDArray[np.int64] | None:
 def _data(plan: Plan, root: Path | None) -> DataFacts:
     data, reading = plan.settings.data, None if root is None else _reading(plan, root)
     return DataFacts(
-        num_train=data.num_train,
+        num_train=data.num_train - data.num_changed,
         num_test=data.num_test,
         num_classes=data.num_classes,
         shape=data.input_shape,
@@ -227,7 +230,7 @@ def _clients(plan: Plan) -> PlannedClients:
         min_examples=int(sizes.min()),
         median_examples=float(np.median(sizes)),
         max_examples=int(sizes.max()),
-        num_unheld=plan.settings.data.num_train - int(sizes.sum()),
+        num_unheld=plan.settings.data.num_train - plan.settings.data.num_changed - int(sizes.sum()),
         names=_client_names(plan),
     )
 

@@ -59,6 +59,8 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
         notes.append(why)
     if failures := [failure for record in rounds for failure in record.failures]:
         notes.append(f"{len(failures)} client updates did not count, the first because {failures[0].reason}")
+    if hit := sum((Counter(record.faults) for record in rounds), Counter[str]()):
+        notes.append("faults hit " + ", ".join(f"{num:,} tasks ({title})" for title, num in hit.most_common()))
     if step > 1:
         notes.append(f"shown are the first, the last and one in {step} of {len(rounds)} rounds")
     table.caption = lines(*notes, style="table.caption")

@@ -17,6 +17,7 @@ from flspec.core.components import Component, Part, parse_component, source_dige
 from flspec.core.references import find_object
 from flspec.core.text import join_some
 from flspec.errors import InputError, shorten
+from flspec.faults import Fault
 from flspec.losses import parse_loss
 from flspec.metrics import find_metric
 from flspec.objectives import Objective
@@ -75,6 +76,8 @@ def _engine_parts(settings: PlanSettings) -> dict[str, Component]:
         part = read_part(Postprocessor, document)
         parts[f"postprocessors.{number}"] = part
         parts |= {f"postprocessors.{number}.{name}": one for name, one in part if isinstance(one, Component)}
+    for number, document in enumerate(settings.faults):
+        parts[f"faults.{number}"] = read_part(Fault, document)
     for split, documents in settings.data.transforms.items():
         for number, document in enumerate(documents):
             parts[f"dataset.{split}_transforms.{number}"] = read_part(Transform, document)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flspec.compiler.acting_parts import code_digests
 from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
+from flspec.compiler.faults import PlannedFaults
 from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.modes import as_carried_out, pooled
@@ -32,6 +33,7 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import DataRemark, InputError, Problem, SpecError, shorten
+from flspec.faults import UpdateFault
 from flspec.layers import Placement, Tensor, draws_in_training
 from flspec.partitioners import ClientIndices
 from flspec.phases import Phase
@@ -113,6 +115,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         or any(t.is_random for t in examples.train.transforms)
     )
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
+    faults = PlannedFaults(spec.faults, examples, len(client_indices), spec.rounds, root)
     plan = Plan.build(
         settings=replace(
             _settings(spec, examples, networks, phases, parameters, pictures, root),
@@ -124,12 +127,19 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         local={name: tensors[name] for name in at["client"]},
         clients=[np.concatenate(parts) for parts in client_indices],
         holdout=holdout,
-        rounds=(_tasks(spec, client_indices, number, root, draws) for number in _bounded_rounds(spec, client_indices)),
+        rounds=(
+            faults.applied(number, _tasks(spec, client_indices, number, root, draws))
+            for number in _bounded_rounds(spec, client_indices)
+        ),
         rates={who: factors[: spec.rounds] for who, factors in _rates(spec, written.rounds).items()},
         round_seeds=_round_seeds(spec, root),
         features=features,
         spec=written.model_dump(mode="json"),
     )
+    if faults.log:
+        examples = faults.examples()
+        settings = replace(plan.settings, data=examples.describe())
+        plan = replace(plan, settings=settings, arrays={**plan.arrays, **faults.log})
     _check_clients(spec, networks, parameters, examples, plan)
     store_data(examples)
     return plan
@@ -190,6 +200,8 @@ def _settings(
         label_weights=spec.client.label_weights or (),
         client_algorithm=algorithm.model_dump(mode="json") if algorithm else None,
         postprocessors=tuple(part.model_dump(mode="json") for part in spec.postprocessors),
+        faults=tuple(fault.model_dump(mode="json") for fault in spec.faults),
+        min_clients=spec.min_clients,
         parts=PartSettings(part_files.files, part_files.sources) if part_files else None,
     )
     return replace(settings, code=code_digests(settings))
@@ -215,8 +227,9 @@ def _rates(spec: Spec, rounds: int) -> dict[str, list[float]]:
 
 
 def _round_seeds(spec: Spec, root: Stream) -> list[int]:
-    """Return the seed of the server's draws in each round; empty if no postprocessor draws."""
-    if not any(part.is_random for part in spec.postprocessors):
+    """Return the seed of the draws in each round that are no client's own; empty if no part makes any."""
+    attacks = [fault for fault in spec.faults if isinstance(fault, UpdateFault)]
+    if not any(part.is_random for part in (*spec.postprocessors, *attacks)):
         return []
     numbers = range(1, spec.rounds + 1)
     return [int(root.child("postprocessors", number).words(1)[0] >> np.uint64(1)) for number in numbers]

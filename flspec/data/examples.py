@@ -161,6 +161,7 @@ class Data:
     encodings: tuple[Any, ...] = ()  # as in `DataSettings`: how features were made of a table's columns
     feature_names: tuple[str, ...] = ()  # of a table; empty where they have none, or are not known
     tokens: Tokens | None = None  # of texts: what their features are
+    num_changed: int = 0  # of the training examples: the last of them are copies, as faults changed them
 
     def __post_init__(self) -> None:
         for name, split in self.splits.items():
@@ -248,6 +249,7 @@ class Data:
                 for name, split in self.splits.items()
                 if split.transforms
             },
+            num_changed=self.num_changed,
             encodings=self.encodings,
         )
 

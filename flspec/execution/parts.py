@@ -14,6 +14,7 @@ from flspec.core.components import Component, comes_with_flspec, full_name, is_o
 from flspec.core.part_files import PartFiles, part_files_in_use
 from flspec.errors import InputError, shorten
 from flspec.execution.part_checks import PartCall
+from flspec.faults import Fault
 from flspec.layers import (
     Network,
     count_multiply_adds,
@@ -49,6 +50,7 @@ __all__ = [
     "bytes_per_client",
     "client_algorithm_of",
     "client_optimizer_of",
+    "faults_of",
     "feature_network_of",
     "keeps_optimizer",
     "loss_of",
@@ -206,6 +208,11 @@ def objective_of(plan: Plan) -> Objective:
 def postprocessors_of(plan: Plan) -> tuple[Postprocessor, ...]:
     """Return the postprocessors of updates, in the order in which they are applied."""
     return tuple(_part(plan, Postprocessor, document) for document in plan.settings.postprocessors)
+
+
+def faults_of(plan: Plan) -> tuple[Fault, ...]:
+    """Return the faults, by number."""
+    return tuple(_part(plan, Fault, document) for document in plan.settings.faults)
 
 
 def acts_without_updates(plan: Plan) -> bool:

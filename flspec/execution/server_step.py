@@ -16,6 +16,7 @@ from flspec.client_algorithms import CohortWork
 from flspec.core.randomness import Stream
 from flspec.core.round_streams import RoundStreams
 from flspec.errors import RunError
+from flspec.execution.faults import attacked, lost_updates
 from flspec.execution.part_checks import PartCall, stream_for
 from flspec.execution.parts import (
     acts_without_updates,
@@ -26,6 +27,7 @@ from flspec.execution.parts import (
     server_optimizer_of,
 )
 from flspec.postprocessors import Combined, Postprocessor
+from flspec.protocol.events import NOT_FINITE
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState
@@ -57,21 +59,24 @@ class RoundOutcome:
 def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> RoundOutcome:
     """Turn a cohort's updates into the next server state.
 
-    An update with a value that is not finite is dropped, with its part of the metrics and the client's new state. If no
-    update is left, the server's weights, optimizer state and records stay as they are.
+    An update that the plan loses, or with a value that is not finite, is dropped, with its part of the metrics and the
+    client's new state. If fewer than the plan's `min_clients` are left, the server's weights, optimizer state and
+    records stay as they are.
     """
+    number = state.round + 1
     _check_metrics(plan, updates)
-    _check_shares(plan, state.round + 1, updates)
-    every = [(update, _is_finite(update)) for update in sorted(updates, key=lambda u: (u.client, u.repeat))]
-    finite = [update for update, is_finite in every if is_finite]
-    dropped = {place: "its update is not finite" for place, (_, is_finite) in enumerate(every) if not is_finite}
-    if not finite and not acts_without_updates(plan):
-        return RoundOutcome(replace(state, round=state.round + 1), {}, dropped)
-    delta, records = _combine(plan, state, finite)
+    _check_shares(plan, number, updates)
+    every = attacked(plan, number, sorted(updates, key=lambda update: (update.client, update.repeat)))
+    dropped = {place: NOT_FINITE for place, update in enumerate(every) if not _is_finite(update)}
+    dropped |= lost_updates(plan, number, every)
+    kept = [update for place, update in enumerate(every) if place not in dropped]
+    if len(kept) < plan.settings.min_clients and not acts_without_updates(plan):
+        why = f"the round has fewer updates than min_clients: {plan.settings.min_clients}"
+        return RoundOutcome(replace(state, round=number), {}, dict.fromkeys(range(len(every)), why) | dropped)
+    delta, records = _combine(plan, state, kept)
     optimizer, weights = _step(plan, state, delta)
-    clients = dict(state.clients) | {update.client: update.client_state for update in finite if update.client_state}
-    after = ServerState(state.round + 1, weights, optimizer, records, clients)
-    return RoundOutcome(after, _train_metrics(finite), dropped)
+    clients = dict(state.clients) | {update.client: update.client_state for update in kept if update.client_state}
+    return RoundOutcome(ServerState(number, weights, optimizer, records, clients), _train_metrics(kept), dropped)
 
 
 def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:

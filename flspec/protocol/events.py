@@ -10,6 +10,7 @@ from flspec.core.components import Document
 from flspec.metrics import Confusion
 
 __all__ = [
+    "NOT_FINITE",
     "Event",
     "ImageFile",
     "RoundEvaluated",
@@ -22,6 +23,9 @@ __all__ = [
     "dump_event",
     "parse_event",
 ]
+
+
+NOT_FINITE = "its update is not finite"  # why an update did not count that the engine cannot help
 
 
 class Software(Document):

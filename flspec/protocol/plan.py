@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from flspec.core.files import partial_file, write_atomically
 from flspec.core.reading import JSON_VALUE, read_arrays, read_json
 from flspec.errors import InputError, RunError
+from flspec.protocol.packing import Indices, bounds, check_ends, pack, pack_rounds, part
 from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
 __all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
@@ -54,9 +54,10 @@ FEATURES = {
     "private_steps": "privacy",
     "secret_noise": "privacy.seed",
     "repeats": "cohort: clients that are drawn several times in a round",
+    "task_faults": "faults",
+    "min_clients": "min_clients",
 }
 
-Indices = NDArray[np.int32]
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -70,6 +71,7 @@ class ClientTask:
     seed: int = 0  # of its random transforms and dropout; 0 if there are none
     rate: float = 1.0  # factor of the optimizer's learning rate in this round
     repeat: int = 0  # 1 for the second task of a client that is drawn several times in this round, and so on
+    faults: int = 0  # the set of those of the plan's faults that change or lose its update: bit n is fault n
 
     @property
     def num_trained(self) -> int:
@@ -120,10 +122,10 @@ class Plan:
         has the tensors of the layers that pictures are compared by.
         """
         arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in weights.items()}
-        arrays["client_examples"], arrays["client_ends"] = _pack(clients)
-        arrays |= _pack_rounds(rounds)
+        arrays["client_examples"], arrays["client_ends"] = pack(clients)
+        arrays |= pack_rounds(rounds)
         if holdout:
-            arrays["held_out_examples"], arrays["held_out_ends"] = _pack(holdout)
+            arrays["held_out_examples"], arrays["held_out_ends"] = pack(holdout)
         for placement, tensors in (("constants", constants), ("local", local), ("features", features)):
             arrays |= {f"{placement}/{name}": value for name, value in tensors.items()}
         arrays |= {"round_seeds": np.array(round_seeds, np.int64)} if round_seeds else {}
@@ -235,7 +237,7 @@ class Plan:
 
     def client_examples(self, client: int) -> Indices:
         """Return the training set indices of a client's examples."""
-        return _part(self.arrays["client_examples"], self.arrays["client_ends"], client)
+        return part(self.arrays["client_examples"], self.arrays["client_ends"], client)
 
     def holdout_examples(self, client: int) -> Indices:
         """Return a client's holdout; for the one client of a pooled plan, the holdouts of all pooled clients."""
@@ -246,7 +248,7 @@ class Plan:
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         """Return the tasks of a round, counted from 1, in client order."""
         assert 1 <= round_number <= self.num_rounds, round_number
-        start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
+        start, end = bounds(self.arrays["round_task_ends"], round_number - 1)
         rate = self.client_rate(round_number)
         return tuple(self._task(index, rate, start) for index in range(start, end))
 
@@ -256,14 +258,20 @@ class Plan:
         return next((self.cohort(number) for number in range(1, self.num_rounds + 1) if self._size(number)), ())
 
     def _size(self, round_number: int) -> int:
-        start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
+        start, end = bounds(self.arrays["round_task_ends"], round_number - 1)
         return end - start
 
     def task(self, round_number: int, position: int) -> ClientTask:
         """Return one task of a round's cohort, at a cost that does not depend on the cohort's size."""
-        start, end = _bounds(self.arrays["round_task_ends"], round_number - 1)
+        start, end = bounds(self.arrays["round_task_ends"], round_number - 1)
         assert 0 <= position < end - start, position
         return self._task(start + position, self.client_rate(round_number), start)
+
+    def faults_in(self, round_number: int) -> Indices:
+        """Return [num, 2]: each client that a fault hits in a round, counted from 1, and the number of the fault."""
+        log: Indices = self.arrays.get("fault_log", np.empty((0, 3), np.int32))
+        start, end = np.searchsorted(log[:, 0], [round_number, round_number + 1])
+        return log[start:end, 1:]
 
     def keeps(self, round_number: int) -> bool:
         """Return whether the state after this round is saved and evaluated. The last one always is."""
@@ -275,16 +283,17 @@ class Plan:
 
     def _task(self, index: int, rate: float, of_round: int) -> ClientTask:
         """Return a task of the round whose tasks start at `of_round`."""
-        start, end = _bounds(self.arrays["task_batch_ends"], index)
+        start, end = bounds(self.arrays["task_batch_ends"], index)
         client = self.arrays["task_clients"][index]
         return ClientTask(
             client=int(client),
             weight=int(self.arrays["task_weights"][index]),
             seed=int(self.arrays["task_seeds"][index]) if "task_seeds" in self.arrays else 0,
             rate=rate,
+            faults=int(self.arrays["task_faults"][index]) if "task_faults" in self.arrays else 0,
             repeat=int(np.count_nonzero(self.arrays["task_clients"][of_round:index] == client)),
             batches=tuple(
-                _part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end)
+                part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end)
             ),
         )
 
@@ -327,7 +336,7 @@ class Plan:
                 plan.local,
                 plan.feature_tensors,
             )  # a KeyError names the array that is missing
-            _check_ends(arrays)
+            check_ends(arrays)
             stated = document["digest"]
         except InputError:
             raise
@@ -336,63 +345,3 @@ class Plan:
         if plan.digest != stated:
             raise InputError(f"{folder} is damaged: its plan does not have the digest it states")
         return plan
-
-
-def _pack(parts: Sequence[NDArray[np.integer[Any]]]) -> tuple[Indices, NDArray[np.int64]]:
-    """Return arrays of different lengths as one array, and the position at which each ends."""
-    ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
-    return np.concatenate(parts).astype(np.int32), ends
-
-
-def _pack_rounds(rounds: Iterable[Sequence[ClientTask]]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of all tasks, with `task_seeds` only if a task has one."""
-    batches, clients = array("i"), array("i")
-    weights, seeds, batch_sizes, nums_batches, cohort_sizes = (array("q") for _ in range(5))
-    for cohort in rounds:
-        cohort_sizes.append(len(cohort))
-        for task in cohort:
-            clients.append(task.client)
-            weights.append(task.weight)
-            seeds.append(task.seed)
-            nums_batches.append(len(task.batches))
-            batch_sizes.extend(map(len, task.batches))
-            for batch in task.batches:
-                batches.frombytes(batch.astype(np.int32).tobytes())
-    return {
-        "batches": np.asarray(batches),
-        "batch_ends": np.cumsum(batch_sizes, dtype=np.int64),
-        "task_batch_ends": np.cumsum(nums_batches, dtype=np.int64),
-        "task_clients": np.asarray(clients),
-        "task_weights": np.asarray(weights),
-        "round_task_ends": np.cumsum(cohort_sizes, dtype=np.int64),
-        **({"task_seeds": np.asarray(seeds)} if any(seeds) else {}),
-    }
-
-
-def _check_ends(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ValueError unless each array of ends divides the one that it is about, so that reading a round ends."""
-    divided = {"client_ends": "client_examples", "batch_ends": "batches", "task_batch_ends": "batch_ends"}
-    divided |= {"round_task_ends": "task_clients"} | (
-        {"held_out_ends": "held_out_examples"} if "held_out_ends" in arrays else {}
-    )
-    for name, of in divided.items():
-        ends, num = arrays[name], len(arrays[of])
-        if (
-            ends.ndim != 1
-            or ends.dtype.kind != "i"
-            or not len(ends)
-            or (np.diff(ends, prepend=0) < 0).any()
-            or ends[-1] != num
-        ):
-            raise ValueError(f"{name} does not divide {of}")
-    if not len(arrays["task_clients"]) == len(arrays["task_weights"]) == len(arrays["task_batch_ends"]):
-        raise ValueError("its arrays are of different numbers of tasks")
-
-
-def _bounds(ends: NDArray[np.int64], position: int) -> tuple[int, int]:
-    return (int(ends[position - 1]) if position else 0), int(ends[position])
-
-
-def _part(values: Indices, ends: NDArray[np.int64], position: int) -> Indices:
-    start, end = _bounds(ends, position)
-    return values[start:end]

@@ -81,6 +81,7 @@ class RoundRecord(Document):
     bytes_up: int  # of updates sent back
     seconds: dict[str, float]  # train, aggregate (if the backend measures it separately), evaluate
     failures: tuple[Failure, ...] = ()
+    faults: dict[str, int] = {}  # noqa: RUF012  # by what planned faults do: the tasks of this round that they hit
 
 
 class BackendInfo(Document):

@@ -55,6 +55,7 @@ class DataSettings:
     mean: tuple[float, ...] = ()  # of each channel, subtracted after the division by `divisor`
     std: tuple[float, ...] = ()  # of each channel, by which the difference is divided
     transforms: Mapping[str, Any] = field(default_factory=dict)  # of each split, component documents in order
+    num_changed: int = 0  # the last of `num_train` are examples as faults changed them, and no client's own
     encodings: tuple[Any, ...] = ()  # of each column of a table: its name, what was fitted, the names of its features
 
 
@@ -182,6 +183,8 @@ class PlanSettings:
     sample: ComponentDocument | None = None  # how a picture is made, where a model makes any
     image_seed: int = 0  # of what the pictures that are evaluated are made of
     postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they are applied
+    faults: tuple[ComponentDocument, ...] = ()  # what the numbers of faults in tasks and in `fault_log` mean
+    min_clients: int = 1  # a round in which fewer updates count changes nothing
     privacy: PrivacySettings | None = None  # what the last of the postprocessors, or each step, is accounted for
     private_steps: PrivateSteps | None = None  # None: a step's gradient is that of its batch
     parts: PartSettings | None = None  # None: the spec names no files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from flspec.errors import BackendError, PlanViolation, RunError
-from flspec.execution.parts import acts_without_updates, bytes_per_client
+from flspec.execution.faults import lost_updates
+from flspec.execution.parts import acts_without_updates, bytes_per_client, faults_of
 from flspec.metrics import Confusion
 from flspec.privacy.accountant import finite, points_of
 from flspec.privacy.spending import cost_after
@@ -43,6 +45,7 @@ class Recorder:
         self.confusion: dict[int, dict[str, Confusion]] = {}  # for the last round, and for each best round so far
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
         self._bytes_down, self._bytes_up = bytes_per_client(plan)
+        self._titles = [fault.title for fault in faults_of(plan)]
         self._accounted = set(points_of(plan.num_rounds)) if plan.settings.privacy else set()
 
     def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
@@ -103,13 +106,20 @@ class Recorder:
             )
         if strange := [place for place in event.dropped if not 0 <= place < len(tasks)]:
             raise PlanViolation(event.round, f"the backend dropped update {strange[0]} of a cohort of {len(tasks)}")
+        if arrived := [place for place in lost_updates(self._plan, due) if place not in event.dropped]:
+            raise PlanViolation(
+                event.round, f"the backend counted the update of client {planned[arrived[0]]}, which the plan loses"
+            )
         expected = sum(task.num_trained for place, task in enumerate(tasks) if place not in event.dropped)
         if event.num_trained != expected:
             raise PlanViolation(
                 event.round, f"the backend trained on {event.num_trained} examples, the plan says {expected}"
             )
         # A private round goes on with noise alone: whether a run ends must not hang on one client of a small cohort.
-        if tasks and len(event.dropped) == len(tasks) and not acts_without_updates(self._plan):
+        # What a fault hit says nothing of the model.
+        whole = [place for place, task in enumerate(tasks) if not task.faults]
+        is_diverged = whole and all(event.dropped.get(place, "").endswith("not finite") for place in whole)
+        if is_diverged and not acts_without_updates(self._plan):
             raise RunError(
                 f"round {event.round}: no client's update is finite, so the model has diverged; "
                 "lower client.optimizer.learning_rate"
@@ -136,6 +146,16 @@ class Recorder:
             return None
         return finite(cost_after(self._plan, round_number).spent.epsilon)
 
+    def _absent(self, event: RoundFinished) -> Iterator[Failure]:
+        """Yield the clients that a fault kept from training."""
+        for client, number in self._plan.faults_in(event.round).tolist():
+            if client not in event.cohort:
+                yield Failure(client=client, reason=self._titles[number])
+
+    def _faults(self, round_number: int) -> dict[str, int]:
+        """Return how many tasks of a round each fault hit."""
+        return dict(Counter(self._titles[number] for _, number in self._plan.faults_in(round_number).tolist()))
+
     def _complete(self, event: RoundFinished, evaluated: RoundEvaluated | None) -> RoundRecord:
         record = RoundRecord(
             round=event.round,
@@ -149,15 +169,20 @@ class Recorder:
             bytes_up=self._bytes_up * len(event.cohort),
             seconds=event.seconds | {"evaluate": evaluated.seconds if evaluated else 0.0},
             epsilon=self._epsilon_after(event.round),
-            failures=tuple(
-                Failure(client=event.cohort[place], reason=why) for place, why in sorted(event.dropped.items())
-            ),
+            failures=(*self._absent(event), *_dropped(event)),
+            faults=self._faults(event.round),
         )
         self.rounds.append(record)
         self.best.see(record.round, record.evaluation)
         if evaluated and evaluated.confusion:
             self.confusion[record.round] = evaluated.confusion
         return record
+
+
+def _dropped(event: RoundFinished) -> Iterator[Failure]:
+    """Yield the clients that trained and whose update did not count."""
+    for place, why in sorted(event.dropped.items()):
+        yield Failure(client=event.cohort[place], reason=why)
 
 
 def _num_examples(tasks: Iterable[ClientTask]) -> int:

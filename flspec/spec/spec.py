@@ -15,6 +15,7 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Document, OneOf
 from flspec.core.part_files import PartFiles
 from flspec.datasets import Dataset
+from flspec.faults import Fault
 from flspec.losses import LossOrName
 from flspec.losses.cross_entropy import CrossEntropy
 from flspec.models import Model
@@ -180,6 +181,17 @@ class Spec(Document):
         tuple[OneOf[Postprocessor], ...],
         Field(max_length=16, description="operations on each client's update and on the combined update, in order"),
     ] = ()
+    faults: Annotated[
+        tuple[OneOf[Fault], ...],
+        Field(
+            max_length=16,
+            description="what goes wrong with some clients: attacks, wrong labels, dropouts, lateness",
+            examples=[[{"kind": "dropout", "rate": 0.1}]],
+        ),
+    ] = ()
+    min_clients: Annotated[
+        PositiveInt, Field(description="a round in which fewer updates count leaves the server's state as it was")
+    ] = 1
     evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = Evaluation()
     _folders: tuple[Path, ...] = PrivateAttr(())
     _part_files: PartFiles | None = PrivateAttr(None)

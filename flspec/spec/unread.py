@@ -9,7 +9,14 @@ from flspec.spec.yaml_reader import KeyPath
 
 __all__ = ["unread_settings"]
 
-_OF_ROUNDS: tuple[KeyPath, ...] = (("cohort",), ("aggregator",), ("client", "algorithm"), ("postprocessors",))
+_OF_ROUNDS: tuple[KeyPath, ...] = (
+    ("cohort",),
+    ("aggregator",),
+    ("client", "algorithm"),
+    ("postprocessors",),
+    ("faults",),
+    ("min_clients",),
+)
 _OF_OUTPUTS: tuple[KeyPath, ...] = (("client", "loss"),)
 
 
