@@ -22,4 +22,6 @@ def faults_in_words(plan: Plan) -> tuple[str, ...]:
 
 def _hits(title: str, log: np.ndarray) -> str:
     rounds, clients = len(np.unique(log[:, 0])), len(np.unique(log[:, 1]))
-    return f"{title}: {len(log):,} tasks, of {clients:,} clients in {rounds:,} rounds" if len(log) else f"{title}: no task"
+    return (
+        f"{title}: {len(log):,} tasks, of {clients:,} clients in {rounds:,} rounds" if len(log) else f"{title}: no task"
+    )

@@ -229,7 +229,7 @@ def _rates(spec: Spec, rounds: int) -> dict[str, list[float]]:
 def _round_seeds(spec: Spec, root: Stream) -> list[int]:
     """Return the seed of the draws in each round that are no client's own; empty if no part makes any."""
     attacks = [fault for fault in spec.faults if isinstance(fault, UpdateFault)]
-    if not any(part.is_random for part in (*spec.postprocessors, *attacks)):
+    if not any([*(part.is_random for part in spec.postprocessors), *(attack.is_random for attack in attacks)]):
         return []
     numbers = range(1, spec.rounds + 1)
     return [int(root.child("postprocessors", number).words(1)[0] >> np.uint64(1)) for number in numbers]

@@ -29,13 +29,13 @@ BASE: dict[str, Any] = {
     "model": {"kind": "mlp", "hidden": [16]},
     "client": {"epochs": 1, "batch_size": 16, "optimizer": {"kind": "sgd", "learning_rate": 0.1}},
 }
-LOST = [
+LOST: list[dict[str, Any]] = [
     {"kind": "dropout", "rate": 0.15},
     {"kind": "dropout", "rate": 0.15, "phase": "before_training"},
     {"kind": "straggler", "deadline": 12},
     {"kind": "non_finite", "at": [[5, 1], [9, 3]]},
 ]
-ATTACKS = [
+ATTACKS: list[dict[str, Any]] = [
     {"kind": "label_flip", "count": 2},
     {"kind": "sign_flip", "clients": [0]},
     {"kind": "alie", "clients": [1, 6]},
@@ -74,7 +74,9 @@ def test_every_kind_on_local_and_flower(certified):
     assert result.status == "completed"
     assert sum(len(record.failures) for record in result.rounds) >= 9 * 4 // 3  # a third of each cohort and more
     hit = sum((Counter(record.faults) for record in result.rounds), Counter())
-    assert {"label_flip", "sign_flip", "alie", "ipm", "gaussian", "scaled", "non_finite", "late: after 12 s"} <= set(hit)
+    assert {"label_flip", "sign_flip", "alie", "ipm", "gaussian", "scaled", "non_finite", "late: after 12 s"} <= set(
+        hit
+    )
     assert {"dropped out before training", "dropped out after training"} <= set(hit)
     why = Counter(failure.reason for record in result.rounds for failure in record.failures)
     assert why["its update is not finite"] == hit["non_finite"]
@@ -150,7 +152,9 @@ def test_too_few_updates_change_nothing(tmp_path):
 
 
 def test_a_round_in_which_all_are_lost_is_no_divergence(tmp_path):
-    plan = planned([{"kind": "dropout", "rate": 1.0, "rounds": [2, 2]}, {"kind": "non_finite", "rate": 1.0, "rounds": [3, 3]}])
+    plan = planned(
+        [{"kind": "dropout", "rate": 1.0, "rounds": [2, 2]}, {"kind": "non_finite", "rate": 1.0, "rounds": [3, 3]}]
+    )
     assert run(plan, "local", tmp_path / "run").status == "completed"
 
 
