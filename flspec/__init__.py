@@ -8,6 +8,7 @@ comparison = flspec.compare(["runs/a", "runs/b"])
 results = flspec.run(spec.with_matrix({"client.epochs": [1, 3]}, seeds=[0, 1, 2]))
 print(results.table(metric="accuracy"))
 rows = flspec.measurements_of("runs").frame()
+classes = flspec.load_model(results[0].folder).predict(x)
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flspec.api import run
+    from flspec.api import load_model, run
     from flspec.comparison.certification import certify
     from flspec.comparison.results import compare
     from flspec.compiler.compile import compile
     from flspec.measurements import measurements_of
     from flspec.spec.loading import load_spec
 
-__all__ = ["certify", "compare", "compile", "load_spec", "measurements_of", "run"]
+__all__ = ["certify", "compare", "compile", "load_model", "load_spec", "measurements_of", "run"]
 
 _HOME = {
     "certify": "flspec.comparison.certification",
     "compare": "flspec.comparison.results",
     "compile": "flspec.compiler.compile",
+    "load_model": "flspec.api",
     "load_spec": "flspec.spec.loading",
     "measurements_of": "flspec.measurements",
     "run": "flspec.api",

@@ -23,7 +23,7 @@ from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, ClientTask, Plan
 from flspec.protocol.requirements import Requirement
 from flspec.protocol.scoring import Scorer
-from flspec.protocol.state import ServerState
+from flspec.protocol.state import ServerState, Weights
 from flspec.protocol.updates import ClientUpdate
 from flspec_torch import unsupported_training
 from flspec_torch.scoring_batches import examples_at_once
@@ -102,6 +102,11 @@ class LocalBackend(Backend):
         from flspec_torch.scoring import TorchScorer
 
         return TorchScorer(plan)
+
+    def torch_module(self, plan: Plan, weights: Weights) -> Any:
+        from flspec_torch.exporting import torch_module
+
+        return torch_module(plan, weights)
 
     def scored_at_once(self, plan: Plan) -> int:
         return min(map(examples_at_once, scored_networks(plan)))

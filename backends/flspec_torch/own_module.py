@@ -20,7 +20,16 @@ from flspec.errors import RunError
 from flspec.execution.part_checks import PartCall
 from flspec.layers import Shape, TorchModule
 
-__all__ = ["build_module", "check_output", "construct", "digest_of_buffer", "module_call", "run", "seeded"]
+__all__ = [
+    "build_module",
+    "check_output",
+    "construct",
+    "digest_of_buffer",
+    "fresh_module",
+    "module_call",
+    "run",
+    "seeded",
+]
 
 _CLASS_SEED = 0  # under which an instance is made whose tensors are replaced
 
@@ -111,6 +120,16 @@ def construct(cls: Callable[..., Any], arguments: Mapping[str, Any], input_shape
             module.eval()
             with torch.no_grad():
                 module(torch.zeros(1, *input_shape))
+    return module
+
+
+def fresh_module(layer: TorchModule, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return an instance of a described module that has copies of these tensors. Raises as `_fresh` does."""
+    module = _fresh(layer, find_object(layer.module))
+    with torch.no_grad():
+        for name, tensor in _named_tensors(module):
+            if name in layer.tensors:
+                tensor.copy_(tensors[name])
     return module
 
 

@@ -1,6 +1,7 @@
-"""What a script or notebook calls beyond single functions: runs that know their folders, and matrices of them."""
+"""What a script or notebook calls beyond single functions: runs that know their folders, matrices, models."""
 
+from flspec.api.models import Model, load_model
 from flspec.api.results import Results, RunResult
 from flspec.api.running import run
 
-__all__ = ["Results", "RunResult", "run"]
+__all__ = ["Model", "Results", "RunResult", "load_model", "run"]

@@ -9,6 +9,8 @@ from typing import Any, overload
 
 from pydantic import JsonValue, PrivateAttr
 
+from flspec.api.display import html_of_result, html_of_results, line_of_result, line_of_results
+from flspec.api.models import Model, load_model
 from flspec.measurements import Measurements, Tally
 from flspec.runs.result import Result
 
@@ -36,6 +38,23 @@ class RunResult(Result):
         """Return all that the run measured as a long table: see `Measurements.frame`."""
         return Measurements((self.folder,), (self,)).frame()
 
+    def __repr__(self) -> str:
+        return line_of_result(self)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the last evaluation as a table, and curves."""
+        return html_of_result(self)
+
+    def model(self, which: str | int = "last", client: int | str | None = None) -> Model:
+        """Return the run's model, to predict with, to look into or to go on with: see `load_model`."""
+        return load_model(self, which, client)
+
+    def predict(self, x: Any, which: str | int = "last", encoded: bool = False) -> Any:
+        """Return the class of each example by the run's model, as `Model.predict` does; `x` is explained at `Model`."""
+        return self.model(which).predict(x, encoded)
+
 
 class Results(Sequence[RunResult]):
     """The results of a matrix, in the order of its cells; `values` has what each cell sets, by path."""
@@ -55,7 +74,11 @@ class Results(Sequence[RunResult]):
         return len(self._results)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} results in {self.folder}>"
+        return line_of_results(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: mean and deviation by axis as a table, and curves."""
+        return html_of_results(self)
 
     @cached_property
     def measurements(self) -> Measurements:
@@ -68,14 +91,15 @@ class Results(Sequence[RunResult]):
 
     def table(self, by: str | Sequence[str] | None = None, metric: str = "accuracy", **where: str) -> Tally:
         """Return mean and deviation of a metric of the last models, by default by axis: see `Measurements.table`."""
-        return self.measurements.table(self._axes() if by is None else by, metric, **where)
+        return self.measurements.table(self.axes if by is None else by, metric, **where)
 
     def curves(self, by: str | Sequence[str] | None = None, metric: str = "accuracy", **where: str) -> Tally:
         """Return mean and deviation of a metric after each evaluated round: see `Measurements.curves`."""
-        return self.measurements.curves(self._axes() if by is None else by, metric, **where)
+        return self.measurements.curves(self.axes if by is None else by, metric, **where)
 
-    def _axes(self) -> list[str]:
-        """Return the settings that the matrix names, except seeds, and those in which their sections differ."""
+    @cached_property
+    def axes(self) -> list[str]:
+        """The settings that the matrix names, except seeds, and those in which their sections differ."""
         named = dict.fromkeys(path for values in self.values for path in values if path != "seed")
         inner = [path for path in self.measurements.axes if path not in named]
         known = [path for path in named if self.measurements.has(path)]

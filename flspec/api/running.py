@@ -52,7 +52,8 @@ def run(  # type: ignore[misc]  # the forms above do not repeat its options
     for a matrix it is the command's, `runs/NAME-BACKEND-matrix`, and cells that are finished there are not run again.
 
     `watch` is called after each round with its record, of a matrix at each change with how far it is. What `watch`
-    raises ends the run and comes out as it is; the run counts as interrupted. An interrupted run goes on with
+    raises ends the run and comes out as it is, once every process of the engine has ended; the run counts as
+    interrupted, and its result has the rounds until then. An interrupted run goes on with
     `resume=True` and its folder as `out`, a matrix by the same call.
 
     `workers` clients of a run train at once, `jobs` cells of a matrix run at once; 0 means one a core. `anyway` goes on

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from flspec.errors import InputError
 from flspec.protocol.settings import DataSettings
 from flspec.transforms import Transform
 
-__all__ = ["filling", "open_data", "store_data", "stored"]
+__all__ = ["filling", "open_data", "planned_split", "store_data", "stored"]
 
 _MANIFEST = "manifest.json"  # size and time of each file, to notice a change of large ones
 _HASHED_BYTES = 2**30  # data up to this size are read completely to notice a change
@@ -94,19 +95,30 @@ def stored(digest: str) -> Path:
     return cache_folder() / "data" / digest
 
 
-def _split(name: str, arrays: Mapping[str, NDArray[Any]], settings: DataSettings) -> Split:
-    transforms = settings.transforms.get(name, ())
+def planned_split(
+    settings: DataSettings,
+    name: str,
+    features: NDArray[Any],
+    labels: NDArray[Any],
+    columns: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+) -> Split:
+    """Return examples that become model inputs as those of the split `name` of a plan do."""
     return Split(
-        features=arrays[f"{name}_features"],
-        labels=arrays[f"{name}_labels"],
+        features=features,
+        labels=labels,
         divisor=settings.divisor,
         mean=settings.mean,
         std=settings.std,
-        columns={
-            column: arrays[f"{name}_column_{number}"] for number, column in enumerate(settings.columns.get(name, ()))
-        },
-        transforms=tuple(parse_component(Transform, transform) for transform in transforms),
+        columns=columns,
+        transforms=tuple(parse_component(Transform, transform) for transform in settings.transforms.get(name, ())),
     )
+
+
+def _split(name: str, arrays: Mapping[str, NDArray[Any]], settings: DataSettings) -> Split:
+    columns = {
+        column: arrays[f"{name}_column_{number}"] for number, column in enumerate(settings.columns.get(name, ()))
+    }
+    return planned_split(settings, name, arrays[f"{name}_features"], arrays[f"{name}_labels"], columns)
 
 
 def _has_changed(folder: Path, data: Data, digest: str) -> bool:

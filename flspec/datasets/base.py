@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from flspec.core.components import Component, OneOf
@@ -76,6 +77,13 @@ class Dataset(Component, ABC):
     def urgent_remarks(self, data: Data) -> Sequence[str]:
         """Return those of `remarks` that are told whenever a spec is compiled, because training would be in vain."""
         return ()
+
+    def features_of_texts(self, texts: list[str]) -> NDArray[Any] | None:
+        """Return texts as features, as reading makes them; None if it needs more than the spec, or examples are none.
+
+        Raises ValueError for a text that no example could have.
+        """
+        return None
 
     def file_facts(self, path: Path) -> FileFacts:
         """Return what one file holds and as what it is taken. Raises InputError if it cannot be read at all."""

@@ -70,6 +70,9 @@ class Shakespeare(LeafLayout):
     def to_features(self, rows: list[Any]) -> NDArray[np.uint8]:
         return number_letters(rows, _LENGTH)
 
+    def features_of_texts(self, texts: list[str]) -> NDArray[np.uint8]:
+        return self.to_features(texts)
+
     def rows_of(self, path: Path, user_data: Mapping[str, UserExamples]) -> Rows:
         features, labels, columns = joined(user_data)
         return Rows(str(path), features, _numbered(path, labels), columns)

@@ -14,11 +14,11 @@ from flspec.core.tokens import Tokens
 from flspec.data.column_types import Cells
 from flspec.data.tables import MOST_VALUES
 from flspec.encodings.base import Column, Encoding, Unencodable
-from flspec.encodings.steps import Steps, line_for, with_imputing
+from flspec.encodings.steps import Steps, line_for, parse_steps, with_imputing
 from flspec.encodings.texts import text_of
 from flspec.errors import InputError, shorten
 
-__all__ = ["Encoded", "encode", "encode_table", "facts_of", "fit", "joined", "refuse_all"]
+__all__ = ["Encoded", "encode", "encode_columns", "encode_table", "facts_of", "fit", "joined", "refuse_all"]
 
 Rows = NDArray[np.int64]
 _MOST_PROBLEMS = 20  # told of one table
@@ -78,6 +78,24 @@ def refuse_all(problems: Iterable[str]) -> None:
     if problems := list(problems):
         rest = and_more(len(problems) - _MOST_PROBLEMS, "columns have problems")
         raise InputError("\n".join([*problems[:_MOST_PROBLEMS], *([rest] if rest else [])]))
+
+
+def encode_columns(
+    columns: Mapping[str, Column], fitted: Sequence[Mapping[str, Any]], place: Callable[[str, int | None], str]
+) -> NDArray[np.float64]:
+    """Return the features [num_rows, num_outputs] of any rows, by the encodings that a plan has of each column.
+
+    `place` names a row of a column in messages, or the column. Raises InputError with everything that is wrong.
+    """
+    blocks, problems = list[NDArray[np.float64]](), list[str]()
+    for name, steps in ((one["column"], parse_steps(one["steps"])) for one in fitted):
+        try:
+            blocks.append(encode(columns[name], steps))
+            _check(blocks[-1], name, steps)
+        except Unencodable as error:
+            problems.append(f"{place(name, error.row)}: {error}")
+    refuse_all(problems)
+    return np.concatenate(blocks, axis=1)
 
 
 def joined(parts: Sequence[Column]) -> Column:

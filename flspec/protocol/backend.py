@@ -21,7 +21,7 @@ from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Environment, Requirement, module_names, pip_command
 from flspec.protocol.scoring import Scorer
-from flspec.protocol.state import state_file
+from flspec.protocol.state import Weights, state_file
 
 __all__ = ["CHECKPOINTS", "STAGES", "Backend", "Job", "Rehearsal", "kept_state"]
 
@@ -142,6 +142,10 @@ class Backend(ABC):
 
         flspec uses the scorer of `flspec.protocol.registry.REFERENCE`, so engines differ only by their training.
         """
+        return None
+
+    def torch_module(self, plan: Plan, weights: Weights) -> Any:
+        """Return the plan's model with these weights as a `torch.nn.Module`; None if the backend has no torch."""
         return None
 
     def scored_at_once(self, plan: Plan) -> int:

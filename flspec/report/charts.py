@@ -39,10 +39,11 @@ Points = Sequence[tuple[int, float]]  # round and value, ascending
 
 @dataclass(frozen=True)
 class Line:
-    """One run's values by round."""
+    """One run's values by round, or the means of several."""
 
     style: Style
     points: Points
+    band: Sequence[tuple[int, float, float]] = ()  # round, lowest and highest value of an area around the line
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Bar:
 def draw_lines(lines: Sequence[Line]) -> str:
     """Draw values by round, on a linear axis."""
     with _figure() as (figure, axes):
+        for line in lines:
+            _draw_band(axes, line)
         for line in lines:
             _draw_line(axes, line.style, [(x, y) for x, y in line.points if abs(y) < NOT_FINITE])
         axes.margins(x=0.03, y=0.08)
@@ -167,6 +170,12 @@ def _figure(height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
         axes.grid(visible=True, axis="y", color=RULE, linewidth=0.8)
         axes.set_axisbelow(True)
         yield figure, axes
+
+
+def _draw_band(axes: Axes, line: Line) -> None:
+    if line.band:
+        rounds, low, high = zip(*line.band, strict=True)
+        axes.fill_between(rounds, low, high, color=line.style.color, alpha=0.22, linewidth=0)
 
 
 def _draw_line(axes: Axes, style: Style, points: Points) -> None:

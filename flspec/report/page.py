@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from flspec.core.files import write_atomically
 from flspec.errors import InputError
 from flspec.report.palette import PALETTE, Style
 from flspec.report.svg import embed
 from flspec.report.words import clean
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 __all__ = [
     "Badge",
@@ -27,6 +30,7 @@ __all__ = [
     "Pictures",
     "Section",
     "Table",
+    "environment",
     "write_page",
 ]
 
@@ -156,9 +160,15 @@ def write_page(page: Page, path: Path) -> Path:
 
 
 def _render(page: Page) -> str:
+    template = environment().get_template("page.html.j2")
+    return template.render(page=page, palette=PALETTE, version=version("flspec"))
+
+
+def environment() -> Environment:
+    """Return what renders templates of this package, in which every value is cleaned and escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("flspec", "report"),
         autoescape=True,
         finalize=clean,  # cleans every value, so that none can be forgotten
@@ -166,6 +176,5 @@ def _render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["embed"] = embed
-    template = environment.get_template("page.html.j2")
-    return template.render(page=page, palette=PALETTE, version=version("flspec"))
+    made.filters["embed"] = embed
+    return made

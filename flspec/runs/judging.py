@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from flspec.data.examples import Split
 from flspec.errors import InputError
+from flspec.execution.parts import sample_of
 from flspec.metrics import Confusion, Measurable
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
@@ -14,7 +15,7 @@ from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import Weights
 from flspec.runs.measured import Grid
 
-__all__ = ["Found", "Judge", "JudgedModel", "scorer_of"]
+__all__ = ["Found", "Judge", "JudgedModel", "has_own_models", "scorer_of"]
 
 
 class Found(Measurable, Protocol):
@@ -59,6 +60,13 @@ class Judge(Protocol):
     def images(self, models: Mapping[int, Any]) -> dict[str, Grid]:
         """Return what there is to be looked at. `models` are clients' own, or one by any number."""
         ...
+
+
+def has_own_models(plan: Plan) -> bool:
+    """Return whether each client's model is another, as far as it is measured: of a gan the generator."""
+    sample = sample_of(plan)
+    networks = tuple(f"{name}." for name in sample.networks) if sample else ""
+    return any(name.startswith(networks) for name in plan.local)
 
 
 def scorer_of(plan: Plan) -> Scorer:

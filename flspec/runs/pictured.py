@@ -18,22 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.data.examples import Data, Split
-from flspec.execution.parts import sample_of
-from flspec.phases import draws_of_sample
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import FeatureSpaceRecord
 from flspec.protocol.settings import FeatureSettings, PictureSettings, write_settings
 from flspec.protocol.state import Weights
 from flspec.quality import ComparedPictures, Features, Subsets
-from flspec.quality.grids import arranged, as_bytes, is_picture
-from flspec.runs.judging import scorer_of
+from flspec.quality.grids import arranged
+from flspec.runs.generated import as_pictures, generated, in_parts
+from flspec.runs.judging import has_own_models, scorer_of
 from flspec.runs.measured import Grid
 from flspec.transforms.resize import Resize
 
 __all__ = ["PictureJudge", "feature_space_of"]
 
 _OTHER_REAL = "other real"
-_MOST_VALUES = 2**24  # of pictures at a time: 64 MiB in float32
 
 
 class PictureJudge:
@@ -43,11 +41,7 @@ class PictureJudge:
         assert plan.settings.evaluation.pictures
         self.settings: PictureSettings = plan.settings.evaluation.pictures
         self._plan, self._data, self._scorer = plan, data, scorer_of(plan)
-        sample = sample_of(plan)
-        assert sample, "a plan that has pictures evaluated says how they are made"
-        self._sample = sample
-        networks = tuple(f"{name}." for name in self._sample.networks)
-        self.has_own_models = any(name.startswith(networks) for name in plan.local)
+        self.has_own_models = has_own_models(plan)
         self._real: dict[str, Features] = {}  # by set
 
     def model(self, weights: Weights) -> _ModelOfPictures:
@@ -105,18 +99,17 @@ class PictureJudge:
     def made(self, weights: Weights) -> tuple[Features, NDArray[np.uint8]]:
         """Return the features of a model's pictures, and the first of these as bytes, to be shown."""
         num = max(self.settings.generated, self.num_shown)
-        drawn = draws_of_sample(self._sample, num, self._plan.settings.image_seed)
-        features, shown = list[Features](), list[NDArray[np.uint8]]()
-        for rows in _parts(num, self._plan.settings.data.input_shape):
-            made = self._scorer.pictures(weights, {name: values[rows] for name, values in drawn.items()})
+        features, shown, start = list[Features](), list[NDArray[np.uint8]](), 0
+        for made in generated(self._plan, self._scorer, weights, num, self._plan.settings.image_seed):
             features.append(self._features_of(made))
-            shown += [self._bytes(made[: self.num_shown - rows.start])] if rows.start < self.num_shown else []
+            shown += [self._bytes(made[: self.num_shown - start])] if start < self.num_shown else []
+            start += len(made)
         none = np.zeros((0, 1, 1, 1), np.uint8)
         return np.concatenate(features)[: self.settings.generated], np.concatenate(shown or [none])
 
     def _features(self, split: Split) -> Features:
         shape = self._plan.settings.data.input_shape
-        return np.concatenate([self._features_of(split.inputs(rows)) for rows in _parts(len(split), shape)])
+        return np.concatenate([self._features_of(split.inputs(rows)) for rows in in_parts(len(split), shape)])
 
     def _features_of(self, values: NDArray[np.float32]) -> Features:
         """Return the features of model inputs; those of an example that is not finite are no numbers either."""
@@ -126,8 +119,7 @@ class PictureJudge:
 
     def _bytes(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Return model inputs as bytes; what is no picture stays as it is."""
-        data = self._plan.settings.data
-        return as_bytes(values, data.mean, data.std) if is_picture(data.input_shape) else values
+        return as_pictures(self._plan, values)
 
 
 class _ModelOfPictures:
@@ -156,12 +148,6 @@ def _prepared(pictures: NDArray[Any], features: FeatureSettings) -> Split:
     divisor = 255.0 if pictures.dtype == np.uint8 else 1.0
     labels = np.zeros(len(pictures), np.int64)
     return Split(pictures, labels, divisor, features.mean, features.std, transforms=transforms)
-
-
-def _parts(num: int, shape: Sequence[int]) -> list[slice]:
-    """Cut a number of examples into parts that memory holds; always the same ones, since they may change last bits."""
-    at_once = max(1, _MOST_VALUES // int(np.prod(shape)))
-    return [slice(start, min(start + at_once, num)) for start in range(0, num, at_once)]
 
 
 def _evenly(num: int, wanted: int) -> NDArray[np.int64]:

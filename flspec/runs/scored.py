@@ -12,7 +12,7 @@ from flspec.metrics import Confusion, Scores, confusion_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import Weights
-from flspec.runs.judging import scorer_of
+from flspec.runs.judging import has_own_models, scorer_of
 from flspec.runs.measured import Grid
 
 __all__ = ["ScoreJudge"]
@@ -22,7 +22,7 @@ class ScoreJudge:
     """A judge of models by their scores."""
 
     def __init__(self, plan: Plan, data: Data) -> None:
-        self.has_own_models = bool(plan.local)
+        self.has_own_models = has_own_models(plan)
         self._loss, self._names, self._scorer = plan.settings.loss, data.label_names, scorer_of(plan)
 
     def model(self, weights: Weights) -> _ScoredModel:

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from flspec.analysis.networks import pictures_in_words
+from flspec.api import Model
 from flspec.compiler.compile import compile
 from flspec.compiler.pictures import planned_pictures
 from flspec.core.randomness import Stream
 from flspec.data.store import open_data
+from flspec.errors import InputError
 from flspec.layers import Activation, Conv, Network, chain, describe_network, initial_tensors, parameters_of
 from flspec.metrics import measure
-from flspec.phases import Call, Draw, Sample
+from flspec.phases import Call, Draw, Sample, draws_of_sample
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
 from flspec.quality import ComparedPictures, kernel_distance
@@ -231,3 +234,18 @@ def test_a_plan_says_how_its_pictures_will_be_measured_and_shown(classifier, pla
         "a grid of 8 by 8 of them in images/",
     )
     assert pictures_in_words(classifier) == ()
+
+
+def test_a_model_of_a_run_generates_the_pictures_that_it_was_evaluated_by(plan):
+    model = Model(plan, WEIGHTS, 1, Path("run"))
+    assert np.abs(model.generate(60).astype(int) - generated().astype(int)).max() <= 1  # rounding of float32
+    assert np.array_equal(model.generate(20), model.generate(60)[:20])
+    assert not np.array_equal(model.generate(20, seed=8), model.generate(20))
+    latent = draws_of_sample(SAMPLE, 5, 7)["latent"]
+    made = model.torch()["generator"](torch.from_numpy(latent)).detach().numpy()
+    assert np.array_equal(np.floor(made * 255 + 0.5).astype(np.uint8), model.generate(5))
+    for ask in (model.predict, model.probabilities):
+        with pytest.raises(InputError, match=r"^(predict|probabilities): the model \(.*\) makes pictures"):
+            ask(np.zeros((1, 1, 8, 8)))
+    with pytest.raises(InputError, match=r"^generate: 0 pictures"):
+        model.generate(0)
