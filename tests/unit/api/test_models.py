@@ -239,6 +239,23 @@ def test_texts_are_asked_as_texts(run: Callable[..., RunResult]) -> None:
             model.predict(wrong)
 
 
+def test_a_tables_texts_are_asked_as_a_list_or_by_their_column(run: Callable[..., RunResult], tmp_path: Path) -> None:
+    reviews = [f"{word} {end}" for word in ("good", "bad", "fine", "") for end in ("film", "book, again", "unheard-of")]
+    for name in ("train", "test"):
+        rows = [f'"{text}",{"low" if text.startswith("bad") else "high"}' for text in reviews]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["review,mood", *rows]) + "\n")
+    files = {"file": str(tmp_path / "train.csv"), "test_file": str(tmp_path / "test.csv")}
+    features = {"review": {"kind": "words", "vocabulary": 3, "length": 3}}
+    result = run(
+        dataset={"kind": "csv", "label": "mood", "features": features} | files,
+        model={"kind": "recurrent", "embedding": 4, "units": [6]},
+    )
+    model, moods = result.model(), ["low" if text.startswith("bad") else "high" for text in reviews]
+    assert (model.predict(reviews) == np.array(moods)).mean() == measured(result)
+    assert model.outputs({"review": np.array(reviews, object)}).tobytes() == model.outputs(reviews).tobytes()
+    assert model.inputs(reviews).tobytes() == held(model).inputs(slice(None)).tobytes()
+
+
 def test_clients_with_models_of_their_own_are_asked_by_name(run_beside_net: Callable[..., RunResult]) -> None:
     result = run_beside_net(
         "local",

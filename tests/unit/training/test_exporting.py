@@ -56,8 +56,8 @@ def test_in_training_values_are_dropped_anew_and_statistics_are_those_of_torch(
     assert not torch.equal(ours.train()(X), ours(X))
     theirs.train()(X)
     theirs(X)
-    assert torch.allclose(ours.get_buffer("type.running_mean"), theirs.get_buffer("1.running_mean"), atol=1e-6)
-    assert torch.allclose(ours.get_buffer("type.running_var"), theirs.get_buffer("1.running_var"), atol=1e-6)
+    assert torch.allclose(ours.state_dict()["type.running_mean"], theirs.get_buffer("1.running_mean"), atol=1e-6)
+    assert torch.allclose(ours.state_dict()["type.running_var"], theirs.get_buffer("1.running_var"), atol=1e-6)
 
 
 def test_what_is_learned_are_parameters_and_the_rest_are_buffers(ours: PlannedNetwork) -> None:
