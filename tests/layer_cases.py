@@ -14,24 +14,29 @@ from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
 from flspec.layers import (
+    INPUT,
     Activation,
     Add,
+    Attention,
     AveragePool,
     BatchNorm,
     Conv,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     GroupNorm,
     Gru,
     LastStep,
     Layer,
+    LayerNorm,
     Lstm,
     MaxPool,
     MeanStep,
     Multiply,
     Network,
+    Positions,
     Shape,
     TransposedConv,
     chain,
@@ -64,6 +69,22 @@ def gate() -> list[Layer]:
 
 def residual() -> list[Layer]:
     return [Conv(name="c", channels=6, kernel_size=3, padding=1), Add(name="l", inputs=("c", "input"))]
+
+
+def attending(**fields: Any) -> list[Layer]:
+    """Of normalised steps, as in a transformer: where one step has all the weight, its gradient is rounding alone."""
+    return [LayerNorm(name="n"), Dense(name="m", units=12), Attention(name="l", **fields)]
+
+
+def text(*layers: Layer) -> tuple[Layer, ...]:
+    """These layers behind an embedding of the tokens of `TEXTS`."""
+    return chain([Embedding(name="embedding", tokens=7, features=3), *layers])
+
+
+def attending_to_a_text(causal: bool) -> tuple[Layer, ...]:
+    """What the steps that count give, since padding attends as well, and nobody asks it."""
+    attention = Attention(name="l", heads=2, causal=causal, inputs=("m", INPUT))
+    return text(Dense(name="m", units=12), attention, MeanStep(name="o", inputs=("l", INPUT)))
 
 
 CASES: dict[str, tuple[list[Layer], Shape]] = {
@@ -112,8 +133,26 @@ CASES: dict[str, tuple[list[Layer], Shape]] = {
     "gru, two": ([Gru(name="l", units=4), Gru(name="m", units=2)], SEQUENCE),
     "last_step": ([Lstm(name="m", units=4), LastStep(name="l")], SEQUENCE),
     "mean_step": ([MeanStep(name="l")], SEQUENCE),
+    "gelu": ([Activation(name="l", function="gelu")], IMAGE),
+    "dense, each step": ([Dense(name="l", units=4)], SEQUENCE),
+    "layer_norm": ([LayerNorm(name="l")], SEQUENCE),
+    "layer_norm, no steps": ([LayerNorm(name="l", epsilon=1e-3)], (7,)),
+    "positions": ([Positions(name="l")], SEQUENCE),
+    "attention": (attending(heads=2), SEQUENCE),
+    "attention, causal": (attending(heads=2, causal=True), SEQUENCE),
+    "attention, one head": (attending(heads=1, causal=True), SEQUENCE),
     "dropout": ([Dropout(name="l", rate=0.4)], IMAGE),
     "dropout of examples": ([Dropout(name="l", rate=0.4, drops="example")], IMAGE),
+}
+
+
+# Texts of up to 5 of 7 tokens, with padding behind them; the last is empty.
+TOKENS = np.array([[3, 1, 4, 1, 5], [2, 6, 0, 0, 0], [5, 0, 0, 0, 0], [0, 0, 0, 0, 0]], np.float32)
+TEXTS = {
+    "last step of a text": text(Lstm(name="m", units=4), LastStep(name="l", inputs=("m", INPUT))),
+    "mean step of a text": text(Gru(name="m", units=4), MeanStep(name="l", inputs=("m", INPUT))),
+    "attention to a text": attending_to_a_text(causal=False),
+    "causal attention to a text": attending_to_a_text(causal=True),
 }
 
 

@@ -7,6 +7,7 @@ array for a dropout, else nothing), and gives its output.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +72,7 @@ def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 def dense(layer, own, inputs, mask):
-    return np.einsum("bi,oi->bo", inputs[0], own["weight"]) + own["bias"]
+    return np.einsum("...i,oi->...o", inputs[0], own["weight"]) + own["bias"]
 
 
 def flatten(layer, own, inputs, mask):
@@ -162,6 +163,8 @@ def activation(layer, own, inputs, mask):
             return 1 / (1 + np.exp(-x))
         case "silu":
             return x / (1 + np.exp(-x))
+        case "gelu":
+            return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
         case "leaky_relu":
             return np.where(x > 0, x, layer.slope * x)
     raise NotImplementedError(layer.function)
@@ -222,6 +225,31 @@ def num_steps(inputs):
     return [max(1, int((tokens != 0).sum())) for tokens in inputs[1]]
 
 
+def layer_norm(layer, own, inputs, mask):
+    x = inputs[0]
+    mean = x.mean(-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + layer.epsilon) * own["weight"] + own["bias"]
+
+
+def positions(layer, own, inputs, mask):
+    return inputs[0] + own["weight"]
+
+
+def attention(layer, own, inputs, mask):
+    """One text, one head and one step after the other."""
+    width = inputs[0].shape[2] // 3
+    size, outputs = width // layer.heads, np.zeros((*inputs[0].shape[:2], width))
+    for text, num in enumerate(num_steps(inputs)):
+        for head in range(0, width, size):
+            q, k, v = (inputs[0][text, :, at + head : at + head + size] for at in (0, width, 2 * width))
+            for step in range(len(q)):
+                seen = min(num, step + 1) if layer.causal else num
+                scores = np.exp(k[:seen] @ q[step] / math.sqrt(size))
+                outputs[text, step, head : head + size] = scores / scores.sum() @ v[:seen]
+    return outputs
+
+
 def last_step(layer, own, inputs, mask):
     return np.stack([steps[num - 1] for steps, num in zip(inputs[0], num_steps(inputs), strict=True)])
 
@@ -235,6 +263,7 @@ RULES: dict[str, Callable[..., Any]] = {
     for rule in (
         activation,
         add,
+        attention,
         average_pool,
         batch_norm,
         conv,
@@ -246,10 +275,12 @@ RULES: dict[str, Callable[..., Any]] = {
         group_norm,
         gru,
         last_step,
+        layer_norm,
         lstm,
         max_pool,
         mean_step,
         multiply,
+        positions,
         running,
         transposed_conv,
     )

@@ -87,7 +87,7 @@ def torch_gradients(
         held, x, None if masks is None else as_torch(masks, torch.float64)
     )
     cotangent = np.random.default_rng(5).standard_normal(outputs.shape)
-    found = torch.autograd.grad(outputs, [*learned.values(), x], torch.from_numpy(cotangent))
+    found = torch.autograd.grad(outputs, [*learned.values(), x], torch.from_numpy(cotangent), materialize_grads=True)
     return Gradients(
         layers=layers,
         at={"input": inputs.astype(np.float64)} | {name: value.astype(np.float64) for name, value in tensors.items()},

@@ -5,6 +5,7 @@ This module needs TensorFlow, not TFF.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
 import numpy as np
@@ -14,22 +15,30 @@ from flspec.layers import (
     INPUT,
     Activation,
     Add,
+    Attention,
     AveragePool,
     BatchNorm,
     Conv,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     GroupNorm,
+    LastStep,
     Layer,
+    LayerNorm,
     MaxPool,
+    MeanStep,
     Multiply,
     Network,
+    Positions,
+    Recurrent,
     Shape,
     TransposedConv,
     trace,
 )
+from flspec_tff.sequences import attention, embedding, last_step, mean_step, recurrent
 
 __all__ = ["Evaluate", "Forward", "build_forward", "build_network"]
 
@@ -50,6 +59,7 @@ _FUNCTIONS: dict[str, _Function] = {
     "tanh": tf.tanh,
     "sigmoid": tf.sigmoid,
     "silu": lambda x: x * tf.sigmoid(x),  # tf.nn.silu has a gradient in Python, which the worker cannot run
+    "gelu": lambda x: x * (1 + tf.math.erf(x * math.sqrt(0.5))) / 2,
 }
 
 
@@ -85,7 +95,7 @@ def _translate(layer: Layer, shape: Shape) -> _Apply:
         case Flatten():
             return lambda _, x, __: _flatten(x[0], shape)
         case Dense():
-            return lambda w, x, _: tf.matmul(x[0], w[weight]) + w[bias]
+            return lambda w, x, _: tf.tensordot(x[0], w[weight], 1) + w[bias]
         case Conv():
             return _with_bias(layer, _convolution(layer, shape[0]))
         case TransposedConv():
@@ -109,7 +119,27 @@ def _translate(layer: Layer, shape: Shape) -> _Apply:
             return lambda _, x, masks: (
                 x[0] if masks is None else x[0] * (tf.cast(masks[layer.name], tf.float32) * scale)
             )
+        case Embedding() | LayerNorm() | Recurrent() | LastStep() | MeanStep() | Positions() | Attention():
+            return _of_steps(layer)
     raise ValueError(f"no TensorFlow translation for layer {layer!r}")
+
+
+def _of_steps(layer: Embedding | LayerNorm | Recurrent | LastStep | MeanStep | Positions | Attention) -> _Apply:
+    weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
+    match layer:
+        case Embedding():
+            return lambda w, x, _: embedding(w[weight], x[0])
+        case Positions():
+            return lambda w, x, _: x[0] + tf.transpose(w[weight])
+        case Attention():
+            return lambda _, x, __: attention(layer, *x)
+        case LayerNorm():
+            return lambda w, x, _: _normalise_features(x[0], layer) * w[weight] + w[bias]
+        case Recurrent():
+            return lambda w, x, _: recurrent(layer, w, x[0])
+        case LastStep():
+            return lambda _, x, __: last_step(*x)
+    return lambda _, x, __: mean_step(*x)
 
 
 def _flatten(images: tf.Tensor, shape: Shape) -> tf.Tensor:
@@ -192,6 +222,11 @@ def _normalise_groups(images: tf.Tensor, shape: Shape, layer: GroupNorm) -> tf.T
     grouped = tf.reshape(images, (-1, height, width, layer.groups, channels // layer.groups))
     mean, var = tf.nn.moments(grouped, (1, 2, 4), keepdims=True)
     return tf.reshape((grouped - mean) / tf.sqrt(var + layer.epsilon), (-1, height, width, channels))
+
+
+def _normalise_features(x: tf.Tensor, layer: LayerNorm) -> tf.Tensor:
+    mean, var = tf.nn.moments(x, (-1,), keepdims=True)
+    return (x - mean) / tf.sqrt(var + layer.epsilon)
 
 
 def _pads(padding: int) -> list[list[int]]:

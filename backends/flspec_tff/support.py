@@ -36,6 +36,14 @@ _LAYERS = (  # translated in layers.py
     "add",
     "multiply",
     "dropout",
+    "embedding",
+    "lstm",
+    "gru",
+    "last_step",
+    "mean_step",
+    "positions",
+    "layer_norm",
+    "attention",
 )
 _LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
 _CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw")  # translated in client_optimizers.py

@@ -15,6 +15,7 @@ from flspec.layers import (
     INPUT,
     Activation,
     Add,
+    Attention,
     AveragePool,
     BatchNorm,
     Conv,
@@ -26,16 +27,18 @@ from flspec.layers import (
     GroupNorm,
     LastStep,
     Layer,
+    LayerNorm,
     MaxPool,
     MeanStep,
     Multiply,
     Network,
+    Positions,
     Recurrent,
     TorchModule,
     TransposedConv,
 )
 from flspec_torch.own_module import build_module
-from flspec_torch.sequences import last_step, mean_step, recurrent
+from flspec_torch.sequences import attention, last_step, mean_step, recurrent
 
 __all__ = ["Evaluate", "Forward", "Masks", "build_forward", "build_network", "to_tensors"]
 
@@ -55,6 +58,7 @@ _FUNCTIONS: dict[str, _Function] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "silu": F.silu,
+    "gelu": F.gelu,
 }
 
 
@@ -125,15 +129,22 @@ def _translate(layer: Layer) -> _Apply:
             return lambda _, x, __: x[0] * x[1]
         case Dropout():
             return lambda _, x, masks: x[0] if masks is None else x[0] * masks[layer.name]
-        case Embedding() | Recurrent() | LastStep() | MeanStep():
+        case Embedding() | LayerNorm() | Recurrent() | LastStep() | MeanStep() | Positions() | Attention():
             return _of_steps(layer)
     raise ValueError(f"no torch translation for layer {layer!r}")
 
 
-def _of_steps(layer: Embedding | Recurrent | LastStep | MeanStep) -> _Apply:
+def _of_steps(layer: Embedding | LayerNorm | Recurrent | LastStep | MeanStep | Positions | Attention) -> _Apply:
+    weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
     match layer:
         case Embedding():
-            return lambda w, x, _: F.embedding(x[0].long(), w[f"{layer.name}.weight"])
+            return lambda w, x, _: F.embedding(x[0].long(), w[weight])
+        case Positions():
+            return lambda w, x, _: x[0] + w[weight]
+        case Attention():
+            return lambda _, x, __: attention(layer, *x)
+        case LayerNorm():
+            return lambda w, x, _: F.layer_norm(x[0], x[0].shape[-1:], w[weight], w[bias], layer.epsilon)
         case Recurrent():
             return lambda w, x, _: recurrent(layer, w, x[0])
         case LastStep():

@@ -1,20 +1,21 @@
 """Layers of sequences in torch, a step after the other.
 
 torch's own recurrent functions have no rule for the gradients of single examples (`torch.func.vmap`), which private
-steps need, and may choose another order of sums on another machine.
+steps need, and may choose another order of sums on another machine. So may its own attention.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from flspec.layers import Lstm, Recurrent
+from flspec.layers import Attention, Lstm, Recurrent
 
-__all__ = ["last_step", "mean_step", "recurrent"]
+__all__ = ["attention", "last_step", "mean_step", "recurrent"]
 
 
 def recurrent(layer: Recurrent, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -48,6 +49,19 @@ def _gru(given: Tensor, carried: Tensor, state: _State) -> _State:
     return output, output
 
 
+def attention(layer: Attention, x: Tensor, tokens: Tensor | None = None) -> Tensor:
+    """Return what the heads give of x [batch, steps, 3 width]: [batch, steps, width]."""
+    num, steps, features = x.shape
+    size = features // 3 // layer.heads
+    query, key, value = x.reshape(num, steps, 3, layer.heads, size).permute(2, 0, 3, 1, 4).unbind(0)
+    scores = query @ key.transpose(-1, -2) / math.sqrt(size)  # [batch, heads, steps, steps]
+    if layer.causal:
+        scores = scores.masked_fill(torch.ones(steps, steps, dtype=torch.bool).triu(1), -math.inf)
+    if tokens is not None:
+        scores = scores.masked_fill(~_counts(tokens)[:, None, None, :], -math.inf)
+    return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+
+
 def last_step(x: Tensor, tokens: Tensor | None = None) -> Tensor:
     """Return the last step of x [batch, steps, features] before padding: [batch, features]."""
     if tokens is None:
@@ -60,10 +74,13 @@ def mean_step(x: Tensor, tokens: Tensor | None = None) -> Tensor:
     """Return the mean of x [batch, steps, features] over the steps before padding: [batch, features]."""
     if tokens is None:
         return x.mean(1)
-    lengths = _lengths(tokens).view(-1, 1, 1)
-    counts = torch.arange(x.shape[1]).view(1, -1, 1) < lengths
-    return torch.where(counts, x, 0.0).sum(1) / lengths.squeeze(1)
+    return torch.where(_counts(tokens).unsqueeze(2), x, 0.0).sum(1) / _lengths(tokens).unsqueeze(1)
 
 
 def _lengths(tokens: Tensor) -> Tensor:
     return (tokens != 0).sum(1).clamp(min=1)
+
+
+def _counts(tokens: Tensor) -> Tensor:
+    """Return which steps count: bool [batch, steps]."""
+    return torch.arange(tokens.shape[1]) < _lengths(tokens).unsqueeze(1)

@@ -11,6 +11,7 @@ from flspec.data.examples import Data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import (
     INPUT,
+    Attention,
     Embedding,
     LastStep,
     MeanStep,
@@ -31,7 +32,7 @@ from flspec.spec.spec import Spec
 __all__ = ["Networks", "described", "layers_without_variance", "networks_for", "tensors_of"]
 
 _MOST_PARAMETERS = 2**31  # 8 GiB
-_OF_TOKENS = (Embedding, LastStep, MeanStep)  # layers that may take the token numbers of texts
+_OF_TOKENS = (Embedding, LastStep, MeanStep, Attention)  # layers that may take the token numbers of texts
 Networks = Mapping[str, Network]
 
 
@@ -98,7 +99,7 @@ def _check_reads(network: Network, tokens: Tokens | None) -> None:
         if tokens and not isinstance(layer, (*_OF_TOKENS, TorchModule)):
             raise InputError(
                 f"model: layer {layer.name!r} takes numbers that measure something, but these examples are texts, of "
-                "token numbers; choose a model of texts, such as recurrent"
+                "token numbers; choose a model of texts, such as recurrent or transformer"
             )
         if tokens is None and isinstance(layer, _OF_TOKENS):
             raise _promise_broken(f"layer {layer.name!r} takes token numbers, but these examples are no texts")

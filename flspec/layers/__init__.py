@@ -7,6 +7,7 @@ by name those for which it has no translation.
 """
 
 from flspec.layers.activations import count_values_at_once, count_values_made
+from flspec.layers.attention import Attention, Positions
 from flspec.layers.base import INPUT, BaseLayer, BatchNormPolicy, Placement, Shape, Tensor
 from flspec.layers.graph import (
     Layer,
@@ -26,7 +27,7 @@ from flspec.layers.graph import (
 )
 from flspec.layers.initializers import Constant, Initializer, InitializerName, Normal, Uniform
 from flspec.layers.linear import Conv, Dense, Flatten, TransposedConv
-from flspec.layers.normalisation import BatchNorm, GroupNorm
+from flspec.layers.normalisation import BatchNorm, GroupNorm, LayerNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
 from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep, Recurrent
@@ -36,6 +37,7 @@ __all__ = [
     "INPUT",
     "Activation",
     "Add",
+    "Attention",
     "AveragePool",
     "BaseLayer",
     "BatchNorm",
@@ -53,6 +55,7 @@ __all__ = [
     "InitializerName",
     "LastStep",
     "Layer",
+    "LayerNorm",
     "Lstm",
     "MaxPool",
     "MeanStep",
@@ -61,6 +64,7 @@ __all__ = [
     "Network",
     "Normal",
     "Placement",
+    "Positions",
     "Recurrent",
     "Shape",
     "Tensor",

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
 from flspec.core.randomness import Stream
+from flspec.layers.attention import Attention, Positions
 from flspec.layers.base import INPUT, Shape, Tensor
 from flspec.layers.initializers import draw_initial
 from flspec.layers.linear import Conv, Dense, Flatten, TransposedConv
-from flspec.layers.normalisation import BatchNorm, GroupNorm
+from flspec.layers.normalisation import BatchNorm, GroupNorm, LayerNorm
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
 from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep
@@ -58,6 +59,9 @@ Layer = (
     | Gru
     | LastStep
     | MeanStep
+    | Positions
+    | LayerNorm
+    | Attention
     | TorchModule
 )
 _layers: TypeAdapter[tuple[Layer, ...]] = TypeAdapter(tuple[Annotated[Layer, Field(discriminator="kind")], ...])

@@ -23,21 +23,24 @@ class Flatten(BaseLayer):
 
 
 class Dense(BaseLayer):
-    """y = W x + b, with W of shape [units, features]."""
+    """y = W x + b, with W of shape [units, features]; of [steps, features] for each step alike."""
 
     kind: Literal["dense"] = "dense"
     units: PositiveInt
     initializer: Initializer = "glorot_uniform"  # of W; b starts at zero
 
     def output_shape(self, shape: Shape, *others: Shape) -> Shape:
-        expect_rank(self, shape, rank=1, meaning="[features]")
-        return (self.units,)
+        expect_rank(self, shape[-1:] if len(shape) == 2 else shape, rank=1, meaning="[features] or [steps, features]")
+        return (*shape[:-1], self.units)
 
     def parameters(self, shape: Shape) -> dict[str, Tensor]:
         return {
-            "weight": Tensor((self.units, shape[0]), self.initializer),
+            "weight": Tensor((self.units, shape[-1]), self.initializer),
             "bias": Tensor((self.units,), "zeros"),
         }
+
+    def count_multiply_adds(self, shape: Shape, output: Shape) -> int:
+        return (shape[-1] + 1) * math.prod(output)
 
 
 class Conv(BaseLayer):

@@ -1,7 +1,8 @@
-"""Layers that scale their input to mean 0 and variance 1, channel by channel or group by group."""
+"""Layers that scale their input to mean 0 and variance 1, channel by channel, group by group or step by step."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -9,7 +10,7 @@ from pydantic import Field, PositiveInt
 from flspec.layers.base import BaseLayer, Placement, Shape, Tensor, expect_rank
 from flspec.layers.initializers import Initializer
 
-__all__ = ["BatchNorm", "GroupNorm"]
+__all__ = ["BatchNorm", "GroupNorm", "LayerNorm"]
 
 Epsilon = Annotated[float, Field(gt=0, le=1)]  # added to the variance, inside the root
 
@@ -71,3 +72,24 @@ class BatchNorm(BaseLayer):
             "running_mean": Tensor(size, "zeros", is_learned=False, placement=kept),
             "running_var": Tensor(size, "ones", is_learned=False, placement=kept),
         }
+
+
+class LayerNorm(BaseLayer):
+    """Ba, Kiros and Hinton, 2016, arXiv:1607.06450: y = (x - mean) / sqrt(var + epsilon) * weight + bias.
+
+    Mean and variance (divided by n, not n - 1) are over the features of an example, [features], or of each step alone,
+    [steps, features]. There is one weight and one bias for each feature.
+    """
+
+    kind: Literal["layer_norm"] = "layer_norm"
+    epsilon: Epsilon = 1e-5
+
+    def output_shape(self, shape: Shape, *others: Shape) -> Shape:
+        expect_rank(self, shape[-1:] if len(shape) == 2 else shape, rank=1, meaning="[features] or [steps, features]")
+        return shape
+
+    def parameters(self, shape: Shape) -> dict[str, Tensor]:
+        return {"weight": Tensor((shape[-1],), "ones"), "bias": Tensor((shape[-1],), "zeros")}
+
+    def count_multiply_adds(self, shape: Shape, output: Shape) -> int:
+        return 2 * math.prod(output)

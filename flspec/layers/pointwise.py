@@ -16,15 +16,17 @@ __all__ = ["Activation", "Add", "Dropout", "Multiply"]
 
 
 class Activation(BaseLayer):
-    """relu max(x, 0); relu6 min(max(x, 0), 6); tanh; sigmoid s(x) = 1 / (1 + e^-x); silu x s(x); or leaky_relu.
+    """relu max(x, 0); relu6 min(max(x, 0), 6); tanh; sigmoid s(x) = 1 / (1 + e^-x); silu x s(x); gelu; or leaky_relu.
 
+    gelu is x Phi(x) with the normal distribution function Phi(x) = (1 + erf(x / sqrt(2))) / 2 (Hendrycks and Gimpel,
+    2016, arXiv:1606.08415), not GPT-2's approximation of it by tanh.
     leaky_relu is x where x > 0 and `slope` times x elsewhere, so `slope` is also its derivative at 0.
     """
 
     omitted: ClassVar[dict[str, Any]] = BaseLayer.omitted | {"slope": None}
 
     kind: Literal["activation"] = "activation"
-    function: Literal["relu", "relu6", "tanh", "sigmoid", "silu", "leaky_relu"]
+    function: Literal["relu", "relu6", "tanh", "sigmoid", "silu", "gelu", "leaky_relu"]
     slope: Annotated[float, Field(ge=0, lt=1)] | None = None  # of leaky_relu alone, which needs it
 
     @model_validator(mode="after")

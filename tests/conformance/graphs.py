@@ -1,4 +1,4 @@
-"""Small graphs with every layer in each of its ways, and digits with other labels; no spec can name them."""
+"""Small graphs with every layer in each of its ways, and digits with other labels or as texts; no spec names them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,41 @@ from typing import Any
 import numpy as np
 
 from flspec.core.randomness import Stream
+from flspec.core.tokens import Tokens
 from flspec.data.examples import Data, Split
 from flspec.datasets.base import ImageDataset
 from flspec.datasets.digits import Digits
 from flspec.layers import (
+    INPUT,
     Activation,
     Add,
+    Attention,
     AveragePool,
     BatchNorm,
     Conv,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     GroupNorm,
+    Gru,
+    LastStep,
     Layer,
+    LayerNorm,
+    Lstm,
     MaxPool,
+    MeanStep,
     Multiply,
     Normal,
+    Positions,
     Shape,
     TransposedConv,
     chain,
 )
 from flspec.models import Model
 
-__all__ = ["GRAPHS", "Graph", "Pictures", "Relabelled"]
+__all__ = ["GRAPHS", "Graph", "Pictures", "Relabelled", "Texts"]
 
 
 class Graph(Model):
@@ -73,6 +83,20 @@ class Pictures(ImageDataset):
         data = Digits().read(root, stream)
         train, test = (_enlarged(split, self.times) for split in (data.train, data.test.part(slice(20))))
         return replace(data, train=train, test=test)
+
+
+class Texts(ImageDataset):
+    """The two middle rows of digits, pixel by pixel, as texts of 16 tokens at most: those that are not black."""
+
+    def read(self, root: Path, stream: Stream) -> Data:
+        data = Digits().read(root, stream)
+        train, test = (_written(split) for split in (data.train, data.test))
+        return replace(data, train=train, test=test, tokens=Tokens(17, are_padded=True))
+
+
+def _written(split: Split) -> Split:
+    rows = split.features[:, 0, 3:5].reshape(len(split), -1)
+    return Split(np.take_along_axis(rows, np.argsort(rows == 0, axis=1, kind="stable"), axis=1), split.labels)
 
 
 def _enlarged(split: Split, times: int) -> Split:
@@ -156,6 +180,22 @@ _FROZEN = (
     Dense(name="dense", units=16, frozen=True),
     Activation(name="dense_tanh", function="tanh"),
 )
+_READ = (
+    Embedding(name="embedding", tokens=17, features=6, inputs=(INPUT,)),
+    Positions(name="positions"),
+    Dropout(name="values", rate=0.25),
+    LayerNorm(name="norm"),
+    Dense(name="given", units=18),
+    Attention(name="attention", heads=2, inputs=("given", INPUT)),
+    Dense(name="joined", units=6),
+    Add(name="sum", inputs=("joined", "values")),
+    Activation(name="gelu", function="gelu"),
+    Lstm(name="lstm", units=5),
+    MeanStep(name="mean", inputs=("lstm", INPUT)),
+    Gru(name="gru", units=5, inputs=("lstm",)),
+    LastStep(name="last", inputs=("gru", INPUT)),
+    Add(name="both", inputs=("mean", "last")),
+)
 GRAPHS = {
     name: Graph(graph=chain(layers))
     for name, layers in {
@@ -166,5 +206,6 @@ GRAPHS = {
         "frozen": _FROZEN,
         "averaged": _AVERAGED,
         "enlarged": _ENLARGED,
+        "read": _READ,
     }.items()
 }

@@ -13,7 +13,7 @@ from dataclasses import replace
 from flspec.compiler.compile import compile
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
-from tests.conformance.graphs import GRAPHS, Pictures, Relabelled
+from tests.conformance.graphs import GRAPHS, Pictures, Relabelled, Texts
 
 MODELS = {
     "mlp": "{kind: mlp, hidden: [32]}",
@@ -122,6 +122,7 @@ OTHER_DATASETS = {
     "multi_label": Relabelled(multi_label=True),
     "pictures": Pictures(normalise="half"),
     "small_pictures": Pictures(normalise="half", times=2),
+    "texts": Texts(),
 }
 
 # Twenty rounds each, because that is where drift would show; every other plan has six.
@@ -142,7 +143,8 @@ NAMES = (
 )
 # What came with layers, losses and recipes; the published networks, of up to eleven million weights, have one round.
 RECIPES = (
-    *(f"{graph}-sgd-fedavg" for graph in GRAPHS),
+    *(f"{graph}-sgd-fedavg" for graph in GRAPHS if graph != "read"),
+    "read-momentum-fedavg-texts",
     "residual-adam-fedadam_warm",
     "averaged-adam-fedadam_warm",
     "tanh-keras_adam-keras_fedadam",
@@ -191,7 +193,7 @@ def compile_named(name: str, rounds: int | None = None) -> Plan:
 flspec: 1
 name: {name}
 seed: 7
-rounds: {rounds or (20 if name in LONG else 1 if name in ZOO else 6)}
+rounds: {rounds or (20 if name in LONG else 1 if name in ZOO else 2 if model == "read" else 6)}
 dataset: {DATASETS.get(dataset, DATASETS["plain"])}
 partition: {PARTITIONS[partition]}
 model: {MODELS.get(model, MODELS["mlp"])}

@@ -5,6 +5,7 @@ One process in TFF's environment answers all questions; the definitions are comp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,10 +19,9 @@ from flspec.models.efficientnet_b2 import EfficientNetB2
 from flspec.models.lenet import LeNet
 from flspec.models.mobilenet_v2 import MobileNetV2
 from flspec.models.resnet18 import ResNet18
-from flspec_tff.support import _LAYERS as TRANSLATED
 from tests import numpy_layers
 from tests.conformance.tensorflow_questions import STEP, Answers, Arrays, answers_of, ask, below, furthest
-from tests.layer_cases import CASES, graph_of, random_inputs, random_masks, random_tensors
+from tests.layer_cases import CASES, TEXTS, TOKENS, graph_of, random_inputs, random_masks, random_tensors
 from tests.torch_passes import Gradients, largest_deviation, torch_gradients
 
 PICTURE = (3, 32, 32)
@@ -33,8 +33,7 @@ ZOO = {
     "cifar_cnn": CifarCnn(),
     "lenet": LeNet(),
 }
-LAYERS = [case for case, (layers, _) in CASES.items() if all(layer.kind in TRANSLATED for layer in layers)]
-every_graph = pytest.mark.parametrize("name", [*LAYERS, *ZOO])
+every_graph = pytest.mark.parametrize("name", [*CASES, *TEXTS, *ZOO])
 
 
 class Graph:
@@ -44,11 +43,14 @@ class Graph:
         if name in ZOO:
             shape: tuple[int, ...] = PICTURE
             self.layers, num_examples = ZOO[name].layers(PICTURE, 5), 2
+        elif name in TEXTS:
+            self.layers, num_examples, shape = TEXTS[name], len(TOKENS), TOKENS.shape[1:]
         else:
             self.layers, shape = graph_of(name)
             num_examples = 4
         self.tensors = random_tensors(self.layers, shape)
-        self.inputs = random_inputs(shape, num_examples, scale=1.0 if name in ZOO else 4.0)
+        scale = 1.0 if name in ZOO else 4.0
+        self.inputs = TOKENS if name in TEXTS else random_inputs(shape, num_examples, scale)
         self.masks = random_masks(self.layers, shape, num_examples)
         # As torch_gradients draws it, but in TensorFlow's float32.
         self.along = np.random.default_rng(5).standard_normal(self.outputs().shape).astype(np.float32)
@@ -89,7 +91,7 @@ class Graph:
 
 @pytest.fixture(scope="module")
 def graphs() -> dict[str, Graph]:
-    return {name: Graph(name) for name in (*LAYERS, *ZOO)}
+    return {name: Graph(name) for name in (*CASES, *TEXTS, *ZOO)}
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def test_in_evaluation_they_are_too_and_no_statistic_moves(
         np.testing.assert_array_equal(answer[key], graph.tensors[key.removeprefix("statistics/")])
 
 
-@pytest.mark.parametrize("name", [case for case in LAYERS if case.startswith("batch_norm")])
+@pytest.mark.parametrize("name", [case for case in CASES if case.startswith("batch_norm")])
 def test_statistics_are_those_of_the_definition(graphs: dict[str, Graph], answers: Answers, name: str) -> None:
     expected = graphs[name].statistics()
     assert len(expected) == 2
@@ -154,7 +156,7 @@ def test_gradients_are_those_of_torch_in_float64(graphs: dict[str, Graph], answe
     assert furthest(answers(name), graphs[name].gradients()) <= rounding(name)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", CASES)
 def test_gradients_are_the_derivatives_of_the_definition(graphs: dict[str, Graph], answers: Answers, name: str) -> None:
     gradients = graphs[name].held_to_numpy(answers(name))
     errors = {tensor: gradients.error_along({tensor: d}) for tensor, d in gradients.directions().items()}
@@ -204,6 +206,36 @@ def keras_slope(graph: Graph) -> NDArray[np.float64]:
     return graph.outputs([layer.model_copy(update={"slope": 0.3}) for layer in graph.layers])
 
 
+def gates_in_keras_order(graph: Graph) -> NDArray[np.float64]:
+    """As in numbers of cuDNN and others: i, f, o, g."""
+    order = np.concatenate([np.arange(4) + 4 * block for block in (0, 1, 3, 2)])
+    turned = {name: value[order] for name, value in graph.tensors.items()}
+    return numpy_layers.forward(graph.layers, turned, graph.inputs).outputs
+
+
+def update_the_other_way(graph: Graph) -> NDArray[np.float64]:
+    """h = u n + (1 - u) h, as in the paper of 2014."""
+    sign = np.repeat([1, -1, 1], 4)
+    turned = {name: (value.T * sign).T for name, value in graph.tensors.items()}
+    return numpy_layers.forward(graph.layers, turned, graph.inputs).outputs
+
+
+def padding_counted(graph: Graph) -> NDArray[np.float64]:
+    alone = [layer.model_copy(update={"inputs": layer.inputs[:1]}) for layer in graph.layers]
+    return graph.outputs(alone)
+
+
+def seeing_what_comes(graph: Graph) -> NDArray[np.float64]:
+    return graph.outputs([*graph.layers[:-1], graph.layers[-1].model_copy(update={"causal": False})])
+
+
+def unscaled(graph: Graph) -> NDArray[np.float64]:
+    """Queries and keys multiplied without 1 / sqrt(size): here with queries larger by sqrt(2)."""
+    grown = np.concatenate([np.full(4, math.sqrt(2)), np.ones(8)])
+    turned = graph.tensors | {f"m.{name}": (graph.tensors[f"m.{name}"].T * grown).T for name in ("weight", "bias")}
+    return numpy_layers.forward(graph.layers, turned, graph.inputs).outputs
+
+
 def multiplied_in_turn(graph: Graph) -> NDArray[np.float64]:
     """A depthwise convolution whose outputs go around the channels instead of staying with each."""
     outputs = graph.outputs()
@@ -229,6 +261,13 @@ def flattened_channels_last(graph: Graph) -> NDArray[np.float64]:
         ("transposed_conv, as in DCGAN", cut_behind),
         ("transposed_conv, as in DCGAN", kernel_turned),
         ("leaky_relu", keras_slope),
+        ("lstm", gates_in_keras_order),
+        ("gru", update_the_other_way),
+        ("last step of a text", padding_counted),
+        ("mean step of a text", padding_counted),
+        ("attention to a text", padding_counted),
+        ("attention, causal", seeing_what_comes),
+        ("attention", unscaled),
         ("cifar_cnn", other_masks),
         ("resnet18", group_norm_with_keras_epsilon),
     ],
