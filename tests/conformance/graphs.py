@@ -96,7 +96,8 @@ class Texts(ImageDataset):
 
 def _written(split: Split) -> Split:
     rows = split.features[:, 0, 3:5].reshape(len(split), -1)
-    return Split(np.take_along_axis(rows, np.argsort(rows == 0, axis=1, kind="stable"), axis=1), split.labels)
+    order = np.argsort(rows == 0, axis=1, kind="stable")
+    return Split(np.take_along_axis(rows, order, axis=1).astype(np.uint8), split.labels)
 
 
 def _enlarged(split: Split, times: int) -> Split:

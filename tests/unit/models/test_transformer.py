@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from tests.layer_cases import random_tensors
 
 GPT_2 = TransformerText(blocks=12, width=768, heads=12, hidden=3072)
 TOKENS = np.array([[3, 1, 4, 1, 5], [2, 6, 5, 3, 5]], np.float32)
-SMALL = {"blocks": 2, "width": 6, "heads": 2, "hidden": 9}
+SMALL: dict[str, Any] = {"blocks": 2, "width": 6, "heads": 2, "hidden": 9}
 # torch.nn.TransformerEncoderLayer's names for a block's tensors.
 NAMES = {
     "self_attn.in_proj_weight": "attention_in.weight",

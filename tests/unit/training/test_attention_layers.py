@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flspec.core.tokens import Tokens
-from flspec.layers import Attention, Dense, LayerNorm, chain, count_values_made, one_network, parameters_of
+from flspec.layers import Attention, Dense, Layer, LayerNorm, chain, count_values_made, one_network, parameters_of
 from flspec.models.transformer import TransformerText
 from flspec_torch.model import build_forward
 from tests import numpy_layers
@@ -17,7 +17,7 @@ from tests.layer_cases import TEXTS, TOKENS, attending_to_a_text, graph_of, rand
 from tests.torch_passes import largest_deviation, torch_gradients, torch_pass
 
 SHAPE = (5, 12)
-HEADED = [Dense(name="in", units=36), Attention(name="l", heads=3), Dense(name="out", units=12)]
+HEADED: list[Layer] = [Dense(name="in", units=36), Attention(name="l", heads=3), Dense(name="out", units=12)]
 either = pytest.mark.parametrize("causal", [True, False])
 
 
@@ -45,9 +45,10 @@ def test_torch_s_own_attention_with_the_same_tensors_is_the_same(causal, padded)
     names |= {"out_proj.bias": "out.bias"}
     theirs.load_state_dict({name: torch.tensor(tensors[own]) for name, own in names.items()})
     given = torch.tensor(x).double()
-    masks = {"key_padding_mask": torch.tensor(counted == 0)}
-    masks["attn_mask"] = torch.ones(5, 5, dtype=torch.bool).triu(1) if causal else None
-    expected = theirs(given, given, given, need_weights=False, **masks)[0].detach().numpy()
+    ahead = torch.ones(5, 5, dtype=torch.bool).triu(1) if causal else None
+    padding = torch.tensor(counted == 0)
+    found, _ = theirs(given, given, given, key_padding_mask=padding, need_weights=False, attn_mask=ahead)
+    expected = found.detach().numpy()
     assert largest_deviation(ours, expected) < 1e-14
     if not padded:
         plain = chain([HEADED[0], HEADED[1].model_copy(update={"causal": causal}), HEADED[2]])
