@@ -33,6 +33,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
+from flspec.core.definitions import is_current, is_offered_as
 from flspec.core.part_files import is_from_part_file, is_in_use, known_files, load_in_use, part_files_in_use
 from flspec.core.part_sources import package_digest
 from flspec.core.text import join_all
@@ -126,12 +127,16 @@ class OneOfOthers:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Pydantic's own Union of one member is that member, so `kind` could be left out while a family has one member.
         # Specs without `kind` would then break as soon as a second member is installed.
-        members = {kind: member for kind, member in _installed_members(source).items() if kind not in self._but}
+        installed = _outside_of_files(source)
+        fixed = _by_kind(cls for cls in installed if _is_everywhere(cls, source))
+        members = {_kind_of(cls): cls for cls in installed if not inspect.isabstract(cls) and _kind_of(cls)} | fixed
+        members = {kind: member for kind, member in sorted(members.items()) if kind not in self._but}
         choices = {kind: handler.generate_schema(member) for kind, member in members.items()}
         rest = core_schema.no_info_plain_validator_function(partial(_of_part_file, source, self._but))
         return core_schema.tagged_union_schema(
             {**choices, OTHER_KINDS: rest},
-            discriminator=_choosing(frozenset(choices)),
+            # A class of this process alone may be defined anew, or be another one's in a part file.
+            discriminator=_choosing(frozenset(fixed) & frozenset(choices)),
             metadata={"family": source},
             serialization=_BY_ITS_OWN_CLASS,
         )
@@ -157,8 +162,8 @@ def _choosing(installed: frozenset[str]) -> Callable[[Any], str | None]:
 
 
 def _of_part_file(base: type[Any], but: tuple[str, ...], value: Any) -> Any:
-    """Validate a component of a part file in use."""
-    if isinstance(value, base) and is_from_part_file(type(value).__module__):
+    """Validate a component of a part file in use, or of a class that this process alone has."""
+    if isinstance(value, base) and not _is_everywhere(type(value), base):
         return value
     if not isinstance(value, Mapping):
         raise PydanticKnownError("model_attributes_type")
@@ -237,11 +242,13 @@ def family_members(base: type[C]) -> dict[str, type[C]]:
 
     Raises InputError if two classes have the same kind, because a run could use either.
     """
-    installed, files = _installed_members(base), load_in_use()
+    files = load_in_use()
     if files is None:
-        return installed
+        return _by_kind(_outside_of_files(base))
     own = _by_kind(cls for cls in _descendants(base) if is_from_part_file(cls.__module__) and is_in_use(cls.__module__))
-    if taken := sorted(set(own) & set(installed)):
+    # A class that this process alone has gives way: it is what the file was imported or taken from.
+    others = [cls for cls in _outside_of_files(base) if _is_everywhere(cls, base) or _kind_of(cls) not in own]
+    if taken := sorted(set(own) & set(installed := _by_kind(others))):
         ours, theirs = own[taken[0]], installed[taken[0]]
         where = files.line_of(ours.__qualname__, ours.__module__)
         raise InputError(f"{where}: kind {taken[0]!r} is taken by {full_name(theirs)}; choose another name")
@@ -269,18 +276,29 @@ def check_parts_in_use() -> None:
             raise InputError(f"{where}: kind {kind!r} is of another class, too; choose another name")
 
 
-def _installed_members(base: type[C]) -> dict[str, type[C]]:
-    """Return the members that any spec may name."""
+def _outside_of_files(base: type[C]) -> list[type[C]]:
+    """Return the classes of a family that any spec may name in this process."""
     load_installed(base.__module__.removesuffix(".base"))
-    return _by_kind(cls for cls in _descendants(base) if not is_from_part_file(cls.__module__))
+    others = [cls for cls in _descendants(base) if not is_from_part_file(cls.__module__)]
+    return [cls for cls in others if is_current(cls) or _is_everywhere(cls, base)]
+
+
+def _is_everywhere(cls: type[Any], base: type[Any]) -> bool:
+    """Return whether every process finds a member of a family: it comes with it, or an installed package offers it."""
+    package, family = (one.__module__.partition(".")[0] for one in (cls, base))
+    group = base.__module__.removesuffix(".base")
+    return not is_from_part_file(cls.__module__) and (package == family or is_offered_as(group, cls))
+
+
+def _kind_of(cls: type[Any]) -> Any:
+    return cls.model_fields["kind"].default if "kind" in cls.model_fields else None
 
 
 def _by_kind(classes: Iterable[type[C]]) -> dict[str, type[C]]:
     members: dict[str, type[C]] = {}
     for cls in classes:
-        if inspect.isabstract(cls) or "kind" not in cls.model_fields:
+        if inspect.isabstract(cls) or (kind := _kind_of(cls)) is None:
             continue
-        kind = cls.model_fields["kind"].default
         if kind in members:
             ours, theirs = full_name(members[kind]), full_name(cls)
             files = part_files_in_use()
@@ -292,7 +310,7 @@ def _by_kind(classes: Iterable[type[C]]) -> dict[str, type[C]]:
 
 def parse_component(base: type[C], document: Mapping[str, Any]) -> C:
     """Return the component that `document`, a part of a plan, describes. No spec is needed."""
-    adapter = _family_adapter(base, tuple(_installed_members(base).values()))
+    adapter = _family_adapter(base, tuple(_outside_of_files(base)))
     # Through JSON, because strict validation of Python objects refuses a list for a field that is a tuple.
     found: C = adapter.validate_json(json.dumps(document))
     return found

@@ -29,6 +29,7 @@ from pathlib import PurePosixPath
 from types import CodeType, ModuleType
 from typing import Any
 
+from flspec.core.origins import EXTRACT, codes_of, line_in_origin
 from flspec.core.tracebacks import place_of
 from flspec.errors import FlspecError, InputError
 
@@ -53,6 +54,7 @@ class PartFiles:
     files: tuple[str, ...]  # those that are named, by their path from the spec's folder, with slashes
     sources: Mapping[str, str]  # the text of each file
     folder: str = field(default="", compare=False)  # how messages name the spec's folder
+    given: Mapping[str, str] = field(default_factory=dict, compare=False)  # those of `sources` that lie in no folder
 
     def __hash__(self) -> int:
         return hash(self.package)
@@ -92,7 +94,9 @@ class PartFiles:
         nodes = ast.walk(ast.parse(self.sources[path]))
         defined = (ast.ClassDef, ast.FunctionDef)
         lines = [node.lineno for node in nodes if isinstance(node, defined) and node.name == name]
-        return f"{self.shown(path)}:{lines[0] if lines else 1}"
+        line = lines[0] if lines else 1
+        origin = line_in_origin(self.sources[path], line) if path == EXTRACT else None
+        return origin or f"{self.shown(path)}:{line}"
 
 
 _in_use: ContextVar[PartFiles | None] = ContextVar("part_files", default=None)
@@ -231,7 +235,9 @@ class _Loader(importlib.abc.InspectLoader):
             return
         module.__file__ = self.files.shown(self.path)
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _importing(self.files, self.path)}
-        exec(self.get_code(module.__name__), module.__dict__)
+        text, shown = self.files.sources[self.path], self.files.shown(self.path)
+        for code in codes_of(text, shown) if self.path == EXTRACT else [self.get_code(module.__name__)]:
+            exec(code, module.__dict__)
 
 
 def _importing(files: PartFiles, path: str) -> Any:

@@ -20,7 +20,7 @@ import inspect
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
@@ -30,7 +30,7 @@ from typing import Any
 from flspec.core.reading import open_regular
 from flspec.errors import InputError
 
-__all__ = ["package_digest"]
+__all__ = ["belongs_to_nobody", "package_digest"]
 
 _MOST_FILES, _MOST_BYTES = 100_000, 2**31  # of one part's package
 
@@ -61,6 +61,11 @@ def _files(definition: Callable[..., Any]) -> dict[str, Path]:
             waiting += _imported(more.values())
         seen.add(unit)
     return found
+
+
+def belongs_to_nobody(package: str, owners: Mapping[str, list[str]]) -> bool:
+    """Return whether a package or module is of no installed distribution, and neither Python's nor flspec's."""
+    return package not in sys.stdlib_module_names and package not in _flspecs_own() and not owners.get(package)
 
 
 def _own_file(definition: Callable[..., Any]) -> dict[str, Path]:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
 
 from flspec.core.components import comes_with_flspec, full_name, load_installed
+from flspec.core.definitions import is_current, is_offered_as
 from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
 from flspec.core.tracebacks import place_of
 from flspec.errors import InputError
@@ -87,6 +88,11 @@ class Metric:
         return full_name(self.of).partition(".")[0]
 
     @property
+    def is_everywhere(self) -> bool:
+        """Whether every process has it: it comes with flspec, or an installed package offers it."""
+        return self.is_own or is_offered_as("flspec.metrics", self.of)
+
+    @property
     def is_own(self) -> bool:
         """Whether every copy of this version of flspec has it."""
         return comes_with_flspec(self.of)
@@ -147,15 +153,23 @@ class RegisteredMetrics(Mapping[str, Metric]):
     def _now(self) -> dict[str, Metric]:
         check_offered(load_installed("flspec.metrics"))
         files = load_in_use()
-        installed = _by_name(tuple(one for one in _registered if not is_from_part_file(one.of.__module__)))
+        others = [one for one in _registered if not is_from_part_file(one.of.__module__) and _counts(one)]
         if files is None:
-            return installed
+            return _by_name(tuple(others))
         own = [one for one in _registered if is_from_part_file(one.of.__module__) and is_in_use(one.of.__module__)]
+        # What this process alone has gives way: it is what the file was imported or taken from.
+        taken = {one.name for one in own}
+        installed = _by_name(tuple(one for one in others if one.name not in taken or one.is_everywhere))
         for one in own:
             if one.name in installed:
                 where, theirs = files.line_of(one.of.__qualname__, one.of.__module__), full_name(installed[one.name].of)
                 raise InputError(f"{where}: metric {one.name!r} is taken by {theirs}; choose another name")
         return _by_name((*installed.values(), *own))
+
+
+def _counts(one: Metric) -> bool:
+    """Return whether a metric was not defined anew since, as a cell that is run again does."""
+    return one.is_everywhere or is_current(one.of)
 
 
 @lru_cache(maxsize=16)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path, PurePath
 from typing import Any
 
 from flspec.core.components import Document
 from flspec.errors import Problem, SpecError, shorten
+from flspec.spec.given_parts import GivenDefinition, with_given_parts
 from flspec.spec.overlays import Draft, Origin, Override, collisions, draft_of_tree
+from flspec.spec.python_objects import definitions_in, is_object, said, why_no_part
 from flspec.spec.yaml_reader import KeyPath, dotted
 
-__all__ = ["draft_of_mapping", "draft_of_spec", "settings_of", "stated"]
+__all__ = ["definitions_of", "draft_of_mapping", "draft_of_spec", "settings_of", "stated", "with_parts_given"]
 
-_SOURCE = "spec"  # stands where messages name a file
+_SOURCE, _PARTS = "spec", "load_spec(parts=)"  # stand where messages name a file
 _MOST_DEPTH = 32
 _NO_UNICODE = "has characters that no text file can hold; write it without them"
 _NOT_SET = {
@@ -30,12 +33,40 @@ def draft_of_mapping(values: Mapping[str, Any]) -> Draft:
 
     Raises SpecError with every value that no file could hold.
     """
-    return draft_of_tree(_plain_or_refused(values, _SOURCE), _SOURCE, (Path.cwd(),))
+    draft = draft_of_tree(_plain_or_refused(values, _SOURCE), _SOURCE, (Path.cwd(),))
+    return with_given_parts(draft, definitions_of(values))
 
 
-def draft_of_spec(spec: Document, folders: tuple[Path, ...], beside: Mapping[str, Any] | None = None) -> Draft:
-    """Return the draft of what a spec states, with other sections beside it."""
-    return draft_of_tree({**stated(spec), **_plain_or_refused(beside or {}, _SOURCE)}, _SOURCE, folders)
+def draft_of_spec(
+    spec: Document,
+    folders: tuple[Path, ...],
+    beside: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Draft:
+    """Return the draft of what a spec states, with other sections beside it; `texts` are its parts that are given."""
+    others = beside or {}
+    draft = draft_of_tree({**stated(spec), **_plain_or_refused(others, _SOURCE)}, _SOURCE, folders)
+    return with_given_parts(replace(draft, texts=texts or {}), definitions_of(others))
+
+
+def with_parts_given(draft: Draft, parts: Sequence[Any]) -> Draft:
+    """Return a draft that has objects as parts, too; raises SpecError for what is none."""
+    values = {"parts": list(parts)}
+    if problems := list(_problems(values, (), _PARTS)):
+        raise SpecError(problems)
+    return with_given_parts(draft, definitions_of(values, (), _PARTS))
+
+
+def definitions_of(value: Any, path: KeyPath = (), source: str = _SOURCE) -> Iterator[GivenDefinition]:
+    """Yield what defines the objects in values, each with its place."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from definitions_of(one, (*path, key), source)
+    elif _is_list(value):
+        for number, one in enumerate(value):
+            yield from definitions_of(one, (*path, number), source)
+    else:
+        yield from ((path, Origin(source), definition) for definition in definitions_in(value))
 
 
 def settings_of(values: Mapping[str, Any]) -> list[Override]:
@@ -51,7 +82,7 @@ def settings_of(values: Mapping[str, Any]) -> list[Override]:
             found = [Problem(_NOT_SET[path[0]], path[0], source)]
         problems += found
         if not found:
-            settings.append(Override(path, _plain(value), Origin(source)))
+            settings.append(Override(path, _plain(value, path), Origin(source)))
     problems += collisions(settings)
     if problems:
         raise SpecError(problems)
@@ -79,7 +110,7 @@ def _stated(value: Any, dumped: Any) -> Any:
 def _plain_or_refused(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     if problems := list(_problems(values, (), source)):
         raise SpecError(problems)
-    return {key: _plain(value) for key, value in values.items()}
+    return {key: _plain(value, (key,)) for key, value in values.items()}
 
 
 def _problems(value: Any, path: KeyPath, source: str) -> Iterator[Problem]:
@@ -108,6 +139,10 @@ def _why_not_plain(value: Any) -> str | None:
         return f"{shorten(repr(value))} {_NO_UNICODE}"
     if value is None or isinstance(value, Document | str | PurePath | Real) or _is_numpy_bool(value):
         return None
+    if is_object(value):
+        return None
+    if why := why_no_part(value):
+        return why
     what = shorten(repr(value))
     return f"{what} is a {type(value).__name__}, which no spec can hold; give a number, text, list or dict"
 
@@ -117,13 +152,15 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, path: KeyPath) -> Any:
     """Return a value as a file would give it: numpy's numbers as Python's, tuples as lists, paths as text."""
+    if is_object(value):
+        return said(value, next((key for key in reversed(path) if isinstance(key, str)), ""))
     match value:
         case Document():
             return stated(value)
         case Mapping():
-            return {key: _plain(one) for key, one in value.items()}
+            return {key: _plain(one, (*path, key)) for key, one in value.items()}
         case str():
             return str(value)
         case PurePath():
@@ -134,7 +171,10 @@ def _plain(value: Any) -> Any:
             return int(value)
         case Real():
             return float(value)
-    return [_plain(one) for one in value] if _is_list(value) else bool(value)
+    if not _is_list(value):
+        return bool(value)
+    items = [one for one in value if not (path == ("parts",) and is_object(one))]  # these become files
+    return [_plain(one, (*path, number)) for number, one in enumerate(items)]
 
 
 def _is_list(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from flspec.core.components import Document
 from flspec.errors import Problem, SpecError
 from flspec.spec.diagnosis import diagnose
-from flspec.spec.from_python import draft_of_mapping
+from flspec.spec.from_python import draft_of_mapping, with_parts_given
 from flspec.spec.overlays import Draft, apply_overrides, compose, draft_of_text, parse_overrides, variant_of
 from flspec.spec.parts import using_parts_of_draft
 from flspec.spec.rules import contradictions
@@ -24,18 +24,22 @@ __all__ = ["in_order", "load_spec", "mistakes_in_small", "mistakes_of", "parse_s
 
 
 def load_spec(
-    source: str | os.PathLike[str] | Mapping[str, Any], settings: Iterable[str] = (), small: bool = False
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    settings: Iterable[str] = (),
+    small: bool = False,
+    parts: Sequence[Any] = (),
 ) -> Spec:
     """Read and validate one experiment, from a spec file or a dictionary that says the same.
 
     `small` takes its small variant; `settings` are laid over it, each as `a.b=value`. A dictionary's files are looked
-    for in the working folder. To change a spec, see `Spec.with_`.
+    for in the working folder. Its values may be objects, too: a component or its class in place of a section, a metric,
+    a class of torch modules. `parts` are classes and metrics that it names by kind. To change a spec, see `Spec.with_`.
 
     Raises SpecError with every problem found, InputError if the file cannot be read.
     """
     given = parse_overrides(settings)
     draft = draft_of_mapping(source) if isinstance(source, Mapping) else compose(Path(source))
-    return validate_draft(apply_overrides(variant_of(draft, small), given))
+    return validate_draft(with_parts_given(apply_overrides(variant_of(draft, small), given), parts))
 
 
 def parse_spec(content: bytes | str, file: str = "spec") -> Spec:

@@ -86,6 +86,7 @@ class Draft:
     heading: str = ""  # the files and settings that it consists of
     small: Draft | None = field(repr=False, default=None)  # its small variant, before settings
     folders: tuple[Path, ...] = ()  # of the files that it consists of, absolute; a text has none
+    texts: Mapping[str, str] = field(repr=False, default_factory=dict)  # of part files that are given, by path
 
     @property
     def text(self) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from flspec.core.components import check_parts_in_use
+from flspec.core.own_modules import reached
 from flspec.core.part_files import PartFiles, using
 from flspec.core.reading import read_regular
 from flspec.errors import InputError, Problem, SpecError, shorten
@@ -57,11 +59,25 @@ def _of_draft(draft: Draft) -> PartFiles | None:
     named = draft.value.get("parts")
     if not named or not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         return None  # what is wrong with it, validation tells
+    lying = _lying({number: name for number, name in enumerate(named) if name not in draft.texts}, draft)
+    if not (given := reached(draft.texts, [name for name in named if name in draft.texts])):
+        return lying
+    if lying is None:
+        return PartFiles(tuple(named), given, given=given)
+    return replace(
+        lying, files=(*lying.files, *(n for n in named if n in given)), sources={**lying.sources, **given}, given=given
+    )
+
+
+def _lying(named: Mapping[int, str], draft: Draft) -> PartFiles | None:
+    """Return the files that lie in the spec's folder, of the names at these places in `parts`."""
+    if not named:
+        return None
     if not (folder := _folder(draft)):
         message = "a text has no folder in which its files could lie; save it to a file and load that"
         raise SpecError([draft.problem(("parts",), message)])
     problems: list[Problem] = []
-    for number, name in enumerate(named):
+    for number, name in named.items():
         try:
             _text(folder / _inside(name, folder))
         except InputError as error:
@@ -69,7 +85,7 @@ def _of_draft(draft: Draft) -> PartFiles | None:
     if problems:
         raise SpecError(problems)
     try:
-        files = part_files(tuple(named), folder)
+        files = part_files(tuple(named.values()), folder)
     except InputError as error:
         raise SpecError([draft.problem(("parts",), str(error))]) from None
     if why := why_not_trusted(folder, sorted(files.sources)):

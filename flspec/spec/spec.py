@@ -218,12 +218,15 @@ class Spec(Document):
         As with `--set`: mappings merge key by key, lists and scalars replace, and a section whose `kind` changes starts
         afresh. Values are what a file could say, or components. Raises SpecError with every problem found.
         """
-        from flspec.spec.from_python import draft_of_spec, settings_of
+        from flspec.spec.from_python import definitions_of, draft_of_spec, settings_of
+        from flspec.spec.given_parts import with_given_parts
         from flspec.spec.loading import validate_draft
         from flspec.spec.overlays import apply_overrides
 
         given = settings_of(settings)
-        return validate_draft(apply_overrides(draft_of_spec(self, self.folders), given))
+        draft = apply_overrides(draft_of_spec(self, self.folders, texts=self._given_texts), given)
+        objects = (definitions_of(value, tuple(name.split(".")), f"with_({name})") for name, value in settings.items())
+        return validate_draft(with_given_parts(draft, (one for found in objects for one in found)))
 
     def with_matrix(
         self,
@@ -240,7 +243,12 @@ class Spec(Document):
 
         asked = {"axes": axes or {}, "seeds": seeds, "exclude": exclude, "include": include}
         written = {name: value for name, value in asked.items() if len(value)}
-        return study_of_draft(draft_of_spec(self, self.folders, {"matrix": written}))
+        return study_of_draft(draft_of_spec(self, self.folders, {"matrix": written}, self._given_texts))
+
+    @property
+    def _given_texts(self) -> Mapping[str, str]:
+        """The texts of parts that were given as Python's objects."""
+        return self._part_files.given if self._part_files else {}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and dict(self) == dict(other)
