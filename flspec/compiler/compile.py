@@ -95,6 +95,8 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     client_indices = pooled(spec, separate)
     if wrong := spec.cohort.why_invalid(len(client_indices)):
         raise SpecError([Problem(wrong, "cohort")])
+    sizes = np.array([sum(map(len, parts)) for parts in client_indices])
+    spec = spec.model_copy(update={"cohort": spec.cohort.for_clients(sizes, folder)})
     spec, privacy = made_private(
         spec, client_indices, lambda number: _cohort(spec.cohort, number, len(client_indices), root.child("cohort"))
     )

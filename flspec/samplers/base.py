@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -46,6 +47,13 @@ class Sampler(Component, ABC):
         For a sampler whose rounds depend on each other; the others have `cohort` alone.
         """
         return self.cohort(num_clients, stream.child(number))
+
+    def for_clients(self, sizes: NDArray[np.int64], root: Path) -> Sampler:
+        """Return this sampler with what it has to know of the clients of a run: how many examples each has.
+
+        `root` is the folder of files that it names. Raises InputError.
+        """
+        return self
 
     def sampling(self, num_clients: int) -> Sampling:
         """Return how clients come into a cohort. Say "unknown" unless one of the other words is exactly true.
