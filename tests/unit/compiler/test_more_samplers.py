@@ -76,7 +76,9 @@ def test_of_those_who_are_there_some_are_drawn(tmp_path):
     assert len(drawn[1]) == 2
     assert set(drawn[1]) < {0, 1, 2}
     assert [drawn[4], drawn[6], drawn[7]] == [[0], [2], [0]]  # the trace starts anew
-    few = Available(size=2, min_available=2, trace=str(tmp_path / "trace.csv")).for_clients(np.ones(4), tmp_path)
+    few = Available(size=2, min_available=2, trace=str(tmp_path / "trace.csv")).for_clients(
+        np.ones(4, np.int64), tmp_path
+    )
     assert [len(cohort) for cohort in cohorts(few, 4, 4)] == [0, 2, 0, 0]
 
 
