@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import flspec
 from flspec.api import Model, RunResult
@@ -54,6 +55,16 @@ TABLE = {
     "features": {"age": "standardise", "ward": "one_hot", "bmi": [{"impute": "median"}, "standardise"]},
 }
 OWN_TORCH = {"kind": "torch", "module": "net:Net", "arguments": {"width": 2}, "batch_norm": "averaged"}
+
+
+class Frame:
+    """Columns by name as a frame of pandas has them, which is no mapping."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values, self.columns = values, [*values]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return np.asarray(self._values[name])
 
 
 def rows_of(num: int, seed: int) -> list[dict[str, str]]:
@@ -184,7 +195,7 @@ def test_a_table_is_asked_by_the_cells_of_its_file(run: Callable[..., RunResult]
     assert (model.predict(columns) == outcomes).mean() == measured(result)
     numbers = [None if row["bmi"] == "NA" else float(row["bmi"].replace(",", ".")) for row in rows]
     as_read = columns | {"age": np.array(columns["age"], np.int64), "bmi": numbers}
-    for same in (rows, as_read):
+    for same in (rows, as_read, Frame(as_read)):
         assert model.outputs(same).tobytes() == model.outputs(columns).tobytes()
     assert model.outputs(held(model).features, encoded=True).tobytes() == model.outputs(columns).tobytes()
     if loss == "mean_squared_error":
