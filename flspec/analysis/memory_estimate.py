@@ -65,8 +65,9 @@ def _data_bytes(plan: Plan) -> int:
 
 def _reading_bytes(plan: Plan) -> int:
     """Return the bytes of reading the data set's files, before anything runs."""
-    kind = family_members(Dataset).get(plan.spec["dataset"]["kind"])
-    return int((kind.copies_while_read if kind else 1) * _data_bytes(plan))
+    kind = family_members(Dataset).get(plan.spec["dataset"]["kind"], Dataset)
+    is_encoded = any(step["kind"] != "as_is" for one in plan.settings.data.encodings for step in one["steps"])
+    return int((kind.copies_while_encoded if is_encoded else kind.copies_while_read) * _data_bytes(plan))
 
 
 def _server_bytes(plan: Plan) -> int:

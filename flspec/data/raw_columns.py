@@ -90,7 +90,8 @@ class _Numbers:
             self.wrong = (self._num_rows - len(cells) + row, why, cells[row])
 
     def values(self, source: str) -> NDArray[np.float64]:
-        return np.concatenate(self._parts)[:, np.newaxis]
+        parts, self._parts = self._parts, []  # so that only one column is in memory twice
+        return np.concatenate(parts)[:, np.newaxis]
 
     def _number(self, cell: str) -> float:
         """Return a cell's number, NaN if it has no value, infinity if it is no number."""

@@ -33,6 +33,7 @@ class Dataset(Component, ABC):
     """
 
     copies_while_read: ClassVar[float] = 1.0  # of all features in memory at once, for the estimate of a plan's memory
+    copies_while_encoded: ClassVar[float] = 4.0  # where columns are encoded; texts that are cut take more
 
     @abstractmethod
     def read(self, root: Path, stream: Stream) -> Data:

@@ -21,6 +21,7 @@ from flspec.errors import InputError, shorten
 __all__ = ["Encoded", "encode", "encode_columns", "encode_table", "facts_of", "fit", "joined", "refuse_all"]
 
 Rows = NDArray[np.int64]
+_AT_ONCE = 2**19  # numbers that are encoded at a time, because they are wider than what is stored of them
 _MOST_PROBLEMS = 20  # told of one table
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -121,11 +122,14 @@ def _applied(columns: Mapping[str, Column], fitted: Mapping[str, Steps], splits:
         )
     features = {split: np.empty((len(rows), width), np.float32) for split, rows in splits.items()}
     start = 0
-    for name, steps in fitted.items():
+    for (name, steps), one in zip(fitted.items(), facts, strict=True):
+        end = start + len(one["outputs"])
+        num_rows = max(1, _AT_ONCE // (end - start))
         for split, rows in splits.items():
-            block = encode(_take(columns[name], rows), steps)
-            features[split][:, start : start + block.shape[1]] = block
-        start += block.shape[1]
+            for first in range(0, len(rows), num_rows):
+                part = slice(first, first + num_rows)
+                features[split][part, start:end] = encode(_take(columns[name], rows[part]), steps)
+        start = end
     return Encoded(features, facts)
 
 

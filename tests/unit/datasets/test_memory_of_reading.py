@@ -35,6 +35,23 @@ def written(kind, folder):
     return Leaf(folder=".")
 
 
+def as_texts(folder):
+    """A column of texts, most of whose words are known."""
+    rows = [" ".join(f"w{number * place % 997}" for place in range(40)) for number in range(8_000)]
+    (folder / "a.csv").write_text("text,label\n" + "".join(f"{row},{n % 3}\n" for n, row in enumerate(rows)))
+    return CsvTable.model_validate({"file": "a.csv", "holdout": 0.2, "features": {"text": "words"}})
+
+
+def test_reading_texts_takes_the_memory_that_an_estimate_counts(tmp_path):
+    dataset = as_texts(tmp_path)
+    tracemalloc.start()
+    data = dataset.load(tmp_path, Stream(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    counted = dataset.copies_while_encoded * sum(split.features.nbytes for split in data.splits.values())
+    assert counted / 2 < peak < counted * 1.2
+
+
 @pytest.mark.parametrize("kind", ["csv", "npz", "leaf"])
 def test_reading_takes_the_memory_that_an_estimate_counts(kind, tmp_path):
     dataset = written(kind, tmp_path)

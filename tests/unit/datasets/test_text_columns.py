@@ -26,6 +26,7 @@ from flspec.datasets import Dataset
 from flspec.encodings import parse_steps, text_of
 from flspec.encodings.table import encode, fit
 from flspec.errors import InputError, SpecError
+from flspec.spec.from_data import spec_of_data
 from flspec.spec.loading import parse_spec
 
 RULE = r"[\w']+|[.,!?;]"
@@ -230,6 +231,34 @@ def test_a_plan_names_its_tokens_and_another_word_is_another_plan(folder):
     other = compile(spec(folder))
     assert other.settings.data.digest == plan.settings.data.digest  # the same numbers, of another word
     assert other.digest != plan.digest
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_new_spec_reads_texts_alone_where_they_tell_most(tmp_path, kind):
+    long = [f"{text} {number}" for number, text in enumerate(REVIEWS)]
+    write(tmp_path / "reviews.csv", long)
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+        from pyarrow import csv as arrow_csv
+        from pyarrow import parquet
+
+        parquet.write_table(arrow_csv.read_csv(tmp_path / "reviews.csv"), tmp_path / "reviews.parquet")
+    written = spec_of_data(tmp_path / f"reviews.{kind}", tmp_path / "my.yaml", {"dataset": {"client": "who"}})
+    assert "    review: words  # texts of about 1" in written
+    made = parse_spec(written).model_dump(mode="json")
+    assert (made["model"]["kind"], made["partition"]["kind"]) == (
+        "recurrent",
+        "natural" if "client: " in written else "iid",
+    )
+    assert made["dataset"]["label"] == "stars"
+
+
+def test_a_new_spec_leaves_short_texts_out_and_says_how_they_would_be_read(tmp_path):
+    rows = [f"{n % 7},{n % 5},{n % 3},{n % 9},note {n} is here,{n % 2}" for n in range(90)]
+    (tmp_path / "table.csv").write_text("\n".join(["a,b,c,d,note,label", *rows]) + "\n")
+    written = spec_of_data(tmp_path / "table.csv", tmp_path / "my.yaml", {})
+    assert "a: standardise" in written
+    assert "# left out: note: texts of about 4 words, which are read alone: features: {note: words}" in written
 
 
 def test_a_model_of_numbers_refuses_texts(folder):
