@@ -33,10 +33,14 @@ from flspec.layers import (
     Multiply,
     Network,
     Positions,
+    OwnLayer,
     Recurrent,
+    Shape,
     TorchModule,
     TransposedConv,
+    trace,
 )
+from flspec_torch.own_layer import translate_own
 from flspec_torch.own_module import build_module
 from flspec_torch.sequences import attention, last_step, mean_step, recurrent
 
@@ -74,7 +78,11 @@ def build_forward(network: Network) -> Forward:
 
 def build_network(network: Network) -> Evaluate:
     """Build the function from tensors by name and a network's inputs to its output."""
-    steps = [(layer.name, layer.inputs, _function_of(layer)) for layer in network.layers]
+    shapes = trace(network)
+    steps = [
+        (layer.name, layer.inputs, _function_of(layer, [shapes[source] for source in layer.inputs]))
+        for layer in network.layers
+    ]
     uses = Counter(source for layer in network.layers for source in layer.inputs)
 
     def evaluate(tensors: Tensors, inputs: Mapping[str, Tensor], masks: Masks | None = None) -> Tensor:
@@ -96,8 +104,13 @@ def to_tensors(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
 
 
-def _function_of(layer: Layer) -> _Apply:
-    return build_module(layer) if isinstance(layer, TorchModule) else _translate(layer)
+def _function_of(layer: Layer, inputs: Sequence[Shape]) -> _Apply:
+    match layer:
+        case TorchModule():
+            return build_module(layer)
+        case OwnLayer():
+            return translate_own(layer, inputs)
+    return _translate(layer)
 
 
 def _translate(layer: Layer) -> _Apply:

@@ -29,6 +29,7 @@ __all__ = [
     "module_call",
     "run",
     "seeded",
+    "without_draws",
 ]
 
 _CLASS_SEED = 0  # under which an instance is made whose tensors are replaced
@@ -83,7 +84,7 @@ def run(
     given = {name: tensors[name] for name in layer.tensors}
     given |= {name: module.get_buffer(name).clone() for name in layer.counters}
     call = module_call(module)
-    with seeded(seed) if seed is not None else _without_draws(call, training), call.guarded():
+    with seeded(seed) if seed is not None else without_draws(call, training), call.guarded():
         output = torch.func.functional_call(module, given, (x,))
     _take_over(layer, given, tensors)
     return check_output(call, output, (len(x), *layer.output))
@@ -170,7 +171,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _without_draws(call: PartCall, training: bool) -> Iterator[None]:
+def without_draws(call: PartCall, training: bool) -> Iterator[None]:
     """Raise RunError if torch draws: nobody planned what."""
     with _turns.without_draws():
         before = torch.get_rng_state()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flspec.cli.options import OfSpec, Trust
 from flspec.cli.output import console, lines, print_json, use_json
 
 if TYPE_CHECKING:
@@ -71,9 +72,18 @@ def list_kinds(
         str | None,
         typer.Argument(metavar="KIND", help="One of its kinds, or keys.", autocompletion=_kinds_of_section),
     ] = None,
+    spec: OfSpec = None,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """List the sections of a spec, their kinds or keys, and a kind's parameters."""
+    from flspec.spec.parts import using_parts_of_file
+
+    with using_parts_of_file(spec):
+        _list(section, kind, as_json)
+
+
+def _list(section: str | None, kind: str | None, as_json: bool) -> None:
     from flspec.spec.sections import find_section, sections
 
     if section is None:
@@ -201,18 +211,23 @@ def _from(kind: Kind) -> str:
 
 
 def schema(
-    out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None, as_json: Json = False
+    out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
+    spec: OfSpec = None,
+    trust: Trust = False,
+    as_json: Json = False,
 ) -> None:
     """Print the JSON Schema of spec files, for editors.
 
     It knows all kinds that are installed. A spec begins with # yaml-language-server: $schema=FILE to be checked by it.
     """
+    from flspec.spec.parts import using_parts_of_file
     from flspec.spec.schema import spec_schema, write_schema
 
-    if out is None:
-        print_json(spec_schema())
-        return
-    write_schema(out)
+    with using_parts_of_file(spec):
+        if out is None:
+            print_json(spec_schema())
+            return
+        write_schema(out)
     if as_json:
         print_json({"schema": str(out)})
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flspec.cli.authoring import kinds_of
+from flspec.cli.options import OfSpec, Trust
 from flspec.cli.output import console, print_json, use_json
 from flspec.core.text import and_more, join_some
 
@@ -54,13 +55,17 @@ def make(
     clients: Annotated[int, typer.Option(min=1, max=10_000_000, help="Natural clients, where it has them.")] = 10,
     examples: Annotated[int, typer.Option(min=1, max=100_000_000, help="Examples over all splits.")] = 1000,
     seed: Seed = 0,
+    spec: OfSpec = None,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Write a synthetic twin: small, learnable, in the published layout."""
     from flspec.analysis.inventory import make_twin
     from flspec.data.synthetic.twins import TwinSize
+    from flspec.spec.parts import using_parts_of_file
 
-    files = make_twin(_dataset_class(kind), folder, TwinSize(clients=clients, examples=examples), seed)
+    with using_parts_of_file(spec):
+        files = make_twin(_dataset_class(kind), folder, TwinSize(clients=clients, examples=examples), seed)
     if as_json:
         print_json({"kind": kind, "folder": str(folder), "files": files})
     else:
@@ -68,14 +73,24 @@ def make(
 
 
 @data_app.command()
-def check(folder: Folder, kind: Kind, settings: Settings = None, as_json: Json = False) -> None:
+def check(
+    folder: Folder,
+    kind: Kind,
+    settings: Settings = None,
+    spec: OfSpec = None,
+    trust: Trust = False,
+    as_json: Json = False,
+) -> None:
     """Say what is missing or differs from what was published.
 
     Each finding is a line; exits with 1 if there are any.
     """
-    dataset = _dataset(kind, settings)
-    findings = list(dataset.findings(_existing(folder)))
-    complete = "" if findings else dataset.complete(folder)
+    from flspec.spec.parts import using_parts_of_file
+
+    with using_parts_of_file(spec):
+        dataset = _dataset(kind, settings)
+        findings = list(dataset.findings(_existing(folder)))
+        complete = "" if findings else dataset.complete(folder)
     if as_json:
         print_json({"kind": kind, "folder": str(folder), "findings": findings, "complete": complete})
     else:
@@ -91,19 +106,23 @@ def info(
     kind: GuessedKind = None,
     settings: Settings = None,
     seed: Seed = 0,
+    spec: OfSpec = None,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Say what is there: of a folder splits, labels, clients and digest; of a file every column, as what, and why."""
     from flspec.errors import InputError
     from flspec.spec.from_data import kind_of_file
+    from flspec.spec.parts import using_parts_of_file
 
-    if place.is_file():
-        _file_info(place, kind or kind_of_file(place), settings, as_json)
-        return
-    folder = _existing(place)
-    if kind is None:
-        raise InputError(f"--kind: say what is in the folder {folder}, e.g. --kind csv; see flspec list dataset")
-    _folder_info(folder, kind, settings, seed, as_json)
+    with using_parts_of_file(spec):
+        if place.is_file():
+            _file_info(place, kind or kind_of_file(place), settings, as_json)
+            return
+        folder = _existing(place)
+        if kind is None:
+            raise InputError(f"--kind: say what is in the folder {folder}, e.g. --kind csv; see flspec list dataset")
+        _folder_info(folder, kind, settings, seed, as_json)
 
 
 def _folder_info(folder: Path, kind: str, settings: list[str] | None, seed: int, as_json: bool) -> None:

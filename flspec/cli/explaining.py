@@ -87,7 +87,7 @@ def plan(
         console.print(f"drawn in {drawing}", soft_wrap=True)
 
 
-def diff(a: Experiment, b: Experiment, data_root: DataRoot = None, as_json: Json = False) -> None:
+def diff(a: Experiment, b: Experiment, trust: Trust = False, data_root: DataRoot = None, as_json: Json = False) -> None:
     """Say how two experiments differ: in settings, in what was decided, in what that does, in results."""
     from flspec.cli.explanation_tables import difference_tables, sameness
     from flspec.comparison.experiments import difference

@@ -15,6 +15,7 @@ __all__ = [
     "Debug",
     "Json",
     "MaxRuns",
+    "OfSpec",
     "Settings",
     "Small",
     "SpecFile",
@@ -50,6 +51,9 @@ Settings = Annotated[
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Import parts that come from elsewhere.", callback=use_trust),
+]
+OfSpec = Annotated[
+    Path | None, typer.Option("--spec", metavar="SPEC", help="With the kinds of this spec's parts, too.")
 ]
 Small = Annotated[bool, typer.Option("--small", help="The small variant, as the spec's section small says.")]
 CellLabel = Annotated[str | None, typer.Option("--cell", metavar="LABEL", help="One experiment of a matrix.")]

@@ -57,6 +57,7 @@ def run(
     """Run a spec on one backend and write its result; for a matrix, run every experiment that is not done yet."""
     from flspec.cli.progress import decoding_progress
     from flspec.compiler.compile import compile
+    from flspec.core.part_files import using
     from flspec.errors import InputError
     from flspec.execution.remote import Limits
     from flspec.protocol.registry import find_backend
@@ -69,7 +70,8 @@ def run(
     study, limits = load_study(spec, settings or (), max_runs, small, backend is None), Limits(silence=timeout)
     selection = backend or study.backend
     find_backend(selection)  # reports an unknown name before the plan is made, which takes time
-    find_trackers(trackers or ())
+    with using(study.cells[0].spec.part_files):
+        find_trackers(trackers or ())
     is_matrix = study.is_matrix and cell is None
     _check_options(is_matrix, resume, anyway, workers, jobs)
     for remark in unread_settings(study.cells if is_matrix else [study.cell(cell)]):

@@ -34,6 +34,10 @@ class ClientOptimizer(Component, OmitDefaults, ABC):
         OneOf[Schedule] | None, Field(description="how the learning rate changes; absent: it does not")
     ] = None
 
+    @classmethod
+    def lacks(cls) -> list[str]:
+        return [*super().lacks(), *(["torch"] if cls.torch is ClientOptimizer.torch else [])]
+
     @abstractmethod
     def initial_slots(self) -> dict[str, float]:
         """Return the optimizer's slots by name, each with the value that its entries start with; {} if it has none."""

@@ -16,9 +16,11 @@ from pydantic import JsonValue
 from flspec.analysis.description import Description, describe_plan
 from flspec.comparison.results import SECRET_NOISE, compare
 from flspec.core.components import Document
+from flspec.core.text import join_some
 from flspec.errors import InputError
 from flspec.protocol.plan import Plan
 from flspec.runs.result import Result, load_result
+from flspec.spec.trust import check_trusted_plan
 
 __all__ = ["Change", "Difference", "MetricChange", "Part", "RunDifference", "Side", "difference"]
 
@@ -32,6 +34,7 @@ _SECTIONS = {
     "aggregator": "aggregator",
     "evaluation": "evaluation",
     "first_steps": "cut to the first steps of each task",
+    "parts": "files of parts",
     "code": "code of parts that do not come with flspec",
 }
 _NOT_FACTS = ("plan_digest", "name", "backends", "estimates.time")  # not compared: names, measured values
@@ -115,6 +118,13 @@ def difference(a: str | Path, b: str | Path, data: Path | None = None) -> Differ
 
 
 def _open(path: Path, data: Path | None) -> _Opened:
+    opened = _read(path, data)
+    if opened.side.kind != "spec":
+        check_trusted_plan(opened.plan, path if (path / "plan.json").is_file() else path / "plan")
+    return opened
+
+
+def _read(path: Path, data: Path | None) -> _Opened:
     if not path.is_dir():
         from flspec.compiler.compile import compile
 
@@ -180,12 +190,18 @@ def _parts(ours: Plan, theirs: Plan) -> Iterator[Part]:
     yield from _array_parts(ours, theirs)
     known = [key for key in _SECTIONS if key != "data"]
     for key in [*known, *sorted(settings - {*known, *_TOLD_BY_ARRAYS})]:
-        yield from _settings_part(key, settings)
+        yield from _settings_part(key, settings, _differing_texts(ours, theirs) if key == "parts" else "")
 
 
-def _settings_part(key: str, differing: set[str]) -> Iterator[Part]:
+def _differing_texts(ours: Plan, theirs: Plan) -> str:
+    """Return the part files that are in one plan alone, or have another text."""
+    a, b = (dict(plan.settings.parts.sources) if plan.settings.parts else {} for plan in (ours, theirs))
+    return join_some([path for path in sorted({*a, *b}) if a.get(path) != b.get(path)], 10)
+
+
+def _settings_part(key: str, differing: set[str], what: str = "") -> Iterator[Part]:
     if key in differing:
-        yield Part(name=_SECTIONS.get(key, key))
+        yield Part(name=_SECTIONS.get(key, key), what=what)
 
 
 def _array_parts(ours: Plan, theirs: Plan) -> Iterator[Part]:

@@ -5,7 +5,9 @@ A part that only decides, such as a partitioner, leaves its decisions in the pla
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterable
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -18,6 +20,7 @@ from flspec.core.references import find_object
 from flspec.core.text import join_some
 from flspec.errors import InputError, shorten
 from flspec.faults import Fault
+from flspec.layers import OwnLayer, parse_layers
 from flspec.losses import parse_loss
 from flspec.metrics import find_metric
 from flspec.objectives import Objective
@@ -81,7 +84,15 @@ def _engine_parts(settings: PlanSettings) -> dict[str, Component]:
     for split, documents in settings.data.transforms.items():
         for number, document in enumerate(documents):
             parts[f"dataset.{split}_transforms.{number}"] = read_part(Transform, document)
-    return parts
+    graphs = [network["layers"] for network in settings.networks.values()] or [settings.layers]
+    return parts | _own_layers("model", itertools.chain(*graphs))
+
+
+def _own_layers(field: str, documents: Iterable[ComponentDocument]) -> dict[str, Component]:
+    """Return the layers that do not come with flspec, one of each kind, with the layers' field first."""
+    kinds = {str(document["kind"]): document for document in documents}
+    layers = {f"{field}: layer {kind}": parse_layers([document])[0] for kind, document in kinds.items()}
+    return {name: layer for name, layer in layers.items() if isinstance(layer, OwnLayer)}
 
 
 def optimizer_alone(document: ComponentDocument) -> ComponentDocument:
@@ -122,4 +133,6 @@ def _own_modules(settings: PlanSettings) -> dict[str, Part]:
 
 
 def _of_evaluation(settings: PlanSettings) -> dict[str, Part]:
-    return {f"evaluation.metrics.{name}": find_metric(name).of for name in settings.evaluation.metrics}
+    pictures = settings.evaluation.pictures
+    layers = _own_layers("evaluation.features", pictures.features.layers) if pictures else {}
+    return {f"evaluation.metrics.{name}": find_metric(name).of for name in settings.evaluation.metrics} | layers

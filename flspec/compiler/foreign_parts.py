@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from flspec.core.components import Component, Document, comes_with_flspec, full_name
-from flspec.core.tracebacks import place_of, raised_in
-from flspec.errors import FlspecError, InputError
+from flspec.core.tracebacks import PART_FILES, place_of, raised_in
+from flspec.errors import FlspecError, InputError, SpecError
 from flspec.spec.spec import Spec
 
 __all__ = ["naming_parts"]
@@ -19,6 +19,12 @@ def naming_parts(spec: Spec) -> Iterator[None]:
     """Raise InputError in place of what a part raises that does not come with flspec."""
     try:
         yield
+    except SpecError:
+        raise
+    except InputError as error:
+        if (place := place_of(error, PART_FILES, only=True)) and place not in str(error):
+            raise InputError(f"{error}; in {place}") from error
+        raise
     except FlspecError:
         raise
     except (Exception, SystemExit) as error:
@@ -38,8 +44,8 @@ def _foreign(value: Any, field: str) -> Iterator[tuple[str, Component]]:
     if isinstance(value, Document):
         for name, inner in value:
             yield from _foreign(inner, f"{field}.{name}".lstrip("."))
-    if isinstance(value, tuple):
-        for number, inner in enumerate(value):
-            yield from _foreign(inner, f"{field}.{number}")
+    if isinstance(value, tuple | Mapping):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _foreign(inner, f"{field}.{key}")
     if isinstance(value, Component) and not comes_with_flspec(value):
         yield field, value

@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from flspec.core.components import comes_with_flspec, named_part
 from flspec.core.tokens import Tokens
+from flspec.core.tracebacks import PART_FILES, place_of
 from flspec.data.examples import Data
 from flspec.errors import InputError, Problem, SpecError
 from flspec.layers import (
     INPUT,
     Attention,
+    BatchNorm,
     Embedding,
     LastStep,
     MeanStep,
@@ -48,12 +51,13 @@ def networks_for(spec: Spec, examples: Data) -> Networks:
         networks = _networks(spec.model, examples, outputs)
         num_parameters = sum(map(count_parameters, networks.values()))
     except (ValueError, KeyError, IndexError) as error:
-        raise InputError(f"model: does not fit examples of shape {list(shape)}: {error}") from None
+        place = f" in {where}" if (where := place_of(error, PART_FILES, only=True)) else ""
+        raise InputError(f"model: does not fit examples of shape {list(shape)}: {error}{place}") from None
     for network in networks.values():
-        _check_names(network)
-        _check_reads(network, examples.tokens)
+        _check_names(spec.model, network)
+        _check_reads(spec.model, network, examples.tokens)
     if tuple(networks) == ("",):
-        _check_outputs(networks[""], (outputs,))
+        _check_outputs(spec.model, networks[""], (outputs,))
     if num_parameters > _MOST_PARAMETERS:
         raise InputError(
             f"model: {num_parameters:,} parameters are more than the {_MOST_PARAMETERS:,} that a plan holds"
@@ -78,8 +82,8 @@ def layers_without_variance(network: Network) -> list[str]:
     return [
         f"{network.prefix}{layer.name}"
         for layer in network.layers
-        if (layer.kind == "batch_norm" and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1)
-        or (layer.kind == "torch_module" and layer.needs_two)
+        if (isinstance(layer, BatchNorm) and layer.statistics != "frozen" and math.prod(shapes[layer.name][1:]) == 1)
+        or (isinstance(layer, TorchModule) and layer.needs_two)
     ]
 
 
@@ -91,7 +95,7 @@ def _networks(model: Model, examples: Data, outputs: int) -> Networks:
     return model.networks(shape, outputs)
 
 
-def _check_reads(network: Network, tokens: Tokens | None) -> None:
+def _check_reads(model: Model, network: Network, tokens: Tokens | None) -> None:
     """Raise InputError if a layer would take token numbers for measures, or measures for token numbers."""
     for layer in network.layers:
         if INPUT not in layer.inputs:
@@ -102,22 +106,24 @@ def _check_reads(network: Network, tokens: Tokens | None) -> None:
                 "token numbers; choose a model of texts, such as recurrent or transformer"
             )
         if tokens is None and isinstance(layer, _OF_TOKENS):
-            raise _promise_broken(f"layer {layer.name!r} takes token numbers, but these examples are no texts")
+            raise _promise_broken(model, f"layer {layer.name!r} takes token numbers, but these examples are no texts")
 
 
-def _check_names(network: Network) -> None:
+def _check_names(model: Model, network: Network) -> None:
     names = [layer.name for layer in network.layers]
     if len({*names, *network.inputs}) < len(names) + len(network.inputs):
-        raise _promise_broken(f"two layers have one name in {', '.join(names)}")
+        raise _promise_broken(model, f"two layers have one name in {', '.join(names)}")
 
 
-def _check_outputs(network: Network, expected: Shape) -> None:
+def _check_outputs(model: Model, network: Network, expected: Shape) -> None:
     if not network.layers or trace(network)[network.output] != expected:
-        raise _promise_broken(f"its last layer does not give {expected[0]} outputs")
+        raise _promise_broken(model, f"its last layer does not give {expected[0]} outputs")
 
 
-def _promise_broken(what: str) -> InputError:
-    return InputError(f"model: {what}; this is a defect of the model")
+def _promise_broken(model: Model, what: str) -> InputError:
+    if comes_with_flspec(model):
+        return InputError(f"model: {what}; this is a defect of the model")
+    return InputError(f"model: {named_part(model, 'layers')}: {what}; repair it")
 
 
 def _num_outputs(loss: Loss, num_classes: int, is_multi_label: bool) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.compiler.initial_weights import start_tensors
+from flspec.core.components import named_part
 from flspec.core.randomness import Stream
 from flspec.data.examples import NORMALISATIONS, Data
 from flspec.errors import InputError, Problem, SpecError
@@ -91,7 +92,7 @@ def _network(space: FeatureSpace, shape: Shape) -> Network:
     except (ValueError, KeyError, IndexError) as error:
         raise _wrong(str(error)) from None
     if len(features) != 1:
-        raise _wrong(f"{space.title} gives {list(features)}, not a list of features; this is a defect of the kind")
+        raise _wrong(f"{named_part(space, 'layers')} gives {list(features)}, not a list of features; repair it")
     if features[0] > _MOST_FEATURES:
         message = f"{space.title} gives {features[0]:,} features of a picture; at most {_MOST_FEATURES:,} are compared"
         raise _wrong(message)

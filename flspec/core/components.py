@@ -100,6 +100,11 @@ class Component(Document):
 
     goes_with: ClassVar[dict[str, Any]] = {}  # what a new spec with it says in other sections, as a tree like a spec's
 
+    @classmethod
+    def lacks(cls) -> list[str]:
+        """Return the methods that a member of its family must define, and that this class does not."""
+        return sorted(cls.__abstractmethods__)
+
 
 class OmitDefaults(Document):
     """A document that leaves a field out of its JSON while the field has the value that `omitted` gives for it.
@@ -137,7 +142,7 @@ class OneOfOthers:
             {**choices, OTHER_KINDS: rest},
             # A class of this process alone may be defined anew, or be another one's in a part file.
             discriminator=_choosing(frozenset(fixed) & frozenset(choices)),
-            metadata={"family": source},
+            metadata={"family": source, "but": self._but},
             serialization=_BY_ITS_OWN_CLASS,
         )
 
@@ -263,7 +268,7 @@ def check_parts_in_use() -> None:
         if not (is_from_part_file(cls.__module__) and is_in_use(cls.__module__)) or "kind" not in cls.__annotations__:
             continue
         where = files.line_of(cls.__qualname__, cls.__module__)
-        if lacking := sorted(cls.__abstractmethods__):
+        if lacking := cls.lacks():
             raise InputError(f"{where}: {cls.__qualname__} lacks {join_all(lacking)}; define it")
         if not isinstance(kind := cls.model_fields["kind"].default, str):
             raise InputError(f'{where}: {cls.__qualname__} has no kind; write kind: Literal["name"] = "name"')
@@ -338,6 +343,14 @@ def full_name(definition: Any) -> str:
     return f"{module.partition('.')[2] if is_from_part_file(module) else module}.{definition.__qualname__}"
 
 
+def origin_of(definition: Any) -> str:
+    """Return the package that a class or function comes with, or of a part file its path from the spec's folder."""
+    module = str(definition.__module__)
+    if is_from_part_file(module) and (files := known_files(module)):
+        return files.path_of(module.partition(".")[2]) or module
+    return module.partition(".")[0]
+
+
 def comes_with_flspec(part: Part) -> bool:
     """Return whether this part belongs to flspec itself, so every copy of this version has it."""
     return _definition(part).__module__.partition(".")[0] == "flspec"
@@ -355,6 +368,11 @@ def named_part(part: Component, method: str) -> str:
         elif files := known_files(cls.__module__):
             place = files.line_of(cls.__qualname__, cls.__module__)
     return f"{getattr(part, 'kind', '')} ({place})".lstrip()  # somebody's torch module has no kind
+
+
+def broken_promise(part: Component, method: str, what: str) -> str:
+    """Return the message that a method of a part did `what`, which its family does not allow."""
+    return f"{named_part(part, method)}: {method} {' '.join(what.split())}; repair it there"
 
 
 def is_offered(part: Component) -> bool:

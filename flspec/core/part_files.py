@@ -30,7 +30,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from flspec.core.origins import EXTRACT, codes_of, line_in_origin
-from flspec.core.tracebacks import place_of
+from flspec.core.tracebacks import PART_FILES, place_of
 from flspec.errors import FlspecError, InputError
 
 __all__ = [
@@ -43,8 +43,6 @@ __all__ = [
     "part_files_in_use",
     "using",
 ]
-
-_PREFIX = "spec_parts_"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class PartFiles:
     def package(self) -> str:
         """The package below which the modules are imported."""
         content = json.dumps([self.files, dict(self.sources)], sort_keys=True)
-        return _PREFIX + hashlib.sha256(content.encode()).hexdigest()[:16]
+        return PART_FILES + hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def shown(self, path: str) -> str:
         """Return how messages name a file."""
@@ -124,7 +122,7 @@ def part_files_in_use() -> PartFiles | None:
 
 def is_from_part_file(module: str) -> bool:
     """Return whether a module is one of some spec's part files."""
-    return module.startswith(_PREFIX)
+    return module.startswith(PART_FILES)
 
 
 def known_files(module: str) -> PartFiles | None:

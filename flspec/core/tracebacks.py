@@ -8,7 +8,9 @@ from types import TracebackType
 
 from flspec.errors import FlspecError
 
-__all__ = ["is_from_elsewhere", "place_of", "raised_in"]
+__all__ = ["PART_FILES", "is_from_elsewhere", "place_of", "raised_in"]
+
+PART_FILES = "spec_parts_"  # what the names of packages begin with that are a spec's part files
 
 
 def is_from_elsewhere(error: BaseException) -> bool:
@@ -20,9 +22,13 @@ def place_of(error: BaseException, package: str | None = None, only: bool = Fals
     """Return `FILE:LINE` of the innermost code that is not flspec's; None if all of it is.
 
     Code of `package`, if there is any in the traceback, is preferred to that of what it calls; `only` it is looked for.
+    Of flspec's own packages, which may have called a part, that of part files is preferred, as of `PART_FILES`.
     """
     frames = [frame for one in _causes(error) for frame in _frames(one.__traceback__)]
-    of_package = [place for name, place in frames if package and name == package]
+    if package and (_is_own(package) or package == PART_FILES):
+        of_package = [place for name, place in frames if name.startswith(PART_FILES)]
+    else:
+        of_package = [place for name, place in frames if package and name == package]
     elsewhere = [place for name, place in frames if not _is_own(name)]
     return next(reversed(of_package if only else of_package or elsewhere), None)
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.components import broken_promise
 from flspec.core.randomness import Stream
 from flspec.core.tokens import Tokens
-from flspec.errors import InputError, choose, shorten
+from flspec.errors import InputError, RunError, choose, shorten
 from flspec.protocol.plan import ClientTask
 from flspec.protocol.settings import DataSettings
 from flspec.transforms import Transform
@@ -81,7 +82,8 @@ class Split:
         """Return these examples after the transforms, in the type in which they are stored."""
         images: NDArray[Any] = self.features[indices]
         for number, transform in enumerate(self.transforms):
-            images = transform.apply(images, (stream or Stream(0)).child("transform", number))
+            given = transform.apply(images, (stream or Stream(0)).child("transform", number))
+            images = _as_promised(transform, images, given)
         return images
 
     def scaled(self, features: NDArray[Any]) -> NDArray[np.float32]:
@@ -98,6 +100,15 @@ class Split:
     def look(self) -> tuple[Any, ...]:
         """Input shape, type and divisor, which must be equal in all splits so that one model fits them."""
         return self.input_shape, self.features.dtype.name, self.divisor
+
+
+def _as_promised(transform: Transform, before: NDArray[Any], given: Any) -> NDArray[Any]:
+    """Return what a transform gave. Raises RunError if it is of another shape than it promises."""
+    promised = (len(before), *transform.output_shape(before.shape[1:]))
+    if isinstance(given, np.ndarray) and given.shape == promised and given.dtype == before.dtype:
+        return given
+    got = f"{given.dtype} of shape {list(given.shape)}" if isinstance(given, np.ndarray) else type(given).__name__
+    raise RunError(broken_promise(transform, "apply", f"gave {got}, not {before.dtype} of {list(promised)}"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.components import broken_promise
 from flspec.core.text import and_more
 from flspec.core.tokens import Tokens
 from flspec.data.column_types import Cells
@@ -145,11 +146,27 @@ def fit(values: Column, steps: Steps) -> Steps:
     """Return the encodings of a column with what they take from its training examples. Raises Unencodable."""
     found: list[Encoding] = []
     for step in steps:
-        values = found[-1].encoded(values) if found else values
+        values = _encoded(found[-1], values) if found else values
         if steps[-1].gives == "tokens" and step.beside(values) is not None:
             raise Unencodable("an indicator would stand beside token numbers, which it is not", "leave indicator out")
-        found.append(step.fitted(values))
+        fitted = step.fitted(values)
+        if type(fitted) is not type(step):
+            what = f"gave a {type(fitted).__name__}, not one of its own class"
+            raise InputError(broken_promise(step, "fitted", what))
+        found.append(fitted)
     return tuple(found)
+
+
+def _encoded(step: Encoding, values: Column) -> Column:
+    """Return what an encoding makes of values. Raises InputError if it has other rows."""
+    given, num_rows = step.encoded(values), len(values)
+    if isinstance(given, Cells) and len(given) == num_rows:
+        return given
+    if not isinstance(given, np.ndarray) or given.ndim != 2 or len(given) != num_rows or given.dtype.kind not in "fiub":
+        is_array = isinstance(given, np.ndarray)
+        got = f"{given.dtype} of shape {list(given.shape)}" if is_array else f"a {type(given).__name__}"
+        raise InputError(broken_promise(step, "encoded", f"gave {got}, not numbers of shape [{num_rows}, any]"))
+    return given
 
 
 def encode(values: Column, steps: Steps) -> NDArray[np.float64]:
@@ -157,7 +174,7 @@ def encode(values: Column, steps: Steps) -> NDArray[np.float64]:
     beside = []
     for step in steps:
         beside.append(step.beside(values))
-        values = step.encoded(values)
+        values = _encoded(step, values)
     assert not isinstance(values, Cells), "takes_of has seen to it that numbers come out"
     return np.concatenate([values, *(extra for extra in beside if extra is not None)], axis=1)
 

@@ -109,9 +109,10 @@ def out_of_reach(plan: Plan) -> list[str]:
 def networks_of(plan: Plan) -> dict[str, Network]:
     """Return the model's networks by name; the one network of most models is named ""."""
     settings = plan.settings
-    if not settings.networks:
-        return {"": one_network(parse_layers(settings.layers), settings.data.input_shape)}
-    return {name: parse_network(name, document) for name, document in settings.networks.items()}
+    with using_parts_of(settings):
+        if not settings.networks:
+            return {"": one_network(parse_layers(settings.layers), settings.data.input_shape)}
+        return {name: parse_network(name, document) for name, document in settings.networks.items()}
 
 
 def network_of(plan: Plan) -> Network:
@@ -124,7 +125,8 @@ def feature_network_of(plan: Plan) -> Network:
     """Return the layers of the feature space that pictures are compared in."""
     pictures = plan.settings.evaluation.pictures
     assert pictures, "only a plan that has pictures evaluated has a feature space"
-    return one_network(parse_layers(pictures.features.layers), pictures.features.input_shape)
+    with using_parts_of(plan.settings):
+        return one_network(parse_layers(pictures.features.layers), pictures.features.input_shape)
 
 
 def client_optimizer_of(plan: Plan) -> ClientOptimizer:

@@ -6,6 +6,7 @@ Images are channels first. Tensors have torch's layouts and names (`conv_1.weigh
 by name those for which it has no translation.
 """
 
+from flspec.core.components import load_family
 from flspec.layers.activations import count_values_at_once, count_values_made
 from flspec.layers.attention import Attention, Positions
 from flspec.layers.base import INPUT, BaseLayer, BatchNormPolicy, Placement, Shape, Tensor
@@ -28,10 +29,13 @@ from flspec.layers.graph import (
 from flspec.layers.initializers import Constant, Initializer, InitializerName, Normal, Uniform
 from flspec.layers.linear import Conv, Dense, Flatten, TransposedConv
 from flspec.layers.normalisation import BatchNorm, GroupNorm, LayerNorm
+from flspec.layers.own import OwnLayer
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
 from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep, Recurrent
 from flspec.layers.torch_module import ModuleTensor, TorchModule
+
+load_family(__name__, __path__)
 
 __all__ = [
     "INPUT",
@@ -63,6 +67,7 @@ __all__ = [
     "Multiply",
     "Network",
     "Normal",
+    "OwnLayer",
     "Placement",
     "Positions",
     "Recurrent",

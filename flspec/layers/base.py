@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from flspec.core.components import OmitDefaults
+from flspec.core.components import Component, OmitDefaults
 from flspec.layers.initializers import Initializer
 
 __all__ = ["INPUT", "BaseLayer", "BatchNormPolicy", "Placement", "Shape", "Tensor", "expect_rank", "expect_room"]
@@ -33,7 +33,7 @@ class Tensor:
     input_axis: int = 1  # of a kernel: its axis of input features or channels; the other of the first two has outputs
 
 
-class BaseLayer(OmitDefaults):
+class BaseLayer(Component, OmitDefaults):
     """A node of a model's graph."""
 
     omitted: ClassVar[dict[str, Any]] = {"frozen": False}

@@ -6,18 +6,20 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
+from flspec.core.components import parse_component
 from flspec.core.randomness import Stream
 from flspec.layers.attention import Attention, Positions
-from flspec.layers.base import INPUT, Shape, Tensor
+from flspec.layers.base import INPUT, BaseLayer, Shape, Tensor
 from flspec.layers.initializers import draw_initial
 from flspec.layers.linear import Conv, Dense, Flatten, TransposedConv
 from flspec.layers.normalisation import BatchNorm, GroupNorm, LayerNorm
+from flspec.layers.own import OwnLayer
 from flspec.layers.pointwise import Activation, Add, Dropout, Multiply
 from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
 from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep
@@ -40,7 +42,7 @@ __all__ = [
     "trace",
 ]
 
-Layer = (
+_FlspecsOwn = (
     Flatten
     | Dense
     | Conv
@@ -64,7 +66,11 @@ Layer = (
     | Attention
     | TorchModule
 )
-_layers: TypeAdapter[tuple[Layer, ...]] = TypeAdapter(tuple[Annotated[Layer, Field(discriminator="kind")], ...])
+Layer = _FlspecsOwn | OwnLayer
+_layers: TypeAdapter[tuple[_FlspecsOwn, ...]] = TypeAdapter(
+    tuple[Annotated[_FlspecsOwn, Field(discriminator="kind")], ...]
+)
+_KINDS = {layer.model_fields["kind"].default for layer in get_args(_FlspecsOwn)}
 
 
 T = TypeVar("T")
@@ -115,7 +121,13 @@ def chain(layers: Iterable[Layer], start: str = INPUT) -> tuple[Layer, ...]:
 
 def parse_layers(documents: Sequence[Mapping[str, Any]]) -> tuple[Layer, ...]:
     """Return the layers that a plan describes."""
-    return _layers.validate_json(json.dumps(documents))
+    if all(document["kind"] in _KINDS for document in documents):
+        return _layers.validate_json(json.dumps(documents))
+    return tuple(_parsed(document) for document in documents)
+
+
+def _parsed(document: Mapping[str, Any]) -> Layer:
+    return parse_component(BaseLayer, document)  # type: ignore[return-value]  # a member is flspec's own, or an OwnLayer
 
 
 def parse_network(name: str, document: Mapping[str, Any]) -> Network:

@@ -48,6 +48,10 @@ class Loss(Component, ABC):
     are_logits: ClassVar[bool] = True
     weighs: ClassVar[Literal["class", "label"] | None] = None  # what `client.label_weights` weighs; None: not allowed
 
+    @classmethod
+    def lacks(cls) -> list[str]:
+        return [*super().lacks(), *(["torch"] if cls.torch is Loss.torch else [])]
+
     @abstractmethod
     def value(self, scores: ScoredExamples) -> NDArray[np.float64]:
         """Return the loss of each example without label weights, float64 [num_examples]. This is its definition."""

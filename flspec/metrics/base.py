@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
 
-from flspec.core.components import comes_with_flspec, full_name, load_installed
+from flspec.core.components import comes_with_flspec, full_name, load_installed, origin_of
 from flspec.core.definitions import is_current, is_offered_as
 from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
 from flspec.core.tracebacks import place_of
@@ -85,7 +85,7 @@ class Metric:
     @property
     def package(self) -> str:
         """The package that brought it, or the file of parts."""
-        return full_name(self.of).partition(".")[0]
+        return origin_of(self.of)
 
     @property
     def is_everywhere(self) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, ValidatorFunctionWrapHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidatorFunctionWrapHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 import flspec.metrics
-from flspec.core.part_files import part_files_in_use
+from flspec.core.part_files import part_files_in_use, using
 
 __all__ = ["MetricName"]
 
@@ -17,16 +17,24 @@ class _OneOfMetrics:
     """A validator that accepts the names of the registered metrics."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        known = flspec.metrics.METRICS
-        metadata = {
-            "family": "metrics",
-            "own": [name for name, metric in known.items() if metric.is_own],
-            "markdownEnumDescriptions": [metric.summary for metric in known.values()],
-            "packages": {name: metric.package for name, metric in known.items()},
-            "docs": {name: metric.docs for name, metric in known.items()},
-        }
-        names = core_schema.literal_schema(list(known), metadata=metadata)
-        return core_schema.no_info_wrap_validator_function(_known_now, names)
+        with using(None):
+            return core_schema.no_info_wrap_validator_function(_known_now, _names())
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(_names())  # those of part files in use, too
+
+
+def _names() -> CoreSchema:
+    """Return the schema of the names that are known now."""
+    known = flspec.metrics.METRICS
+    metadata = {
+        "family": "metrics",
+        "own": [name for name, metric in known.items() if metric.is_own],
+        "markdownEnumDescriptions": [metric.summary for metric in known.values()],
+        "packages": {name: metric.package for name, metric in known.items()},
+        "docs": {name: metric.docs for name, metric in known.items()},
+    }
+    return core_schema.literal_schema(list(known), metadata=metadata)
 
 
 def _known_now(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:

@@ -51,6 +51,11 @@ class Model(Component, OmitDefaults, ABC):
         ),
     ] = ()
 
+    @classmethod
+    def lacks(cls) -> list[str]:
+        has_layers = cls.layers is not Model.layers or cls.networks is not Model.networks
+        return [*super().lacks(), *([] if has_layers else ["layers"])]
+
     @model_validator(mode="after")
     def _has_a_head_to_keep(self) -> Model:
         if self.keep_head and self.pretrained is None:

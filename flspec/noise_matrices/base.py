@@ -15,12 +15,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.core.components import Component
+from flspec.core.components import Component, broken_promise
 from flspec.core.randomness import Stream
 from flspec.core.round_streams import RoundStreams
+from flspec.errors import RunError
 from flspec.samplers import Sampling
 
-__all__ = ["NoiseMatrix", "standard_normal"]
+__all__ = ["NoiseMatrix", "noise_of", "standard_normal"]
 
 
 class NoiseMatrix(Component, ABC):
@@ -43,6 +44,19 @@ class NoiseMatrix(Component, ABC):
     def refusals(self, sampling: Sampling) -> Iterator[tuple[str, str]]:
         """Yield a field, or "", and why an accountant that is told these cohorts would not cover the noise."""
         return iter(())
+
+
+def noise_of(
+    matrix: NoiseMatrix, rounds: RoundStreams, name: tuple[str, ...], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return a round's row of a matrix's C^-1 Z. Raises RunError if it is of another shape, or not finite."""
+    noise = np.asarray(matrix.noise(rounds, name, shape))
+    if noise.shape != shape or noise.dtype != np.float64:
+        what = f"gave {noise.dtype} of shape {list(noise.shape)}, not float64 of {list(shape)}"
+        raise RunError(broken_promise(matrix, "noise", what))
+    if not np.isfinite(noise).all():
+        raise RunError(broken_promise(matrix, "noise", "gave values that are not finite"))
+    return noise
 
 
 def standard_normal(stream: Stream, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -31,6 +31,11 @@ class Objective(Component, ABC):
         """Whether the model makes pictures, to be compared with real ones; otherwise it gives scores of examples."""
         return type(self).sample is not Objective.sample
 
+    @classmethod
+    def lacks(cls) -> list[str]:
+        has_step = cls.torch is not Objective.torch or cls.phases is not Objective.phases
+        return [*super().lacks(), *([] if has_step else ["torch"])]
+
     @property
     def has_phases(self) -> bool:
         """Whether a step is of phases and not of one loss."""

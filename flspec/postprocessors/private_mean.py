@@ -17,11 +17,13 @@ from flspec.core.components import OmitDefaults, OneOf
 from flspec.core.randomness import Stream
 from flspec.core.round_streams import RoundStreams
 from flspec.noise_matrices import NoiseMatrix
+from flspec.noise_matrices.base import noise_of
 from flspec.noise_matrices.independent import Independent
 from flspec.postprocessors.base import Combined, Postprocessor
 from flspec.protocol.named_records import Weights
 from flspec.protocol.updates import Delta, norm_of
 from flspec.update_clips import UpdateClip
+from flspec.update_clips.base import first_norm, next_norm
 
 _TOO_SMALL_TO_SQUARE = 1e-100
 
@@ -72,7 +74,7 @@ class PrivateMean(Postprocessor, OmitDefaults):
         return self.noise_matrix.num_remembered if self.noise_multiplier else 0
 
     def initial_record(self) -> Weights:
-        return {"clip": np.array(self.clip.first_norm, np.float32)}
+        return {"clip": np.array(first_norm(self.clip), np.float32)}
 
     def measure(self, delta: Delta, record: Weights) -> Mapping[str, float]:
         if self.clip.count_noise(self.clients) is None:
@@ -90,7 +92,7 @@ class PrivateMean(Postprocessor, OmitDefaults):
         delta = {name: value * share + noise[name] for name, value in combined.delta.items()}
         within = 0.5 + combined.sums.get("within", 0.0) / self.clients + noise_on_share
         bound = float(combined.record["clip"])
-        return delta, {"clip": np.array(self.clip.next_norm(bound, within), np.float32)}
+        return delta, {"clip": np.array(next_norm(self.clip, bound, within), np.float32)}
 
     def noise(
         self, record: Weights, shapes: Mapping[str, tuple[int, ...]], rounds: RoundStreams
@@ -104,7 +106,7 @@ class PrivateMean(Postprocessor, OmitDefaults):
         cohort = self.noise_cohort or self.clients
         on_count = self.clip.count_noise(cohort)
         deviation = update_noise(self.noise_multiplier, on_count) * float(record["clip"]) / cohort
-        units = {name: self.noise_matrix.noise(rounds, ("update", name), shape) for name, shape in shapes.items()}
+        units = {name: noise_of(self.noise_matrix, rounds, ("update", name), shape) for name, shape in shapes.items()}
         on_update = {name: deviation * unit for name, unit in units.items()}
         if on_count is None:
             return on_update, 0.0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from flspec.core.part_files import PartFiles, using
-from flspec.errors import InputError
+from flspec.errors import InputError, shorten
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import PlanSettings
 
 __all__ = ["part_files_of", "using_its_parts", "using_parts_of"]
+
+_PATH = re.compile(r"(?:[^\W\d]\w*/)*[^\W\d]\w*\.py")  # of a file below the spec's folder, which can be imported
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,6 +28,8 @@ def part_files_of(settings: PlanSettings) -> PartFiles | None:
     files, sources = settings.parts.files, settings.parts.sources
     if not all(isinstance(text, str) for text in sources.values()) or not set(files) <= set(sources):
         raise InputError("the plan's parts are not texts of the files that it names; compile its spec again")
+    if wrong := [path for path in sources if not _PATH.fullmatch(path)]:
+        raise InputError(f"the plan's parts name a file {shorten(wrong[0])!r}; compile its spec again")
     return PartFiles(files, dict(sources))
 
 

@@ -20,6 +20,7 @@ from flspec.errors import InputError
 from flspec.execution.software import software_differences
 from flspec.protocol.backend import CHECKPOINTS
 from flspec.protocol.events import RoundFinished, RunAttempted
+from flspec.protocol.part_scope import part_files_of
 from flspec.protocol.plan import Plan
 from flspec.runs.event_log import EVENTS, ended, read_events, rewrite_events
 from flspec.runs.image_files import IMAGES
@@ -66,7 +67,7 @@ def prepared_folder(
                 rewrite_events(folder, [attempt])
             if not has_plan:
                 plan.save(folder / _PLAN)
-            _fill(folder, write_yaml(dict(plan.spec)) if source is None else source)
+            _fill(folder, plan, write_yaml(dict(plan.spec)) if source is None else source)
         except OSError as error:
             raise InputError(f"out: {error.filename or folder} cannot be written: {error.strerror}") from None
         yield begun
@@ -182,10 +183,15 @@ def _forget(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _fill(folder: Path, source: str) -> None:
-    """Write the spec if it is missing, and put a result aside that cannot be read or claims more than is there."""
-    if not (folder / _SPEC).exists():
-        write_atomically(folder / _SPEC, source.encode())
+def _fill(folder: Path, plan: Plan, source: str) -> None:
+    """Write the spec if it is missing, with its part files, so that it runs again from here; and put a result aside
+    that cannot be read or claims more than is there.
+    """
+    texts = {_SPEC: source, **(files.sources if (files := part_files_of(plan.settings)) else {})}
+    for path, text in texts.items():
+        if not (folder / path).exists():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / path, text.encode())
     if not (folder / RESULT).exists():
         return
     try:

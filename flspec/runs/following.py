@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flspec.core.locations import redact
+from flspec.core.tracebacks import place_of
 from flspec.errors import TrackerWarning, printable
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import Result, RoundRecord
@@ -55,7 +56,8 @@ class Followers:
                 self._warn(tracker.name, error)
 
     def _warn(self, name: str, error: Exception) -> None:
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        what, place = " ".join(f"{type(error).__name__}: {error}".split())[:300], place_of(error, "flspec")
+        why = f"{what}{f' in {place}' if place else ''}"
         message = printable(redact(f"tracker {name}: {why}; the run in {self._folder} goes on without it"))
         try:
             warnings.warn(message, TrackerWarning, stacklevel=2)

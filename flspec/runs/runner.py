@@ -91,8 +91,9 @@ def run_in_folder(
     """Run an experiment as `run` does, and return its folder, too."""
     if workers < 0:
         raise InputError(f"workers is {workers}; give 0 for one a core, or how many clients to train at once")
-    followed_by = find_trackers(trackers)
     plan, source = planned(experiment, data, source)
+    with using_parts_of(plan.settings):
+        followed_by = find_trackers(trackers)
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:
         refuse_unsupported(engine, selection, plan)

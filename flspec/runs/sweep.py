@@ -26,6 +26,7 @@ from flspec.compiler.compile import compile
 from flspec.core.files import locked_folder, remove_partials, write_atomically
 from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
+from flspec.core.part_files import using
 from flspec.errors import FlspecError, InputError, printable
 from flspec.execution.remote import Limits, Remote, open_apart, open_backend
 from flspec.execution.software import software_differences, software_of
@@ -89,7 +90,8 @@ def sweep(
     if jobs < 0:
         raise InputError(f"jobs is {jobs}; give 0 for the default, or the number of cells to run at once")
     selection, folder, stop = backend or study.backend, Path(folder).absolute(), threading.Event()
-    classes = find_trackers(trackers)
+    with using(study.cells[0].spec.part_files):
+        classes = find_trackers(trackers)
     with open_backend(selection):
         pass  # checks the backend and its environment before anything is written
     num_jobs = min(jobs or _default_jobs(), len(study.cells))

@@ -17,7 +17,8 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from flspec.core.components import OTHER_KINDS, Component, comes_with_flspec, family_members
+from flspec.core.components import OTHER_KINDS, Component, comes_with_flspec, family_members, origin_of
+from flspec.core.part_files import PartFiles, part_files_in_use
 from flspec.errors import InputError, choose
 from flspec.spec.spec import Spec
 from flspec.spec.suggestions import model_below
@@ -111,9 +112,14 @@ def spec_key(cls: type[BaseModel], name: str) -> SpecKey:
     return _parameter(name, schema["properties"][name], name in schema.get("required", ()))
 
 
-@cache
 def plain_schema(cls: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of a section, in which only the kinds of components appear."""
+    return _plain_schema(cls, part_files_in_use())
+
+
+@cache
+def _plain_schema(cls: type[BaseModel], files: PartFiles | None) -> dict[str, Any]:
+    """Return the same, with the kinds and names of these part files, which are in use."""
     schema = cls.model_json_schema(schema_generator=_Plain)
     if "$ref" in schema:  # a section that can contain itself
         return dict(schema["$defs"][schema["$ref"].rpartition("/")[2]])
@@ -168,7 +174,7 @@ def kind_of(kind: str, member: type[Component]) -> Kind:
 
 
 def _package(member: type[Component]) -> str:
-    return "flspec" if comes_with_flspec(member) else member.__module__.partition(".")[0]
+    return "flspec" if comes_with_flspec(member) else origin_of(member)
 
 
 # ------------------------------------------------------------------------------------------------- a field, in words
@@ -178,7 +184,9 @@ class _Plain(GenerateJsonSchema):
     """A schema that says only "component" or "section" of a field that holds one, and not its contents."""
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        return {"type": "component", "enum": [kind for kind in schema["choices"] if kind != OTHER_KINDS]}
+        own = (kind for kind in family_members(schema["metadata"]["family"]) if kind not in schema["metadata"]["but"])
+        installed = [kind for kind in schema["choices"] if kind != OTHER_KINDS]
+        return {"type": "component", "enum": list(dict.fromkeys([*installed, *own]))}
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
         """Return a family's names with all facts about them, or any other literal."""

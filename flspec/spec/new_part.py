@@ -17,7 +17,7 @@ from flspec.spec.template import check_is_new
 from flspec.spec.yaml_reader import read_yaml
 from flspec.spec.yaml_writer import write_yaml
 
-__all__ = ["new_part", "part_kinds", "write_new_part"]
+__all__ = ["files_of", "new_part", "part_kinds", "write_new_part"]
 
 _TEMPLATES = Path(__file__).with_name("part_templates")
 _SMALL: dict[str, Any] = {
@@ -29,6 +29,11 @@ _SMALL: dict[str, Any] = {
     "model": {"kind": "softmax_regression"},
     "client": {"epochs": 1, "batch_size": 5, "optimizer": {"kind": "sgd", "learning_rate": 0.1}},
 }
+_TABLE = "dose,age,outcome\n" + "".join(
+    f"{row % 7 / 2},{30 + row * 11 % 40},{'ill' if row % 3 else 'well'}\n" for row in range(40)
+)
+_FILES = {"encoding": {"table.csv": _TABLE}}  # beside the small experiment of a kind
+_OPTIONS = {"tracker": ', trackers=["{name}"]'}  # of its run
 
 
 def part_kinds() -> list[str]:
@@ -45,7 +50,12 @@ def new_part(kind: str, name: str | None = None) -> tuple[str, str, str]:
         raise InputError(f"{name}.py cannot be imported as a kind; use small letters, digits and _, e.g. my_{kind}.py")
     text = read_regular(_TEMPLATES / f"{kind}.py").decode()
     text = text.replace(f"my_{kind}", name).replace(_class_of(f"my_{kind}"), _class_of(name))
-    return name, text, _test_of(name, text)
+    return name, text, _test_of(kind, name, text)
+
+
+def files_of(kind: str) -> dict[str, str]:
+    """Return the files, by name, that the small experiment of a kind's test reads."""
+    return _FILES.get(kind, {})
 
 
 def write_new_part(kind: str, file: Path | None) -> tuple[Path, Path, str]:
@@ -71,9 +81,11 @@ def _spec_lines(text: str) -> str:
     return text.partition("In a spec:\n\n")[2].partition('\n"""')[0]
 
 
-def _test_of(name: str, text: str) -> str:
+def _test_of(kind: str, name: str, text: str) -> str:
     said = read_yaml(f"{_spec_lines(text)}\n".encode(), name).value
     spec = write_yaml({key: _merged(_SMALL.get(key), said.get(key)) for key in [*_SMALL, *said]})
+    files = "".join(f'    (tmp_path / "{file}").write_text({content!r})\n' for file, content in files_of(kind).items())
+    run = f'flspec.run(tmp_path / "spec.yaml", out=tmp_path / folder{_OPTIONS.get(kind, "").format(name=name)})'
     return f'''"""A small experiment with {name} runs, twice to the same bits. Add what yours promises."""
 
 from pathlib import Path
@@ -87,7 +99,7 @@ SPEC = """
 def test_a_small_experiment_with_{name}_runs_twice_to_the_same_bits(tmp_path):
     (tmp_path / "{name}.py").write_text(Path(__file__).with_name("{name}.py").read_text())
     (tmp_path / "spec.yaml").write_text(SPEC)
-    first, again = (flspec.run(tmp_path / "spec.yaml", out=tmp_path / folder) for folder in ("first", "again"))
+{files}    first, again = ({run} for folder in ("first", "again"))
     assert first.status == "completed"
     assert first.weights.sha256 == again.weights.sha256
 '''

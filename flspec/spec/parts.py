@@ -16,10 +16,11 @@ from flspec.core.part_files import PartFiles, using
 from flspec.core.reading import read_regular
 from flspec.errors import InputError, Problem, SpecError, shorten
 from flspec.metrics import METRICS
-from flspec.spec.overlays import Draft
+from flspec.spec.overlays import Draft, compose
 from flspec.spec.trust import why_not_trusted
+from flspec.trackers import tracker_names
 
-__all__ = ["part_files", "using_parts_of_draft"]
+__all__ = ["part_files", "using_parts_of_draft", "using_parts_of_file"]
 
 _MOST_BYTES, _MOST_FILES = 2**20, 200  # of one file; of all
 
@@ -33,8 +34,19 @@ def using_parts_of_draft(draft: Draft) -> Iterator[PartFiles | None]:
             try:
                 check_parts_in_use()
                 len(METRICS)  # each of another name
+                tracker_names()
             except InputError as error:
                 raise SpecError([_placed(str(error), draft)]) from error
+        yield files
+
+
+@contextmanager
+def using_parts_of_file(spec: Path | None) -> Iterator[PartFiles | None]:
+    """Have the parts that a spec's file names count, whatever else is wrong with it. Raises as `load_spec` does."""
+    if spec is None:
+        yield None
+        return
+    with using_parts_of_draft(compose(spec)) as files:
         yield files
 
 

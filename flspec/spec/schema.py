@@ -87,14 +87,18 @@ class _Whole(GenerateJsonSchema):
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         base = schema["metadata"]["family"]
-        known = {k: m for k, m in family_members(base).items() if k in schema["choices"]}
+        choices, excluded = schema["choices"], schema["metadata"]["but"]
+        known = {k: m for k, m in family_members(base).items() if k not in excluded}
         members = {k: m for k, m in known.items() if self.installed or comes_with_flspec(m)}
         kind = {
             "description": first_line(base),
             "enum": list(members),
             "markdownEnumDescriptions": [first_line(member) for member in members.values()],
         }
-        documents = {name: self.generate_inner(schema["choices"][name]) for name in members}
+        documents = {
+            name: self.generate_inner(choices.get(name) or member.__pydantic_core_schema__)
+            for name, member in members.items()
+        }
         return {
             "type": "object",
             "description": first_line(base),

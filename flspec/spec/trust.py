@@ -18,8 +18,9 @@ from flspec.core.ownership import make_own, require_own
 from flspec.core.reading import read_regular
 from flspec.core.text import join_some
 from flspec.errors import InputError
+from flspec.protocol.plan import Plan
 
-__all__ = ["trust", "trust_all", "why_not_trusted"]
+__all__ = ["check_trusted_plan", "trust", "trust_all", "why_not_trusted"]
 
 _LIST = "trusted-folders"
 _trusts_all: ContextVar[bool] = ContextVar("trusts_all", default=False)
@@ -50,6 +51,16 @@ def why_not_trusted(folder: Path, paths: Sequence[str]) -> str | None:
         would = f"it would import {join_some(list(paths), 10)}, which then act with your rights"
         return f"{would}, but {why}; look at them, and say --trust once for {resolved}"
     return None
+
+
+def check_trusted_plan(plan: Plan, folder: Path) -> None:
+    """Raise InputError if a plan that was read from `folder` holds part files that are not to be imported.
+
+    A plan has the texts in itself, so they are whoever's the plan is.
+    """
+    if plan.settings.parts and (why := why_not_trusted(folder, ["plan.json"])):
+        what = join_some(sorted(plan.settings.parts.sources), 10)
+        raise InputError(f"{folder}: {why.replace('plan.json', what, 1)}")
 
 
 def _why_not_own(folder: Path, paths: Sequence[str]) -> str | None:

@@ -4,6 +4,8 @@ The folder is the registry. An installed package offers its own under its name; 
 
     [project.entry-points."flspec.trackers"]
     board = "my_package:Board"
+
+A spec's part files bring theirs for that spec alone.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import pkgutil
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
+from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
 from flspec.errors import InputError, choose
 from flspec.trackers.base import Tracker
 
@@ -37,21 +40,30 @@ def _checked(chosen: Chosen) -> Chosen:
     cls = chosen if isinstance(chosen, type) else type(chosen)
     if not issubclass(cls, Tracker):
         raise InputError(f"tracker: {cls.__qualname__} is no flspec.trackers.Tracker; name one, or derive it from that")
-    lacking = [*sorted(cls.__abstractmethods__), *([] if isinstance(getattr(cls, "name", None), str) else ["name"])]
-    if lacking:
+    if lacking := _lacking(cls):
         raise InputError(f"tracker: {cls.__qualname__} lacks {' and '.join(lacking)}; add it to the class")
     return chosen
 
 
+def _lacking(cls: type[Tracker]) -> list[str]:
+    is_named = isinstance(getattr(cls, "name", None), str)
+    return [*sorted(cls.__abstractmethods__), *([] if is_named else ["name"])]
+
+
 def tracker_names() -> list[str]:
-    """Return the names that can be chosen."""
-    return sorted({*_own(), *(entry.name for entry in _offered())})
+    """Return the names that can be chosen, of the part files in use, too.
+
+    Raises InputError, with the line, if a tracker there lacks something, or its name is taken.
+    """
+    return sorted({*_own(), *(entry.name for entry in _offered()), *_of_part_files()})
 
 
 def find_tracker(name: str) -> type[Tracker]:
     """Return the tracker of that name; raises InputError with the known names, or with what is wrong with it."""
     if name not in tracker_names():
         raise InputError(f"tracker: {choose(name, tracker_names())}")
+    if name in (beside := _of_part_files()):
+        return beside[name]
     offered = [entry for entry in _offered() if entry.name == name]
     sources = [*(["flspec"] if name in _own() else []), *map(_package, offered)]
     if len(sources) > 1:
@@ -66,6 +78,29 @@ def _own() -> dict[str, type[Tracker]]:
         members = inspect.getmembers(importlib.import_module(f"{__name__}.{module.name}"), inspect.isclass)
         found |= {cls.name: cls for _, cls in members if issubclass(cls, Tracker) and not inspect.isabstract(cls)}
     return found
+
+
+def _of_part_files() -> dict[str, type[Tracker]]:
+    """Return the trackers of the part files in use."""
+    if (files := load_in_use()) is None:
+        return {}
+    taken = {name: f"{cls.__module__}.{cls.__qualname__}" for name, cls in _own().items()}
+    taken |= {entry.name: _package(entry) for entry in _offered()}
+    found: dict[str, type[Tracker]] = {}
+    for cls in _descendants(Tracker):
+        if not (is_from_part_file(cls.__module__) and is_in_use(cls.__module__)):
+            continue
+        where = files.line_of(cls.__qualname__, cls.__module__)
+        if lacking := _lacking(cls):
+            raise InputError(f"{where}: {cls.__qualname__} lacks {' and '.join(lacking)}; add it to the class")
+        if (name := cls.name) in taken:
+            raise InputError(f"{where}: tracker {name!r} is taken by {taken[name]}; choose another name")
+        found[name], taken[name] = cls, cls.__qualname__
+    return found
+
+
+def _descendants(cls: type[Tracker]) -> list[type[Tracker]]:
+    return [one for sub in cls.__subclasses__() for one in (sub, *_descendants(sub))]
 
 
 def _offered() -> tuple[EntryPoint, ...]:

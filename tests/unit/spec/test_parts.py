@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import flspec
+from flspec.comparison.experiments import difference
 from flspec.core.part_files import PartFiles, using
 from flspec.errors import InputError, SpecError
+from flspec.execution.parts import network_of
 from flspec.metrics import METRICS
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
+from flspec.protocol.settings import PartSettings
 from flspec.spec.loading import load_spec, parse_spec
+from flspec.spec.new_part import new_part
+from flspec.spec.parts import using_parts_of_file
+from flspec.spec.schema import spec_schema
+from flspec.spec.sections import find_section
 from flspec.spec.trust import trust
+from flspec_tff.support import unsupported
+from flspec_torch.model import build_forward, to_tensors
 from tests.unit.scratch_packages import run_python
 
 PART = """
@@ -110,10 +124,35 @@ def test_another_process_runs_the_text_in_the_plan_though_the_file_says_otherwis
     assert flspec.run(tmp_path / "a" / "spec.yaml", out=tmp_path / "other").weights != first
 
 
+def with_a_layer(folder: Path) -> Path:
+    """Write the experiment with a model that has a layer of a part file."""
+    spec = SPEC.replace("[my_parts.py]", "[my_parts.py, my_layer.py]")
+    path = write(folder, spec=spec.replace("softmax_regression", "my_layer_model"))
+    (folder / "my_layer.py").write_text(new_part("layer")[1])
+    return path
+
+
 def test_local_and_flower_compute_the_same_bits(tmp_path):
-    plan = flspec.compile(write(tmp_path))
+    plan = flspec.compile(with_a_layer(tmp_path))
     results = [flspec.run(plan, name, out=tmp_path / name.replace(":", "-")) for name in ("local", "flower:inprocess")]
     assert results[0].weights == results[1].weights is not None
+
+
+def test_tff_refuses_a_layer_of_a_part_file_by_its_kind(tmp_path):
+    plan = flspec.compile(with_a_layer(tmp_path))
+    with using_parts_of(plan.settings):
+        assert any(why.startswith("model: layer kind my_layer has no TFF translation") for why in unsupported(plan))
+
+
+def test_a_layer_of_a_part_file_gives_what_it_says(tmp_path):
+    plan = flspec.compile(with_a_layer(tmp_path))
+    inputs = np.array([[0.5, -1.0, 2.0, 0.0], [1.5, 1.0, -2.0, 3.0]], np.float32)
+    weights = {name: value.astype(np.float64) for name, value in plan.weights.items()}
+    hidden = inputs @ weights["hidden.weight"].T + weights["hidden.bias"]
+    changed = hidden + weights["own.scale"] * np.tanh(hidden)
+    expected = changed @ weights["output.weight"].T + weights["output.bias"]
+    given = build_forward(network_of(plan))(to_tensors(plan.weights), torch.from_numpy(inputs))
+    np.testing.assert_allclose(given.detach().numpy(), expected, atol=1e-6)
 
 
 def test_the_digest_covers_the_file_and_what_it_imports_and_nothing_else(tmp_path):
@@ -135,6 +174,55 @@ def test_files_below_and_packages_are_imported_from_the_same_texts(tmp_path):
     files = load_spec(tmp_path / "spec.yaml").part_files
     assert files is not None
     assert sorted(files.sources) == ["below/factors/__init__.py", "below/factors/deep.py", "below/my_parts.py"]
+
+
+def test_the_spec_in_a_run_folder_runs_by_itself_and_so_does_that_of_a_cell(tmp_path):
+    spec = load_spec(write(tmp_path / "a"))
+    first = flspec.run(spec, out=tmp_path / "run")
+    cells = flspec.run(spec.with_matrix(seeds=[1]), out=tmp_path / "cells")
+    for path in (tmp_path / "a").iterdir():
+        path.unlink()
+    for ran in (first, cells[0]):
+        again = flspec.run(ran.folder / "spec.yaml", out=tmp_path / f"{ran.folder.name}-again")
+        assert (again.plan_digest, again.weights) == (ran.plan_digest, ran.weights)
+
+
+def test_part_files_below_the_spec_are_below_it_in_the_run_folder(tmp_path):
+    path = write(tmp_path, spec=SPEC.replace("my_parts.py", "below/my_parts.py"))
+    (tmp_path / "below").mkdir()
+    (tmp_path / "my_parts.py").rename(tmp_path / "below" / "my_parts.py")
+    ran = flspec.run(path, out=tmp_path / "run")
+    assert (ran.folder / "below" / "my_parts.py").read_text() == PART
+    assert (ran.folder / "factors.py").is_file()
+    assert flspec.compile(ran.folder / "spec.yaml").digest == ran.plan_digest
+
+
+@pytest.mark.parametrize("name", ["../above.py", "/tmp/above.py", "plan/x-y.py", "x.txt", "a/../../above.py"])
+def test_a_plan_from_anybody_writes_no_file_outside_of_the_run_folder(tmp_path, name):
+    plan = flspec.compile(write(tmp_path / "a"))
+    assert plan.settings.parts
+    sources = {**plan.settings.parts.sources, name: ""}
+    forged = replace(plan, settings=replace(plan.settings, parts=PartSettings(("my_parts.py",), sources)))
+    with pytest.raises(InputError, match=r"the plan's parts name a file '.*'; compile its spec again"):
+        flspec.run(forged, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------------------------------------------- what is listed
+
+
+def test_lists_and_the_schema_know_the_parts_of_a_spec(tmp_path):
+    path = write(tmp_path)
+    with using_parts_of_file(path):
+        aggregator, metrics = find_section("aggregator").kinds["scaled"], find_section("metrics").kinds
+        schema = json.dumps(spec_schema())
+    assert (aggregator.summary, aggregator.package) == ("The mean, times a factor.", "my_parts.py")
+    assert metrics["misses"].package == "my_parts.py"
+    assert '"const": "scaled"' in schema
+    assert '"misses"' in schema
+    assert "scaled" not in find_section("aggregator").kinds
+    assert '"scaled"' not in json.dumps(spec_schema())
+    assert '"misses"' not in json.dumps(spec_schema())
 
 
 # ------------------------------------------------------------------------------------------------------ what is wrong
@@ -222,6 +310,20 @@ def test_a_clone_is_not_imported_until_it_is_trusted_once(tmp_path, monkeypatch)
     trust(tmp_path / "a")
     assert kind_of_aggregator(load_spec(path)) == "scaled"
     assert (tmp_path / "a" / "ran").exists()
+
+
+def test_a_run_folder_from_a_clone_is_compared_only_where_it_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLSPEC_CACHE", str(tmp_path / "cache"))
+    path = write(tmp_path / "mine")
+    plan = flspec.compile(write(tmp_path / "a", factor="FACTOR = 0.25\n"))
+    plan.save(tmp_path / "b" / "plan")
+    (tmp_path / "b" / ".git").mkdir()
+    (tmp_path / "b" / ".git" / "config").write_text('[remote "origin"]\n\turl = https://example.org/x\n')
+    with pytest.raises(InputError, match=r"it would import factors.py, my_parts.py, .* was cloned from elsewhere"):
+        difference(path, tmp_path / "b" / "plan")
+    trust(tmp_path / "b")
+    (part,) = (one for one in difference(path, tmp_path / "b" / "plan").parts if one.name == "files of parts")
+    assert part.what == "factors.py"
 
 
 def test_a_repository_of_ones_own_is_imported(tmp_path):
