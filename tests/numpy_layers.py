@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.layers import INPUT, Layer
+from flspec.layers import INPUT, BatchNorm, Layer
 
 Array = NDArray[np.float64]
 Tensors = Mapping[str, NDArray[Any]]
@@ -62,7 +62,7 @@ def is_of(tensor: str, layer: str) -> bool:
 
 def keeps_statistics(layer: Layer) -> bool:
     """Whether training normalises by the batch."""
-    return layer.kind == "batch_norm" and layer.statistics != "frozen" and not layer.frozen
+    return isinstance(layer, BatchNorm) and layer.statistics != "frozen" and not layer.frozen
 
 
 def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:

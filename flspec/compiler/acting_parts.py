@@ -16,6 +16,7 @@ from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import Component, Part, parse_component, source_digests
+from flspec.core.part_imports import loose_digests
 from flspec.core.references import find_object
 from flspec.core.text import join_some
 from flspec.errors import InputError, shorten
@@ -25,19 +26,21 @@ from flspec.losses import parse_loss
 from flspec.metrics import find_metric
 from flspec.objectives import Objective
 from flspec.postprocessors import Postprocessor
-from flspec.protocol.part_scope import using_parts_of
+from flspec.protocol.part_scope import part_files_of, using_parts_of
 from flspec.protocol.settings import ComponentDocument, PlanSettings
 from flspec.transforms import Transform
 
 __all__ = ["check_code", "code_digests", "engine_parts", "optimizer_alone", "read_part"]
 
 C = TypeVar("C", bound=Component)
+_LOOSE = "parts: import "  # what names begin with of code that part files import
 
 
 def code_digests(settings: PlanSettings) -> dict[str, str]:
     """Return the SHA-256 of the code of each acting part of another package, by its place in a spec."""
     with using_parts_of(settings):
-        return source_digests({**engine_parts(settings), **_own_modules(settings), **_of_evaluation(settings)})
+        parts = {**engine_parts(settings), **_own_modules(settings), **_of_evaluation(settings)}
+        return source_digests(parts) | _beside_parts(settings)
 
 
 def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
@@ -48,12 +51,19 @@ def check_code(settings: PlanSettings, of_evaluation: bool = True) -> None:
     with using_parts_of(settings):
         parts: dict[str, Part] = {**engine_parts(settings), **_own_modules(settings)}
         parts |= _of_evaluation(settings) if of_evaluation else {}
-        found = source_digests(parts)
-    if differing := [name for name in parts if settings.code.get(name) != found.get(name)]:
+        found = source_digests(parts) | _beside_parts(settings)
+    loose = {name for name in {*found, *settings.code} if name.startswith(_LOOSE)}
+    if differing := [name for name in [*parts, *sorted(loose)] if settings.code.get(name) != found.get(name)]:
         raise InputError(
             f"{join_some(differing)}: the code of its package is not what it was when the plan was compiled; compile "
             "the spec again, or install what it was compiled with"
         )
+
+
+def _beside_parts(settings: PlanSettings) -> dict[str, str]:
+    """Return the digest of each package that part files import and that is not installed."""
+    files = part_files_of(settings)
+    return {f"{_LOOSE}{name}": digest for name, digest in loose_digests(files).items()} if files else {}
 
 
 def engine_parts(settings: PlanSettings) -> dict[str, Component]:

@@ -7,6 +7,9 @@ A part runs more than its own module. These count, as bytes, for each part that 
 3. those of each package or module that an import statement anywhere in them names, if no installed distribution has it,
    as is so of what lies beside a script, or on PYTHONPATH.
 
+Of what a spec's part files import, 3 counts, where everything that lies in no `site-packages` is nobody's: what an
+editable installation has, too.
+
 Data and compiled extensions count, too; `__pycache__` and names that begin with a dot do not. Other distributions that
 a part imports, such as numpy, do not count, nor does what is imported by a computed name.
 """
@@ -30,8 +33,9 @@ from typing import Any
 from flspec.core.reading import open_regular
 from flspec.errors import InputError
 
-__all__ = ["belongs_to_nobody", "package_digest"]
+__all__ = ["belongs_to_nobody", "loose_digest", "package_digest"]
 
+_INSTALLED = {"site-packages", "dist-packages"}  # names of folders into which packages are installed
 _MOST_FILES, _MOST_BYTES = 100_000, 2**31  # of one part's package
 
 
@@ -42,11 +46,47 @@ def package_digest(definition: Callable[..., Any]) -> str:
     Raises InputError if the package is too large, or a file of it cannot be read.
     """
     sha = hashlib.sha256(f"{definition.__module__}:{definition.__qualname__}\n".encode())
-    _check_size(definition, files := _files(definition))
+    _check_size(f"{definition.__module__}.{definition.__qualname__}", files := _files(definition))
+    _add(sha, files)
+    return sha.hexdigest()
+
+
+@cache
+def loose_digest(module: str) -> str | None:
+    """Return the SHA-256 of all code of a module that is imported, and of what that imports, which is not installed.
+
+    None if it is installed, comes with Python or flspec, or cannot be found. Raises as `package_digest` does.
+    """
+    found, waiting, seen = dict[str, Path](), [module], set[str]()
+    while waiting:
+        if (unit := _loose_unit(waiting.pop())) and unit not in seen:
+            seen.add(unit)
+            more = _files_of(unit)
+            found |= more
+            waiting += _imported(more.values())
+    if not found:
+        return None
+    sha = hashlib.sha256(f"{module}\n".encode())
+    _check_size(module, found)
+    _add(sha, found)
+    return sha.hexdigest()
+
+
+def _loose_unit(module: str) -> str | None:
+    """Return the package or module around a module, if it is in no place where packages are installed."""
+    package = module.partition(".")[0]
+    if package in sys.stdlib_module_names or package in _flspecs_own() or (unit := _unit(module)) is None:
+        return None
+    spec = _spec(unit)
+    assert spec is not None
+    assert spec.origin is not None
+    return None if _INSTALLED.intersection(Path(spec.origin).parts) else unit
+
+
+def _add(sha: Any, files: dict[str, Path]) -> None:
     for name, path in sorted(files.items()):
         with open_regular(path, _MOST_BYTES) as file:
             sha.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode(errors="surrogateescape"))
-    return sha.hexdigest()
 
 
 def _files(definition: Callable[..., Any]) -> dict[str, Path]:
@@ -96,6 +136,7 @@ class _Owned:
         return not owners or bool(self._ours.intersection(owners))
 
 
+@cache
 def _flspecs_own() -> set[str]:
     try:
         return {"flspec", *(entry.module.partition(".")[0] for entry in distribution("flspec").entry_points)}
@@ -167,10 +208,10 @@ def _imports_in(path: Path) -> Iterator[str]:
                 yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def _check_size(definition: Callable[..., Any], found: dict[str, Path]) -> None:
+def _check_size(name: str, found: dict[str, Path]) -> None:
     size = sum(path.stat().st_size for path in found.values())
     if len(found) > _MOST_FILES or size > _MOST_BYTES:
         raise InputError(
-            f"{definition.__module__}.{definition.__qualname__}: its package has {len(found):,} files of "
+            f"{name}: its package has {len(found):,} files of "
             f"{size / 2**30:.1f} GiB, too many to be covered by a plan's digest; put it into a package of its own"
         )

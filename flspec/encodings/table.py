@@ -159,14 +159,16 @@ def fit(values: Column, steps: Steps) -> Steps:
 
 def _encoded(step: Encoding, values: Column) -> Column:
     """Return what an encoding makes of values. Raises InputError if it has other rows."""
-    given, num_rows = step.encoded(values), len(values)
-    if isinstance(given, Cells) and len(given) == num_rows:
+    given: Any = step.encoded(values)
+    num_rows = len(values)
+    if isinstance(given, Cells):
+        if len(given) == num_rows:
+            return given
+    elif isinstance(given, np.ndarray) and given.ndim == 2 and len(given) == num_rows and given.dtype.kind in "fiub":
         return given
-    if not isinstance(given, np.ndarray) or given.ndim != 2 or len(given) != num_rows or given.dtype.kind not in "fiub":
-        is_array = isinstance(given, np.ndarray)
-        got = f"{given.dtype} of shape {list(given.shape)}" if is_array else f"a {type(given).__name__}"
-        raise InputError(broken_promise(step, "encoded", f"gave {got}, not numbers of shape [{num_rows}, any]"))
-    return given
+    is_array = isinstance(given, np.ndarray)
+    got = f"{given.dtype} of shape {list(given.shape)}" if is_array else f"a {type(given).__name__}"
+    raise InputError(broken_promise(step, "encoded", f"gave {got}, not numbers of shape [{num_rows}, any]"))
 
 
 def encode(values: Column, steps: Steps) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from flspec.core.components import comes_with_flspec, full_name, load_installed, origin_of
 from flspec.core.definitions import is_current, is_offered_as
-from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
+from flspec.core.part_files import is_from_part_file, is_in_use, known_files, load_in_use
 from flspec.core.tracebacks import place_of
 from flspec.errors import InputError
 from flspec.metrics.scores import Undefined
@@ -98,7 +98,9 @@ class Metric:
         return comes_with_flspec(self.of)
 
     def _blamed(self, why: str) -> str:
-        return f"evaluation.metrics: {self.name} (from {self.package}) {why}; fix it, or remove it from the spec"
+        files = known_files(self.of.__module__)
+        place = files.line_of(self.of.__qualname__, self.of.__module__) if files else f"from {self.package}"
+        return f"evaluation.metrics: {self.name} ({place}) {why}; fix it, or remove it from the spec"
 
 
 def metric(
@@ -172,12 +174,18 @@ def _counts(one: Metric) -> bool:
     return one.is_everywhere or is_current(one.of)
 
 
+def _place_or_name(of: Callable[[Any], float]) -> str:
+    """Return the line of a function of a part file; else its module and name."""
+    code = getattr(inspect.unwrap(of), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code and is_from_part_file(of.__module__) else full_name(of)
+
+
 @lru_cache(maxsize=16)
 def _by_name(metrics: tuple[Metric, ...]) -> dict[str, Metric]:
     named: dict[str, Metric] = {}
     for one in metrics:
         if one.name in named:
-            ours, theirs = full_name(named[one.name].of), full_name(one.of)
+            ours, theirs = (_place_or_name(one) for one in (named[one.name].of, one.of))
             raise InputError(f"metric {one.name!r} is defined by both {ours} and {theirs}; uninstall or rename one")
         named[one.name] = one
     return dict(sorted(named.items()))

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from flspec.core.components import OTHER_KINDS, Component, family_members
 from flspec.core.text import and_more
 from flspec.errors import Problem, choose
+from flspec.spec.defined_beside import defined_beside
 from flspec.spec.overlays import Draft
 from flspec.spec.renamed import renamed_value
 from flspec.spec.suggestions import meant_key, model_below, suggest_key
@@ -53,7 +54,7 @@ def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseMo
             return draft.problem(path, "missing; add it" + _example(owner, path[-1]))
         case "union_tag_invalid":
             choices = [choice.strip().strip("'") for choice in context["expected_tags"].split(",")]
-            return draft.problem((*path, "kind"), choose(context["tag"], choices))
+            return draft.problem((*path, "kind"), _unknown(draft, context["tag"], choices))
         case "union_tag_not_found":
             known = ", ".join(_kinds(owner, path))
             return draft.problem(path, f"missing 'kind'; choose one of {known}" if known else "missing 'kind'")
@@ -61,7 +62,7 @@ def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseMo
             return draft.problem(path, f"{details['input']} is now called {name}; rename it")
         case "literal_error":
             choices = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
-            return draft.problem(path, choose(details["input"], choices))
+            return draft.problem(path, _unknown(draft, details["input"], choices))
         case "value_error":
             return draft.problem(path, str(context["error"]))
         case "string_pattern_mismatch":
@@ -70,6 +71,12 @@ def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseMo
             given = details["input"]
             return draft.problem(path, f"expected a mapping of keys, got {_show(given)}; write {{kind: {given}}}")
     return draft.problem(path, _expected(kind, context, details))
+
+
+def _unknown(draft: Draft, given: Any, choices: Sequence[str]) -> str:
+    """Return the message that nothing is called `given`, with what to do about it."""
+    where = defined_beside(given, draft)
+    return f"unknown {given!r}; {where}" if where else choose(given, choices)
 
 
 def _misspelt(found: Sequence[ErrorDetails], value: Any, model: type[BaseModel]) -> Iterator[tuple[str | int, ...]]:

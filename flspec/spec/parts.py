@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from flspec.core.components import check_parts_in_use
 from flspec.core.own_modules import reached
 from flspec.core.part_files import PartFiles, using
+from flspec.core.part_imports import imports_in, named_by_text
 from flspec.core.reading import read_regular
-from flspec.errors import InputError, Problem, SpecError, shorten
+from flspec.errors import InputError, Problem, SpecError, shorten, suggestion
 from flspec.metrics import METRICS
 from flspec.spec.overlays import Draft, compose
 from flspec.spec.trust import why_not_trusted
@@ -63,7 +62,8 @@ def part_files(named: tuple[str, ...], folder: Path) -> PartFiles:
         sources[path] = _text(folder / path)
         if len(sources) > _MOST_FILES:
             raise InputError(f"{path}: more than {_MOST_FILES} files; put what is shared into an installed package")
-        waiting += [found for name in _imports_in(sources[path]) for found in _found(name, path, folder)]
+        _check_named(sources[path], path, folder)
+        waiting += [found for name in imports_in(sources[path]) for found in _found(name, path, folder)]
     return PartFiles(files, dict(sorted(sources.items())), _shown(folder))
 
 
@@ -93,16 +93,25 @@ def _lying(named: Mapping[int, str], draft: Draft) -> PartFiles | None:
         try:
             _text(folder / _inside(name, folder))
         except InputError as error:
-            problems.append(draft.problem(("parts", number), str(error)))
+            missing = not name.startswith("..") and not (folder / name).exists() and name.endswith(".py")
+            way_out = f"; {_instead(folder / name)}" if missing else ""
+            problems.append(draft.problem(("parts", number), f"{error}{way_out}"))
     if problems:
         raise SpecError(problems)
     try:
         files = part_files(tuple(named.values()), folder)
     except InputError as error:
-        raise SpecError([draft.problem(("parts",), str(error))]) from None
+        raise SpecError([_placed(str(error), draft)]) from None
     if why := why_not_trusted(folder, sorted(files.sources)):
         raise SpecError([draft.problem(("parts",), why)])
     return files
+
+
+def _instead(path: Path) -> str:
+    """Return what to do about a file that does not exist."""
+    beside = [one.name for one in sorted(path.parent.glob("*.py"))[:100]] if path.parent.is_dir() else []
+    meant = suggestion(path.name, beside)
+    return f"{meant}{'else ' if meant else ''}write it: flspec new --part KIND {path.name}"
 
 
 def _folder(draft: Draft) -> Path | None:
@@ -144,25 +153,12 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}:{line}: is not UTF-8; save it as UTF-8") from None
 
 
-@lru_cache(maxsize=256)
-def _imports_in(source: str) -> tuple[str, ...]:
-    """Return the modules that import statements name, with dots before relative ones; none if there is an error in it,
-    which importing tells.
-    """
-    found: list[str] = []
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
-    for node in nodes:
-        match node:
-            case ast.Import():
-                found += [alias.name for alias in node.names]
-            case ast.ImportFrom():
-                base = "." * node.level + (node.module or "")
-                dot = "" if base.endswith(".") or not base else "."
-                found += [base, *(f"{base}{dot}{alias.name}" for alias in node.names)]
-    return tuple(dict.fromkeys(found))
+def _check_named(source: str, path: str, folder: Path) -> None:
+    """Raise InputError, with the line, if a file of the folder is imported otherwise than by an import statement."""
+    for line, name in named_by_text(source):
+        if any(_found(name, path, folder)):
+            what = f"{name} is imported by a call, which takes the file, not the text in the plan"
+            raise InputError(f"{_shown(folder)}/{path}:{line}: {what}; write import {name}")
 
 
 def _found(name: str, path: str, folder: Path) -> Iterator[str]:

@@ -40,4 +40,5 @@ class MyEncoding(Encoding):
 
     def encoded(self, values: Any) -> Column:
         """Return the numbers of any examples, [num_rows, num_values]; a missing one stays NaN."""
-        return np.clip((values - self.median) / self.spread, -self.bound, self.bound)
+        given: Column = np.clip((values - self.median) / self.spread, -self.bound, self.bound)
+        return given

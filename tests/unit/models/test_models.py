@@ -7,7 +7,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from flspec.layers import one_network, trace
+from flspec.layers import Activation, one_network, trace
 from flspec.models.cnn import Cnn
 from flspec.models.mlp import Mlp
 from flspec.models.softmax_regression import SoftmaxRegression
@@ -75,7 +75,7 @@ def test_a_cnn_refuses_examples_that_do_not_fit_it(model, shape, message):
 
 
 def test_the_activation_is_the_one_asked_for():
-    functions = {layer.function for layer in Mlp(activation="tanh").layers((4,), 2) if layer.kind == "activation"}
+    functions = {layer.function for layer in Mlp(activation="tanh").layers((4,), 2) if isinstance(layer, Activation)}
     assert functions == {"tanh"}
 
 

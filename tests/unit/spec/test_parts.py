@@ -13,8 +13,12 @@ import pytest
 import torch
 
 import flspec
+from flspec.aggregators import Aggregator
 from flspec.comparison.experiments import difference
+from flspec.compiler.acting_parts import check_code
+from flspec.core.components import family_members
 from flspec.core.part_files import PartFiles, using
+from flspec.core.part_sources import loose_digest
 from flspec.errors import InputError, SpecError
 from flspec.execution.parts import network_of
 from flspec.metrics import METRICS
@@ -151,7 +155,7 @@ def test_a_layer_of_a_part_file_gives_what_it_says(tmp_path):
     hidden = inputs @ weights["hidden.weight"].T + weights["hidden.bias"]
     changed = hidden + weights["own.scale"] * np.tanh(hidden)
     expected = changed @ weights["output.weight"].T + weights["output.bias"]
-    given = build_forward(network_of(plan))(to_tensors(plan.weights), torch.from_numpy(inputs))
+    given = build_forward(network_of(plan))(to_tensors(plan.weights), torch.from_numpy(inputs), None)
     np.testing.assert_allclose(given.detach().numpy(), expected, atol=1e-6)
 
 
@@ -206,6 +210,46 @@ def test_a_plan_from_anybody_writes_no_file_outside_of_the_run_folder(tmp_path, 
     with pytest.raises(InputError, match=r"the plan's parts name a file '.*'; compile its spec again"):
         flspec.run(forged, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+ELSEWHERE = PART.replace("import factors", "import elsewhere.factors as factors")
+
+
+def test_code_that_is_neither_beside_the_spec_nor_installed_is_in_the_digest(tmp_path, monkeypatch):
+    package = tmp_path / "lib" / "elsewhere"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "factors.py").write_text("import behind\nFACTOR = behind.FACTOR\n")
+    (tmp_path / "lib" / "behind.py").write_text("FACTOR = 0.5\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    path = write(tmp_path / "a", ELSEWHERE)
+    plan = flspec.compile(path)
+    assert list(plan.settings.code) == ["parts: import elsewhere"]
+    check_code(plan.settings)
+    loose_digest.cache_clear()
+    (tmp_path / "lib" / "behind.py").write_text("FACTOR = 0.25\n")
+    with pytest.raises(InputError, match="parts: import elsewhere: the code of its package is not what it was when"):
+        check_code(plan.settings)
+    assert flspec.compile(path).digest != plan.digest
+
+
+def test_what_is_installed_is_no_code_of_the_plan(tmp_path):
+    assert flspec.compile(write(tmp_path, f"import numpy, json, pydantic\n{PART}")).settings.code == {}
+
+
+@pytest.mark.parametrize("call", ["importlib.import_module('factors')", "__import__('factors')"])
+def test_a_file_beside_the_spec_is_imported_by_a_statement_alone(tmp_path, call):
+    with pytest.raises(SpecError, match=r"my_parts.py:\d+: factors is imported by a call, .*; write import factors"):
+        load_spec(write(tmp_path, f"{PART}\nimport importlib\nfactors = {call}\n"))
+
+
+def test_parts_import_each_other(tmp_path):
+    path = write(tmp_path, spec=SPEC.replace("[my_parts.py]", "[my_parts.py, others.py]"))
+    (tmp_path / "others.py").write_text("import my_parts\nclass Twice(my_parts.Scaled):\n    kind: str = 'twice'\n")
+    (tmp_path / "factors.py").write_text("def factor():\n    import others\n    return others.my_parts\nFACTOR = 0.5\n")
+    with using(load_spec(path).part_files):
+        kinds = family_members(Aggregator)
+        assert kinds["twice"].__mro__[1] is kinds["scaled"]
 
 
 # ------------------------------------------------------------------------------------------------------- what is listed
@@ -270,6 +314,39 @@ def test_what_is_no_file_of_the_folder_is_told_in_the_spec(tmp_path, named, mess
     os.mkfifo(tmp_path / "pipe.py")
     with pytest.raises(InputError, match=message):
         load_spec(path)
+
+
+BESIDE = {  # how the files and the spec are changed, and what is told of the name
+    "not listed": (
+        "parts: [my_parts.py]\n",
+        "",
+        r"unknown 'misses'; my_parts.py:14 has one; name .*: parts: \[my_parts.py\]",
+    ),
+    "not a metric": (
+        "@metric(",
+        "# @metric(",
+        r"unknown 'misses'; my_parts.py:14 is a function and no metric; put @flspec",
+    ),
+    "another file": (
+        "[my_parts.py]",
+        "[my_part.py]",
+        r"my_part.py does not exist; did you mean 'my_parts.py'\? else write",
+    ),
+    "twice": (
+        "def misses(",
+        "def one(scores): return 1.0\n@metric(better='lower', description='x')\ndef misses(",
+        "13 and .*15",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", sorted(BESIDE))
+def test_what_a_newcomer_forgets_is_told_with_the_way_out(tmp_path, slip):
+    before, after, message = BESIDE[slip]
+    after = after.replace("one(", "misses(")
+    assert (before in PART) != (before in SPEC)
+    with pytest.raises(SpecError, match=message):
+        load_spec(write(tmp_path, PART.replace(before, after), spec=SPEC.replace(before, after)))
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path):
