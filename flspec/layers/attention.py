@@ -37,7 +37,8 @@ class Attention(BaseLayer):
     The features of a step are those of its query, its key and its value, in this order, `width` of each, and of each
     the first `size` = width / heads are the first head's. With s = 1 / sqrt(size), step i of a head gives
     sum_j softmax_j(s q_i . k_j) v_j, over the steps j up to i where it is `causal`, else over all. The heads' outputs
-    follow one another. The dense layers before and after it are layers of their own.
+    follow one another. The dense layers before and after it are layers of their own. A bias of the keys changes
+    nothing, as it adds the same to all scores of a step: its gradient is rounding, of which Adam may make whole steps.
 
     Where a second input gives the token numbers [steps], j runs over those alone that count (see `MeanStep`).
     """
