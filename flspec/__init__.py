@@ -17,19 +17,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flspec.api import load_model, run
+    from flspec.api import dataset_of, load_model, run
     from flspec.comparison.certification import certify
     from flspec.comparison.results import compare
     from flspec.compiler.compile import compile
     from flspec.measurements import measurements_of
     from flspec.spec.loading import load_spec
 
-__all__ = ["certify", "compare", "compile", "load_model", "load_spec", "measurements_of", "run"]
+__all__ = ["certify", "compare", "compile", "dataset_of", "load_model", "load_spec", "measurements_of", "run"]
 
 _HOME = {
     "certify": "flspec.comparison.certification",
     "compare": "flspec.comparison.results",
     "compile": "flspec.compiler.compile",
+    "dataset_of": "flspec.api",
     "load_model": "flspec.api",
     "load_spec": "flspec.spec.loading",
     "measurements_of": "flspec.measurements",

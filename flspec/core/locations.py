@@ -20,6 +20,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from flspec.core.cache import cache_folder
 from flspec.core.text import join_some
 from flspec.errors import InputError, RunWarning, shorten
 
@@ -37,11 +38,12 @@ __all__ = [
 _LONG = 8  # characters of a value that is hardly a word of a message
 _beside: ContextVar[tuple[Path, ...]] = ContextVar("beside", default=())  # folders of the spec in work
 _replaced: dict[str, str] = {}  # each value that this process has read, and its `${env:NAME}` in the spec
+_CACHE = "${cache}/"  # begins the place of what flspec's cache holds, as data that were given from Python
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def _is_readable(text: str) -> str:
-    if "${" in _VARIABLE.sub("", text):
+    if "${" in _VARIABLE.sub("", text.removeprefix(_CACHE)):
         raise ValueError(f"{shorten(text)!r} is not understood; write ${{env:NAME}} for a variable of the environment")
     if "\0" in text:
         raise ValueError("a path cannot hold a NUL character; remove it")
@@ -85,6 +87,8 @@ def candidates(location: str, root: Path, field: str) -> list[Path]:
         _replaced[found] = match[0]
         return found
 
+    if location.startswith(_CACHE):
+        return [cache_folder() / location.removeprefix(_CACHE)]
     path = _VARIABLE.sub(value, location)
     return list(dict.fromkeys(folder / path for folder in (root, *_beside.get())))
 
@@ -135,6 +139,9 @@ def locate_file(location: str, root: Path, field: str) -> Path:
     path = locate(location, root, field)
     if path.is_file():
         return path
+    if location.startswith(_CACHE):
+        way_out = "call flspec.dataset_of with the same data again"
+        raise InputError(f"{field}: {location} is gone, since flspec's cache was cleaned or is another; {way_out}")
     places = [path] if path.exists() else candidates(location, root, field)
     tried = " nor ".join(shorten(str(place), 300) for place in places)
     is_none = f"neither {tried} is a file" if len(places) > 1 else f"{tried} is not a file"
