@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -34,7 +35,7 @@ from flspec.encodings import Column, Steps, takes_of
 from flspec.encodings.table import refuse_all
 from flspec.errors import InputError
 
-__all__ = ["ParquetTable", "open_pictures", "shards_below", "write_pictures"]
+__all__ = ["ParquetRows", "ParquetTable", "open_pictures", "shards_below", "write_pictures"]
 
 _BELOW = ("", "data", "plain_text", "default")  # subfolders in which Hugging Face has shards
 _IMAGE_COLUMNS = ("image", "img")
@@ -43,27 +44,14 @@ _TWIN_CLASSES = 4
 Shards = dict[str, list[ParquetFile]]  # by split
 
 
-class ParquetTable(Twinned, TableColumns, ImageDataset):
-    """Shards `train*.parquet`, `test*.parquet` and `validation*.parquet`, or one file with a share for evaluation.
+class ParquetRows(TableColumns, ImageDataset, ABC):
+    """Examples in Parquet files, a row each, wherever these are.
 
     A column of pictures is decoded from Hugging Face's form: bytes, or bytes with a path, which is not opened. Without
-    one, all columns of numbers or lists of numbers are features, apart from an index of pandas. Needs pyarrow: pip
-    install 'flspec[parquet]'.
+    one, all columns of numbers or lists of numbers are features, apart from an index of pandas.
     """
 
     copies_while_read: ClassVar[float] = 2.6  # the table, a column, and its parts once a test set is drawn
-    kind: Literal["parquet"] = "parquet"
-    folder: Annotated[
-        Location | None,
-        Field(
-            description="where the shards are, or data/ with them, below the data root, beside the spec, or absolute; "
-            "if absent, in "
-            "parquet/ or in the root; ${env:NAME} is replaced when they are read"
-        ),
-    ] = None
-    file: Annotated[Location | None, Field(description="one file in place of shards, with holdout for evaluation")] = (
-        None
-    )
     image: Annotated[
         str | None, Field(min_length=1, description="column of pictures; if absent, `image` or `img` if there is one")
     ] = None
@@ -80,9 +68,7 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
     ] = None
 
     @model_validator(mode="after")
-    def _one_place(self) -> ParquetTable:
-        if self.file and self.folder:
-            raise ValueError("file and folder both name the rows' place; remove one")
+    def _one_input(self) -> ParquetRows:
         if self.image and self.features:
             raise ValueError("image and features both define a model's input; remove one")
         return self
@@ -121,10 +107,9 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
         shards = self._shards(root)
         first = shards["train"][0]
         read = {file.path for files in shards.values() for file in files}
-        beside = first.path.parent.glob("*.parquet") if self.file is None else ()
         return Reading(
             columns=tuple(self._column_facts(first)),
-            files_left_out=count_endings(path for path in beside if path not in read),
+            files_left_out=count_endings(path for path in self.beside(first.path) if path not in read),
         )
 
     def remarks(self, data: Data) -> list[str]:
@@ -145,24 +130,16 @@ class ParquetTable(Twinned, TableColumns, ImageDataset):
             remarks = list(remarks_on_column(self.text if has_texts else None, file.texts))
         return self.facts_of(path, file.num_rows, columns, labels, self.problems(columns, file.num_rows), remarks)
 
-    @classmethod
-    def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
-        """Write a train and a test shard with clients' small pictures. Every fifth is for test."""
-        holders, labels = held_labels(size.clients, size.examples, _TWIN_CLASSES, stream)
-        images = class_images(labels, _TWIN_CLASSES, (3, 16, 16), stream, "all")
-        is_test = np.arange(len(labels)) % 5 == 4
-        (folder / "data").mkdir()
-        names = [f"class {number}" for number in range(_TWIN_CLASSES)]
-        for split, chosen in (("train", ~is_test), ("test", is_test)):
-            clients = [f"client-{holder}" for holder in holders[chosen]]
-            file = folder / "data" / f"{split}-00000-of-00001.parquet"
-            write_pictures(file, images[chosen], labels[chosen], names, client=clients)
+    @abstractmethod
+    def paths(self, root: Path) -> dict[str, list[Path]]:
+        """Return the files of each split, those of "train" first. Raises InputError if they are not there."""
+
+    def beside(self, first: Path) -> Iterable[Path]:
+        """Return the files among which those of `paths` were chosen."""
+        return ()
 
     def _shards(self, root: Path) -> Shards:
-        if self.file:
-            paths = {"train": [locate_file(self.file, root, "dataset.file")]}
-        else:
-            paths = shards_below(self.places(root, self.folder))
+        paths = self.paths(root)
         if self.holdout:
             paths.pop("test", None)
         elif not paths.get("test"):
@@ -270,6 +247,55 @@ def _mean_words(file: ParquetFile, name: str) -> float | None:
     counts, words = cells.counts(), [num_words([text]) for text in cells.distinct]
     known = sum(num for text, num in zip(cells.distinct, counts, strict=True) if text)
     return sum(num * each for num, each in zip(counts, words, strict=True)) / max(1, known)
+
+
+class ParquetTable(Twinned, ParquetRows):
+    """Shards `train*.parquet`, `test*.parquet` and `validation*.parquet`, or one file with a share for evaluation.
+
+    A column of pictures is decoded from Hugging Face's form: bytes, or bytes with a path, which is not opened. Without
+    one, all columns of numbers or lists of numbers are features, apart from an index of pandas. Needs pyarrow: pip
+    install 'flspec[parquet]'.
+    """
+
+    kind: Literal["parquet"] = "parquet"
+    folder: Annotated[
+        Location | None,
+        Field(
+            description="where the shards are, or data/ with them, below the data root, beside the spec, or absolute; "
+            "if absent, in "
+            "parquet/ or in the root; ${env:NAME} is replaced when they are read"
+        ),
+    ] = None
+    file: Annotated[Location | None, Field(description="one file in place of shards, with holdout for evaluation")] = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ParquetTable:
+        if self.file and self.folder:
+            raise ValueError("file and folder both name the rows' place; remove one")
+        return self
+
+    def paths(self, root: Path) -> dict[str, list[Path]]:
+        if self.file:
+            return {"train": [locate_file(self.file, root, "dataset.file")]}
+        return shards_below(self.places(root, self.folder))
+
+    def beside(self, first: Path) -> Iterable[Path]:
+        return first.parent.glob("*.parquet") if self.file is None else ()
+
+    @classmethod
+    def write_twin(cls, folder: Path, size: TwinSize, stream: Stream) -> None:
+        """Write a train and a test shard with clients' small pictures. Every fifth is for test."""
+        holders, labels = held_labels(size.clients, size.examples, _TWIN_CLASSES, stream)
+        images = class_images(labels, _TWIN_CLASSES, (3, 16, 16), stream, "all")
+        is_test = np.arange(len(labels)) % 5 == 4
+        (folder / "data").mkdir()
+        names = [f"class {number}" for number in range(_TWIN_CLASSES)]
+        for split, chosen in (("train", ~is_test), ("test", is_test)):
+            clients = [f"client-{holder}" for holder in holders[chosen]]
+            file = folder / "data" / f"{split}-00000-of-00001.parquet"
+            write_pictures(file, images[chosen], labels[chosen], names, client=clients)
 
 
 def _raw(file: ParquetFile, features: Mapping[str, Steps]) -> RawFile:
