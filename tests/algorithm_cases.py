@@ -29,13 +29,27 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # the algorithm, an
     ),
     "fednova proximal": ({"kind": "fednova", "mu": 0.8}, {"sections": BY_EXAMPLES}),
     "qfedavg": ({"kind": "qfedavg", "q": 1.5}, {}),
+    "fedrep": (
+        {"kind": "fedrep", "head_epochs": 2},
+        {
+            "sections": {"model": {"kind": "mlp", "hidden": [5], "activation": "tanh", "local": ["output"]}},
+            "client": {"epochs": 3, "optimizer": SGD | {"momentum": 0.5, "weight_decay": 0.2}},
+        },
+    ),
+    "ditto": ({"kind": "ditto", "strength": 0.7}, {"client": {"optimizer": SGD | {"momentum": 0.5}}}),
 }
 
 
-def client(algorithm: dict[str, Any], **more: Any) -> dict[str, Any]:
+def client(algorithm: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
     return {"epochs": 2, "batch_size": 4, "optimizer": SGD, "algorithm": algorithm} | more
 
 
+def plan_sections(case: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sections of a case, and what its client does otherwise."""
+    _, more = CASES[case]
+    return SECTIONS | more.get("sections", {}), more.get("client", {})
+
+
 def plan_of(make_plan: MakePlan, case: str) -> Plan:
-    algorithm, more = CASES[case]
-    return make_plan(**SECTIONS | {"client": client(algorithm, **more.get("client", {}))} | more.get("sections", {}))
+    sections, more = plan_sections(case)
+    return make_plan(**sections | {"client": client(CASES[case][0], **more)})

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flspec.client_algorithms import ClientAlgorithm, ClientOutcome, LocalWork
+from flspec.client_algorithms import ClientAlgorithm, ClientOutcome, LocalWork, Pass
 from flspec.client_optimizers import ClientOptimizer
 from flspec.data.examples import Data
 from flspec.data.store import open_data
@@ -48,6 +48,16 @@ _NOTHING: Records = {}
 
 class Stopped(Exception):
     """Signal that training was abandoned because the run was asked to stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    """A task, and what a client has when it begins."""
+
+    task: ClientTask
+    weights: Weights
+    server: Records
+    client_state: Records
 
 
 @dataclass(frozen=True)
@@ -95,31 +105,19 @@ class Trainer:
         """
         own = client_state.get("weights", {})
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
-        learned = self._learned(tensors, [name for name in (*weights, *own) if name not in self.plan.statistics])
+        sent = _Sent(task, weights, server, client_state)
         measured_before = self._measured_at_start(task, tensors, weights)
-        plateau = self._plateau(client_state)
-        rate = task.rate * (plateau.factor if plateau else 1.0)
-        steppers = {
-            player: build_stepper(optimizer, learned[player], rate, client_state, player)
-            for player, optimizer in self.optimizers.items()
-        }
-        correct = {player: self._correction(some, weights, server, client_state) for player, some in learned.items()}
-        measured = Measured()
-        for number in range(len(task.batches)):
-            if self.stop and self.stop.is_set():
-                raise Stopped
-            for player, given in self.step(task, number, tensors, learned, measured):
-                gradients = correct[player](given)
-                if bound := self.plan.settings.clip:
-                    gradients = clip(gradients, bound.norm, bound.by)
-                steppers[player](gradients)
-            if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
-                with using_parts_of(self.plan.settings):  # of which the metric may be
-                    rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
-                for stepper in steppers.values():
-                    stepper.rate = rate
+        plateau, measured, passed = self._plateau(client_state), Measured(), dict[str, Weights]()
+        steppers: Mapping[str, Stepper[Any]] = {}
+        for one in self.algorithm.passes(len(task.batches), self.plan.settings.epochs):
+            if one.record:
+                trained = self.constants | to_tensors(client_state[one.record])
+                self._take(one, sent, trained, Measured(), plateau)
+                passed[one.record] = {name: trained[name].detach().numpy() for name in client_state[one.record]}
+            else:
+                steppers = self._take(one, sent, tensors, measured, plateau)
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
-        outcome = self._finish(replace(self._work(task, weights, after, server, client_state), **measured_before))
+        outcome = self._finish(replace(self._work(sent, after), passed=passed, **measured_before))
         return ClientUpdate(
             client=task.client,
             repeat=task.repeat,
@@ -135,9 +133,41 @@ class Trainer:
             numbers=dict(outcome.numbers),
         )
 
-    def _learned(self, tensors: Mapping[str, Tensor], names: Sequence[str]) -> Learned:
-        """Return the tensors that each optimizer changes, ready for gradients."""
+    def _take(
+        self, one: Pass, sent: _Sent, tensors: Mapping[str, Tensor], measured: Measured, plateau: PlateauTracker | None
+    ) -> Mapping[str, Stepper[Any]]:
+        """Take the steps of a pass: change `tensors` in place, and return the optimizers after them."""
+        task, learned = sent.task, self._learned(tensors, one.trains, sent.weights)
+        rate = task.rate * (plateau.factor if plateau else 1.0)
+        steppers = {
+            player: build_stepper(optimizer, learned[player], rate, sent.client_state, player)
+            for player, optimizer in self.optimizers.items()
+        }
+        correct = {player: self._correction(one, some, sent) for player, some in learned.items()}
+        for number in range(len(task.batches))[one.first : one.end]:
+            if self.stop and self.stop.is_set():
+                raise Stopped
+            for player, given in self.step(task, number, tensors, learned, measured):
+                gradients = correct[player](given)
+                if bound := self.plan.settings.clip:
+                    gradients = clip(gradients, bound.norm, bound.by)
+                steppers[player](gradients)
+            if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
+                with using_parts_of(self.plan.settings):  # of which the metric may be
+                    rate = task.rate * plateau.after_pass(self._measure(task.client, plateau.metric, tensors))
+                for stepper in steppers.values():
+                    stepper.rate = rate
+        return steppers
+
+    def _learned(self, tensors: Mapping[str, Tensor], trains: str, sent: Weights) -> Learned:
+        """Return the tensors that each optimizer changes, ready for gradients; all others are given none."""
+        still = self.plan.statistics | self.constants.keys()
+        names = [
+            name for name in tensors if name not in still and trains in ("all", "sent" if name in sent else "local")
+        ]
         learned = {name: tensors[name].requires_grad_() for name in names}
+        for name in tensors.keys() - learned.keys():
+            tensors[name].requires_grad_(False)
         networks, players = networks_of(self.plan), players_of(self.plan)
         return {
             player: {
@@ -149,14 +179,14 @@ class Trainer:
         }
 
     def _correction(
-        self, learned: Mapping[str, Tensor], weights: Weights, server: Records, own: Records
+        self, one: Pass, learned: Mapping[str, Tensor], sent: _Sent
     ) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
         """Return the client algorithm's correction of gradients, for the learned tensors that the server sends."""
-        if type(self.algorithm).correct is ClientAlgorithm.correct:
+        if not one.is_corrected or type(self.algorithm).correct is ClientAlgorithm.correct:
             return lambda gradients: gradients
-        start = to_tensors({name: weights[name] for name in learned if name in weights})
-        received = {slot: to_tensors(server[slot]) for slot in self.algorithm.server_slots}
-        carried = {slot: to_tensors(own[slot]) for slot in self.algorithm.client_slots}
+        start = to_tensors({name: sent.weights[name] for name in learned if name in sent.weights})
+        received = {slot: to_tensors(sent.server[slot]) for slot in self.algorithm.server_slots}
+        carried = {slot: to_tensors(sent.client_state[slot]) for slot in self.algorithm.client_slots}
 
         call = PartCall("client.algorithm", self.algorithm, "correct")
 
@@ -194,17 +224,15 @@ class Trainer:
             numbers=call.numbers(outcome.numbers, self.algorithm.sends_numbers),
         )
 
-    def _work(
-        self, task: ClientTask, weights: Weights, after: Weights, server: Records, client_state: Records
-    ) -> LocalWork:
+    def _work(self, sent: _Sent, after: Weights) -> LocalWork:
         """Return the client algorithm's input after the steps."""
         return LocalWork(
-            start=read_only(weights),
-            after={name: after[name] for name in weights},
-            server=read_only_records(server),
-            own=read_only_records({slot: client_state[slot] for slot in self.algorithm.client_slots}),
-            num_steps=len(task.batches),
-            learning_rate=(optimizer := next(iter(self.optimizers.values()))).learning_rate * task.rate,
+            start=read_only(sent.weights),
+            after={name: after[name] for name in sent.weights},
+            server=read_only_records(sent.server),
+            own=read_only_records({slot: sent.client_state[slot] for slot in self.algorithm.client_slots}),
+            num_steps=len(sent.task.batches),
+            learning_rate=(optimizer := next(iter(self.optimizers.values()))).learning_rate * sent.task.rate,
             optimizer=optimizer,
             statistics=self.plan.statistics,
         )
@@ -217,7 +245,8 @@ class Trainer:
         assert isinstance(step, SupervisedStep)
         found: dict[str, Any] = {}
         if "loss" in wanted:
-            found["start_loss"] = measure(scores_of(step, tensors, split), ["loss"])[0].get("loss", math.inf)
+            with using_parts_of(self.plan.settings):  # of which the loss may be
+                found["start_loss"] = measure(scores_of(step, tensors, split), ["loss"])[0].get("loss", math.inf)
         if "gradient" in wanted:
             learned = [name for name in weights if name not in self.plan.statistics]
             found["start_gradient"] = gradient_of(step, tensors, split, learned)

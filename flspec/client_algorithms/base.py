@@ -21,7 +21,7 @@ from flspec.core.components import Component
 from flspec.protocol.named_records import RESERVED, Records, Weights
 from flspec.protocol.updates import Delta
 
-__all__ = ["ClientAlgorithm", "ClientOutcome", "CohortWork", "LocalWork", "Measurement", "Need"]
+__all__ = ["ClientAlgorithm", "ClientOutcome", "CohortWork", "LocalWork", "Measurement", "Need", "Pass"]
 
 Tensors = Mapping[str, NDArray[np.floating[Any]]]
 Measurement = Literal["loss", "gradient"]  # of a client, before its first step
@@ -31,7 +31,22 @@ Need = Literal[
     "no_clip",  # gradients are taken as they are corrected
     "mean",  # the aggregator is a weighted mean
     "uniform_mean",  # the aggregator is a mean in which clients count alike
+    "fresh_optimizer",  # client.optimizer starts afresh each round, and its schedule is by rounds
+    "public_steps",  # steps have no noise that privacy counts on
+    "local_part",  # some learned tensors stay with each client, and others are sent
+    "sent_model",  # all that training changes is learned and sent
 ]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A client's steps over some of its planned batches, in order, with an optimizer of its own."""
+
+    first: int = 0  # of the task's batches, from 0
+    end: int | None = None  # the batch after its last; None: all that are left
+    trains: Literal["all", "sent", "local"] = "all"  # other tensors stay as they are: no gradient, decay or momentum
+    record: str = ""  # of `client_slots`, which is trained in place of the tensors that were sent; "": those
+    is_corrected: bool = True  # by `correct`
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +61,7 @@ class LocalWork:
     learning_rate: float  # of the round, schedules by rounds included
     optimizer: ClientOptimizer | None = None  # that took the steps
     statistics: frozenset[str] = frozenset()  # those of `start` that are updated without gradients
+    passed: Records = field(default_factory=dict)  # what became of each record that a pass trains
     # Of `measured_at_start`, at `start`: means over all of the client's examples, as they are evaluated (no dropout, no
     # random transforms, batch norm by its running statistics).
     start_loss: float | None = None
@@ -85,6 +101,8 @@ class ClientAlgorithm(Component, ABC):
     server_slots: ClassVar[Mapping[str, float]] = {}  # the server's records, and the value that each starts with
     client_slots: ClassVar[Mapping[str, float]] = {}  # each client's records, likewise
     sends: ClassVar[tuple[str, ...]] = ()  # the records of `ClientOutcome.sent`, each as large as the weights
+    personal: ClassVar[str] = ""  # of `client_slots`: the weights that a client's own model has; "": it has none
+    counts_epochs: ClassVar[bool] = False  # whether `passes` is given the epochs of a round
     sends_numbers: ClassVar[tuple[str, ...]] = ()  # the names of `ClientOutcome.numbers`, each eight bytes
 
     @classmethod
@@ -104,6 +122,14 @@ class ClientAlgorithm(Component, ABC):
     def measured_at_start(self) -> tuple[Measurement, ...]:
         """What a client measures at the weights that it is sent, before its steps: see `LocalWork`."""
         return ()
+
+    def why_invalid(self, epochs: int | None, steps: int | None) -> str | None:
+        """Return why it cannot share out a client's work, one of the two, with a way out; None if it can."""
+        return None
+
+    def passes(self, num_steps: int, epochs: int) -> Sequence[Pass]:
+        """Return what a client trains with its planned batches; `epochs` is 0 without `counts_epochs`."""
+        return (Pass(),)
 
     def correct(self, gradient: Any, weight: Any, start: Any, server: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
         """Return the gradient of one tensor as the optimizer is to take it, before `client.clip`.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.compiler.acting_parts import code_digests
+from flspec.compiler.algorithm_needs import check_algorithm
 from flspec.compiler.client_data import assign_examples
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
 from flspec.compiler.faults import PlannedFaults
@@ -103,6 +104,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     networks = networks_for(spec, examples)
     phases = planned_phases(spec, networks, examples.input_shape)
     parameters = placements(spec, tensors_of(networks))
+    check_algorithm(spec, parameters)
     check_bounded(parameters, privacy)
     tensors = start_tensors(spec.model, parameters, folder, root.child("weights"), networks=networks)
     pictures, features = None, dict[str, NDArray[np.float32]]()
@@ -187,6 +189,7 @@ def _settings(
     """Return the settings of the plan: the parts of a spec that a run acts on and that need no random draw."""
     clip, schedule, algorithm = spec.client.clip, spec.client.optimizer.schedule, spec.client.algorithm
     objective, part_files = spec.client.objective, part_files_in_use()
+    counts_epochs = (schedule and not schedule.is_planned) or (algorithm and algorithm.counts_epochs)
     settings = PlanSettings(
         data=examples.describe(),
         **described(networks),
@@ -198,7 +201,7 @@ def _settings(
         weights=(),  # named with the tensors themselves
         statistics=tuple(n for n, tensor in parameters.items() if not tensor.is_learned and tensor.placement != "plan"),
         clip=ClipSettings(clip.norm, clip.by) if clip else None,
-        epochs=0 if schedule is None or schedule.is_planned else spec.client.epochs or 0,
+        epochs=(spec.client.epochs or 0) if counts_epochs else 0,
         label_weights=spec.client.label_weights or (),
         client_algorithm=algorithm.model_dump(mode="json") if algorithm else None,
         postprocessors=tuple(part.model_dump(mode="json") for part in spec.postprocessors),

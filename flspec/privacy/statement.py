@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 
+from flspec.client_algorithms import ClientAlgorithm
+from flspec.core.components import family_members
 from flspec.privacy.accountant import accountant_version, finite, points_of, spent
 from flspec.privacy.spending import Cost, cost_after, ending_budget, num_rounds_of
+from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import PrivacyRecord, SpreadOverClients
 from flspec.protocol.settings import PrivacySettings
@@ -64,7 +67,7 @@ def privacy_record(plan: Plan, rounds: int) -> PrivacyRecord:
         claimed_population=privacy.claimed_population,
         simulated_cohort=privacy.simulated_cohort,
         curve=tuple((number, cost_after(plan, number).spent.epsilon) for number in points),
-        not_covered=(*_NOT_COVERED, *([_OWN_PARTS] if plan.local else []), *_cut(plan), *_of_mechanism(privacy)),
+        not_covered=(*_NOT_COVERED, *_own_parts(plan), *_cut(plan), *_of_mechanism(privacy)),
         software=accountant_version(),
         statement=" ".join([_statement(cost, rounds), *_ending(plan, rounds)]),
         mechanism=privacy.mechanism,
@@ -72,6 +75,13 @@ def privacy_record(plan: Plan, rounds: int) -> PrivacyRecord:
         clients=_spread(plan, rounds) if privacy.mechanism == "local" else None,
         secret_noise=privacy.secret,
     )
+
+
+def _own_parts(plan: Plan) -> list[str]:
+    """Return what no promise covers of clients that have models, or parts of one, of their own."""
+    with using_parts_of(plan.settings):
+        algorithm = family_members(ClientAlgorithm).get((plan.settings.client_algorithm or {}).get("kind", ""))
+    return [_OWN_PARTS] if plan.local or (algorithm and algorithm.personal) else []
 
 
 def _cut(plan: Plan) -> list[str]:

@@ -36,7 +36,7 @@ FORMAT = 1  # raised whenever an old reader would misread a new plan
 FEATURES = {
     "clip": "client.clip",
     "label_weights": "client.label_weights",
-    "epochs": "client.optimizer.schedule",
+    "epochs": "client.optimizer.schedule or client.algorithm",
     "client_rates": "client.optimizer.schedule",
     "server_rates": "aggregator.schedule",
     "loss": "client.loss",

@@ -174,7 +174,7 @@ class PlanSettings:
     statistics: tuple[str, ...] = ()  # those of weights and local that training updates without gradients
     code: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of sources from other packages that act in a run
     clip: ClipSettings | None = None
-    epochs: int = 0  # a client's epochs in a round, if its schedule measures a metric after each
+    epochs: int = 0  # a client's in a round, if its schedule measures a metric after each or its algorithm counts them
     label_weights: tuple[float, ...] = ()
     client_algorithm: ComponentDocument | None = None  # None: plain steps of the client's optimizer
     objective: ComponentDocument | None = None  # None: the loss of the model's outputs

@@ -31,6 +31,7 @@ from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
 from flspec.runs.judging import Found, Judge, JudgedModel
 from flspec.runs.measured import Measured, distribution, over_clients, reasons_over_clients
+from flspec.runs.own_models import first_own_tensors, own_tensors
 from flspec.runs.pictured import PictureJudge
 from flspec.runs.scored import ScoreJudge
 
@@ -139,5 +140,5 @@ class Evaluator:
 
 def _weights(state: ServerState, plan: Plan, client: int) -> dict[str, NDArray[np.float32]]:
     """Return the server's tensors and a client's own; a client that never takes part has the initial ones."""
-    own = state.clients.get(client, {}).get("weights", plan.local)
-    return {**state.weights, **own}
+    own = own_tensors(plan, state.clients.get(client, {}))
+    return {**state.weights, **first_own_tensors(plan), **own}

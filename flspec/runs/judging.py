@@ -14,6 +14,7 @@ from flspec.protocol.registry import REFERENCE, find_backend
 from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import Weights
 from flspec.runs.measured import Grid
+from flspec.runs.own_models import first_own_tensors
 
 __all__ = ["Found", "Judge", "JudgedModel", "has_own_models", "scorer_of"]
 
@@ -66,7 +67,7 @@ def has_own_models(plan: Plan) -> bool:
     """Return whether each client's model is another, as far as it is measured: of a gan the generator."""
     sample = sample_of(plan)
     networks = tuple(f"{name}." for name in sample.networks) if sample else ""
-    return any(name.startswith(networks) for name in plan.local)
+    return any(name.startswith(networks) for name in first_own_tensors(plan))
 
 
 def scorer_of(plan: Plan) -> Scorer:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from flspec.protocol.named_records import unflatten
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import Result, WeightsFile
 from flspec.protocol.state import load_state, load_weights
+from flspec.runs.own_models import first_own_tensors, own_records, own_tensors
 
 __all__ = ["StoredModel", "kept_rounds", "stored_model"]
 
@@ -36,7 +38,7 @@ class StoredModel:
 
     def of_client(self, plan: Plan, client: int | None) -> dict[str, NDArray[np.float32]]:
         """Return one client's model; one that never took part has the plan's initial tensors as its own."""
-        own = self.of_clients.get(client, plan.local) if client is not None else {}
+        own = self.of_clients.get(client, first_own_tensors(plan)) if client is not None else {}
         return {**self.shared, **own}
 
 
@@ -68,7 +70,7 @@ def _of_round(folder: Path, plan: Plan, number: int) -> StoredModel:
     if number not in (kept := kept_rounds(folder)):
         raise InputError(f"which: {folder} keeps no state after round {number}{_some_of(kept)}")
     state = load_state(kept_state(folder, number), plan.digest)
-    of_clients = {client: records.get("weights", {}) for client, records in state.clients.items()}
+    of_clients = {client: own_tensors(plan, records) for client, records in state.clients.items()}
     return _checked(folder, plan, StoredModel(number, state.weights, of_clients))
 
 
@@ -80,20 +82,23 @@ def _of_file(folder: Path, plan: Plan, file: WeightsFile | None, number: int, wi
         raise InputError(f"{path} is not the file that the run's result names; run it again")
     shared = {name: value for name, value in load_weights(path).items() if name not in plan.constants}
     beside = path.with_name(_CLIENTS.get(path.name, path.name))
-    of_clients = _of_clients(beside) if plan.local and beside.exists() else {}
+    of_clients = _of_clients(plan, beside) if own_records(plan) and beside.exists() else {}
     return _checked(folder, plan, StoredModel(number, shared, of_clients))
 
 
-def _of_clients(path: Path) -> dict[int, Tensors]:
-    """Return each client's own tensors; the file has its optimizer's, too: `CLIENT/RECORD/NAME`."""
-    records = unflatten(load_weights(path))
-    owned = {name.removesuffix("/weights"): own for name, own in records.items() if name.endswith("/weights")}
-    return {int(client): own for client, own in owned.items() if client.isdecimal()}
+def _of_clients(plan: Plan, path: Path) -> dict[int, Tensors]:
+    """Return each client's own tensors; the file has all that clients keep: `CLIENT/RECORD/NAME`."""
+    of_clients: dict[int, dict[str, Any]] = {}
+    for place, tensors in unflatten(load_weights(path)).items():
+        client, _, record = place.partition("/")
+        if client.isdecimal():
+            of_clients.setdefault(int(client), {})[record] = tensors
+    return {client: own_tensors(plan, records) for client, records in of_clients.items()}
 
 
 def _checked(folder: Path, plan: Plan, model: StoredModel) -> StoredModel:
     """Raise InputError unless the tensors are those of the plan's model."""
-    every = [(model.shared, plan.weights), *((own, plan.local) for own in model.of_clients.values())]
+    every = [(model.shared, plan.weights), *((own, first_own_tensors(plan)) for own in model.of_clients.values())]
     for found, planned in every:
         shapes = {name: value.shape for name, value in planned.items()}
         if {name: value.shape for name, value in found.items()} != shapes:

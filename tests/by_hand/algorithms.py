@@ -23,9 +23,10 @@ class Problem:
 
     def __init__(self, plan: Plan) -> None:
         self._layers, self._shapes = plan.settings.layers, {n: v.shape for n, v in (plan.weights | plan.local).items()}
-        self._train, self._plan = open_data(plan.settings.data).train, plan
+        self._data, self._plan = open_data(plan.settings.data), plan
         self.rate = plan.settings.client_optimizer["learning_rate"]
         self.momentum = plan.settings.client_optimizer["momentum"]
+        self.decay = plan.settings.client_optimizer["weight_decay"]
 
     def vector(self, tensors: Any) -> Vector:
         return np.concatenate([np.asarray(tensors[name], np.float64).ravel() for name in self._shapes])
@@ -35,9 +36,8 @@ class Problem:
         parts = zip(self._shapes.items(), np.split(vector, ends), strict=True)
         return {name: part.reshape(shape) for (name, shape), part in parts}
 
-    def mask(self, prefix: str) -> Vector:
-        """1 where a weight's name begins so."""
-        return np.concatenate([np.full(int(np.prod(s)), float(n.startswith(prefix))) for n, s in self._shapes.items()])
+    def loss_of(self, rows: Any, at: Vector) -> float:
+        return self._of(rows, at)[0]
 
     def loss(self, client: int, at: Vector) -> float:
         return self._of(self._plan.client_examples(client), at)[0]
@@ -48,18 +48,26 @@ class Problem:
     def gradient(self, batch: Any, at: Vector) -> Vector:
         return self._of(batch, at)[1]
 
-    def _of(self, rows: Any, at: Vector) -> tuple[float, Vector]:
-        inputs = self._train.inputs(rows).astype(np.float64)
-        loss, _, gradient = loss_and_gradient(self._layers, self.tensors(at), inputs, self._train.labels[rows])
+    def test_loss(self, at: Vector) -> float:
+        return self._of(slice(None), at, "test")[0]
+
+    def _of(self, rows: Any, at: Vector, split: str = "train") -> tuple[float, Vector]:
+        examples = self._data.splits[split]
+        inputs, labels = examples.inputs(rows).astype(np.float64), examples.labels[rows]
+        loss, _, gradient = loss_and_gradient(self._layers, self.tensors(at), inputs, labels)
         return loss, self.vector(gradient)
 
 
 class Algorithm:
     """Federated averaging; each algorithm replaces what it does otherwise."""
 
+    decays_all = False  # also what a pass does not train
+
     def __init__(self, plan: Plan) -> None:
         self.plan, self.on = plan, Problem(plan)
         self.x = self.on.vector(plan.weights | plan.local)
+        self.num_sent = sum(weight.size for weight in plan.weights.values())  # these come first
+        self.own: dict[int, Vector] = {}  # what stays with each client that has taken part
         self.parameters = dict(plan.settings.client_algorithm or {})
         self.prepare(len(self.x), plan.num_clients)
 
@@ -68,16 +76,18 @@ class Algorithm:
 
     def client(self, k: int, task: ClientTask) -> Any:
         """Return what client k sends after its work from `self.x`."""
-        return self.steps(task, lambda g, w: g) - self.x
+        return self.steps(task.batches, lambda g, w: g) - self.x
 
     def server(self, messages: list[Any], p: Vector) -> None:
         """Move `self.x`; `p` are the shares of the clients, which sum to 1."""
         self.x = self.x + sum(share * delta for share, delta in zip(p, messages, strict=True))
 
-    def steps(self, task: ClientTask, corrected: Any, start: Vector | None = None, of: slice = slice(None)) -> Vector:
+    def steps(self, batches: Any, corrected: Any, start: Vector | None = None, mask: Vector | float = 1.0) -> Vector:
+        """Return the weights after a step for each batch, in which those change where the mask is 1."""
         w, v = (self.x if start is None else start), np.zeros_like(self.x)
-        for batch in task.batches[of]:
-            v = self.on.momentum * v + corrected(self.on.gradient(batch, w), w)
+        for batch in batches:
+            decay = self.on.decay * w * (1.0 if self.decays_all else mask)
+            v = self.on.momentum * v + mask * corrected(self.on.gradient(batch, w), w) + decay
             w = w - self.on.rate * v
         return w
 
@@ -89,7 +99,8 @@ class Algorithm:
             shares = np.array([task.weight for task in tasks], np.float64)
             self.server([self.client(task.client, task) for task in tasks], shares / shares.sum())
             self.x = self.x.astype(np.float32).astype(np.float64)
-            after.append(self.x)
+            self.own = {k: own.astype(np.float32).astype(np.float64) for k, own in self.own.items()}
+            after.append(self.x[: self.num_sent])
         return after
 
 
@@ -104,7 +115,7 @@ class Scaffold(Algorithm):
 
     def client(self, k, task):
         ci, c, x = self.ci[k].copy(), self.c, self.x
-        y = self.steps(task, lambda g, w: g + self.sign * (c - ci))
+        y = self.steps(task.batches, lambda g, w: g + self.sign * (c - ci))
         if self.parameters["option"] == "I":
             plus = self.on.full_gradient(k, x)
         else:
@@ -129,7 +140,7 @@ class FedDyn(Algorithm):
 
     def client(self, k, task):
         alpha, theta, mine = self.parameters["alpha"], self.x, self.gradients[k].copy()
-        after = self.steps(task, lambda g, w: g - self.linear * mine + alpha * (w - theta))
+        after = self.steps(task.batches, lambda g, w: g - self.linear * mine + alpha * (w - theta))
         self.gradients[k] = mine - alpha * (after - theta)
         return after
 
@@ -154,7 +165,7 @@ class FedNova(Algorithm):
 
     def client(self, k, task):
         start = self.x
-        update = self.steps(task, lambda g, w: g + self.parameters["mu"] * (w - start)) - start
+        update = self.steps(task.batches, lambda g, w: g + self.parameters["mu"] * (w - start)) - start
         return update, self.length(len(task.batches)) if self.normalises else 1.0
 
     def server(self, messages, p):
@@ -171,8 +182,57 @@ class QFedAvg(Algorithm):
     def client(self, k, task):
         q, lipschitz = self.parameters["q"], 1 / self.on.rate
         loss = self.on.loss(k, self.x)
-        dw = lipschitz * (self.x - self.steps(task, lambda g, w: g))
+        dw = lipschitz * (self.x - self.steps(task.batches, lambda g, w: g))
         return loss**q * dw, q * loss ** (q + self.power_of_h) * (dw @ dw) + lipschitz * loss**q
 
     def server(self, messages, p):
         self.x = self.x - sum(delta for delta, _ in messages) / sum(h for _, h in messages)
+
+
+class FedPer(Algorithm):
+    """Arivazhagan et al. 2019, Algorithm 1: the last layers stay with each client."""
+
+    def client(self, k, task):
+        body = np.arange(len(self.x)) < self.num_sent
+        start = np.where(body, self.x, self._with_head(k))
+        after = self.trained(task, start, body.astype(float))
+        self.own[k] = after[self.num_sent :]
+        return after - start
+
+    def _with_head(self, k):
+        return np.concatenate([self.x[: self.num_sent], self.own.get(k, self.x[self.num_sent :])])
+
+    def trained(self, task, start, body):
+        return self.steps(task.batches, lambda g, w: g, start)
+
+    def server(self, messages, p):
+        head = self.x[self.num_sent :]
+        super().server(messages, p)
+        self.x = np.concatenate([self.x[: self.num_sent], head])
+
+
+class FedRep(FedPer):
+    """Collins et al. 2021, Algorithm 1: head, then representation."""
+
+    head_first, share = True, 2 / 3
+
+    def trained(self, task, start, body):
+        split = round(self.share * len(task.batches))
+        first, last = (1 - body, body) if self.head_first else (body, 1 - body)
+        middle = self.steps(task.batches[:split], lambda g, w: g, start, first)
+        return self.steps(task.batches[split:], lambda g, w: g, middle, last)
+
+
+class Ditto(Algorithm):
+    """Li et al. 2021, Algorithm 1."""
+
+    sign, from_the_servers = 1.0, False
+
+    def prepare(self, size, num_clients):
+        self.first = self.x
+
+    def client(self, k, task):
+        strength, x = self.parameters["strength"], self.x
+        v = x if self.from_the_servers else self.own.get(k, self.first)
+        self.own[k] = self.steps(task.batches, lambda g, w: g + self.sign * strength * (w - x), v)
+        return super().client(k, task)

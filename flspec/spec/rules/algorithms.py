@@ -16,16 +16,19 @@ _ALGORITHM = ("client", "algorithm")
 _OPTIMIZER, _CLIP, _AGGREGATOR = ("client", "optimizer"), ("client", "clip"), ("aggregator",)
 
 
+def _is_planned(client: ClientWork) -> bool:
+    return client.optimizer.schedule is None or client.optimizer.schedule.is_planned
+
+
 def _is_sgd(client: ClientWork) -> bool:
-    rule, schedule = client.optimizer, client.optimizer.schedule
-    return type(rule) is Sgd and rule.state != "kept" and (schedule is None or schedule.is_planned)
+    return type(client.optimizer) is Sgd and client.optimizer.state != "kept" and _is_planned(client)
 
 
 def _is_plain_sgd(client: ClientWork) -> bool:
     return _is_sgd(client) and client.optimizer.momentum == 0  # type: ignore[attr-defined]
 
 
-# By need: whether a spec has it, where that is said, and what to do.
+# By need that a spec alone can show: whether a spec has it, where that is said, and what to do.
 _NEEDS: dict[Need, tuple[Callable[[ClientWork, Aggregator], bool], tuple[str, ...], str]] = {
     "sgd": (
         lambda client, _: _is_sgd(client),
@@ -54,6 +57,11 @@ _NEEDS: dict[Need, tuple[Callable[[ClientWork, Aggregator], bool], tuple[str, ..
         _AGGREGATOR,
         "is defined for a mean in which clients count alike; choose fedavg or another mean, with weighting: uniform",
     ),
+    "fresh_optimizer": (
+        lambda client, _: client.optimizer.state != "kept" and _is_planned(client),
+        _OPTIMIZER,
+        "trains with several optimizers one after the other; choose state: reset, and no schedule but by rounds",
+    ),
 }
 
 
@@ -61,10 +69,20 @@ _NEEDS: dict[Need, tuple[Callable[[ClientWork, Aggregator], bool], tuple[str, ..
 def _what_the_algorithm_needs(client: ClientWork, aggregator: Aggregator, mode: str) -> Iterator[Contradiction]:
     if client.algorithm is None or mode != "federated":
         return
-    for need in client.algorithm.needs:
-        is_met, where, message = _NEEDS[need]
-        if not is_met(client, aggregator):
+    for need, (is_met, where, message) in _NEEDS.items():
+        if need in client.algorithm.needs and not is_met(client, aggregator):
             yield Contradiction(_ALGORITHM, where, message)
+    if why := client.algorithm.why_invalid(client.epochs, client.steps):
+        yield Contradiction(_ALGORITHM, ("client", "steps" if client.epochs is None else "epochs"), why)
+
+
+@rule
+def _public_steps(client: ClientWork, privacy: Privacy | None, mode: str) -> Iterator[Contradiction]:
+    if client.algorithm is None or mode != "federated" or privacy is None or not privacy.in_training:
+        return
+    if "public_steps" in client.algorithm.needs:
+        message = "takes steps that this privacy does not count; choose another algorithm, or privacy of clients"
+        yield Contradiction(_ALGORITHM, ("privacy",), message)
 
 
 @rule

@@ -65,10 +65,15 @@ def _steps_of_phases(client: ClientWork) -> Iterator[Contradiction]:
     if (schedule := client.optimizer.schedule) and not schedule.is_planned:
         message = f"follows a metric of scores, which objective {_kind(client.objective)} gives none of; choose another"
         yield Contradiction(("client", "optimizer", "schedule"), ("client", "objective"), message)
-    algorithm = client.algorithm
-    if algorithm and (type(algorithm).finish is not ClientAlgorithm.finish or algorithm.client_slots):
+    if client.algorithm and _is_of_one_network(client.algorithm):
         message = "counts on one gradient a step and one learning rate, but each network has its own; remove it"
         yield Contradiction(("client", "algorithm"), ("client", "objective"), message)
+
+
+def _is_of_one_network(algorithm: ClientAlgorithm) -> bool:
+    own = type(algorithm)
+    is_plain = own.finish is ClientAlgorithm.finish and own.passes is ClientAlgorithm.passes
+    return not is_plain or bool(algorithm.client_slots)
 
 
 @rule

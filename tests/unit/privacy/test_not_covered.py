@@ -33,5 +33,7 @@ def test_parts_of_the_model_that_stay_with_clients_are_named_where_there_are_any
     own = replace(plan, arrays={**plan.arrays, "local/mean": np.zeros(2, np.float32)}, settings=replace(
         plan.settings, local=("mean",)
     ))  # fmt: skip
-    assert any("test/clients/" in words for words in privacy_record(own, 1).not_covered)
+    ditto = replace(plan, settings=replace(plan.settings, client_algorithm={"kind": "ditto", "strength": 0.1}))
+    for one in (own, ditto):
+        assert any("test/clients/" in words for words in privacy_record(one, 1).not_covered)
     assert not any("test/clients/" in words for words in privacy_record(plan, 1).not_covered)

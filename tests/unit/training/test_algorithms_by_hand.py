@@ -20,8 +20,9 @@ from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state, save_state
+from flspec.runs.evaluation import Evaluator
 from flspec_torch.training import Trainer
-from tests.algorithm_cases import CASES, SECTIONS, SGD, MakePlan, client, plan_of
+from tests.algorithm_cases import CASES, SECTIONS, SGD, MakePlan, client, plan_of, plan_sections
 from tests.by_hand import algorithms as by_hand
 
 BY_HAND: dict[str, type[by_hand.Algorithm]] = {
@@ -29,6 +30,8 @@ BY_HAND: dict[str, type[by_hand.Algorithm]] = {
     "feddyn": by_hand.FedDyn,
     "fednova": by_hand.FedNova,
     "qfedavg": by_hand.QFedAvg,
+    "fedrep": by_hand.FedRep,
+    "ditto": by_hand.Ditto,
 }
 WRONG: dict[str, list[dict[str, Any]]] = {
     "scaffold I": [{"sign": 0.0}, {"sign": -1.0}, {"divides_by_all": False}],
@@ -37,6 +40,8 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     "fednova": [{"normalises": False}],
     "fednova momentum": [{"normalises": False}, {"of_momentum": False}],
     "fednova proximal": [{"normalises": False}, {"of_proximal": False}],
+    "fedrep": [{"head_first": False}, {"share": 1 / 3}, {"decays_all": True}],
+    "ditto": [{"sign": 0.0}, {"sign": -1.0}, {"from_the_servers": True}],
     "qfedavg": [{"power_of_h": 0.0}, {"power_of_h": -2.0}],
 }
 
@@ -65,13 +70,34 @@ def test_every_algorithm_that_comes_with_flspec_is_held_to_a_loop() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_round_is_the_papers(make_plan: MakePlan, case: str) -> None:
-    plan = plan_of(make_plan, case)
-    ours, kind = vectors(states_of(plan)), BY_HAND[CASES[case][0]["kind"]]
-    assert farthest(ours, kind(plan).run()) < 2e-6
+    plan, kind = plan_of(make_plan, case), BY_HAND[CASES[case][0]["kind"]]
+    states = states_of(plan)
+    assert distance(states, kind(plan)) < 2e-6
     for wrong in WRONG[case]:
         variant = kind(plan)
         vars(variant).update(wrong)
-        assert farthest(ours, variant.run()) > 1e-3, wrong
+        assert distance(states, variant) > 1e-3, wrong
+
+
+def test_a_part_of_the_model_that_stays_with_clients_is_fedper(make_plan: MakePlan) -> None:
+    sections, more = plan_sections("fedrep")
+    plan = make_plan(**sections | {"client": client(None, **more)})
+    states = states_of(plan)
+    assert list(plan.local) == ["output.weight", "output.bias"]
+    assert distance(states, by_hand.FedPer(plan)) < 2e-6
+    assert distance(states, by_hand.Algorithm(plan)) > 1e-3  # one head for all
+
+
+def distance(states: list[ServerState], by_hand_: by_hand.Algorithm) -> float:
+    """The farthest that any weight is from the one by hand: the server's of each round, clients' own after the last."""
+    servers = farthest(vectors(states), by_hand_.run())
+    clients = states[-1].clients
+    return max(servers, 0.0, *(farthest([own_weights(clients[k])], [own]) for k, own in by_hand_.own.items()))
+
+
+def own_weights(records: Any) -> Any:
+    """A client's weights: those that stay with it, or its own model's."""
+    return np.concatenate([value.ravel() for value in records.get("weights", records.get("personal")).values()])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -87,6 +113,29 @@ def test_a_state_goes_on_to_the_same_bits(make_plan: MakePlan, case: str, tmp_pa
 
 def _clients(state: ServerState) -> list[Any]:
     return [state.clients[client] for client in sorted(state.clients)]
+
+
+def test_the_models_that_ditto_is_evaluated_by_are_the_clients_own(make_plan: MakePlan) -> None:
+    plan = plan_of(make_plan, "ditto")
+    last, on = states_of(plan)[-1], by_hand.Problem(plan)
+    measured = Evaluator(plan)(last).values["test"]["loss"]
+    own = [on.test_loss(own_weights(last.clients[client]).astype(np.float64)) for client in plan.participants]
+    assert measured == pytest.approx(np.mean(own), rel=1e-5)
+    assert measured != pytest.approx(on.test_loss(on.vector(last.weights)), rel=1e-3)
+
+
+def test_a_client_that_never_takes_part_has_dittos_first_weights(make_plan: MakePlan) -> None:
+    sections, more = plan_sections("ditto")
+    partition = sections["partition"] | {"holdout": 0.3}
+    work = client(CASES["ditto"][0], **more)
+    sections |= {"rounds": 1, "partition": partition, "client": work, "cohort": {"kind": "uniform", "size": 1}}
+    plan = make_plan(**sections)
+    (last,), on = states_of(plan), by_hand.Problem(plan)
+    losses = []
+    for k, held in enumerate(plan.holdout):
+        model = own_weights(last.clients[k]).astype(np.float64) if k in plan.participants else on.vector(plan.weights)
+        losses.append(on.loss_of(held, model))
+    assert Evaluator(plan)(last).values["clients/mean"]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 @pytest.mark.parametrize("option", ["I", "II"])
@@ -168,7 +217,7 @@ def test_a_number_that_is_not_finite_drops_its_update(make_plan: MakePlan) -> No
     assert finish_round(plan, state, spoilt).dropped == {0: "its update is not finite"}
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "momentum": ("scaffold II", {"optimizer": SGD | {"momentum": 0.9}}, {}, "choose sgd without momentum"),
     "adam": ("scaffold II", {"optimizer": {"kind": "adam", "learning_rate": 0.1}}, {}, "choose sgd without momentum"),
     "clip": ("scaffold II", {"clip": {"norm": 1.0}}, {}, "remove client.clip"),
@@ -188,6 +237,16 @@ REFUSED = {
     ),
     "clip in fednova": ("fednova proximal", {"clip": {"norm": 1.0}}, {}, "remove client.clip"),
     "qfedavg by examples": ("qfedavg", {}, {"aggregator": {"kind": "fedavg"}}, "with weighting: uniform"),
+    "head alone": ("fedrep", {"epochs": 2}, {}, "leaves nothing of client.epochs: 2 to what is sent"),
+    "steps of a head": ("fedrep", {"epochs": None, "steps": 5}, {}, "which are of client.epochs; give these"),
+    "no head": ("fedrep", {}, {"model": {"kind": "mlp", "hidden": [5]}}, "name it, as in model.local: [output]"),
+    "a second model with a part": (
+        "ditto",
+        {},
+        {"model": {"kind": "mlp", "hidden": [5], "local": ["output"]}},
+        "output.weight is no weight that is sent",
+    ),
+    "kept": ("ditto", {"optimizer": SGD | {"momentum": 0.5, "state": "kept"}}, {}, "choose state: reset"),
     "label weights": ("scaffold I", {"label_weights": [1, 2, 1]}, {}, "remove label_weights"),
 }
 
@@ -195,8 +254,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_an_algorithm_does_not_permit_is_refused(make_plan: MakePlan, name: str) -> None:
     case, work, sections, way_out = REFUSED[name]
-    algorithm, more = CASES[case]
-    work = client(algorithm, **more.get("client", {}) | work)
+    usual, more = plan_sections(case)
     with pytest.raises(SpecError, match=r"client\.algorithm") as refused:
-        make_plan(**SECTIONS | {"client": work} | sections)
+        make_plan(**usual | {"client": client(CASES[case][0], **more | work)} | sections)
     assert way_out in str(refused.value)
