@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flspec.api.models import load_model
 from flspec.client_algorithms import ClientAlgorithm, CohortWork, LocalWork
 from flspec.client_algorithms.fednova import length_of
 from flspec.client_algorithms.qfedavg import QFedAvg
 from flspec.client_optimizers.sgd import Sgd
 from flspec.core.components import family_members
-from flspec.errors import SpecError
+from flspec.errors import InputError, SpecError
 from flspec.execution.parts import bytes_per_client
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state, save_state
 from flspec.runs.evaluation import Evaluator
+from flspec.runs.runner import run
 from flspec_torch.training import Trainer
 from tests.algorithm_cases import CASES, SECTIONS, SGD, MakePlan, client, plan_of, plan_sections
 from tests.by_hand import algorithms as by_hand
@@ -122,6 +124,17 @@ def test_the_models_that_ditto_is_evaluated_by_are_the_clients_own(make_plan: Ma
     own = [on.test_loss(own_weights(last.clients[client]).astype(np.float64)) for client in plan.participants]
     assert measured == pytest.approx(np.mean(own), rel=1e-5)
     assert measured != pytest.approx(on.test_loss(on.vector(last.weights)), rel=1e-3)
+
+
+def test_a_stored_model_of_ditto_is_a_clients_own(make_plan: MakePlan, tmp_path: Path) -> None:
+    plan = plan_of(make_plan, "ditto")
+    run(plan, "local", tmp_path / "run")
+    for k, records in states_of(plan)[-1].clients.items():
+        for which in ("last", plan.num_rounds):
+            weights = load_model(tmp_path / "run", which, client=k).weights
+            assert all(np.array_equal(weights[name], value) for name, value in records["personal"].items())
+    with pytest.raises(InputError, match="each of 6 clients has a model of its own"):
+        load_model(tmp_path / "run")
 
 
 def test_a_client_that_never_takes_part_has_dittos_first_weights(make_plan: MakePlan) -> None:
