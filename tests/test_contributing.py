@@ -15,13 +15,16 @@ from tests.unit.scratch_packages import flspec, write_package
 
 PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 IMPORTS = """
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from flspec.aggregators import Need
+from flspec.aggregators.rules import CoordinateRule, NumByzantine, middle
+from flspec.aggregators.vectors import Array
 from flspec.client_algorithms import ClientAlgorithm, CohortWork
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
@@ -44,6 +47,8 @@ ENTRY_POINTS = """
 stripes = shown:Stripes
 [flspec.encodings]
 min_max = shown:MinMax
+[flspec.aggregators]
+mean_around_median = shown:MeanAroundMedian
 [flspec.metrics]
 youden = shown:youden
 [flspec.trackers]
@@ -63,6 +68,7 @@ client:
   batch_size: 5
   optimizer: {kind: sgd, learning_rate: 0.1}
   algorithm: {kind: pull, strength: 0.5}
+aggregator: {kind: mean_around_median, f: 1, server_optimizer: {kind: sgd, momentum: 0.5}}
 evaluation: {metrics: [loss, youden]}
 """
 
@@ -128,7 +134,7 @@ def test_the_tokenizer_that_the_page_shows_is_in_the_plan_of_its_texts(tmp_path:
 
 def test_everything_that_the_page_adds_takes_part_in_one_run(tmp_path: Path) -> None:
     shown = examples()
-    names = ("Stripes", "youden", "Board", "Pull", "MinMax")
+    names = ("Stripes", "youden", "Board", "Pull", "MinMax", "MeanAroundMedian")
     assert [name for name in names if not any(name in block for block in shown)] == []
     metadata = tmp_path / "shown-1.0.dist-info"
     metadata.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,10 @@ from itertools import cycle, islice
 import numpy as np
 import torch
 
+from flspec.aggregators import ServerSide
+from flspec.aggregators.fedavg import FedAvg
 from flspec.data.store import open_data
-from flspec.execution.parts import sample_of, scored_networks, step_multiply_adds
+from flspec.execution.parts import aggregator_of, sample_of, scored_networks, step_multiply_adds
 from flspec.execution.rounds import initial_state, timed
 from flspec.execution.server_step import finish_round
 from flspec.phases import draws_of_sample
@@ -27,6 +30,7 @@ from flspec_torch.training import Trainer
 _BUDGET = 0.4  # seconds of training to measure at least
 _MOST_WORK = 2**31  # multiplications in a measured step or scoring, which take less than a second
 _MOST_ADDED = 2**24  # parameters of updates in a measured aggregation, which takes some tenths of a second
+_MOST_COMBINED = 2**22  # of a rule that is of all pairs of updates
 
 
 def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
@@ -99,13 +103,30 @@ def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
     # One update stands for several, which a private round would not take, nor attackers know.
     plan = replace(plan, settings=replace(plan.settings, privacy=None, faults=()))
     state = initial_state(plan)
-    cohort = len(plan.arrays["task_clients"]) / plan.num_rounds
+    cohort, combining = len(plan.arrays["task_clients"]) / plan.num_rounds, 0.0
+    if any(aggregator_of(plan).needs()):
+        combining = _combine(plan, updates, math.ceil(cohort))
+        plan = replace(plan, settings=replace(plan.settings, aggregator=FedAvg().model_dump(mode="json")))
     several = min(max(2, _MOST_ADDED // max(1, sum(weight.size for weight in plan.weights.values()))), 64)
     lap = timed()
     finish_round(plan, state, updates[:1])
     one = lap()
     finish_round(plan, state, list(islice(cycle(updates), several)))
-    return one + max(0.0, lap() - one) / (several - 1) * (cohort - 1)
+    return combining + one + max(0.0, lap() - one) / (several - 1) * (cohort - 1)
+
+
+def _combine(plan: Plan, updates: Sequence[ClientUpdate], cohort: int) -> float:
+    """Measure the seconds of a rule that few updates are not enough for, on some coordinates of a whole cohort's."""
+    rule, num_values = aggregator_of(plan), sum(weight.size for weight in plan.weights.values())
+    share = min(1.0, _MOST_COMBINED / cohort / max(1, num_values))
+    parts = {name: slice(math.ceil(share * weight.size)) for name, weight in plan.weights.items()}
+    cut = [
+        replace(update, delta={name: value.reshape(-1)[parts[name]] for name, value in update.delta.items()})
+        for update in islice(cycle(updates), cohort)
+    ]
+    lap = timed()
+    rule.combine_with(cut, ServerSide(statistics=plan.statistics))
+    return lap() / share
 
 
 def _evaluate(plan: Plan, num_examples: int) -> float:

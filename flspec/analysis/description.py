@@ -24,7 +24,7 @@ from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.datasets import Dataset
 from flspec.errors import InputError
-from flspec.execution.parts import bytes_per_client, step_multiply_adds
+from flspec.execution.parts import aggregator_of, bytes_per_client, step_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
 from flspec.privacy.statement import privacy_record
@@ -142,6 +142,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None 
     """
     backends = {name: _problems(name, plan) for name in installed_backends()}
     counts = partition_counts(plan)
+    skew = None if counts is None else measure_skew(counts)
     able = [name for name, problems in backends.items() if not problems] if rehearse and counts is not None else []
     down, up = bytes_per_client(plan)
     return Description(
@@ -150,8 +151,8 @@ def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None 
         data=_data(plan, data_root),
         clients=_clients(plan),
         faults=faults_in_words(plan),
-        remarks=(*_remarks(plan), *_unmeasured(plan)),
-        skew=None if counts is None else measure_skew(counts),
+        remarks=(*_remarks(plan), *_unmeasured(plan), *_remarks_on_combining(plan, skew)),
+        skew=skew,
         leakage=_leakage(plan),
         rounds=_rounds(plan),
         model=_model(plan),
@@ -162,6 +163,11 @@ def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None 
         pictures=pictures_in_words(plan),
         backends=backends,
     )
+
+
+def _remarks_on_combining(plan: Plan, skew: Skew | None) -> tuple[str, ...]:
+    """Return what to know of the aggregator with clients that differ so much."""
+    return tuple(aggregator_of(plan).remarks(skew)) if skew else ()
 
 
 def plan_skew(plan: Plan) -> Skew | None:

@@ -80,7 +80,20 @@ def _server_bytes(plan: Plan) -> int:
     updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes) * (1 + len(client_algorithm_of(plan).sends))
     sums = _FLOAT64 * (sum(sizes) + (2 + slots) * max(sizes, default=0))  # the mean whole, the rest a tensor at a time
     remembered = _FLOAT64 * sum(sizes) * sum(part.num_remembered for part in postprocessors_of(plan))
-    return states + updates + sums + remembered + _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
+    combined = _combining_bytes(plan)
+    return states + updates + sums + remembered + combined + _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
+
+
+def _combining_bytes(plan: Plan) -> int:
+    """Return the bytes that a rule other than the mean needs: its record before and after, two float64 vectors beside
+    the combined one, and all updates in float64 where postprocessors have made them so.
+    """
+    aggregator = aggregator_of(plan)
+    if aggregator.is_plain_mean:
+        return 0
+    record = 2 * _FLOAT32 * sum(np.size(value) for value in aggregator.initial_record(plan.weights).values())
+    processed = _largest_cohort(plan) if plan.settings.postprocessors else 0
+    return record + _FLOAT64 * (2 + processed) * sum(weight.size for weight in plan.weights.values())
 
 
 def kept_bytes(plan: Plan) -> int:

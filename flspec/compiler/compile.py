@@ -46,6 +46,7 @@ from flspec.spec.loading import validate_draft
 from flspec.spec.overlays import Draft, compose
 from flspec.spec.places import naming_places
 from flspec.spec.rules import contradictions
+from flspec.spec.rules.aggregation import too_few
 from flspec.spec.spec import ClientWork, Spec
 from flspec.spec.study import Cell
 
@@ -336,6 +337,9 @@ def _check_clients(
         )
         raise SpecError([Problem(message, "cohort")])
     _check_plateau(spec, examples)
+    smallest = int(np.diff(plan.arrays["round_task_ends"], prepend=0).min())
+    if few := list(too_few(spec.aggregator, smallest)):
+        raise SpecError([Problem(one.message, ".".join(one.path)) for one in few])
     if spec.cohort.may_repeat and plan.local:
         message = (
             f"may draw a client several times in a round, but {next(iter(plan.local))} stays with each client from "

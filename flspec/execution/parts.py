@@ -97,12 +97,13 @@ def _check_phases(plan: Plan) -> None:
 
 def out_of_reach(plan: Plan) -> list[str]:
     """Return a message for each part that other processes cannot find, field first: those of no installed package."""
+    # A server optimizer that no plan names is made by its aggregator, which finds it.
+    made = "" if "server_optimizer" in plan.settings.aggregator else "aggregator.server_optimizer"
     return [
         f"{field}: {getattr(part, 'kind', '')} ({full_name(type(part))}) is of no installed "
         "package, so no other process can find it; offer it in an entry point, or run it on local"
         for field, part in acting_parts(plan).items()
-        # A server optimizer is made by its aggregator, which finds it.
-        if not (field == "aggregator.server_optimizer" or comes_with_flspec(part) or is_offered(part))
+        if not (field == made or comes_with_flspec(part) or is_offered(part))
     ]
 
 

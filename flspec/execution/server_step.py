@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.aggregators import Aggregator, ServerSide
 from flspec.client_algorithms import CohortWork
 from flspec.core.randomness import Stream
 from flspec.core.round_streams import RoundStreams
@@ -46,6 +47,8 @@ __all__ = [
     "streams_of",
 ]
 
+_AGGREGATOR = "aggregator"  # the name of its record
+
 
 @dataclass(frozen=True, eq=False)
 class RoundOutcome:
@@ -73,6 +76,7 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
     if len(kept) < plan.settings.min_clients and not acts_without_updates(plan):
         why = f"the round has fewer updates than min_clients: {plan.settings.min_clients}"
         return RoundOutcome(replace(state, round=number), {}, dict.fromkeys(range(len(every)), why) | dropped)
+    _check_enough(plan, number, len(kept), len(every))
     delta, records = _combine(plan, state, kept)
     optimizer, weights = _step(plan, state, delta)
     clients = dict(state.clients) | {update.client: update.client_state for update in kept if update.client_state}
@@ -83,28 +87,46 @@ def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) ->
     """Return the delta for the server optimizer, and the server's new records."""
     post = _Postprocessing(plan, state)
     processed = (post.on_each(update) for update in updates)
-    mean = _mean(plan, updates, processed) if updates else _nothing(plan)
+    before = {name: record for name, record in state.records.items() if name == _AGGREGATOR}
+    mean, own = _aggregate(plan, state, updates, processed) if updates else (_nothing(plan), before)
     delta, carried = _combine_by_algorithm(plan, state, mean, updates)
     delta, remembered = post.on_combined(delta, updates)
-    return delta, {**carried, **remembered}
+    return delta, {**carried, **own, **remembered}
 
 
 def _nothing(plan: Plan) -> Delta:
     return {name: np.zeros(weight.shape) for name, weight in plan.weights.items()}
 
 
-def _mean(plan: Plan, updates: Sequence[ClientUpdate], processed: Iterable[ClientUpdate]) -> Delta:
-    """Return what the aggregator combines the processed updates into, checked to be an update of the same tensors.
+def _aggregate(
+    plan: Plan, state: ServerState, updates: Sequence[ClientUpdate], processed: Iterable[ClientUpdate]
+) -> tuple[Delta, Records]:
+    """Return what the aggregator combines the processed updates into, an update of the same tensors, and its record.
 
     A plain mean takes one by one, as all in float64 may not fit into memory.
     """
     aggregator = aggregator_of(plan)
     if aggregator.is_plain_mean:
-        return weighted_sum(processed, sum(update.weight for update in updates))
-    every, call = list(processed), PartCall("aggregator", aggregator, "combine")
+        return weighted_sum(processed, sum(update.weight for update in updates)), {}
+    method = "combine" if type(aggregator).combine_with is Aggregator.combine_with else "combine_with"
+    every, call = list(processed), PartCall("aggregator", aggregator, method)
     with call.guarded():
-        given = aggregator.combine(every)
-    return call.tensors(given, updates[0].delta, "update", np.float64)
+        given = aggregator.combine_with(every, ServerSide(state.records.get(_AGGREGATOR, {}), plan.statistics))
+    combined, record = call.pair(given, "the combined update and the record")
+    delta, record = call.tensors(combined, updates[0].delta, "update", np.float64), call.record(record)
+    return delta, {_AGGREGATOR: record} if record else {}
+
+
+def _check_enough(plan: Plan, round_number: int, num_updates: int, num_clients: int) -> None:
+    """Raise RunError if a rule is not defined for so few updates. Another rule would be another experiment."""
+    aggregator = aggregator_of(plan)
+    if need := aggregator.unmet(num_updates):
+        kind = plan.settings.aggregator["kind"]
+        raise RunError(
+            f"round {round_number}: aggregator.{need.field}: {kind} needs at least {need.least} updates "
+            f"({need.formula}), but only {num_updates} of {num_clients} count; lower {need.field}, raise cohort.size, "
+            f"or set min_clients: {need.least}, which leaves such rounds out"
+        )
 
 
 def _combine_by_algorithm(
@@ -231,6 +253,12 @@ def initial_records(plan: Plan) -> dict[str, Weights]:
     with call.guarded():
         given = algorithm.initial_server(learned)
     records = call.records(given, algorithm.server_slots, learned)
+    aggregator = aggregator_of(plan)
+    call = PartCall("aggregator", aggregator, "initial_record")
+    with call.guarded():
+        own = aggregator.initial_record(learned)
+    if own := call.record(own):
+        records[_AGGREGATOR] = own
     for name, part in named_postprocessors(plan).items():
         call = _call(name, part, "initial_record")
         with call.guarded():

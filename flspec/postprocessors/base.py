@@ -20,7 +20,7 @@ __all__ = ["Combined", "Postprocessor"]
 class Combined:
     """The combined update of a cohort."""
 
-    delta: Delta  # float64; the aggregator's mean
+    delta: Delta  # float64; the aggregator's
     num_updates: int  # the updates that count
     total_weight: float  # of these updates; the mean times this is their weighted sum
     record: Weights = field(default_factory=dict)  # the postprocessor's record before this round
@@ -38,6 +38,8 @@ class Postprocessor(Component, ABC):
     is_random: ClassVar[bool] = False  # whether it draws; the plan then holds a seed for each round
 
     acts_without_updates: ClassVar[bool] = False  # whether a round without an update changes the weights, too
+
+    needs_mean: ClassVar[bool] = False  # whether it counts on the combined update being the weighted mean
 
     @property
     def num_remembered(self) -> int:

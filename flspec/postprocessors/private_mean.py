@@ -44,6 +44,7 @@ class PrivateMean(Postprocessor, OmitDefaults):
     omitted: ClassVar[dict[str, Any]] = {"noise_cohort": None, "noise_matrix": {"kind": "independent"}}
     is_random = True
     acts_without_updates = True
+    needs_mean = True
 
     clip: Annotated[
         OneOf[UpdateClip], Field(description="bound on each update", examples=[{"kind": "fixed", "norm": 1.0}])

@@ -25,7 +25,7 @@ class AdagradParameters(Document):
 
 
 class Adagrad(AdagradParameters, ServerOptimizer):
-    """FedAdagrad of Reddi et al. 2021, Algorithm 2, with beta_1 = 0:
+    """FedAdagrad of Reddi et al. 2021, Algorithm 2, with beta_1 = 0.
 
     v <- v + Delta^2;  w <- w + learning_rate * Delta / (sqrt(v) + epsilon), epsilon outside the root.
     """

@@ -26,7 +26,7 @@ class YogiParameters(AdamParameters):
 
 
 class Yogi(YogiParameters, MomentOptimizer):
-    """Zaheer et al., NeurIPS 2018, and FedYogi of Reddi et al. 2021, Algorithm 2:
+    """Zaheer et al., NeurIPS 2018, and FedYogi of Reddi et al. 2021, Algorithm 2.
 
     v <- v - (1 - beta_2) Delta^2 sign(v - Delta^2); the rest as `MomentOptimizer`.
     """

@@ -87,6 +87,12 @@ AGGREGATORS = {
     "fedavg_warm": "{kind: fedavgm, momentum: 0.5, schedule: {kind: warmup, rounds: 3, start: 0.1}}",
     "fedadam_warm": "{kind: fedadam, learning_rate: 0.01, schedule: {kind: warmup, rounds: 3, start: 0.1}}",
 }
+# Rules of updates; those that need some come with the cohort "seven".
+AGGREGATORS |= {
+    "bulyan": "{kind: bulyan, f: 1, server_optimizer: {kind: adam, learning_rate: 0.01}}",
+    "centered": "{kind: centered_clipping, tau: 0.3, iterations: 2, server_optimizer: {kind: sgd, momentum: 0.5}}",
+    "geometric": "{kind: geometric_median}",
+}
 SERVER_OPTIMIZERS = ("fedavgm", "fedadam", "fedyogi", "fedadagrad")
 
 PARTITIONS = {
@@ -99,6 +105,7 @@ _ADAPTIVE = "clip: {kind: adaptive, initial: 0.8, noise_on_count: 1}"
 # Who takes part, and what bounds and hides it. Of cohorts of 1 of 10 clients, expected, a third are empty.
 COHORTS = {
     "four": ("{kind: uniform, size: 4}", ""),
+    "seven": ("{kind: uniform, size: 7}", ""),
     "coins": ("{kind: poisson, size: 1}", ""),
     "clipped": ("{kind: poisson, size: 4}", f"{_FIXED}, noise_multiplier: 0"),
     "noised": ("{kind: poisson, size: 4}", f"{_FIXED}, noise_multiplier: 0.5"),
@@ -168,6 +175,7 @@ PRIVATE = (
     "tanh-sgd-uniform_fedavgm-plain-again",
     "softmax-diverging-uniform-one_large-again",
 )
+RULES = ("softmax-sgd-bulyan-plain-seven", "softmax-sgd-centered", "softmax-sgd-geometric")
 SAMPLED = ("tanh-sgd-fedavg-plain-coins", *PRIVATE)
 # Two networks, with a step for each of them. Batches of the last plan are uneven.
 GANS = (

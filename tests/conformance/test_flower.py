@@ -12,7 +12,7 @@ from flspec.errors import FlspecError
 from flspec.protocol.backend import Job
 from flspec.protocol.plan import ClientTask, Plan
 from tests.conformance.harness import Certified, Engines
-from tests.conformance.plans import compile_named
+from tests.conformance.plans import RULES, compile_named
 
 Get = Callable[[str, str], Certified]
 
@@ -23,6 +23,18 @@ def test_flower_on_ray_is_bit_identical_to_local(certified: Get, name: str) -> N
     assert case.verdict("flower").bitwise
     assert case.result("flower").weights == case.result("local").weights
     assert set(case.result("flower").backend.versions) >= {"flwr", "ray", "torch"}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_of_updates_gives_the_same_bits_and_tff_refuses_it(certified: Get, name: str) -> None:
+    case = certified(name, "flower:inprocess")
+    assert case.verdict("flower:inprocess").bitwise
+    records = [state.records.get("aggregator", {}) for state in case.states("flower:inprocess")]
+    assert [bool(record) for record in records] == [name == "softmax-sgd-centered"] * len(records)
+    if "tff" in case.certificate.backends:
+        refused = case.verdict("tff")
+        assert refused.verdict == "refused"
+        assert "aggregator: " in (refused.reason or "")
 
 
 @pytest.mark.parametrize("backend", ["local", "flower:inprocess", "tff"])

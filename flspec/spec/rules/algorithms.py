@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from flspec.aggregators import Aggregator
+from flspec.aggregators import Aggregator, MeanAggregator
 from flspec.client_algorithms.base import Need
 from flspec.client_optimizers.sgd import Sgd
 from flspec.objectives.supervised import Supervised
@@ -26,6 +26,10 @@ def _is_sgd(client: ClientWork) -> bool:
 
 def _is_plain_sgd(client: ClientWork) -> bool:
     return _is_sgd(client) and client.optimizer.momentum == 0  # type: ignore[attr-defined]
+
+
+def _is_uniform_mean(rule: Aggregator) -> bool:
+    return isinstance(rule, MeanAggregator) and rule.is_plain_mean and rule.weighting == "uniform"
 
 
 # By need that a spec alone can show: whether a spec has it, where that is said, and what to do.
@@ -53,7 +57,7 @@ _NEEDS: dict[Need, tuple[Callable[[ClientWork, Aggregator], bool], tuple[str, ..
         "fedavg",
     ),
     "uniform_mean": (
-        lambda _, aggregator: aggregator.is_plain_mean and aggregator.weighting == "uniform",
+        lambda _, aggregator: _is_uniform_mean(aggregator),
         _AGGREGATOR,
         "is defined for a mean in which clients count alike; choose fedavg or another mean, with weighting: uniform",
     ),

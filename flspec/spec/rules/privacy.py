@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from flspec.aggregators import Aggregator
+from flspec.aggregators import Aggregator, WeightedAggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.models import Model
 from flspec.objectives.supervised import Supervised
@@ -70,7 +70,7 @@ def _bounded_influence(privacy: Privacy | None, aggregator: Aggregator, client: 
             "such as fedavg or fedadam"
         )
         yield Contradiction(("aggregator",), ("privacy",), message)
-    elif aggregator.weighting != "uniform":
+    elif isinstance(aggregator, WeightedAggregator) and aggregator.weighting != "uniform":
         message = (
             "weighs by examples, so one client could be most of the mean; privacy needs aggregator.weighting: uniform"
         )

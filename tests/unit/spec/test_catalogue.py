@@ -75,6 +75,7 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "schedules": "client.optimizer.schedule",
         "samplers": "cohort",
         "aggregators": "aggregator",
+        "server_optimizers": "aggregator.server_optimizer",
         "privacy": "privacy",
         "update_clips": "privacy.clip",
         "noise_matrices": "privacy.noise",
@@ -165,8 +166,8 @@ def test_text_is_told_by_its_form_and_sections_by_what_they_are():
         (lambda: find_family("partion"), "family: unknown 'partion'; did you mean 'partition'"),
         (
             lambda: find_family("x"),
-            "client.optimizer, client.optimizer.schedule, cohort, aggregator, privacy, privacy.clip, privacy.noise, "
-            "postprocessors",
+            "client.optimizer, client.optimizer.schedule, cohort, aggregator, aggregator.server_optimizer, privacy, "
+            "privacy.clip, privacy.noise, postprocessors",
         ),
         (lambda: find_kind(find_family("partition"), "dirchlet"), "partition: unknown 'dirchlet'; did you mean 'diri"),
     ],

@@ -118,6 +118,8 @@ def test_a_kind_has_its_own_parameters_and_no_other_s(section, kind):
         document = with_value(section, value)
         if section.startswith("dataset."):
             document["dataset"]["kind"] = "csv" if in_columns else "mnist"  # which has images to transform
+        if section == "aggregator.server_optimizer":
+            document["aggregator"]["kind"] = "median"
         if section.startswith("privacy."):
             needed = {"kind": "central", "delta": 0.001, "clip": {"kind": "fixed", "norm": 1.0}}
             document["privacy"] = needed | document["privacy"]

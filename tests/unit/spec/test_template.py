@@ -17,7 +17,8 @@ from flspec.spec.loading import load_spec, parse_spec
 from flspec.spec.template import SCHEMA_FILE, default_kind, name_for, new_spec, write_new_spec
 
 OF_PICTURES = "evaluation.features"  # which only goes with an objective that makes pictures
-FAMILIES = [family for family in families().values() if not family.is_list and family.section != OF_PICTURES]
+OF_RULES = "aggregator.server_optimizer"  # which only goes with a rule of updates
+FAMILIES = [one for one in families().values() if not one.is_list and one.section not in (OF_PICTURES, OF_RULES)]
 ALONE = {("client.objective", "gan"), ("model", "dcgan")}  # which go with each other and with no other kind
 KINDS = {f.section: [kind for kind in f.kinds if (f.section, kind) not in ALONE] for f in FAMILIES}
 # Every kind of every family beside many of the others: all combinations are too many by now.
@@ -69,6 +70,10 @@ def test_every_combination_of_kinds_is_a_spec_of_those_kinds_with_short_lines():
         kinds = {section: kind for section, kind in combination.items() if section not in of_central}
         if kinds.get("privacy.noise") == "banded":
             kinds |= {"cohort": "cyclic_poisson", "privacy.clip": "fixed"}
+        if kinds["privacy"] != "example" and not kinds["aggregator"].startswith("fed"):
+            kinds |= {"aggregator": "fedavg"}  # privacy of clients is of a mean
+        if not kinds["aggregator"].startswith("fed"):
+            kinds |= {"partition": "iid", "cohort": "all"}  # others may have fewer clients than a rule needs
         text = new_spec(tree(kinds))
         assert kinds_of(parse_spec(text), kinds) == kinds
         assert max(map(len, text.splitlines())) <= 110
