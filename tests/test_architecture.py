@@ -30,7 +30,7 @@ ROOMS = (
     "protocol schedules",
     "data models",
     "encodings",
-    "datasets features partitioners client_optimizers objectives postprocessors server_optimizers faults",
+    "datasets features partitioners client_optimizers objectives postprocessors server_optimizers faults compressors",
     "client_algorithms",
     "aggregators privacy trackers",
     "spec",

@@ -26,6 +26,7 @@ from flspec.aggregators import Need
 from flspec.aggregators.rules import CoordinateRule, NumByzantine, middle
 from flspec.aggregators.vectors import Array
 from flspec.client_algorithms import ClientAlgorithm, CohortWork
+from flspec.compressors import Compressor, Payload
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.encodings import Encoding
@@ -33,7 +34,7 @@ from flspec.metrics import metric
 from flspec.metrics.decisions import recall, specificity
 from flspec.metrics.scores import Scores
 from flspec.partitioners import ClientIndices, Counted
-from flspec.protocol.named_records import Records
+from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import RoundRecord
 from flspec.protocol.updates import Delta
@@ -55,6 +56,8 @@ youden = shown:youden
 board = shown:Board
 [flspec.client_algorithms]
 pull = shown:Pull
+[flspec.compressors]
+signs = shown:Signs
 """
 SPEC = """
 flspec: 1
@@ -69,6 +72,7 @@ client:
   optimizer: {kind: sgd, learning_rate: 0.1}
   algorithm: {kind: pull, strength: 0.5}
 aggregator: {kind: mean_around_median, f: 1, server_optimizer: {kind: sgd, momentum: 0.5}}
+compression: {kind: signs, error_feedback: true}
 evaluation: {metrics: [loss, youden]}
 """
 
@@ -134,7 +138,7 @@ def test_the_tokenizer_that_the_page_shows_is_in_the_plan_of_its_texts(tmp_path:
 
 def test_everything_that_the_page_adds_takes_part_in_one_run(tmp_path: Path) -> None:
     shown = examples()
-    names = ("Stripes", "youden", "Board", "Pull", "MinMax", "MeanAroundMedian")
+    names = ("Stripes", "youden", "Board", "Pull", "Signs", "MinMax", "MeanAroundMedian")
     assert [name for name in names if not any(name in block for block in shown)] == []
     metadata = tmp_path / "shown-1.0.dist-info"
     metadata.mkdir()

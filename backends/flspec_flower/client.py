@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from flspec.execution.noise_key import with_noise_key
 from flspec.execution.server_step import sent_with_weights
@@ -72,7 +74,9 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
     metrics: Any = reply.content["update"]
     sums: Any = reply.content["sums"]
     numbers: Any = reply.content.get("numbers", {})
-    delta = dict(zip(plan.weights, reply.content.array_records["delta"].to_numpy_ndarrays(), strict=True))
+    payload = _read_arrays(reply.content, "payload")
+    sent_whole = [name for name in plan.weights if not payload or name in plan.statistics]
+    delta = dict(zip(sent_whole, reply.content.array_records["delta"].to_numpy_ndarrays(), strict=True))
     return ClientUpdate(
         client=int(metrics["client"]),
         repeat=int(metrics["repeat"]),
@@ -83,6 +87,7 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
         client_state=_read_records(reply.content, "client_state"),
         sent=_read_records(reply.content, "sent"),
         numbers={name: float(value) for name, value in numbers.items()},
+        payload=payload,
     )
 
 
@@ -94,6 +99,7 @@ def _encode(update: ClientUpdate) -> RecordDict:
         "sums": MetricRecord({**update.sums}),
         **_write_records("client_state", update.client_state),
         **_write_records("sent", update.sent),
+        **_write_arrays("payload", update.payload),
         **({"numbers": MetricRecord({**update.numbers})} if update.numbers else {}),
     }
     return RecordDict(content)
@@ -101,16 +107,25 @@ def _encode(update: ClientUpdate) -> RecordDict:
 
 def _write_records(key: str, records: Records) -> dict[str, Record]:
     """Convert flspec's named records to records of a message; none if there are none."""
-    if not (tensors := flatten(records)):
-        return {}
-    return {key: ArrayRecord(list(tensors.values())), f"{key}_names": ConfigRecord({"names": list(tensors)})}
+    return _write_arrays(key, flatten(records))
 
 
 def _read_records(content: RecordDict, key: str) -> Records:
+    return unflatten(_read_arrays(content, key))
+
+
+def _write_arrays(key: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Record]:
+    """Convert named arrays to a record of a message and one of their names; none if there are none."""
+    if not arrays:
+        return {}
+    return {key: ArrayRecord(list(arrays.values())), f"{key}_names": ConfigRecord({"names": list(arrays)})}
+
+
+def _read_arrays(content: RecordDict, key: str) -> dict[str, NDArray[Any]]:
     if key not in content:
         return {}
     names: Any = content.config_records[f"{key}_names"]["names"]
-    return unflatten(dict(zip(names, content.array_records[key].to_numpy_ndarrays(), strict=True)))
+    return dict(zip(names, content.array_records[key].to_numpy_ndarrays(), strict=True))
 
 
 @lru_cache(maxsize=2)

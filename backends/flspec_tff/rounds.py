@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from flspec.data.examples import Split
 from flspec.data.store import open_data
-from flspec.execution.parts import aggregator_of, client_optimizer_of, network_of
+from flspec.execution.parts import aggregator_of, client_optimizer_of, learned_weights, network_of
 from flspec.execution.rounds import RoundResult, timed
-from flspec.execution.server_step import learned_weights
 from flspec.protocol.events import NOT_FINITE
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState

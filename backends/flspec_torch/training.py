@@ -16,15 +16,17 @@ from flspec.client_algorithms import ClientAlgorithm, ClientOutcome, LocalWork, 
 from flspec.client_optimizers import ClientOptimizer
 from flspec.data.examples import Data
 from flspec.data.store import open_data
+from flspec.execution.compression import compressed
 from flspec.execution.part_checks import PartCall, read_only, read_only_records
 from flspec.execution.parts import (
     client_algorithm_of,
     keeps_optimizer,
+    learned_weights,
     networks_of,
     optimizers_of,
     players_of,
 )
-from flspec.execution.server_step import learned_weights, sent_with_weights
+from flspec.execution.server_step import sent_with_weights
 from flspec.metrics import measure
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.part_scope import using_parts_of
@@ -118,7 +120,7 @@ class Trainer:
                 steppers = self._take(one, sent, tensors, measured, plateau)
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
         outcome = self._finish(replace(self._work(sent, after), passed=passed, **measured_before))
-        return ClientUpdate(
+        update = ClientUpdate(
             client=task.client,
             repeat=task.repeat,
             delta=dict(outcome.delta),
@@ -132,6 +134,7 @@ class Trainer:
             sent=dict(outcome.sent),
             numbers=dict(outcome.numbers),
         )
+        return compressed(self.plan, task, update, client_state)
 
     def _take(
         self, one: Pass, sent: _Sent, tensors: Mapping[str, Tensor], measured: Measured, plateau: PlateauTracker | None

@@ -21,6 +21,7 @@ from flspec.execution.parts import (
     optimizers_of,
     players_of,
     postprocessors_of,
+    remembers_updates,
     scored_networks,
     step_values,
 )
@@ -99,7 +100,8 @@ def _combining_bytes(plan: Plan) -> int:
 def kept_bytes(plan: Plan) -> int:
     """Return the bytes of one client's state between rounds."""
     kept = sum(tensor.nbytes for tensor in plan.local.values())
-    kept += len(client_algorithm_of(plan).client_slots) * sum(weight.nbytes for weight in plan.weights.values())
+    records = len(client_algorithm_of(plan).client_slots) + remembers_updates(plan)
+    kept += records * sum(weight.nbytes for weight in plan.weights.values())
     return kept + sum(_slots_bytes(plan, player) for player in optimizers_of(plan) if keeps_optimizer(plan, player))
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
+from flspec.compressors import Compressor
 from flspec.core.components import Component, Part, parse_component, source_digests
 from flspec.core.part_imports import loose_digests
 from flspec.core.references import find_object
@@ -89,6 +90,8 @@ def _engine_parts(settings: PlanSettings) -> dict[str, Component]:
         part = read_part(Postprocessor, document)
         parts[f"postprocessors.{number}"] = part
         parts |= {f"postprocessors.{number}.{name}": one for name, one in part if isinstance(one, Component)}
+    if settings.compression:
+        parts["compression"] = read_part(Compressor, settings.compression)
     for number, document in enumerate(settings.faults):
         parts[f"faults.{number}"] = read_part(Fault, document)
     for split, documents in settings.data.transforms.items():

@@ -118,6 +118,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         or drops
         or any(phase.draws for phase in phases)
         or any(t.is_random for t in examples.train.transforms)
+        or (spec.compression is not None and spec.compression.is_random)
     )
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     faults = PlannedFaults(spec.faults, examples, len(client_indices), spec.rounds, root)
@@ -206,6 +207,7 @@ def _settings(
         label_weights=spec.client.label_weights or (),
         client_algorithm=algorithm.model_dump(mode="json") if algorithm else None,
         postprocessors=tuple(part.model_dump(mode="json") for part in spec.postprocessors),
+        compression=spec.compression.model_dump(mode="json") if spec.compression else None,
         faults=tuple(fault.model_dump(mode="json") for fault in spec.faults),
         min_clients=spec.min_clients,
         parts=PartSettings(part_files.files, part_files.sources) if part_files else None,
@@ -354,9 +356,11 @@ def _check_clients(
         )
     own = sum(math.prod(tensor.shape) for tensor in parameters.values() if tensor.placement == "client")
     own += count_slot_values(spec, parameters)
-    if spec.client.algorithm:
+    records = len(spec.client.algorithm.client_slots) if spec.client.algorithm else 0
+    records += spec.compression is not None and spec.compression.error_feedback
+    if records:
         sent = sum(math.prod(t.shape) for t in parameters.values() if t.is_learned and t.placement == "server")
-        own += len(spec.client.algorithm.client_slots) * sent
+        own += records * sent
     num_clients = len(plan.participants)
     if 4 * own * num_clients > _MOST_KEPT:
         raise InputError(

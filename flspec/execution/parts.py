@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
 
 from flspec.aggregators import Aggregator
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
 from flspec.compiler.acting_parts import engine_parts, optimizer_alone, read_part
+from flspec.compressors import Compressor
 from flspec.core.components import Component, comes_with_flspec, full_name, is_offered
 from flspec.core.part_files import PartFiles, part_files_in_use
 from flspec.errors import InputError, shorten
@@ -50,18 +55,22 @@ __all__ = [
     "bytes_per_client",
     "client_algorithm_of",
     "client_optimizer_of",
+    "compressor_of",
     "faults_of",
     "feature_network_of",
     "keeps_optimizer",
+    "learned_weights",
     "loss_of",
     "network_of",
     "networks_of",
     "objective_of",
     "optimizers_of",
     "out_of_reach",
+    "payload_bytes",
     "phases_of",
     "players_of",
     "postprocessors_of",
+    "remembers_updates",
     "sample_of",
     "scored_networks",
     "server_optimizer_of",
@@ -213,6 +222,17 @@ def postprocessors_of(plan: Plan) -> tuple[Postprocessor, ...]:
     return tuple(_part(plan, Postprocessor, document) for document in plan.settings.postprocessors)
 
 
+def compressor_of(plan: Plan) -> Compressor | None:
+    """Return what compresses updates; None if they are sent whole."""
+    return _part(plan, Compressor, document) if (document := plan.settings.compression) else None
+
+
+def remembers_updates(plan: Plan) -> bool:
+    """Return whether each client remembers what compression has left out: error feedback."""
+    compressor = compressor_of(plan)
+    return compressor is not None and compressor.error_feedback
+
+
 def faults_of(plan: Plan) -> tuple[Fault, ...]:
     """Return the faults, by number."""
     return tuple(_part(plan, Fault, document) for document in plan.settings.faults)
@@ -243,9 +263,29 @@ def bytes_per_client(plan: Plan) -> tuple[int, int]:
     """Return the bytes sent to one client in a round, and those that it sends back: of tensors and of numbers."""
     algorithm = client_algorithm_of(plan)
     weights = sum(weight.nbytes for weight in plan.weights.values())
-    a_slot = sum(weight.nbytes for name, weight in plan.weights.items() if name not in plan.statistics)
+    a_slot = sum(weight.nbytes for weight in learned_weights(plan).values())
     numbers = _FLOAT64 * len(algorithm.sends_numbers)
-    return weights + len(algorithm.server_slots) * a_slot, weights + len(algorithm.sends) * a_slot + numbers
+    update = weights - a_slot + payload_bytes(plan) if plan.settings.compression else weights
+    return weights + len(algorithm.server_slots) * a_slot, update + len(algorithm.sends) * a_slot + numbers
+
+
+def learned_weights(plan: Plan) -> dict[str, NDArray[np.float32]]:
+    """Return the server's initial weights without statistics: a record of an algorithm has a tensor for each."""
+    return {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
+
+
+def payload_bytes(plan: Plan) -> int:
+    """Return the bytes that a client's compressed update takes; 0 if there is nothing to compress."""
+    compressor, like = compressor_of(plan), learned_weights(plan)
+    if compressor is None or not like:
+        return 0
+    if plan not in _payload_bytes:
+        with PartCall("compression", compressor, "compress").guarded():
+            _payload_bytes[plan] = compressor.num_bytes(like)
+    return _payload_bytes[plan]
+
+
+_payload_bytes: WeakKeyDictionary[Plan, int] = WeakKeyDictionary()  # each update is held to it
 
 
 def _part(plan: Plan, family: type[C], document: ComponentDocument) -> C:

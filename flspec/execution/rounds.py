@@ -11,8 +11,8 @@ import numpy as np
 from flspec.compiler.acting_parts import check_code
 from flspec.errors import RunError
 from flspec.execution.ledger import note_end, note_release
-from flspec.execution.parts import server_optimizer_of
-from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records, learned_weights
+from flspec.execution.parts import learned_weights, server_optimizer_of
+from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records
 from flspec.privacy.spending import ending_budget
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted

@@ -17,12 +17,14 @@ from flspec.client_algorithms import CohortWork
 from flspec.core.randomness import Stream
 from flspec.core.round_streams import RoundStreams
 from flspec.errors import RunError
+from flspec.execution.compression import initial_memory, restored
 from flspec.execution.faults import attacked, lost_updates
 from flspec.execution.part_checks import PartCall, stream_for
 from flspec.execution.parts import (
     acts_without_updates,
     aggregator_of,
     client_algorithm_of,
+    learned_weights,
     objective_of,
     postprocessors_of,
     server_optimizer_of,
@@ -69,6 +71,7 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
     number = state.round + 1
     _check_metrics(plan, updates)
     _check_shares(plan, number, updates)
+    updates = restored(plan, updates)
     every = attacked(plan, number, sorted(updates, key=lambda update: (update.client, update.repeat)))
     dropped = {place: NOT_FINITE for place, update in enumerate(every) if not _is_finite(update)}
     dropped |= lost_updates(plan, number, every)
@@ -156,11 +159,6 @@ def _combine_by_algorithm(
     for name, tensors in {"update": delta, **{f"record {name}": record for name, record in records.items()}}.items():
         call.check_finite(tensors, name)
     return delta, records
-
-
-def learned_weights(plan: Plan) -> dict[str, NDArray[np.float32]]:
-    """Return the server's initial weights without statistics: a record of an algorithm has a tensor for each."""
-    return {name: weight for name, weight in plan.weights.items() if name not in plan.statistics}
 
 
 def sent_with_weights(plan: Plan, state: ServerState) -> Records:
@@ -269,12 +267,12 @@ def initial_records(plan: Plan) -> dict[str, Weights]:
 
 
 def initial_client_records(plan: Plan) -> dict[str, Weights]:
-    """Return the client algorithm's records that a client has before its first round."""
+    """Return the records of the client algorithm and of error feedback that a client has before its first round."""
     algorithm, learned = client_algorithm_of(plan), learned_weights(plan)
     call = PartCall("client.algorithm", algorithm, "initial_client")
     with call.guarded():
         given = algorithm.initial_client(learned)
-    return call.records(given, algorithm.client_slots, learned)
+    return {**call.records(given, algorithm.client_slots, learned), **initial_memory(plan)}
 
 
 def named_postprocessors(plan: Plan) -> dict[str, Postprocessor]:

@@ -54,6 +54,7 @@ FEATURES = {
     "private_steps": "privacy",
     "secret_noise": "privacy.seed",
     "repeats": "cohort: clients that are drawn several times in a round",
+    "compression": "compression",
     "task_faults": "faults",
     "min_clients": "min_clients",
 }

@@ -183,6 +183,7 @@ class PlanSettings:
     sample: ComponentDocument | None = None  # how a picture is made, where a model makes any
     image_seed: int = 0  # of what the pictures that are evaluated are made of
     postprocessors: tuple[ComponentDocument, ...] = ()  # of updates, in the order in which they are applied
+    compression: ComponentDocument | None = None  # None: clients send their updates whole
     faults: tuple[ComponentDocument, ...] = ()  # what the numbers of faults in tasks and in `fault_log` mean
     min_clients: int = 1  # a round in which fewer updates count changes nothing
     privacy: PrivacySettings | None = None  # what the last of the postprocessors, or each step, is accounted for

@@ -36,6 +36,8 @@ class ClientUpdate:
     sent: Records = field(default_factory=dict)  # sent to the server beside the delta
     numbers: Mapping[str, float] = field(default_factory=dict)  # likewise, by name
     repeat: int = 0  # of the task: which of a client's tasks in this round, from 0
+    # What is sent in place of the tensors that `delta` lacks: `flspec.execution.compression`. Empty: it lacks none.
+    payload: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def norm_of(delta: Delta) -> float:

@@ -12,6 +12,7 @@ from flspec.aggregators import Aggregator
 from flspec.aggregators.fedavg import FedAvg
 from flspec.client_algorithms import ClientAlgorithm
 from flspec.client_optimizers import ClientOptimizer
+from flspec.compressors import Compressor
 from flspec.core.components import Document, OneOf
 from flspec.core.part_files import PartFiles
 from flspec.datasets import Dataset
@@ -128,7 +129,7 @@ class Spec(Document):
         Literal["federated", "centralized", "local_only"],
         Field(
             description="clients train together; or one client has all examples; or each trains alone and "
-            "sends nothing. The last two ignore cohort, aggregator, client.algorithm and postprocessors",
+            "sends nothing. The last two ignore cohort, aggregator, client.algorithm, postprocessors and compression",
             json_schema_extra={
                 "markdownEnumDescriptions": [
                     "clients learn together",
@@ -181,6 +182,9 @@ class Spec(Document):
         tuple[OneOf[Postprocessor], ...],
         Field(max_length=16, description="operations on each client's update and on the combined update, in order"),
     ] = ()
+    compression: Annotated[
+        OneOf[Compressor] | None, Field(description="what a client sends in place of its update; absent: all of it")
+    ] = None
     faults: Annotated[
         tuple[OneOf[Fault], ...],
         Field(

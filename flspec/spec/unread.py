@@ -14,6 +14,7 @@ _OF_ROUNDS: tuple[KeyPath, ...] = (
     ("aggregator",),
     ("client", "algorithm"),
     ("postprocessors",),
+    ("compression",),
     ("faults",),
     ("min_clients",),
 )

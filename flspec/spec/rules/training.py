@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flspec.compressors import Compressor
 from flspec.metrics import find_metric
 from flspec.partitioners import Partitioner
 from flspec.samplers import Sampler
@@ -66,7 +67,9 @@ def _cohort_of_clients(cohort: Sampler, partition: Partitioner, mode: str) -> It
 
 
 @rule
-def _state_of_clients_drawn_once(client: ClientWork, cohort: Sampler, mode: str) -> Iterator[Contradiction]:
+def _state_of_clients_drawn_once(
+    client: ClientWork, cohort: Sampler, compression: Compressor | None, mode: str
+) -> Iterator[Contradiction]:
     """What two tasks of one client in one round would both go on from and both leave."""
     if mode != "federated" or not cohort.may_repeat:
         return
@@ -77,3 +80,6 @@ def _state_of_clients_drawn_once(client: ClientWork, cohort: Sampler, mode: str)
     if client.algorithm is not None and client.algorithm.client_slots:
         message = f"keeps records of each client {several}; remove it, or choose cohort: {{kind: uniform}}"
         yield Contradiction(("client", "algorithm"), ("cohort",), message)
+    if compression is not None and compression.error_feedback:
+        message = f"remembers of each client {several}; set error_feedback: false, or choose cohort: {{kind: uniform}}"
+        yield Contradiction(("compression",), ("cohort",), message)

@@ -80,6 +80,8 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "update_clips": "privacy.clip",
         "noise_matrices": "privacy.noise",
         "postprocessors": "postprocessors",
+        "compressors": "compression",
+        "faults": "faults",
         "features": "evaluation.features",
     }
     own = [family.section for family in families().values() if "." not in family.section]
