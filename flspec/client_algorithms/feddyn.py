@@ -26,6 +26,7 @@ class FedDyn(ClientAlgorithm):
     """
 
     kind: Literal["feddyn"] = "feddyn"
+    goes_with: ClassVar[dict[str, Any]] = {"aggregator": {"weighting": "uniform"}}
     alpha: Annotated[
         float, Field(gt=0, le=1e6, description="strength of both terms; the paper's 0.001 to 0.1", examples=[0.1])
     ]

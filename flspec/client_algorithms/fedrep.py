@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,17 +21,21 @@ class FedRep(ClientAlgorithm):
 
     kind: Literal["fedrep"] = "fedrep"
     head_epochs: Annotated[
-        int | None, Field(ge=1, description="of client.epochs, those in which the head is trained; or give head_steps")
+        int | None,
+        Field(
+            ge=1, description="of client.epochs, those in which the head is trained, 1 if absent; or give head_steps"
+        ),
     ] = None
     head_steps: Annotated[
         int | None, Field(ge=1, description="of client.steps, those in which the head is trained; or give head_epochs")
     ] = None
     counts_epochs = True
+    goes_with: ClassVar[dict[str, Any]] = {"client": {"epochs": 2}}
 
     @model_validator(mode="after")
     def _one_of_two(self) -> FedRep:
-        if (self.head_epochs is None) == (self.head_steps is None):
-            raise ValueError("it needs head_epochs or head_steps, and not both; give one, e.g. head_epochs: 1")
+        if self.head_epochs is not None and self.head_steps is not None:
+            raise ValueError("head_epochs and head_steps both say when its head is trained; give one")
         return self
 
     @property
@@ -40,9 +44,8 @@ class FedRep(ClientAlgorithm):
 
     def why_invalid(self, epochs: int | None, steps: int | None) -> str | None:
         unit, mine, given = (
-            ("epochs", self.head_epochs, epochs) if self.head_epochs else ("steps", self.head_steps, steps)
+            ("steps", self.head_steps, steps) if self.head_steps else ("epochs", self.head_epochs or 1, epochs)
         )
-        assert mine is not None, "one of the two is given"
         if given is None:
             return f"has head_{unit}, which are of client.{unit}; give these"
         if mine >= given:
@@ -50,5 +53,5 @@ class FedRep(ClientAlgorithm):
         return None
 
     def passes(self, num_steps: int, epochs: int) -> Sequence[Pass]:
-        head = self.head_steps or num_steps * (self.head_epochs or 0) // epochs
+        head = self.head_steps or num_steps * (self.head_epochs or 1) // epochs
         return Pass(0, head, trains="local"), Pass(head, trains="sent")

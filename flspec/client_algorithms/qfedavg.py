@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +31,7 @@ class QFedAvg(ClientAlgorithm):
     """
 
     kind: Literal["qfedavg"] = "qfedavg"
+    goes_with: ClassVar[dict[str, Any]] = {"aggregator": {"weighting": "uniform"}}
     q: Annotated[
         float, Field(ge=0, le=100, description="0: plain averaging; the larger, the more even", examples=[1.0])
     ]

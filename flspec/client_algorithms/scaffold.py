@@ -34,6 +34,7 @@ class Scaffold(ClientAlgorithm):
     """
 
     kind: Literal["scaffold"] = "scaffold"
+    goes_with: ClassVar[dict[str, Any]] = {"aggregator": {"weighting": "uniform"}}
     option: Annotated[
         Literal["I", "II"],
         Field(

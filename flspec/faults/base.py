@@ -25,15 +25,16 @@ Client = Annotated[int, Field(ge=0)]
 
 
 class Fault(Component, ABC):
-    """What goes wrong with the tasks that one of `clients`, `count`, `rate` and `at` names."""
+    """What goes wrong with the tasks that one of `clients`, `count`, `rate` and `at` names; else with one client."""
 
-    may_hit_all: ClassVar[bool] = False  # whether none of them is needed: it then hits every task
+    hits_all: ClassVar[bool] = False  # whether it is every task that it hits where none of them is given
 
     clients: Annotated[
         tuple[Client, ...] | None, Field(min_length=1, max_length=100_000, description="these clients, in every round")
     ] = None
     count: Annotated[
-        PositiveInt | None, Field(description="so many clients, drawn once, in every round", examples=[2])
+        PositiveInt | None,
+        Field(description="so many clients, drawn once, in every round; 1 if nothing says whom", examples=[2]),
     ] = None
     rate: Annotated[
         float | None, Field(gt=0, le=1, description="each task by a coin of its own, with this probability")
@@ -52,8 +53,6 @@ class Fault(Component, ABC):
         given = [name for name in ("clients", "count", "rate", "at") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} both say which tasks it hits; give one")
-        if not given and not self.may_hit_all:
-            raise ValueError("which tasks does it hit? give clients, count, rate or at")
         if self.rounds and self.rounds[0] > self.rounds[1]:
             raise ValueError(f"rounds is {list(self.rounds)}; the first is not after the last")
         return self
@@ -71,9 +70,11 @@ class Fault(Component, ABC):
     def _named(self, number: int, num_clients: int, stream: Stream) -> Any:
         if self.at is not None:
             return [client for client, at in self.at if at == number]
-        if self.count is not None:
-            return stream.child("clients").choice(num_clients, self.count)
-        return slice(None) if self.clients is None else list(self.clients)
+        if self.clients is not None:
+            return list(self.clients)
+        if self.count is None and self.hits_all:
+            return slice(None)
+        return stream.child("clients").choice(num_clients, self.count or 1)
 
     def why_invalid(self, num_clients: int, num_rounds: int) -> Iterator[tuple[str, str]]:
         """Yield the field and what is wrong with it, where it names clients or rounds that there are none of."""

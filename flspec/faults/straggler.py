@@ -20,7 +20,7 @@ class Straggler(Loss):
     """
 
     kind: Literal["straggler"] = "straggler"
-    may_hit_all: ClassVar[bool] = True
+    hits_all: ClassVar[bool] = True
     deadline: Annotated[float, Field(gt=0, le=1e12, description="seconds from the start of a round", examples=[60.0])]
     seconds_a_step: Annotated[float, Field(gt=0, le=1e12, description="of a client of middle speed")] = 1.0
     spread: Annotated[

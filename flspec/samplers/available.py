@@ -43,7 +43,7 @@ class Available(Sampler):
     kind: Literal["available"] = "available"
     may_be_empty = True
     size: Annotated[PositiveInt, Field(description="clients a round, if so many are available", examples=[2])]
-    day: Annotated[Day | None, Field(description="day and night; or give trace")] = None
+    day: Annotated[Day, Field(description="day and night; or give trace")] = Day(rounds=24, awake=0.5)
     trace: Annotated[
         Location | None,
         Field(
@@ -56,8 +56,8 @@ class Available(Sampler):
 
     @model_validator(mode="after")
     def _says_when(self) -> Available:
-        if (self.day is None) == (self.trace is None):
-            raise ValueError("when are clients available? give day or trace, and not both")
+        if self.trace is not None and "day" in self.model_fields_set and self.day != Day(rounds=24, awake=0.5):
+            raise ValueError("day and trace both say when clients are available; give one")
         return self
 
     def for_clients(self, sizes: NDArray[np.int64], root: Path) -> Sampler:
@@ -78,7 +78,7 @@ class Available(Sampler):
         return there if len(there) <= self.size else there[stream.child(number).choice(len(there), self.size)]
 
     def _available(self, number: int, num_clients: int, stream: Stream) -> NDArray[np.bool_]:
-        if self.day is not None:
+        if self.trace is None:
             return self.day.is_available(number, num_clients, stream)
         available = np.zeros(num_clients, bool)
         if self._spans is not None:
@@ -93,7 +93,7 @@ class Available(Sampler):
         return f"min_available is {self.min_available}, but there are {num_clients} clients; lower it or add clients"
 
     def sampling(self, num_clients: int) -> Sampling:
-        share = self.day.awake if self.day else 1.0
+        share = self.day.awake if self.trace is None else 1.0
         return Sampling("unknown", min(self.size, max(1.0, share * num_clients)))
 
 

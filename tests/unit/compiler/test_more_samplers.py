@@ -101,5 +101,6 @@ def test_a_trace_that_cannot_be_used(tmp_path, text, message):
 
 
 def test_available_when():
-    with pytest.raises(SpecError, match="give day or trace, and not both"):
-        load_spec({**BASE, "cohort": {"kind": "available", "size": 2}})
+    both = {"day": {"rounds": 4, "awake": 0.5}, "trace": "trace.csv"}
+    with pytest.raises(SpecError, match="day and trace both say when clients are available; give one"):
+        load_spec({**BASE, "cohort": {"kind": "available", "size": 2, **both}})

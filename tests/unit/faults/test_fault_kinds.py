@@ -102,6 +102,7 @@ def test_which_tasks_are_hit():
     assert [hits(Dropout(at=((1, 2), (4, 2), (1, 3))), number) for number in (1, 2, 3)] == [[], [1, 4], [1]]
     assert [hits(Dropout(clients=(2,), rounds=(2, 3)), number) for number in (1, 2, 3, 4)] == [[], [2], [2], []]
     assert hits(Straggler(deadline=1.0), 1) == list(range(10))
+    assert hits(SignFlip(), 1) == hits(SignFlip(), 5) == hits(SignFlip(count=1), 1)
 
 
 def test_coins_are_thrown_for_each_task():
