@@ -219,6 +219,8 @@ def _value(value: JsonValue) -> str:
     if isinstance(value, dict) and value:
         others = [f"{name}={_value(inner)}" for name, inner in value.items() if name != "kind"]
         return " ".join([*([_value(value["kind"])] if "kind" in value else []), *others])
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return " + ".join(map(_value, value)) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -1,7 +1,8 @@
 """Axes: the settings in which experiments differ, whether a matrix names them or not.
 
-A section that has a kind is one setting, its kind, and those inside it. These are compared among experiments of the
-same kind alone: that FedAdam has a beta and FedAvg has none is said by their kinds.
+A section that has a kind is one setting, its kind, and those inside it; a list of such sections is their kinds. These
+are compared among experiments of the same kind alone: that FedAdam has a beta and FedAvg has none is said by their
+kinds.
 """
 
 from __future__ import annotations
@@ -30,12 +31,18 @@ def axes_of(every: Sequence[Mapping[str, JsonValue]]) -> list[str]:
 def _settings(section: Mapping[str, Any], path: str) -> Iterator[tuple[str, JsonValue]]:
     for key, value in section.items():
         place = f"{path}.{key}" if path else key
-        if not isinstance(value, Mapping):
-            yield place, value
-            continue
-        if "kind" in value:
-            yield place, value["kind"]
-        yield from _settings({name: one for name, one in value.items() if name != "kind"}, place)
+        if isinstance(value, Mapping):
+            if "kind" in value:
+                yield place, value["kind"]
+            yield from _settings({name: one for name, one in value.items() if name != "kind"}, place)
+        elif isinstance(value, Sequence) and value and all(isinstance(one, Mapping) and "kind" in one for one in value):
+            yield place, " + ".join(str(one["kind"]) for one in value)
+            for number, one in enumerate(value):
+                yield from _settings(
+                    {name: inner for name, inner in one.items() if name != "kind"}, f"{place}.{number}"
+                )
+        else:
+            yield place, value if value != [] else "none"
 
 
 def _differs(path: str, every: Sequence[Mapping[str, JsonValue]]) -> bool:

@@ -70,6 +70,15 @@ def test_components_and_absent_values_are_told_apart() -> None:
     assert rows == ["mlp hidden=[6]", "mlp hidden=[7, 7]", "cnn", "[bold]\\x1b", "true", ""]
 
 
+def test_lists_of_components_are_told_by_their_kinds() -> None:
+    faults: list[Any] = [[], [{"kind": "alie", "count": 5}], [{"kind": "ipm"}, {"kind": "dropout", "rate": 0.1}]]
+    rows = [
+        line.split("  ")[0].strip()
+        for line in shown(result_of(*(cell(n, faults=one) for n, one in enumerate(faults))), 120)
+    ]
+    assert rows[4:7] == ["none", "alie count=5", "ipm + dropout rate=0.1"]
+
+
 def test_one_run_has_no_deviation_and_failures_have_a_column() -> None:
     failed = CellRecord(label="x", values={"a": 2, "seed": 0}, status="failed", error="no")
     rows = shown(result_of(cell(0, a=1, seed=0), failed), 80)

@@ -199,6 +199,17 @@ def test_settings_inside_sections_are_compared_among_sections_of_a_kind() -> Non
     assert axes_of([with_aggregator(**adam)]) == []
 
 
+def test_a_list_of_sections_with_kinds_is_their_kinds_and_what_is_in_them():
+    def attacked(*faults):
+        return settings_by_path({"faults": list(faults)})
+
+    none, weak, strong = attacked(), attacked({"kind": "ipm", "epsilon": 1}), attacked({"kind": "ipm", "epsilon": 9})
+    assert (none["faults"], weak["faults"], weak["faults.0.epsilon"]) == ("none", "ipm", 1)
+    assert attacked({"kind": "a"}, {"kind": "b"})["faults"] == "a + b"
+    assert axes_of([none, weak]) == ["faults"]
+    assert axes_of([weak, strong]) == ["faults.0.epsilon"]
+
+
 def test_a_table_in_a_notebook_shows_names_as_text() -> None:
     tally = Tally.of(["name"], [(["<script>"], 0.5), (["\x1b[31m"], 0.25)])
     assert "<script>" not in tally._repr_html_()
