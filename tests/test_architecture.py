@@ -30,7 +30,8 @@ ROOMS = (
     "protocol schedules",
     "data models",
     "encodings",
-    "datasets features partitioners client_optimizers objectives postprocessors server_optimizers faults compressors",
+    "datasets features partitioners client_optimizers objectives postprocessors server_optimizers faults compressors "
+    "secure_aggregation",
     "client_algorithms",
     "aggregators privacy trackers",
     "spec",

@@ -100,8 +100,8 @@ def _mean_steps_in_a_row(plan: Plan, workers: int, most_rounds: int = 50) -> flo
 
 def _aggregate(plan: Plan, updates: Sequence[ClientUpdate]) -> float:
     """Measure the seconds of the server's half: those of its step, and those that each update adds."""
-    # One update stands for several, which a private round would not take, nor attackers know.
-    plan = replace(plan, settings=replace(plan.settings, privacy=None, faults=()))
+    # One update stands for several, which a private round would not take, nor attackers know, nor masks fit.
+    plan = replace(plan, settings=replace(plan.settings, privacy=None, faults=(), secure_aggregation=None))
     state = initial_state(plan)
     cohort, combining = len(plan.arrays["task_clients"]) / plan.num_rounds, 0.0
     if any(aggregator_of(plan).needs()):

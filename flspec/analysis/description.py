@@ -17,6 +17,7 @@ from flspec.analysis.leakage import Leakage, find_leakage
 from flspec.analysis.memory_estimate import estimate_memory
 from flspec.analysis.networks import NetworkFacts, network_facts, phases_in_words, pictures_in_words
 from flspec.analysis.skew import Skew, count_labels, measure_skew
+from flspec.compiler.masked_sums import sum_remarks
 from flspec.core.components import Document, parse_component
 from flspec.data.client_names import client_names, names_of_clients
 from flspec.data.readings import Reading
@@ -24,7 +25,7 @@ from flspec.data.store import open_data
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.datasets import Dataset
 from flspec.errors import InputError
-from flspec.execution.parts import aggregator_of, bytes_per_client, step_multiply_adds
+from flspec.execution.parts import aggregator_of, bytes_per_client, secure_aggregation_of, step_multiply_adds
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
 from flspec.privacy.statement import privacy_record
@@ -128,6 +129,7 @@ class Description(Document):
     estimates: Estimates
     privacy: PrivacyRecord | None = None  # what all rounds will cost; None if the spec asks for none
     faults: tuple[str, ...] = ()  # how many tasks each hits, in words
+    secure_aggregation: tuple[str, ...] = ()  # what is simulated, in words, and what can go wrong
     pictures: tuple[str, ...] = ()  # how those that a model makes are measured and shown, in words
     backends: dict[str, tuple[str, ...]]  # for each installed backend, why it cannot run the plan; empty if it can
 
@@ -151,6 +153,7 @@ def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None 
         data=_data(plan, data_root),
         clients=_clients(plan),
         faults=faults_in_words(plan),
+        secure_aggregation=_sums(plan),
         remarks=(*_remarks(plan), *_unmeasured(plan), *_remarks_on_combining(plan, skew)),
         skew=skew,
         leakage=_leakage(plan),
@@ -168,6 +171,11 @@ def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None 
 def _remarks_on_combining(plan: Plan, skew: Skew | None) -> tuple[str, ...]:
     """Return what to know of the aggregator with clients that differ so much."""
     return tuple(aggregator_of(plan).remarks(skew)) if skew else ()
+
+
+def _sums(plan: Plan) -> tuple[str, ...]:
+    part = secure_aggregation_of(plan)
+    return (part.title, *sum_remarks(part, plan)) if part else ()
 
 
 def plan_skew(plan: Plan) -> Skew | None:

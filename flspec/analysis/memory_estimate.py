@@ -37,6 +37,7 @@ MOST_GRADIENT_VALUES = 2**26  # of single examples in a private step, at a time:
 _MIB = 2**20
 _PROCESS = 290 * _MIB  # bytes of Python with torch, numpy, SciPy and pydantic before any data: measured
 _COPIES_KEPT = 5  # of client state: before and after a round, in a file's bytes, and in its check
+_MASKED = 8  # vectors of 8 bytes a value: an update, its numbers and words, masks, sums
 _FLOAT32, _FLOAT64, _LABEL = 4, 8, 8  # bytes
 
 
@@ -81,7 +82,7 @@ def _server_bytes(plan: Plan) -> int:
     updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes) * (1 + len(client_algorithm_of(plan).sends))
     sums = _FLOAT64 * (sum(sizes) + (2 + slots) * max(sizes, default=0))  # the mean whole, the rest a tensor at a time
     remembered = _FLOAT64 * sum(sizes) * sum(part.num_remembered for part in postprocessors_of(plan))
-    combined = _combining_bytes(plan)
+    combined = _combining_bytes(plan) + (_MASKED * _FLOAT64 * sum(sizes) if plan.settings.secure_aggregation else 0)
     return states + updates + sums + remembered + combined + _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
 
 

@@ -74,6 +74,8 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     yield "rounds", [f"{cohort}, {steps}; {rounds.total_steps:,} steps in all", *rounds.remarks]
     if description.faults:
         yield "faults", list(description.faults)
+    if description.secure_aggregation:
+        yield "sums", list(description.secure_aggregation)
     work = f"{model.multiply_adds:,} multiply-adds an example"
     frozen = f"{model.num_constants:,} values that never change and are never sent" if model.num_constants else ""
     local = f"{model.num_local:,} values that stay with each client" if model.num_local else ""

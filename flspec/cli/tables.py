@@ -62,6 +62,11 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
         notes.append(f"{len(failures)} client updates did not count, the first because {failures[0].reason}")
     if hit := sum((Counter(record.faults) for record in rounds), Counter[str]()):
         notes.append("faults hit " + ", ".join(f"{num:,} tasks ({title})" for title, num in hit.most_common()))
+    if any(record.sums for record in rounds):
+        sums = sum((Counter(record.sums) for record in rounds), Counter[str]())
+        notes.append(
+            f"simulated secure aggregation: {sums['clipped']:,} values clipped, {sums['wrapped']:,} sums wrapped round"
+        )
     if step > 1:
         notes.append(f"shown are the first, the last and one in {step} of {len(rounds)} rounds")
     table.caption = lines(*notes, style="table.caption")

@@ -29,6 +29,7 @@ from flspec.objectives import Objective
 from flspec.postprocessors import Postprocessor
 from flspec.protocol.part_scope import part_files_of, using_parts_of
 from flspec.protocol.settings import ComponentDocument, PlanSettings
+from flspec.secure_aggregation import SecureAggregation
 from flspec.transforms import Transform
 
 __all__ = ["check_code", "code_digests", "engine_parts", "optimizer_alone", "read_part"]
@@ -92,6 +93,8 @@ def _engine_parts(settings: PlanSettings) -> dict[str, Component]:
         parts |= {f"postprocessors.{number}.{name}": one for name, one in part if isinstance(one, Component)}
     if settings.compression:
         parts["compression"] = read_part(Compressor, settings.compression)
+    if settings.secure_aggregation:
+        parts["secure_aggregation"] = read_part(SecureAggregation, settings.secure_aggregation)
     for number, document in enumerate(settings.faults):
         parts[f"faults.{number}"] = read_part(Fault, document)
     for split, documents in settings.data.transforms.items():

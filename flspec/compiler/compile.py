@@ -20,6 +20,7 @@ from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why
 from flspec.compiler.faults import PlannedFaults
 from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
+from flspec.compiler.masked_sums import sum_remarks
 from flspec.compiler.modes import as_carried_out, pooled
 from flspec.compiler.networks import Networks, described, layers_without_variance, networks_for, tensors_of
 from flspec.compiler.phases import count_slot_values, planned_phases, planned_steps
@@ -147,6 +148,8 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         settings = replace(plan.settings, data=examples.describe())
         plan = replace(plan, settings=settings, arrays={**plan.arrays, **faults.log})
     _check_clients(spec, networks, parameters, examples, plan)
+    for remark in sum_remarks(spec.secure_aggregation, plan):
+        warnings.warn(f"secure_aggregation: {remark}", DataRemark, stacklevel=3)
     store_data(examples)
     return plan
 
@@ -210,6 +213,7 @@ def _settings(
         compression=spec.compression.model_dump(mode="json") if spec.compression else None,
         faults=tuple(fault.model_dump(mode="json") for fault in spec.faults),
         min_clients=spec.min_clients,
+        secure_aggregation=spec.secure_aggregation.model_dump(mode="json") if spec.secure_aggregation else None,
         parts=PartSettings(part_files.files, part_files.sources) if part_files else None,
     )
     return replace(settings, code=code_digests(settings))
@@ -237,7 +241,8 @@ def _rates(spec: Spec, rounds: int) -> dict[str, list[float]]:
 def _round_seeds(spec: Spec, root: Stream) -> list[int]:
     """Return the seed of the draws in each round that are no client's own; empty if no part makes any."""
     attacks = [fault for fault in spec.faults if isinstance(fault, UpdateFault)]
-    if not any([*(part.is_random for part in spec.postprocessors), *(attack.is_random for attack in attacks)]):
+    draws = [*(part.is_random for part in spec.postprocessors), *(attack.is_random for attack in attacks)]
+    if not any(draws) and spec.secure_aggregation is None:
         return []
     numbers = range(1, spec.rounds + 1)
     return [int(root.child("postprocessors", number).words(1)[0] >> np.uint64(1)) for number in numbers]

@@ -27,7 +27,7 @@ def as_carried_out(spec: Spec) -> Spec:
         return spec
     client = spec.client.model_copy(update={"algorithm": None})
     together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "client": client}
-    together |= {"compression": None, "faults": (), "min_clients": 1}
+    together |= {"compression": None, "secure_aggregation": None, "faults": (), "min_clients": 1}
     return spec.model_copy(update=together)
 
 

@@ -46,6 +46,7 @@ from flspec.postprocessors import Postprocessor
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
+from flspec.secure_aggregation import SecureAggregation
 from flspec.server_optimizers import ServerOptimizer
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "remembers_updates",
     "sample_of",
     "scored_networks",
+    "secure_aggregation_of",
     "server_optimizer_of",
     "step_multiply_adds",
     "step_values",
@@ -238,6 +240,12 @@ def faults_of(plan: Plan) -> tuple[Fault, ...]:
     return tuple(_part(plan, Fault, document) for document in plan.settings.faults)
 
 
+def secure_aggregation_of(plan: Plan) -> SecureAggregation | None:
+    """Return the simulated arithmetic of the updates' sum; None if their mean is taken in floating point."""
+    document = plan.settings.secure_aggregation
+    return _part(plan, SecureAggregation, document) if document else None
+
+
 def acts_without_updates(plan: Plan) -> bool:
     """Return whether a round of which no update counts still changes the weights, as one that adds noise does."""
     return any(part.acts_without_updates for part in postprocessors_of(plan))
@@ -266,6 +274,8 @@ def bytes_per_client(plan: Plan) -> tuple[int, int]:
     a_slot = sum(weight.nbytes for weight in learned_weights(plan).values())
     numbers = _FLOAT64 * len(algorithm.sends_numbers)
     update = weights - a_slot + payload_bytes(plan) if plan.settings.compression else weights
+    if masked := secure_aggregation_of(plan):
+        update = masked.num_bytes(sum(weight.size for weight in plan.weights.values()))
     return weights + len(algorithm.server_slots) * a_slot, update + len(algorithm.sends) * a_slot + numbers
 
 

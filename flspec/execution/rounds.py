@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class RoundResult:
     train: Mapping[str, float]
     seconds: Mapping[str, float]
     dropped: Mapping[int, str]  # by position in the cohort
+    sums: Mapping[str, int] = field(default_factory=dict)
 
 
 def drive_rounds(
@@ -66,6 +67,7 @@ def drive_rounds(
             num_trained=result.num_trained,
             train=dict(result.train),
             dropped=dict(result.dropped),
+            sums=dict(result.sums),
             seconds=dict(result.seconds),
             state=str(kept.relative_to(job.folder)) if kept else None,
         )
@@ -84,6 +86,7 @@ def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds
         train=outcome.train,
         seconds=seconds,
         dropped=outcome.dropped,
+        sums=outcome.sums,
     )
 
 

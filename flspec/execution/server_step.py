@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,7 @@ from flspec.core.round_streams import RoundStreams
 from flspec.errors import RunError
 from flspec.execution.compression import initial_memory, restored
 from flspec.execution.faults import attacked, lost_updates
+from flspec.execution.masked_mean import masked_mean
 from flspec.execution.part_checks import PartCall, stream_for
 from flspec.execution.parts import (
     acts_without_updates,
@@ -59,6 +60,7 @@ class RoundOutcome:
     state: ServerState
     train: dict[str, float]  # by metric: means over the examples of the clients whose update counts
     dropped: dict[int, str]  # by position in the cohort, which is in client order: why that update did not count
+    sums: dict[str, int] = field(default_factory=dict)  # of masked sums: the values that were clipped and wrapped
 
 
 def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> RoundOutcome:
@@ -80,21 +82,26 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
         why = f"the round has fewer updates than min_clients: {plan.settings.min_clients}"
         return RoundOutcome(replace(state, round=number), {}, dict.fromkeys(range(len(every)), why) | dropped)
     _check_enough(plan, number, len(kept), len(every))
-    delta, records = _combine(plan, state, kept)
+    delta, records, sums = _combine(plan, state, kept)
     optimizer, weights = _step(plan, state, delta)
     clients = dict(state.clients) | {update.client: update.client_state for update in kept if update.client_state}
-    return RoundOutcome(ServerState(number, weights, optimizer, records, clients), _train_metrics(kept), dropped)
+    after = ServerState(number, weights, optimizer, records, clients)
+    return RoundOutcome(after, _train_metrics(kept), dropped, sums)
 
 
-def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
-    """Return the delta for the server optimizer, and the server's new records."""
+def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records, dict[str, int]]:
+    """Return the delta for the server optimizer, the server's new records, and how many values masked sums spoilt."""
     post = _Postprocessing(plan, state)
     processed = (post.on_each(update) for update in updates)
-    before = {name: record for name, record in state.records.items() if name == _AGGREGATOR}
-    mean, own = _aggregate(plan, state, updates, processed) if updates else (_nothing(plan), before)
+    before: Records = {name: record for name, record in state.records.items() if name == _AGGREGATOR}
+    sums: dict[str, int] = {}
+    if plan.settings.secure_aggregation and updates:
+        (mean, sums), own = masked_mean(plan, state.round + 1, updates, processed), before
+    else:
+        mean, own = _aggregate(plan, state, updates, processed) if updates else (_nothing(plan), before)
     delta, carried = _combine_by_algorithm(plan, state, mean, updates)
     delta, remembered = post.on_combined(delta, updates)
-    return delta, {**carried, **own, **remembered}
+    return delta, {**carried, **own, **remembered}, sums
 
 
 def _nothing(plan: Plan) -> Delta:

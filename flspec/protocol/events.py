@@ -65,6 +65,7 @@ class RoundFinished(Document):
     train: dict[str, float]  # means over those examples, each measured before the step that uses it
     dropped: dict[int, str]  # by position in the cohort: why that update did not count
     seconds: dict[str, float]  # wall clock: train (clients, messages), and aggregate if it is measured separately
+    sums: dict[str, int] = {}  # noqa: RUF012  # with simulated secure aggregation: values that were clipped and wrapped
     state: str | None = None  # file of the server state after the round, if it is saved
 
 

@@ -57,6 +57,7 @@ FEATURES = {
     "compression": "compression",
     "task_faults": "faults",
     "min_clients": "min_clients",
+    "secure_aggregation": "secure_aggregation",
 }
 
 _NONE: Mapping[str, Any] = MappingProxyType({})

@@ -82,6 +82,7 @@ class RoundRecord(Document):
     seconds: dict[str, float]  # train, aggregate (if the backend measures it separately), evaluate
     failures: tuple[Failure, ...] = ()
     faults: dict[str, int] = {}  # noqa: RUF012  # by what planned faults do: the tasks of this round that they hit
+    sums: dict[str, int] = {}  # noqa: RUF012  # with simulated secure aggregation: values that were clipped and wrapped
 
 
 class BackendInfo(Document):

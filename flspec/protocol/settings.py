@@ -186,6 +186,7 @@ class PlanSettings:
     compression: ComponentDocument | None = None  # None: clients send their updates whole
     faults: tuple[ComponentDocument, ...] = ()  # what the numbers of faults in tasks and in `fault_log` mean
     min_clients: int = 1  # a round in which fewer updates count changes nothing
+    secure_aggregation: ComponentDocument | None = None  # None: the mean is of the updates as they are
     privacy: PrivacySettings | None = None  # what the last of the postprocessors, or each step, is accounted for
     private_steps: PrivateSteps | None = None  # None: a step's gradient is that of its batch
     parts: PartSettings | None = None  # None: the spec names no files

@@ -171,6 +171,7 @@ class Recorder:
             epsilon=self._epsilon_after(event.round),
             failures=(*self._absent(event), *_dropped(event)),
             faults=self._faults(event.round),
+            sums=event.sums,
         )
         self.rounds.append(record)
         self.best.see(record.round, record.evaluation)

@@ -27,6 +27,7 @@ from flspec.postprocessors import Postprocessor
 from flspec.privacy import Privacy
 from flspec.samplers import Sampler
 from flspec.samplers.all import All
+from flspec.secure_aggregation import SecureAggregation
 from flspec.spec.evaluation import BestRound, Evaluation
 
 if TYPE_CHECKING:
@@ -184,6 +185,14 @@ class Spec(Document):
     ] = ()
     compression: Annotated[
         OneOf[Compressor] | None, Field(description="what a client sends in place of its update; absent: all of it")
+    ] = None
+    secure_aggregation: Annotated[
+        OneOf[SecureAggregation] | None,
+        Field(
+            description="simulated arithmetic of a sum of which the server sees no single update; nothing is secret in "
+            "it; absent: a mean in floating point",
+            examples=[{"kind": "simulated_numerics"}],
+        ),
     ] = None
     faults: Annotated[
         tuple[OneOf[Fault], ...],

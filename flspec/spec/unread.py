@@ -16,6 +16,7 @@ _OF_ROUNDS: tuple[KeyPath, ...] = (
     ("postprocessors",),
     ("compression",),
     ("faults",),
+    ("secure_aggregation",),
     ("min_clients",),
 )
 _OF_OUTPUTS: tuple[KeyPath, ...] = (("client", "loss"),)

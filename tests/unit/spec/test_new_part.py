@@ -140,6 +140,7 @@ KIND_OF = {
     "update_clips": "update_clip",
 }
 NOT_WRITTEN = {
+    "secure_aggregation": "it is a simulation of one protocol's arithmetic; another one is written beside it",
     "privacy": "what a kind promises is proved, and accounted for by flspec.privacy.accountant, which asks no part; "
     "what it clips by and how its noise hangs together are parts: update_clip, noise_matrix",
 }
