@@ -80,6 +80,7 @@ def test_the_families_of_a_spec_are_found_with_their_sections_in_its_order():
         "update_clips": "privacy.clip",
         "noise_matrices": "privacy.noise",
         "postprocessors": "postprocessors",
+        "secure_aggregation": "secure_aggregation",
         "compressors": "compression",
         "faults": "faults",
         "features": "evaluation.features",
