@@ -30,6 +30,7 @@ BASE: dict[str, Any] = {
     "client": {"epochs": 1, "batch_size": 8, "optimizer": {"kind": "sgd", "learning_rate": 0.1}},
 }
 SCAFFOLD = {**BASE["client"], "algorithm": {"kind": "scaffold"}}
+EXAMPLE = {"kind": "example", "delta": 0.01, "noise_multiplier": 1.0, "clip": {"norm": 1.0}}
 UNIFORM = {"kind": "fedavg", "weighting": "uniform"}
 NUM_LEARNED = 6 * 5 + 5 + 5 * 3 + 3
 CASES: dict[str, tuple[dict[str, Any], int]] = {  # and the bytes of an update, by hand
@@ -141,6 +142,17 @@ def test_modes_in_which_nothing_is_sent_do_not_read_it(mode: str) -> None:
 def test_what_compression_cannot_stand_beside(more: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         load_spec({**BASE, **more})
+
+
+@pytest.mark.parametrize(
+    ("compression", "privacy"),
+    [
+        ({"kind": "top_k", "share": 0.1, "error_feedback": False}, CENTRAL),
+        ({"kind": "top_k", "share": 0.1}, EXAMPLE),
+    ],
+)
+def test_what_privacy_covers_is_not_refused(compression: dict[str, Any], privacy: dict[str, Any]) -> None:
+    assert load_spec({**BASE, "compression": compression, "privacy": privacy, "aggregator": UNIFORM}).compression
 
 
 def test_a_private_mean_bounds_what_arrives(tmp_path: Path) -> None:
