@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
@@ -34,9 +35,12 @@ def place_of(error: BaseException, package: str | None = None, only: bool = Fals
 
 
 def raised_in(error: BaseException, package: str) -> bool:
-    """Return whether the innermost Python code of an exception's traceback is that package's."""
-    frames = list(_frames(error.__traceback__))
-    return bool(frames) and frames[-1][0] == package
+    """Return whether somebody else's package, or a part file, raised an exception, if only by the standard library.
+
+    False for what a signal's handler raises, flspec's or a caller's, at whatever line it arrives.
+    """
+    names = [name for name, _ in _frames(error.__traceback__) if name not in sys.stdlib_module_names]
+    return bool(names) and (names[-1].startswith(PART_FILES) or (names[-1] == package and not _is_own(package)))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -20,8 +20,8 @@ from typing import Any, ClassVar, Literal, Protocol
 from flspec.core.components import comes_with_flspec, full_name, load_installed, origin_of
 from flspec.core.definitions import is_current, is_offered_as
 from flspec.core.part_files import is_from_part_file, is_in_use, known_files, load_in_use
-from flspec.core.tracebacks import place_of
-from flspec.errors import InputError
+from flspec.core.tracebacks import place_of, raised_in
+from flspec.errors import InputError, shorten
 from flspec.metrics.scores import Undefined
 
 __all__ = ["Better", "Measurable", "Metric", "RegisteredMetrics", "check_offered", "metric"]
@@ -59,14 +59,20 @@ class Metric:
         """Return the value; raises Undefined if there is none, InputError if the function fails."""
         if measured.are != self.measures:
             raise Undefined(f"it is of a model that {_MAKES[self.measures]}, and this one {_MAKES[measured.are]}")
+        package = str(self.of.__module__).partition(".")[0]
         try:
-            value = float(self.of(measured))
+            given = self.of(measured)
         except Undefined:
             raise
-        except Exception as error:  # a function from another package may raise anything
-            place = place_of(error, str(self.of.__module__).partition(".")[0], only=True)
+        except (Exception, SystemExit) as error:  # a function from another package may raise anything
+            if isinstance(error, SystemExit) and not raised_in(error, package):
+                raise  # a signal, which may arrive at any moment
+            place = place_of(error, package, only=True)
             why = " ".join(f"raises {type(error).__name__}: {error}{f' in {place}' if place else ''}".split())[:400]
             raise InputError(self._blamed(why)) from error
+        if (value := _as_number(given)) is None:
+            what = "nothing" if given is None else shorten(" ".join(repr(given).split()))
+            raise InputError(self._blamed(f"gives {what}; it should return one number"))
         if not math.isfinite(value):
             raise InputError(self._blamed(f"gives {value}; it should raise Undefined with the reason"))
         return value
@@ -101,6 +107,14 @@ class Metric:
         files = known_files(self.of.__module__)
         place = files.line_of(self.of.__qualname__, self.of.__module__) if files else f"from {self.package}"
         return f"evaluation.metrics: {self.name} ({place}) {why}; fix it, or remove it from the spec"
+
+
+def _as_number(given: Any) -> float | None:
+    """Return a number as float64, also one of numpy or torch; None if it is no number."""
+    try:
+        return None if isinstance(given, str | bytes) else float(given)
+    except Exception:  # of a class of somebody else's
+        return None
 
 
 def metric(

@@ -14,7 +14,7 @@ from flspec.analysis.description import plan_skew
 from flspec.core.files import write_atomically
 from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
-from flspec.core.tracebacks import is_from_elsewhere, place_of
+from flspec.core.tracebacks import PART_FILES, is_from_elsewhere, place_of, raised_in
 from flspec.errors import BackendError, InputError, RunError
 from flspec.execution.ledger import num_releases
 from flspec.privacy.statement import privacy_record
@@ -110,20 +110,30 @@ class Attempt:
         """Write a result if the execution is interrupted or fails, and raise what the caller of a run is to see."""
         try:
             yield
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
+            self._stop("interrupted", "interrupted")
+            raise
+        except SystemExit as stop:
+            if raised_in(stop, PART_FILES):  # not by a signal, which may arrive at any moment
+                raise self._failed(stop) from stop
             self._stop("interrupted", "interrupted")
             raise
         except Exception as error:
             if error is self._of_the_caller:
                 self._stop("interrupted", f"the caller's watch raised {type(error).__name__}: {error}")
                 raise
-            failure = self._failure(error)
-            self._stop("failed", str(failure))
+            failure = self._failed(error)
             if failure is error:
                 raise
             raise failure from error
 
-    def _failure(self, error: Exception) -> RunError:
+    def _failed(self, error: BaseException) -> RunError:
+        """Write a result that says what ended the execution; returns the RunError to be raised for it."""
+        failure = self._failure(error)
+        self._stop("failed", str(failure))
+        return failure
+
+    def _failure(self, error: BaseException) -> RunError:
         """Return the RunError to be raised for what ended the execution; a foreign traceback is kept in a file."""
         name = self._attempted.backend
         if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename:
@@ -137,10 +147,10 @@ class Attempt:
         kept = self._keep_traceback(error)
         if isinstance(error, RunError):
             return RunError(f"{error}{kept}") if type(error) is RunError else error
-        place = place_of(error)
+        place = place_of(error, PART_FILES)
         return BackendError(f"{name}: {type(error).__name__}: {error}{f' ({place})' if place else ''}{kept}")
 
-    def _keep_traceback(self, error: Exception) -> str:
+    def _keep_traceback(self, error: BaseException) -> str:
         """Write the whole traceback into the folder, and return where it is, to end a message."""
         path = self._folder / ERROR
         with suppress(OSError):

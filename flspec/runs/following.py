@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flspec.core.locations import redact
-from flspec.core.tracebacks import place_of
+from flspec.core.tracebacks import place_of, raised_in
 from flspec.errors import TrackerWarning, printable
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import Result, RoundRecord
@@ -51,12 +51,15 @@ class Followers:
         for tracker in list(self._trackers):
             try:
                 what(tracker)
-            except Exception as error:  # a tracker may raise anything
+            except (Exception, SystemExit) as error:  # a tracker may raise anything
+                package = type(tracker).__module__.partition(".")[0]
+                if isinstance(error, SystemExit) and not raised_in(error, package):
+                    raise  # a signal, which may arrive at any moment
                 self._trackers.remove(tracker)
-                self._warn(tracker.name, error)
+                self._warn(tracker.name, error, package)
 
-    def _warn(self, name: str, error: Exception) -> None:
-        what, place = " ".join(f"{type(error).__name__}: {error}".split())[:300], place_of(error, "flspec")
+    def _warn(self, name: str, error: BaseException, package: str = "flspec") -> None:
+        what, place = " ".join(f"{type(error).__name__}: {error}".split())[:300], place_of(error, package)
         why = f"{what}{f' in {place}' if place else ''}"
         message = printable(redact(f"tracker {name}: {why}; the run in {self._folder} goes on without it"))
         try:

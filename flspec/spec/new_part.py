@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,8 @@ def new_part(kind: str, name: str | None = None) -> tuple[str, str, str]:
     name = name or f"my_{kind}"
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise InputError(f"{name}.py cannot be imported as a kind; use small letters, digits and _, e.g. my_{kind}.py")
+    if name in sys.stdlib_module_names or _is_installed(name):
+        raise InputError(f"{name}.py would hide the module {name} from programs run beside it; choose another name")
     text = read_regular(_TEMPLATES / f"{kind}.py").decode()
     text = text.replace(f"my_{kind}", name).replace(_class_of(f"my_{kind}"), _class_of(name))
     return name, text, _test_of(kind, name, text)
@@ -74,6 +78,11 @@ def write_new_part(kind: str, file: Path | None) -> tuple[Path, Path, str]:
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from None
     return path, test_path, _spec_lines(text)
+
+
+def _is_installed(name: str) -> bool:
+    """Return whether an installed distribution has a module of that name; what lies in the working folder is none."""
+    return name in packages_distributions()
 
 
 def _spec_lines(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,10 @@ def test_an_entry_point_that_is_no_metric_is_refused():
             r"hits \(from test_metrics_from_elsewhere\) raises ZeroDivisionError: division by zero "
             r"in \S+test_metrics_from_elsewhere.py:\d+; fix it",
         ),
-        (lambda scores: None, r"hits .* raises TypeError: .*NoneType"),
+        (lambda scores: None, "hits .* gives nothing; it should return one number"),
+        (lambda scores: "0.5", "hits .* gives '0.5'; it should return one number"),
+        (lambda scores: np.zeros((9, 9)), r"hits .* gives array\(\[\[0., .*…; it should return one number"),
+        (lambda scores: sys.exit(), r"hits .* raises SystemExit: in \S+_from_elsewhere.py:\d+; fix it"),
         (lambda scores: float("nan"), r"hits .* gives nan; it should raise Undefined with the reason"),
     ],
 )
@@ -78,6 +82,15 @@ def test_a_metric_that_fails_is_named(of, message):
     with pytest.raises(InputError, match=f"evaluation.metrics: {message}") as caught:
         made(of, name="hits")(SOME)
     assert "\n" not in str(caught.value)
+
+
+def test_a_signal_that_arrives_in_a_metric_is_not_its_mistake():
+    def interrupted(scores: Scores) -> float:
+        exec("raise SystemExit(143)", {"__name__": "flspec.cli.main"})  # as the handler does
+        return 1.0
+
+    with pytest.raises(SystemExit, match="143"):
+        made(interrupted)(SOME)
 
 
 def test_a_metric_without_a_value_says_so():

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from flspec.aggregators.fedavg import FedAvg
 from flspec.errors import BackendError, RunError
+from flspec.execution.part_checks import PartCall
 from flspec.protocol.backend import Job
 from flspec.protocol.events import Event
 from flspec.protocol.plan import Plan
@@ -292,3 +294,8 @@ def test_a_signal_is_an_interruption_even_while_a_part_is_at_work(make_plan: Mak
     with pytest.raises(SystemExit):
         execute_plan(Stumbles(SystemExit(128 + signal.SIGTERM)), "local", make_plan(), Job(tmp_path))
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "interrupted"
+
+
+def test_a_signal_that_arrives_in_a_rule_of_flspec_is_not_its_mistake() -> None:
+    with pytest.raises(SystemExit, match="143"), PartCall("aggregator", FedAvg(), "combine").guarded():
+        exec("raise SystemExit(143)", {"__name__": "flspec.cli.main"})  # as the handler does

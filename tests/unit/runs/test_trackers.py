@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -165,7 +167,9 @@ def test_one_that_raises_is_told_of_and_loses_nothing(plan: Plan, tmp_path: Path
         result = run(plan, out=tmp_path / "run", trackers=[clumsy, diary])
     why = " ".join(f"{type(error).__name__}: {error}".split())
     (warning,) = [str(one.message) for one in told]
-    assert warning == f"tracker clumsy: {why}; the run in {tmp_path / 'run'} goes on without it"
+    line = rf"{re.escape(__file__)}:\d+"
+    end = re.escape(f"; the run in {tmp_path / 'run'} goes on without it")
+    assert re.fullmatch(rf"tracker clumsy: {re.escape(why)} in {line}{end}", warning)
     assert clumsy.told[-1] == where  # and no more
     assert clumsy.told.count("round") == {"start": 0, "round": 1, "finish": 5}[where]
     assert len(diary.told) == 7
@@ -177,6 +181,17 @@ def test_one_that_cannot_be_made_is_told_of_and_loses_nothing(plan: Plan, tmp_pa
         assert run(plan, out=tmp_path / "run", trackers=[Unmade]).status == "completed"
 
 
+def test_one_that_exits_is_told_of_as_well(plan: Plan, tmp_path: Path) -> None:
+    class Exits(Diary):
+        name = "exits"
+
+        def round(self, record: RoundRecord) -> None:
+            sys.exit()
+
+    with pytest.warns(TrackerWarning, match=r"tracker exits: SystemExit: in \S+test_trackers.py:\d+; the run in "):
+        assert run(plan, out=tmp_path / "run", trackers=[Exits()]).status == "completed"
+
+
 def test_where_warnings_are_errors_the_run_is_not_lost_either(
     plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +199,7 @@ def test_where_warnings_are_errors_the_run_is_not_lost_either(
         warnings.simplefilter("error")
         result = run(plan, out=tmp_path / "run", trackers=[Clumsy("round", ValueError("odd"))])
     assert result.status == "completed"
-    assert capsys.readouterr().err.startswith("flspec: tracker clumsy: ValueError: odd; the run in ")
+    assert capsys.readouterr().err.startswith("flspec: tracker clumsy: ValueError: odd in ")
 
 
 def test_one_that_meddles_changes_nothing(plan: Plan, tmp_path: Path) -> None:

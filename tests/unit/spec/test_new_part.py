@@ -201,6 +201,13 @@ def test_an_exception_is_told_by_its_line(tmp_path, kind):
     assert f"my_{kind}.py:{line_with(broken, 'raise RuntimeError')}" in message
 
 
+def test_a_transform_that_exits_ends_the_run_as_a_failure_with_its_line(tmp_path):
+    _, text, _ = new_part("transform")
+    broken = text.replace("        stays =", "        exit()\n        stays =")
+    message = told(tmp_path, "transform", broken)
+    assert f"SystemExit: None ({tmp_path}/my_transform.py:{line_with(broken, 'exit()')})" in message
+
+
 def test_an_exception_of_a_tracker_is_told_by_its_line_and_the_run_goes_on(tmp_path):
     _, text, _ = new_part("tracker")
     broken = text.replace("print(record.round", "print(record.number")
@@ -246,6 +253,9 @@ def test_another_name_is_another_kind_and_what_cannot_be_one_is_refused(tmp_path
     assert "misses.py" in test.read_text()
     with pytest.raises(InputError, match="exists; name another file"):
         write_new_part("metric", tmp_path / "misses.py")
+    for hidden in ("json", "numpy"):
+        with pytest.raises(InputError, match=f"{hidden}.py would hide the module {hidden} from programs run beside it"):
+            write_new_part("metric", tmp_path / f"{hidden}.py")
     with pytest.raises(InputError, match="cannot be imported as a kind"):
         write_new_part("metric", tmp_path / "my-metric.py")
     with pytest.raises(InputError, match="unknown 'metrc'; did you mean 'metric'"):
