@@ -118,7 +118,9 @@ def test_an_installed_kind_is_listed_with_its_package_and_offered(site, tmp_path
     assert "kind: crumbs  # Deal [red]crumbs[/red]." in made.stdout
     assert "# crumbs_each: 2" in made.stdout
     assert "  before:\n    kind: all" in made.stdout
-    samplers = "all, cyclic_poisson, poisson, truncated_poisson, uniform, with_replacement"
+    samplers = (
+        "all, available, by_size, cyclic_poisson, poisson, round_robin, truncated_poisson, uniform, with_replacement"
+    )
     told = " ".join(made.stdout.replace("#", " ").split())  # so many kinds take two lines
     assert f"Kinds: {samplers} (flspec list partition.turns) turns: []" in told
     assert "# last: null" in made.stdout

@@ -241,7 +241,16 @@ LOOKED_FOR = {
 }
 
 
-@pytest.mark.parametrize(("run", "rounds", "target"), LOOKED_FOR.values(), ids=list(LOOKED_FOR))
+TWO_MINUTES = pytest.mark.release("looks for the noise of truncated cohorts without estimates, for two minutes")
+
+
+@pytest.mark.parametrize(
+    ("run", "rounds", "target"),
+    [
+        pytest.param(*one, marks=[TWO_MINUTES] if name == "truncated" else [], id=name)
+        for name, one in LOOKED_FOR.items()
+    ],
+)
 def test_estimates_save_time_and_change_no_digit_of_the_noise(monkeypatch, run, rounds, target):
     found = noise_multiplier_for(run, rounds, target)
     monkeypatch.setattr(calibration, "_estimates", lambda privacy, rounds: [])

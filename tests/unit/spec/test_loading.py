@@ -29,7 +29,7 @@ cohort: {kind: uniform, size: 5}
 aggregator: {kind: fedavg}
 evaluation: {every: 1, metrics: [loss, accuracy]}
 """
-SAMPLERS = "all, cyclic_poisson, poisson, truncated_poisson, uniform, with_replacement"
+SAMPLERS = "all, available, by_size, cyclic_poisson, poisson, round_robin, truncated_poisson, uniform, with_replacement"
 SPECS = sorted(Path(__file__).parents[3].glob("specs/*.yaml"))
 
 
