@@ -319,7 +319,9 @@ matrix: {seeds: [0, 1, 2]}
 
 def test_a_server_that_draws_has_a_seed_of_its_own_each_round():
     """From the stream of the round, halved, so that it is no negative number."""
-    spec: Any = SimpleNamespace(rounds=3, postprocessors=[SimpleNamespace(is_random=True)])
+    spec: Any = SimpleNamespace(
+        rounds=3, postprocessors=[SimpleNamespace(is_random=True)], faults=[], secure_aggregation=None
+    )
     expected = [draws.words(1, 7, "postprocessors", number)[0] >> 1 for number in (1, 2, 3)]
     assert _round_seeds(spec, Stream(7)) == expected
     assert len(set(expected)) == 3

@@ -86,7 +86,7 @@ def test_a_plateau_is_refused(make_plan):
         ({"local": ["output.weight"]}, "model.local: output.weight stays with each client, but TFF's clients carry"),
         ({"loss": "hinge"}, "client.loss: hinge has no TFF translation; known: binary_cross_entropy, cross_entropy"),
         ({"client_optimizer": {"kind": "lion"}}, "client.optimizer: lion has no TFF translation; known: sgd, adam"),
-        ({"layers": [{"kind": "attention"}]}, "model: layer kind attention has no TFF translation; known: flatten"),
+        ({"layers": [{"kind": "warp"}]}, "model: layer kind warp has no TFF translation; known: flatten"),
     ],
 )
 def test_a_setting_without_translation_is_refused_with_its_field_first(make_plan, monkeypatch, told, words):

@@ -189,7 +189,7 @@ def test_every_client_trains_on_one_thread_however_many_torch_has(make_plan, tmp
 
 def apply(layer, inputs, weights=None):
     tensors = to_tensors(weights or {})
-    forward: Any = build_forward(one_network(chain([layer]), (1,)))
+    forward: Any = build_forward(one_network(chain([layer]), inputs.shape[1:]))
     return forward(tensors, torch.from_numpy(inputs)).numpy()
 
 
