@@ -172,7 +172,8 @@ def test_three_commands_lead_from_texts_to_a_model_that_reads_them(tmp_path: Pat
     commands = re.findall(r"^    \$ flspec (.*)$", section, flags=re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["new", "plan", "run"]
     assert all(f"    {row}\n" in section for row in rows[:3])
-    _, planned, ran = (flspec(tmp_path, *command.split(), COLUMNS="300") for command in commands)
+    made, planned, ran = (flspec(tmp_path, *command.split(), COLUMNS="300") for command in commands)
+    assert made.returncode == 0, made.stderr
     told = re.findall(r"^    ((?:review|texts|tokens) .*)$", section, flags=re.MULTILINE)
     assert len(told) == 4
     assert all(line in planned.stdout for line in told), planned.stdout + planned.stderr
