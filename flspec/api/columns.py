@@ -15,7 +15,7 @@ from flspec.data.raw_columns import Spelling
 from flspec.encodings import Column, Steps, Unencodable, takes_of
 from flspec.errors import shorten
 
-__all__ = ["as_columns", "as_texts", "raw_column"]
+__all__ = ["as_columns", "as_texts", "is_no_value", "raw_column"]
 
 _GIVE_TEXT = "give the column as text, as the file has it"
 
@@ -59,7 +59,7 @@ def _numbers(array: NDArray[Any], spelling: Spelling) -> NDArray[np.float64]:
 
 
 def _number(value: Any, row: int, spelling: Spelling) -> float:
-    if _is_missing(value):
+    if is_no_value(value):
         return math.nan
     plain = spelling.plain(value) if isinstance(value, str) else str(value)
     if plain and (why := why_no_number(plain)):
@@ -71,7 +71,7 @@ def _texts(array: NDArray[Any], spelling: Spelling, known: Collection[str]) -> I
     for row, value in enumerate(array.astype(object).tolist()):
         if isinstance(value, str):
             yield spelling.plain(value)
-        elif _is_missing(value):
+        elif is_no_value(value):
             yield ""
         else:
             yield _spelt(value, row, known)
@@ -88,6 +88,7 @@ def _spelt(value: Any, row: int, known: Collection[str]) -> str:
     return found or spelt[0]
 
 
-def _is_missing(value: Any) -> bool:
+def is_no_value(value: Any) -> bool:
+    """Return whether a cell of a frame or a list stands for no value."""
     is_nan = isinstance(value, float) and math.isnan(value)
     return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")  # the last two are pandas'

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.api.columns import is_no_value
 from flspec.errors import InputError, shorten
 
 __all__ = ["as_array", "cells_of", "column_problems", "examples_of", "feature_problems"]
@@ -85,7 +85,7 @@ def cells_of(frame: Any, which: str, needed: set[str]) -> tuple[dict[str, list[s
             values = values.detach().cpu().numpy()
         column = values.tolist() if hasattr(values, "tolist") else list(values)
         is_true = {True: "1", False: "0"} if str(key) not in needed else {True: "True", False: "False"}
-        written = [is_true[one] if isinstance(one, bool) else "" if _is_missing(one) else str(one) for one in column]
+        written = [is_true[one] if isinstance(one, bool) else "" if is_no_value(one) else str(one) for one in column]
         if str(key) in needed and "" in written:
             problems.append(f"{which}{key}: row {written.index('')} is missing; every example needs a value")
         if nested := next((one for one in column if isinstance(one, list | dict | tuple | np.ndarray)), None):
@@ -97,9 +97,3 @@ def cells_of(frame: Any, which: str, needed: set[str]) -> tuple[dict[str, list[s
     if not any(lengths.values()):
         problems.append(f"{which}frame: has no rows; give some")
     return cells, problems
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float) and math.isnan(value)

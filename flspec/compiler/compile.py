@@ -113,14 +113,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     if spec.client.objective.is_generative:
         pictures, features = planned_pictures(spec.evaluation, examples, folder)
     steps = privacy.steps if privacy else None
-    drops = any(draws_in_training(network) for network in networks.values())
-    draws = (
-        bool(steps)
-        or drops
-        or any(phase.draws for phase in phases)
-        or any(t.is_random for t in examples.train.transforms)
-        or (spec.compression is not None and spec.compression.is_random)
-    )
+    draws = bool(steps) or _draws_in_training(spec, networks, phases, examples)
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
     faults = PlannedFaults(spec.faults, examples, len(client_indices), spec.rounds, root)
     plan = Plan.build(
@@ -152,6 +145,16 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         warnings.warn(f"secure_aggregation: {remark}", DataRemark, stacklevel=3)
     store_data(examples)
     return plan
+
+
+def _draws_in_training(spec: Spec, networks: Networks, phases: Sequence[Phase], examples: Data) -> bool:
+    """Return whether a task draws random numbers, privacy's aside."""
+    return (
+        any(draws_in_training(network) for network in networks.values())
+        or any(phase.draws for phase in phases)
+        or any(transform.is_random for transform in examples.train.transforms)
+        or (spec.compression is not None and spec.compression.is_random)
+    )
 
 
 def data_root() -> Path:

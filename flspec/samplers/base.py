@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flspec.core.components import Component
 from flspec.core.randomness import Stream
 
-__all__ = ["Sampler", "Sampling"]
+__all__ = ["Sampler", "Sampling", "why_too_large"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,10 @@ class Sampler(Component, ABC):
     def why_invalid(self, num_clients: int) -> str | None:
         """Return why no cohort can be drawn from `num_clients` clients, or None."""
         return None
+
+
+def why_too_large(size: int, num_clients: int) -> str | None:
+    """Return why no `size` different clients can be drawn, or None."""
+    if size <= num_clients:
+        return None
+    return f"cohort.size is {size}, but partition.clients is {num_clients}; lower it or add clients"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, PrivateAttr
 
 from flspec.core.randomness import Stream
-from flspec.samplers.base import Sampler, Sampling
+from flspec.samplers.base import Sampler, Sampling, why_too_large
 
 
 class BySize(Sampler):
@@ -37,9 +37,7 @@ class BySize(Sampler):
         return np.sort(np.argsort(-keys, kind="stable")[: self.size])
 
     def why_invalid(self, num_clients: int) -> str | None:
-        if self.size <= num_clients:
-            return None
-        return f"cohort.size is {self.size}, but partition.clients is {num_clients}; lower it or add clients"
+        return why_too_large(self.size, num_clients)
 
     def sampling(self, num_clients: int) -> Sampling:
         return Sampling("unknown", self.size)

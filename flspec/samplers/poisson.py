@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from flspec.core.randomness import Stream
-from flspec.samplers.base import Sampler, Sampling
+from flspec.samplers.base import Sampler, Sampling, why_too_large
 
 
 class Poisson(Sampler):
@@ -27,9 +27,7 @@ class Poisson(Sampler):
         return np.flatnonzero(stream.uniform(num_clients) < self.size / num_clients)
 
     def why_invalid(self, num_clients: int) -> str | None:
-        if self.size <= num_clients:
-            return None
-        return f"cohort.size is {self.size}, but partition.clients is {num_clients}; lower it or add clients"
+        return why_too_large(self.size, num_clients)
 
     def sampling(self, num_clients: int) -> Sampling:
         return Sampling("poisson", self.size)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from flspec.core.randomness import Stream
-from flspec.samplers.base import Sampler, Sampling
+from flspec.samplers.base import Sampler, Sampling, why_too_large
 
 
 class RoundRobin(Sampler):
@@ -32,9 +32,7 @@ class RoundRobin(Sampler):
         return np.sort(order[places])
 
     def why_invalid(self, num_clients: int) -> str | None:
-        if self.size <= num_clients:
-            return None
-        return f"cohort.size is {self.size}, but partition.clients is {num_clients}; lower it or add clients"
+        return why_too_large(self.size, num_clients)
 
     def sampling(self, num_clients: int) -> Sampling:
         return Sampling("unknown", self.size)

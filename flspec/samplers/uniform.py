@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from flspec.core.randomness import Stream
-from flspec.samplers.base import Sampler, Sampling
+from flspec.samplers.base import Sampler, Sampling, why_too_large
 
 
 class Uniform(Sampler):
@@ -22,9 +22,7 @@ class Uniform(Sampler):
         return stream.choice(num_clients, self.size)
 
     def why_invalid(self, num_clients: int) -> str | None:
-        if self.size <= num_clients:
-            return None
-        return f"cohort.size is {self.size}, but partition.clients is {num_clients}; lower it or add clients"
+        return why_too_large(self.size, num_clients)
 
     def sampling(self, num_clients: int) -> Sampling:
         return Sampling("fixed_size", self.size)
