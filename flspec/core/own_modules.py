@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import sys
 import sysconfig
@@ -11,6 +10,7 @@ from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from flspec.core.imports import imports_in
 from flspec.core.part_sources import belongs_to_nobody
 from flspec.core.reading import read_regular
 from flspec.errors import InputError
@@ -96,22 +96,10 @@ def _file(module: str) -> Path | None:
 
 def _imports_in(text: str, path: str) -> Iterator[str]:
     """Yield the modules that import statements may mean, with the packages around each."""
-    try:
-        nodes = list(ast.walk(ast.parse(text)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # which importing tells
-        return
-    for node in nodes:
-        match node:
-            case ast.Import():
-                names = [alias.name for alias in node.names]
-            case ast.ImportFrom():
-                base = ".".join(filter(None, [*_around(path, node.level), node.module]))
-                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            case _:
-                continue
-        for name in filter(None, names):
-            parts = name.split(".")
-            yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+    for name in imports_in(text):
+        level = len(name) - len(name.lstrip("."))
+        parts = [*_around(path, level), *filter(None, name.lstrip(".").split("."))]
+        yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
 
 
 def _around(path: str, level: int) -> list[str]:

@@ -16,7 +16,6 @@ a part imports, such as numpy, do not count, nor does what is imported by a comp
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import inspect
@@ -30,6 +29,7 @@ from importlib.metadata import PackageNotFoundError, distribution, packages_dist
 from pathlib import Path
 from typing import Any
 
+from flspec.core.imports import imports_in
 from flspec.core.reading import open_regular
 from flspec.errors import InputError
 
@@ -191,21 +191,8 @@ def _walk(folder: str) -> Iterator[Path]:
 
 def _imported(paths: Iterable[Path]) -> list[str]:
     """Return the modules that import statements in some files name, without relative ones."""
-    return [name for path in paths if path.suffix == ".py" for name in _imports_in(path)]
-
-
-def _imports_in(path: Path) -> Iterator[str]:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what cannot be parsed is not imported either
-        return
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import():
-                yield from (alias.name for alias in node.names)
-            case ast.ImportFrom(level=0, module=str(module)):
-                yield module
-                yield from (f"{module}.{alias.name}" for alias in node.names)
+    files = (path for path in paths if path.suffix == ".py")
+    return [name for file in files for name in imports_in(file.read_bytes()) if not name.startswith(".")]
 
 
 def _check_size(name: str, found: dict[str, Path]) -> None:

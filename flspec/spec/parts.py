@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from flspec.core.components import check_parts_in_use
+from flspec.core.imports import imports_in, named_by_text
 from flspec.core.own_modules import reached
 from flspec.core.part_files import PartFiles, using
-from flspec.core.part_imports import imports_in, named_by_text
 from flspec.core.reading import read_regular
 from flspec.errors import InputError, Problem, SpecError, shorten, suggestion
 from flspec.metrics import METRICS
