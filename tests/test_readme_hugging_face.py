@@ -17,11 +17,9 @@ from flspec.core.randomness import Stream
 from flspec.data.store import open_data
 from flspec.errors import SpecError
 from flspec.execution.parts import bytes_per_client
-from flspec.execution.rounds import initial_state
-from flspec.execution.server_step import finish_round
 from flspec.protocol.plan import Plan
-from flspec_torch.training import Trainer
 from tests.command_line import flspec
+from tests.first_round import first_round
 from tests.published import declare_operators_if_absent
 from tests.test_readme import README
 
@@ -72,13 +70,6 @@ def trained(tweets: SimpleNamespace, mask_padding: bool = True) -> dict[str, np.
         after = {name: value.detach().double().numpy() for name, value in module.named_parameters()}
         mean = {name: mean[name] + task.weight / total * after[name] for name in mean}
     return mean
-
-
-def first_round(plan: Plan) -> dict[str, np.ndarray]:
-    torch.set_num_threads(1)
-    state, trainer = initial_state(plan), Trainer(plan)
-    updates = [trainer.train_from(state, task) for task in plan.cohort(1)]
-    return dict(finish_round(plan, state, updates).state.weights)
 
 
 def far(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

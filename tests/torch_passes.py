@@ -99,3 +99,18 @@ def torch_gradients(
 
 def as_torch(arrays: Arrays, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     return {name: torch.tensor(value, dtype=dtype) for name, value in arrays.items()}
+
+
+def check_gradients_of_single_examples(
+    forward: Any, tensors: Mapping[str, torch.Tensor], tokens: torch.Tensor, rtol: float, atol: float
+) -> None:
+    """Hold `vmap`'s gradients of a batch of token numbers, [batch, steps], to those of one example after the other."""
+
+    def loss(weights: Mapping[str, torch.Tensor], of_one: torch.Tensor) -> torch.Tensor:
+        summed: torch.Tensor = forward(weights, of_one.unsqueeze(0), None).square().sum()
+        return summed
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(tensors, tokens)
+    for row, of_one in enumerate(tokens):
+        for name, gradient in torch.func.grad(loss)(tensors, of_one).items():
+            torch.testing.assert_close(each[name][row], gradient, rtol=rtol, atol=atol)

@@ -136,10 +136,10 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         features=features,
         spec=written.model_dump(mode="json"),
     )
-    if faults.log:
+    if log := faults.log:
         examples = faults.examples()
         settings = replace(plan.settings, data=examples.describe())
-        plan = replace(plan, settings=settings, arrays={**plan.arrays, **faults.log})
+        plan = replace(plan, settings=settings, arrays={**plan.arrays, **log})
     _check_clients(spec, networks, parameters, examples, plan)
     for remark in sum_remarks(spec.secure_aggregation, plan):
         warnings.warn(f"secure_aggregation: {remark}", DataRemark, stacklevel=3)

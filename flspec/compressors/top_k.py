@@ -11,6 +11,7 @@ from pydantic import Field
 from flspec.compressors.base import Compressor, Payload
 from flspec.core.randomness import Stream
 from flspec.protocol.named_records import Weights
+from flspec.protocol.updates import as_tensors, as_vector
 
 
 class TopK(Compressor):
@@ -31,16 +32,14 @@ class TopK(Compressor):
     ] = True
 
     def compress(self, delta: Weights, stream: Stream) -> Payload:
-        every = np.concatenate([value.ravel() for value in delta.values()])
+        every = as_vector(delta)
         places = _largest(every, max(1, round(self.share * every.size)))
         return {"places": places.astype(np.int32), "values": every[places]}
 
     def restore(self, payload: Payload, like: Weights) -> Weights:
-        sizes = [weight.size for weight in like.values()]
-        every = np.zeros(sum(sizes), np.float32)
+        every = np.zeros(sum(weight.size for weight in like.values()), np.float32)
         every[payload["places"]] = payload["values"]
-        parts = np.split(every, np.cumsum(sizes)[:-1])
-        return {name: part.reshape(weight.shape) for (name, weight), part in zip(like.items(), parts, strict=True)}
+        return as_tensors(every, like)
 
 
 def _largest(values: NDArray[np.float32], num: int) -> NDArray[np.intp]:

@@ -49,6 +49,7 @@ __all__ = [
     "Part",
     "check_parts_in_use",
     "comes_with_flspec",
+    "descendants",
     "family_members",
     "full_name",
     "is_offered",
@@ -198,6 +199,7 @@ class _Only:
 
 Part = Component | Callable[..., Any]  # a component, its class, or a function
 C = TypeVar("C", bound=Component)
+T = TypeVar("T")
 OneOf = Annotated[C, OneOfOthers()]
 
 
@@ -250,7 +252,7 @@ def family_members(base: type[C]) -> dict[str, type[C]]:
     files = load_in_use()
     if files is None:
         return _by_kind(_outside_of_files(base))
-    own = _by_kind(cls for cls in _descendants(base) if is_from_part_file(cls.__module__) and is_in_use(cls.__module__))
+    own = _by_kind(cls for cls in descendants(base) if is_from_part_file(cls.__module__) and is_in_use(cls.__module__))
     # A class that this process alone has gives way: it is what the file was imported or taken from.
     others = [cls for cls in _outside_of_files(base) if _is_everywhere(cls, base) or _kind_of(cls) not in own]
     if taken := sorted(set(own) & set(installed := _by_kind(others))):
@@ -264,7 +266,7 @@ def check_parts_in_use() -> None:
     """Raise InputError, with the line, for a class of a part file that lacks something, or whose kind is taken."""
     if (files := load_in_use()) is None:
         return
-    for cls in _descendants(Component):
+    for cls in descendants(Component):
         if not (is_from_part_file(cls.__module__) and is_in_use(cls.__module__)) or "kind" not in cls.__annotations__:
             continue
         where = files.line_of(cls.__qualname__, cls.__module__)
@@ -284,7 +286,7 @@ def check_parts_in_use() -> None:
 def _outside_of_files(base: type[C]) -> list[type[C]]:
     """Return the classes of a family that any spec may name in this process."""
     load_installed(base.__module__.removesuffix(".base"))
-    others = [cls for cls in _descendants(base) if not is_from_part_file(cls.__module__)]
+    others = [cls for cls in descendants(base) if not is_from_part_file(cls.__module__)]
     return [cls for cls in others if is_current(cls) or _is_everywhere(cls, base)]
 
 
@@ -390,6 +392,7 @@ def _definition(part: Part) -> Callable[..., Any]:
     return type(part) if isinstance(part, Component) else inspect.unwrap(part)
 
 
-def _descendants(cls: type[C]) -> list[type[C]]:
-    every = [c for sub in cls.__subclasses__() for c in (sub, *_descendants(sub))]
+def descendants(cls: type[T]) -> list[type[T]]:
+    """Return all classes that derive from a class, each once."""
+    every = [c for sub in cls.__subclasses__() for c in (sub, *descendants(sub))]
     return list(dict.fromkeys(every))  # a class with two bases is reached twice

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from flspec.protocol.named_records import Records
 
-__all__ = ["ClientUpdate", "Delta", "norm_of", "weighted_mean", "weighted_sum"]
+__all__ = ["ClientUpdate", "Delta", "as_tensors", "as_vector", "norm_of", "weighted_mean", "weighted_sum"]
 
 Delta = Mapping[str, NDArray[np.float64]]  # a change of the weights, by tensor name
 
@@ -43,6 +43,17 @@ class ClientUpdate:
 def norm_of(delta: Delta) -> float:
     """Return the Euclidean norm of all tensors of an update together."""
     return math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))
+
+
+def as_vector(tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """[num_values]: all tensors in their order."""
+    return np.concatenate([np.asarray(value).ravel() for value in tensors.values()] or [np.zeros(0)])
+
+
+def as_tensors(vector: NDArray[Any], like: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the tensors, named and shaped as those of `like`, that `as_vector` makes a vector of."""
+    parts = np.split(vector, np.cumsum([value.size for value in like.values()])[:-1]) if like else []
+    return {name: part.reshape(value.shape) for (name, value), part in zip(like.items(), parts, strict=True)}
 
 
 def weighted_mean(updates: Sequence[ClientUpdate]) -> Delta:

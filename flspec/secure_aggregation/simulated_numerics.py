@@ -7,7 +7,7 @@ all seeds are the plan's. Nothing is secret in it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from flspec.core.randomness import Stream
 from flspec.errors import RunError
-from flspec.protocol.updates import ClientUpdate, Delta
+from flspec.protocol.updates import ClientUpdate, as_tensors, as_vector
 from flspec.secure_aggregation.base import MaskedMean, SecureAggregation, Sender
 
 Words = NDArray[np.uint64]  # [num_values]; uint64 wraps at 2^64, of which 2^bits is a divisor
@@ -62,7 +62,7 @@ class SimulatedNumerics(SecureAggregation):
         server, exact, num_clipped, like = _ZERO, np.zeros(1), 0, dict[str, Any]()
         for update in updates:
             like, weight, sender = dict(update.delta), _whole(update), (update.client, update.repeat)
-            numbers, beyond = self._encoded(_flat(update.delta))
+            numbers, beyond = self._encoded(as_vector(update.delta).astype(np.float64))
             sent = _words(numbers) * np.uint64(weight) + _masks(sender, senders, stream, len(numbers))
             server = server + self._reduced(sent)
             exact, num_clipped = exact + weight * numbers, num_clipped + beyond
@@ -72,9 +72,8 @@ class SimulatedNumerics(SecureAggregation):
             server = server - _masks(sender, missing, stream, len(server))
         decoded = self._signed(server).astype(np.float64)
         num_wrapped = int((np.abs(exact - decoded) >= 2.0 ** (self.bits - 1)).sum())
-        return MaskedMean(
-            _shaped(decoded / 2.0**self.fraction_bits / sum(arrived.values()), like), num_clipped, num_wrapped
-        )
+        mean = as_tensors(decoded / 2.0**self.fraction_bits / sum(arrived.values()), like)
+        return MaskedMean(mean, num_clipped, num_wrapped)
 
     def _encoded(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
         """Return whole numbers, and how many values were clipped."""
@@ -138,15 +137,3 @@ def _masks(sender: Sender, others: Sequence[Sender], stream: Stream, size: int) 
         elif other < sender:
             total -= stream.child("mask", *other, *sender).words(size)
     return total
-
-
-def _flat(delta: Mapping[str, NDArray[np.floating[Any]]]) -> NDArray[np.float64]:
-    """[num_values]: all tensors of an update in their order."""
-    return np.concatenate([np.asarray(value, np.float64).ravel() for value in delta.values()] or [np.zeros(0)])
-
-
-def _shaped(values: NDArray[np.float64], like: Mapping[str, NDArray[Any]]) -> Delta:
-    """Return the tensors that `_flat` made one vector of."""
-    ends = np.cumsum([value.size for value in like.values()])
-    parts = np.split(values, ends[:-1]) if like else []
-    return {name: part.reshape(like[name].shape) for name, part in zip(like, parts, strict=True)}

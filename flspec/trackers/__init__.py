@@ -16,6 +16,7 @@ import pkgutil
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
+from flspec.core.components import descendants
 from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
 from flspec.errors import InputError, choose
 from flspec.trackers.base import Tracker
@@ -87,7 +88,7 @@ def _of_part_files() -> dict[str, type[Tracker]]:
     taken = {name: f"{cls.__module__}.{cls.__qualname__}" for name, cls in _own().items()}
     taken |= {entry.name: _package(entry) for entry in _offered()}
     found: dict[str, type[Tracker]] = {}
-    for cls in _descendants(Tracker):
+    for cls in descendants(Tracker):
         if not (is_from_part_file(cls.__module__) and is_in_use(cls.__module__)):
             continue
         where = files.line_of(cls.__qualname__, cls.__module__)
@@ -97,10 +98,6 @@ def _of_part_files() -> dict[str, type[Tracker]]:
             raise InputError(f"{where}: tracker {name!r} is taken by {taken[name]}; choose another name")
         found[name], taken[name] = cls, cls.__qualname__
     return found
-
-
-def _descendants(cls: type[Tracker]) -> list[type[Tracker]]:
-    return [one for sub in cls.__subclasses__() for one in (sub, *_descendants(sub))]
 
 
 def _offered() -> tuple[EntryPoint, ...]:

@@ -42,22 +42,25 @@ def as_texts(folder):
     return CsvTable.model_validate({"file": "a.csv", "holdout": 0.2, "features": {"text": "words"}})
 
 
-def test_reading_texts_takes_the_memory_that_an_estimate_counts(tmp_path):
-    dataset = as_texts(tmp_path)
+def peak_while_loading(dataset, folder):
+    """The most bytes that were in use at once, and those of the features that came out."""
     tracemalloc.start()
-    data = dataset.load(tmp_path, Stream(0))
+    data = dataset.load(folder, Stream(0))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    counted = dataset.copies_while_encoded * sum(split.features.nbytes for split in data.splits.values())
+    return peak, sum(split.features.nbytes for split in data.splits.values())
+
+
+def test_reading_texts_takes_the_memory_that_an_estimate_counts(tmp_path):
+    dataset = as_texts(tmp_path)
+    peak, stored = peak_while_loading(dataset, tmp_path)
+    counted = dataset.copies_while_encoded * stored
     assert counted / 2 < peak < counted * 1.2
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "leaf"])
 def test_reading_takes_the_memory_that_an_estimate_counts(kind, tmp_path):
     dataset = written(kind, tmp_path)
-    tracemalloc.start()
-    data = dataset.load(tmp_path, Stream(0))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    counted = dataset.copies_while_read * sum(split.features.nbytes for split in data.splits.values())
+    peak, stored = peak_while_loading(dataset, tmp_path)
+    counted = dataset.copies_while_read * stored
     assert counted / 2 < peak < counted * 1.2

@@ -14,7 +14,7 @@ from flspec.models.transformer import TransformerText
 from flspec_torch.model import build_forward
 from tests import numpy_layers
 from tests.layer_cases import TEXTS, TOKENS, attending_to_a_text, graph_of, random_inputs, random_tensors
-from tests.torch_passes import largest_deviation, torch_gradients, torch_pass
+from tests.torch_passes import check_gradients_of_single_examples, largest_deviation, torch_gradients, torch_pass
 
 SHAPE = (5, 12)
 HEADED: list[Layer] = [Dense(name="in", units=36), Attention(name="l", heads=3), Dense(name="out", units=12)]
@@ -79,15 +79,7 @@ def test_each_example_s_gradient_can_be_taken_at_once(pre_norm):
     network = one_network(model.text_layers(Tokens(7, are_padded=True), 5, 3), (5,))
     tensors = {name: torch.tensor(value) for name, value in random_tensors(network.layers, (5,)).items()}
     forward = build_forward(network)
-
-    def loss(weights, tokens):
-        return forward(weights, tokens.unsqueeze(0), None).square().sum()
-
-    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(tensors, torch.from_numpy(TOKENS))
-    for row, tokens in enumerate(torch.from_numpy(TOKENS)):
-        alone = torch.func.grad(loss)(tensors, tokens)
-        for name, gradient in alone.items():
-            torch.testing.assert_close(each[name][row], gradient, rtol=1e-4, atol=1e-5)
+    check_gradients_of_single_examples(forward, tensors, torch.from_numpy(TOKENS), rtol=1e-4, atol=1e-5)
 
 
 def test_what_training_stores_of_attention_is_counted():

@@ -14,13 +14,12 @@ from flspec.core.randomness import Stream
 from flspec.data.store import open_data
 from flspec.errors import SpecError
 from flspec.execution.parts import bytes_per_client
-from flspec.execution.rounds import initial_state
-from flspec.execution.server_step import finish_round
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
 from flspec_torch.private_steps import sum_of_clipped
 from flspec_torch.supervised import SupervisedStep
 from flspec_torch.training import Trainer
+from tests.first_round import first_round
 
 NET = """
 import torch
@@ -95,14 +94,6 @@ def trained(plan: Plan, seed=seed_of, average_statistics: bool = True) -> dict[s
     if not average_statistics:
         mean |= {name: start[name].numpy() for name in plan.statistics}
     return mean
-
-
-def first_round(plan: Plan) -> dict[str, np.ndarray]:
-    """The server's weights after the first round, by flspec."""
-    torch.set_num_threads(1)
-    state, trainer = initial_state(plan), Trainer(plan)
-    updates = [trainer.train_from(state, task) for task in plan.cohort(1)]
-    return dict(finish_round(plan, state, updates).state.weights)
 
 
 def far(one, other, atol=1e-6) -> list[str]:

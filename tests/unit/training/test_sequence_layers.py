@@ -13,7 +13,7 @@ from flspec.layers import INPUT, Embedding, Gru, LastStep, Lstm, MeanStep, chain
 from flspec_torch.model import build_forward
 from tests import numpy_layers
 from tests.layer_cases import random_inputs, random_tensors
-from tests.torch_passes import largest_deviation, torch_gradients, torch_pass
+from tests.torch_passes import check_gradients_of_single_examples, largest_deviation, torch_gradients, torch_pass
 
 TOKENS = np.array([[3, 1, 4, 1, 5], [2, 6, 0, 0, 0], [5, 0, 0, 0, 0], [0, 0, 0, 0, 0]], np.float32)
 POOLS = pytest.mark.parametrize("over", [LastStep, MeanStep])
@@ -93,15 +93,7 @@ def test_each_example_s_gradient_can_be_taken_at_once():
     layers = text_graph()
     tensors = {name: torch.tensor(value) for name, value in random_tensors(layers, (5,)).items()}
     forward = build_forward(one_network(layers, (5,)))
-
-    def loss(weights, tokens):
-        return forward(weights, tokens.unsqueeze(0), None).square().sum()
-
-    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(tensors, torch.from_numpy(TOKENS))
-    for row, tokens in enumerate(torch.from_numpy(TOKENS)):
-        alone = torch.func.grad(loss)(tensors, tokens)
-        for name, gradient in alone.items():
-            torch.testing.assert_close(each[name][row], gradient, rtol=1e-5, atol=1e-6)
+    check_gradients_of_single_examples(forward, tensors, torch.from_numpy(TOKENS), rtol=1e-5, atol=1e-6)
 
 
 @CELLS
