@@ -101,8 +101,10 @@ def _read(path: Path, num_clients: int) -> NDArray[np.int64]:
     """Return the rows of a trace; raises InputError with the line that cannot be read."""
     try:
         rows = csv.reader(io.StringIO(read_regular(path).decode("utf-8-sig"), newline=""))
-    except (OSError, UnicodeDecodeError, InputError) as error:
-        raise InputError(f"cohort.trace: {path} cannot be read: {error}; give a CSV file in UTF-8") from None
+    except InputError as error:
+        raise InputError(f"cohort.trace: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"cohort.trace: {path} is not UTF-8 text; save it as UTF-8") from None
     if (heading := [name.strip() for name in next(rows, [])]) != ["client", "from", "to"]:
         raise InputError(f"cohort.trace: {path}: its heading is {shorten(','.join(heading))}, not client,from,to")
     spans = [_span(path, rows.line_num, row, num_clients) for row in rows if row]

@@ -100,6 +100,18 @@ def test_a_trace_that_cannot_be_used(tmp_path, text, message):
     assert "cohort.trace" in str(caught.value)
 
 
+def test_a_trace_that_is_not_there_or_no_text(tmp_path):
+    for name, content, message in (
+        ("a.csv", None, "a.csv does not exist$"),
+        ("b.csv", b"\xff\xfe0", "b.csv is not UTF-8"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        spec = load_spec({**BASE, "cohort": {"kind": "available", "size": 2, "trace": str(tmp_path / name)}})
+        with pytest.raises(InputError, match=f"^cohort.trace: .*{message}"):
+            compile(spec)
+
+
 def test_available_when():
     both = {"day": {"rounds": 4, "awake": 0.5}, "trace": "trace.csv"}
     with pytest.raises(SpecError, match="day and trace both say when clients are available; give one"):
