@@ -45,6 +45,8 @@ def _as_a_process(folder: Path, arguments: tuple[str, ...], environment: dict[st
         patch.setattr(output, "_wants_json", False)
         patch.setattr(output, "_wants_tracebacks", False)
         patch.setattr(output, "_told_interrupted", False)
+        for console in (output.console, output.progress_console):
+            patch.setattr(console, "_width", None)  # rich keeps what COLUMNS was when the console was made
         try:
             yield
         finally:

@@ -241,7 +241,7 @@ LOOKED_FOR = {
 }
 
 
-TWO_MINUTES = pytest.mark.release("looks for the noise of truncated cohorts without estimates, for two minutes")
+TWO_MINUTES = pytest.mark.release("two minutes of one kind of cohort; the others show that estimates change no digit")
 
 
 @pytest.mark.parametrize(
