@@ -19,6 +19,7 @@ SECTIONS: dict[str, Any] = {
     "aggregator": UNIFORM,
 }
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # the algorithm, and what else is otherwise
+    "fedprox": ({"kind": "fedprox", "mu": 0.7}, {"sections": BY_EXAMPLES}),
     "scaffold I": ({"kind": "scaffold", "option": "I"}, {}),
     "scaffold II": ({"kind": "scaffold"}, {}),
     "feddyn": ({"kind": "feddyn", "alpha": 0.3}, {}),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flspec.compiler.acting_parts import code_digests
 from flspec.compiler.algorithm_needs import check_algorithm
 from flspec.compiler.client_data import assign_examples
+from flspec.compiler.enough_updates import check_enough_updates
 from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
 from flspec.compiler.faults import PlannedFaults
 from flspec.compiler.foreign_parts import naming_parts
@@ -47,7 +48,6 @@ from flspec.spec.loading import validate_draft
 from flspec.spec.overlays import Draft, compose
 from flspec.spec.places import naming_places
 from flspec.spec.rules import contradictions
-from flspec.spec.rules.aggregation import too_few
 from flspec.spec.spec import ClientWork, Spec
 from flspec.spec.study import Cell
 
@@ -341,15 +341,8 @@ def _check_clients(
     plan: Plan,
 ) -> None:
     """Raise InputError if clients cannot do their tasks, or have none."""
-    if not plan.participants:
-        message = (
-            f"no client is drawn in any of the {plan.num_rounds:,} rounds; raise cohort.size or rounds, or change seed"
-        )
-        raise SpecError([Problem(message, "cohort")])
+    check_enough_updates(spec, plan)
     _check_plateau(spec, examples)
-    smallest = int(np.diff(plan.arrays["round_task_ends"], prepend=0).min())
-    if few := list(too_few(spec.aggregator, smallest)):
-        raise SpecError([Problem(one.message, ".".join(one.path)) for one in few])
     if spec.cohort.may_repeat and plan.local:
         message = (
             f"may draw a client several times in a round, but {next(iter(plan.local))} stays with each client from "

@@ -34,16 +34,15 @@ def lost_updates(plan: Plan, round_number: int, updates: Sequence[ClientUpdate] 
 def attacked(plan: Plan, round_number: int, updates: Sequence[ClientUpdate]) -> list[ClientUpdate]:
     """Return a cohort's updates, in client order, as they arrive: attacked ones have another delta, in float32.
 
-    Attacks act one after the other, in the spec's order. Those that know all are shown the updates of tasks that no
-    attack hits, lost ones included: attackers do not know who will be late.
+    Attacks act one after the other, in the spec's order. Those that know all are shown the updates that arrive and that
+    no attack hits, so that a round is the same whether a task was lost or never in the cohort.
     """
     arrived = list(updates)
     attacks = {number: fault for number, fault in enumerate(faults_of(plan)) if isinstance(fault, UpdateFault)}
     if not attacks or not (of_task := _marks(plan, round_number)):
         return arrived
     marks = [of_task.get((update.client, update.repeat), 0) for update in updates]
-    every = sum(1 << number for number in attacks)
-    honest = [place for place, mark in enumerate(marks) if not mark & every]
+    honest = [place for place, mark in enumerate(marks) if not mark]  # neither attacked nor lost
     for number, fault in attacks.items():
         if hit := [place for place, mark in enumerate(marks) if mark >> number & 1]:
             for place, delta in zip(hit, _attack(plan, round_number, number, fault, arrived, hit, honest), strict=True):

@@ -28,6 +28,7 @@ class Fault(Component, ABC):
     """What goes wrong with the tasks that one of `clients`, `count`, `rate` and `at` names; else with one client."""
 
     hits_all: ClassVar[bool] = False  # whether it is every task that it hits where none of them is given
+    loses_update: ClassVar[bool] = False  # whether an update never counts that no later fault hits
 
     clients: Annotated[
         tuple[Client, ...] | None, Field(min_length=1, max_length=100_000, description="these clients, in every round")
@@ -121,6 +122,8 @@ class UpdateFault(Fault, ABC):
 
 class Loss(Fault, ABC):
     """A task does not take place, or its update does not arrive."""
+
+    loses_update = True
 
     @property
     def when(self) -> Literal["before_training", "after_training"]:

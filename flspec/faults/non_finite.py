@@ -17,6 +17,7 @@ class NonFinite(UpdateFault):
     """Every value is NaN, or infinite. The server leaves such an update out, which a run without faults does, too."""
 
     kind: Literal["non_finite"] = "non_finite"
+    loses_update = True
     value: Annotated[Literal["nan", "infinity"], Field(description="what each value is")] = "nan"
 
     def updates(self, own: Sequence[Delta], honest: Sequence[Delta], streams: Sequence[Stream]) -> Sequence[Delta]:

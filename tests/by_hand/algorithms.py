@@ -104,6 +104,16 @@ class Algorithm:
         return after
 
 
+class FedProx(Algorithm):
+    """Li et al. 2020, Equation 2."""
+
+    sign, from_the_start = 1.0, True
+
+    def client(self, k, task):
+        mu, near = self.parameters["mu"], self.x if self.from_the_start else np.zeros_like(self.x)
+        return self.steps(task.batches, lambda g, w: g + self.sign * mu * (w - near)) - self.x
+
+
 class Scaffold(Algorithm):
     """Karimireddy et al. 2020, Algorithm 1."""
 

@@ -1,4 +1,4 @@
-"""The aggregator has the updates that it needs, and combines them as what follows counts on."""
+"""A round has the updates that are asked for, and the aggregator combines them as what follows counts on."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ _OF_ONE_SIZE = ("everybody", "fixed_size", "with_replacement")
 
 @rule
 def _enough_updates(
-    aggregator: Aggregator, cohort: Sampler, partition: Partitioner, mode: str
+    aggregator: Aggregator, cohort: Sampler, partition: Partitioner, mode: str, min_clients: int
 ) -> Iterator[Contradiction]:
     """Of cohorts that are all of one size; compilation counts every other."""
     if mode != "federated" or not (num_clients := partition.num_clients) or cohort.why_invalid(num_clients):
         return
     sampling = cohort.sampling(num_clients)
     if sampling.kind in _OF_ONE_SIZE:
-        yield from too_few(aggregator, int(sampling.expected))
+        num, way_out = int(sampling.expected), "or have more clients in a cohort"
+        yield from too_few(aggregator, num, f"the smallest cohort has {num}", way_out)
+        if num < min_clients:
+            message = f"is {min_clients}, but every cohort has {num}, so no round would count; lower it, {way_out}"
+            yield Contradiction(("min_clients",), ("cohort",), message)
 
 
-def too_few(aggregator: Aggregator, smallest: int) -> Iterator[Contradiction]:
-    """Yield that the smallest cohort has too few clients for the aggregator, if it has."""
-    if need := aggregator.unmet(smallest):
+def too_few(aggregator: Aggregator, num_updates: int, what_has: str, way_out: str = "") -> Iterator[Contradiction]:
+    """Yield that so many updates are too few for the aggregator, if they are; `what_has` says what has so many."""
+    if need := aggregator.unmet(num_updates):
         kind = aggregator.kind  # type: ignore[attr-defined]
+        leave_out = f"have more clients in a cohort, or set min_clients: {need.least}, which leaves such rounds out"
         message = (
-            f"{kind} needs at least {need.least} updates a round ({need.formula}), but the smallest cohort has "
-            f"{smallest}; lower {need.field}, or have more clients in a cohort"
+            f"{kind} needs at least {need.least} updates a round ({need.formula}), but {what_has}; "
+            f"lower {need.field}, {way_out or leave_out}"
         )
         yield Contradiction(("aggregator", need.field), ("cohort",), message)
 

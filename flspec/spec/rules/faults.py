@@ -1,10 +1,11 @@
-"""What faults cannot stand beside."""
+"""Faults are of clients and rounds that there are, and stand beside nothing that counts on all updates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from flspec.faults import ExampleFault, Fault
+from flspec.partitioners import Partitioner
 from flspec.privacy import Privacy
 from flspec.spec.rules.base import Contradiction, rule
 from flspec.spec.spec import ClientWork
@@ -28,6 +29,18 @@ def _accounted_for_as_drawn(
         yield Contradiction(("faults",), ("privacy",), message)
     if min_clients > 1:
         yield Contradiction(("min_clients",), ("privacy",), MIN_CLIENTS_OF_PRIVACY)
+
+
+@rule
+def _of_clients_that_there_are(
+    faults: tuple[Fault, ...], partition: Partitioner, rounds: int, mode: str
+) -> Iterator[Contradiction]:
+    """Where the partition says how many there are; compilation counts every other."""
+    if mode != "federated" or not (num_clients := partition.num_clients):
+        return
+    for number, fault in enumerate(faults):
+        for field, message in fault.why_invalid(num_clients, rounds):
+            yield Contradiction(("faults", str(number), field), None, message)
 
 
 @rule

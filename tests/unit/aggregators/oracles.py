@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def median(x):
+def median(x, wrong=""):
+    if wrong == "lower":
+        return np.array([sorted(column)[(len(x) - 1) // 2] for column in x.T.tolist()])
     middle = [sorted(column)[(len(x) - 1) // 2 : len(x) // 2 + 1] for column in x.T.tolist()]
     return np.array([sum(values) / len(values) for values in middle])
 
@@ -52,8 +54,9 @@ def geometric_median_gradient(x, z, weights, smoothing):
     return sum(a * (z - row) / max(smoothing, np.linalg.norm(z - row)) for a, row in zip(shares, x, strict=True))
 
 
-def weiszfeld(x, weights, smoothing, steps):
-    z = median(x)
+def weiszfeld(x, weights, smoothing, steps, wrong=""):
+    z = np.average(x, axis=0, weights=weights) if wrong == "from_the_mean" else median(x)
+    weights = np.ones(len(x)) if wrong == "all_alike" else weights
     for _ in range(steps):
         pulls = [w / max(smoothing, float(np.linalg.norm(z - row))) for w, row in zip(weights, x, strict=True)]
         z = sum(pull * row for pull, row in zip(pulls, x, strict=True)) / sum(pulls)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flspec.aggregators import vectors
+from flspec.aggregators import Aggregator, MeanAggregator, vectors
+from flspec.core.components import comes_with_flspec, family_members
 from flspec.errors import RunError
 from tests.unit.aggregators import oracles
 from tests.unit.aggregators.updates import CASES, combined, matrix_of
@@ -27,14 +28,14 @@ def both(kind, case, wrong=""):
     weights, slip = WEIGHTS[: len(x)], {"wrong": wrong} if wrong else {}
     center = CENTER.astype(np.float32)
     given: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
-        "median": ({}, lambda: oracles.median(x)),
+        "median": ({}, lambda: oracles.median(x, **slip)),
         "trimmed_mean": ({"f": f}, lambda: oracles.trimmed_mean(x, f, **slip)),
         "krum": ({"f": f}, lambda: x[oracles.krum_picks(x, f, 1, **slip)[0]]),
         "multi_krum": ({"f": f, "m": 4}, lambda: oracles.multi_krum(x, f, 4, **slip)),
         "bulyan": ({"f": f}, lambda: oracles.bulyan(x, f, **slip)),
         "geometric_median": (
             {"tolerance": None, "iterations": 3, "smoothing": 0.5},
-            lambda: oracles.weiszfeld(x, weights, 0.5, 3),
+            lambda: oracles.weiszfeld(x, weights, 0.5, 3, **slip),
         ),
         "norm_clipping": ({}, lambda: oracles.norm_clipping(x, weights, **slip)),
         "centered_clipping": (
@@ -66,25 +67,34 @@ def test_a_rule_is_its_definition(kind, case):
     assert ours == pytest.approx(oracle, rel=1e-12, abs=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("kind", "wrong"),
-    [
-        ("trimmed_mean", "share"),
-        ("trimmed_mean", "one_side"),
-        ("krum", "one_more"),
-        ("krum", "itself"),
-        ("multi_krum", "one_more"),
-        ("multi_krum", "not_squared"),
-        ("bulyan", "scored_once"),
-        ("bulyan", "around_the_mean"),
-        ("norm_clipping", "mean_of_norms"),
-        ("centered_clipping", "forgets"),
-        ("centered_clipping", "once"),
-    ],
-)
+WRONG = [
+    ("median", "lower"),
+    ("trimmed_mean", "share"),
+    ("trimmed_mean", "one_side"),
+    ("krum", "one_more"),
+    ("krum", "itself"),
+    ("multi_krum", "one_more"),
+    ("multi_krum", "not_squared"),
+    ("bulyan", "scored_once"),
+    ("bulyan", "around_the_mean"),
+    ("geometric_median", "from_the_mean"),
+    ("geometric_median", "all_alike"),
+    ("norm_clipping", "mean_of_norms"),
+    ("centered_clipping", "forgets"),
+    ("centered_clipping", "once"),
+]
+
+
+@pytest.mark.parametrize(("kind", "wrong"), WRONG)
 def test_a_rule_that_is_nearly_the_definition_shows(kind, wrong):
     pairs = [both(kind, case, wrong) for case in CASES]
     assert not all(np.allclose(ours, oracle, rtol=1e-9, atol=1e-9) for ours, oracle in pairs)
+
+
+def test_every_rule_that_comes_with_flspec_has_a_definition_here_and_mistakes():
+    members = {kind: one for kind, one in family_members(Aggregator).items() if not issubclass(one, MeanAggregator)}
+    ours = {kind for kind, one in members.items() if comes_with_flspec(one.model_construct())}
+    assert {*KINDS} == ours == {kind for kind, _ in WRONG}
 
 
 @every_case

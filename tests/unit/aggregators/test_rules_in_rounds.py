@@ -30,6 +30,7 @@ from flspec.server_optimizers.adam import Adam
 from flspec.server_optimizers.base import ServerOptimizer
 from flspec.spec.loading import parse_spec
 from flspec_tff import TffBackend
+from tests.algorithm_cases import MakePlan
 from tests.conftest import SMALL
 from tests.plan_settings import settings_with
 from tests.unit.report.report_cases import a_result
@@ -96,6 +97,39 @@ def test_the_smallest_cohort_that_is_large_enough_is_not(aggregator, size, make_
         partition={"kind": "iid", "clients": 9}, cohort={"kind": "uniform", "size": size}, aggregator=aggregator
     )
     assert (plan.arrays["task_weights"] == 1).all()
+
+
+LOSSES: list[dict[str, Any]] = [
+    {"kind": "dropout", "at": [[0, 2], [4, 2], [3, 3]], "phase": "after_training"},
+    {"kind": "dropout", "at": [[5, 2], [4, 3]], "phase": "before_training"},
+    {"kind": "non_finite", "at": [[1, 2], [4, 2]]},
+]
+
+
+def with_losses(make_plan: MakePlan, losses: list[dict[str, Any]], **more: Any) -> Plan:
+    sections = {"partition": {"kind": "iid", "clients": 9}, "cohort": {"kind": "all"}, "rounds": 3}
+    return make_plan(**sections | {"aggregator": {"kind": "krum", "f": 2}, "faults": losses, **more})  # it needs 7
+
+
+def test_a_round_that_faults_leave_too_few_updates_is_refused_by_its_number(make_plan):
+    with pytest.raises(SpecError) as refused:
+        with_losses(make_plan, LOSSES)
+    assert (
+        "aggregator.f: krum needs at least 7 updates a round (2 f + 3), but round 2 has 5 of 9 (dropped out after "
+        "training: 2, non_finite: 1, dropped out before training: 1); lower f, have more clients in a cohort, or set "
+        "min_clients: 7, which leaves such rounds out"
+    ) in str(refused.value)
+    assert with_losses(make_plan, LOSSES, min_clients=7).settings.min_clients == 7
+    with pytest.raises(SpecError, match="round 2 has 5 of 9"):
+        with_losses(make_plan, LOSSES, min_clients=5)
+    assert with_losses(make_plan, LOSSES[:1]).num_rounds == 3  # 7 are left
+
+
+def test_a_later_attack_makes_an_update_that_counts_of_one_that_is_not_finite(make_plan):
+    lost: list[dict[str, Any]] = [{"kind": "non_finite", "clients": [0, 1, 2]}]
+    with pytest.raises(SpecError, match=r"round 1 has 6 of 9 \(non_finite: 3\)"):
+        with_losses(make_plan, lost)
+    with_losses(make_plan, [*lost, {"kind": "gaussian", "deviation": 1.0, "clients": [0]}])
 
 
 def test_other_modes_have_no_cohort_to_be_too_small(make_plan):

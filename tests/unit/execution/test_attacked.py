@@ -46,6 +46,13 @@ def test_attacks_act_one_after_the_other_on_all_that_they_hit():
     assert all(one.delta["w"].dtype == np.float32 for one in attacked(plan, 1, given))
 
 
+def test_attackers_that_know_all_see_what_arrives():
+    """Not what is lost, be it an honest client's or an attacker's: the round is one in which these never were."""
+    faults = (InnerProductManipulation(count=1, epsilon=1.0), Dropout(count=1))
+    plan = plan_with(faults, [0b00, 0b10, 0b01, 0b00])
+    assert deltas(plan, *(update(client, 10.0**client, 0.0) for client in range(4)))[2] == [-(1.0 + 1000.0) / 2, 0.0]
+
+
 def test_updates_without_faults_are_left_alone():
     given = [update(0, 1.0, 2.0)]
     assert attacked(plan_with((), [0]), 1, given)[0] is given[0]

@@ -28,6 +28,7 @@ from tests.algorithm_cases import CASES, SECTIONS, SGD, MakePlan, client, plan_o
 from tests.by_hand import algorithms as by_hand
 
 BY_HAND: dict[str, type[by_hand.Algorithm]] = {
+    "fedprox": by_hand.FedProx,
     "scaffold": by_hand.Scaffold,
     "feddyn": by_hand.FedDyn,
     "fednova": by_hand.FedNova,
@@ -36,6 +37,7 @@ BY_HAND: dict[str, type[by_hand.Algorithm]] = {
     "ditto": by_hand.Ditto,
 }
 WRONG: dict[str, list[dict[str, Any]]] = {
+    "fedprox": [{"sign": 0.0}, {"sign": -1.0}, {"from_the_start": False}],
     "scaffold I": [{"sign": 0.0}, {"sign": -1.0}, {"divides_by_all": False}],
     "scaffold II": [{"sign": 0.0}, {"sign": -1.0}, {"own_sign": 0.0}, {"divides_by_all": False}],
     "feddyn": [{"linear": 0.0}, {"linear": -1.0}, {"server_sign": -1.0}, {"divides_by_all": False}],
@@ -66,8 +68,10 @@ def farthest(left: Any, right: Any) -> float:
 
 
 def test_every_algorithm_that_comes_with_flspec_is_held_to_a_loop() -> None:
-    covered = {algorithm["kind"] for algorithm, _ in CASES.values()}
-    assert covered == set(family_members(ClientAlgorithm)) - {"fedprox"}  # which has one in test_client_algorithms.py
+    assert (
+        {algorithm["kind"] for algorithm, _ in CASES.values()} == set(family_members(ClientAlgorithm)) == set(BY_HAND)
+    )
+    assert set(WRONG) == set(CASES)
 
 
 @pytest.mark.parametrize("case", CASES)
