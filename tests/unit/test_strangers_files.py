@@ -41,7 +41,7 @@ def zipped(path: Path, members: dict[str, bytes], bomb: str, start: bytes = b"")
         for name, content in members.items():
             archive.writestr(name, content)
         packed = zipfile.ZipInfo(bomb)
-        packed.compress_type = zipfile.ZIP_DEFLATED
+        packed.compress_type, packed._compresslevel = zipfile.ZIP_DEFLATED, 1  # type: ignore[attr-defined]
         with archive.open(packed, "w", force_zip64=True) as file:
             file.write(start)
             zeros(file)
