@@ -11,7 +11,9 @@ from tests.conformance.plans import GANS, NAMES, RECIPES, SAMPLED, ZOO
 
 Get = Callable[[str, str], Certified]
 
-every_plan = pytest.mark.parametrize("name", [*NAMES, *RECIPES, *SAMPLED, *GANS, *ZOO])
+MILLIONS = pytest.mark.release("millions of weights, of layers that have small plans of their own")
+LARGE = [pytest.param(name, marks=[] if name.startswith("mobilenet") else [MILLIONS]) for name in ZOO]
+every_plan = pytest.mark.parametrize("name", [*NAMES, *RECIPES, *SAMPLED, *GANS, *LARGE])
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 # From drawn weights, frozen batch norm lets next to no gradient through 250 tensors. Half of them move by less than a
 # few float32 steps of their values, so no comparison, however close, says much of how they were trained.

@@ -20,7 +20,7 @@ def long_plan() -> Plan:
         parse_spec("""
 flspec: 1
 name: long-rounds
-rounds: 3
+rounds: 2
 dataset: {kind: digits}
 partition: {kind: iid, clients: 4}
 model: {kind: mlp, hidden: [32]}

@@ -241,15 +241,13 @@ LOOKED_FOR = {
 }
 
 
-TWO_MINUTES = pytest.mark.release("two minutes of one kind of cohort; the others show that estimates change no digit")
+SLOW = ("truncated", "poisson", "poisson, much")
+MINUTES = pytest.mark.release("minutes of cohorts of one kind; others show that estimates change no digit")
 
 
 @pytest.mark.parametrize(
     ("run", "rounds", "target"),
-    [
-        pytest.param(*one, marks=[TWO_MINUTES] if name == "truncated" else [], id=name)
-        for name, one in LOOKED_FOR.items()
-    ],
+    [pytest.param(*one, marks=[MINUTES] if name in SLOW else [], id=name) for name, one in LOOKED_FOR.items()],
 )
 def test_estimates_save_time_and_change_no_digit_of_the_noise(monkeypatch, run, rounds, target):
     found = noise_multiplier_for(run, rounds, target)
