@@ -10,7 +10,7 @@ PARALLEL := --numprocesses=logical --maxprocesses=4
 # More for pytest, e.g. make test ARGS='-k flower'
 ARGS ?=
 
-.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance mutants golden schema bench clean
+.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance mutants golden schema bench bench-baseline clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,9 +73,13 @@ golden: setup ## rewrite the numbers that must not move; say why in the commit
 schema: setup ## rewrite specs/schema.json
 	$(BIN)/python -c "from flspec.spec.schema import write_schema; write_schema('specs/schema.json', installed=False)"
 
-bench: setup tff ## measure, store in .benchmarks/ and compare with the last time, by ratio
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-storage=.benchmarks --benchmark-autosave --benchmark-compare \
+bench: setup tff ## measure beside the floor, keep it in .benchmarks/, draw docs/benchmarks.md; fail where a ratio has grown
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-storage=.benchmarks --benchmark-autosave \
 	    --benchmark-columns=median,iqr,rounds --benchmark-group-by=group --benchmark-sort=name $(ARGS)
+	$(BIN)/python -m benchmarks.tracking
+
+bench-baseline: setup ## hold later runs of make bench to those of this commit, of which two are needed
+	$(BIN)/python -m benchmarks.tracking --baseline
 
 clean: ## remove the environment and what tools left
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,1 +1,1 @@
-"""What flspec costs, beside what it cannot cost less than. `make bench` runs these and compares with the last time."""
+"""What flspec costs, beside what it cannot cost less than. `make bench` runs these and compares with the baseline."""

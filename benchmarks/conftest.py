@@ -12,7 +12,7 @@ def is_measured(pytestconfig: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what holds times against each other where nothing is measured."""
+    """Leave out what only means something where times are measured."""
     if config.getoption("benchmark_enable"):
         return
     timed = [item for item in items if item.get_closest_marker("holds_times")]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.floor import bare_rounds
+from benchmarks.measuring import measure, paused
 from flspec.compiler.compile import compile
+from flspec.execution.remote import Remote
 from flspec.protocol.backend import Job
 from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
@@ -35,17 +39,18 @@ client: {{epochs: 1, batch_size: 10, optimizer: {{kind: sgd, learning_rate: 0.1}
     )
 
 
+@pytest.mark.holds_times  # among the tests, those of conformance run it
 @pytest.mark.parametrize("clients", COHORTS)
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_round(
-    benchmark: BenchmarkFixture, engines: Engines, tmp_path: Path, is_measured: bool, backend: str, clients: int
-) -> None:
-    clients = clients if is_measured else clients // 100
-    benchmark.group = f"a round of {clients:,} clients of one step"
-    with closing(engines(backend).execute(plan_of(clients, 6), Job(tmp_path, workers=2))) as events:
+def test_round_of_flower(benchmark: BenchmarkFixture, engines: Engines, tmp_path: Path, clients: int) -> None:
+    """Of Flower within one process; `test_scaling.py` has those of local."""
+    plan = plan_of(clients, 7)
+    engine, group = engines("flower:inprocess"), f"a round of {clients:,} clients of one step on flower:inprocess"
+    with closing(engine.execute(plan, Job(tmp_path, workers=2))) as events:
         next(events)  # the start
-        next(events)  # the first round
-        benchmark.pedantic(next, args=(events,), rounds=4)
+        step, floor = partial(next, events), partial(next, bare_rounds(plan))
+        pause = partial(paused, engine.process if isinstance(engine, Remote) else None)
+        measure(benchmark, group, step, floor, pairs=5, cores=2, pause=pause)
+        list(events)
 
 
 @pytest.mark.holds_times

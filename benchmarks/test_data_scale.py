@@ -6,7 +6,6 @@ own because measuring takes time. The last tests refuse what grows faster than t
 
 from __future__ import annotations
 
-import csv
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -17,6 +16,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.floors_of_parts import draw_rows, shuffle, split_by_python
+from benchmarks.measuring import measure
 from flspec.compiler.compile import compile
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
@@ -87,34 +88,39 @@ evaluation: {{every: {rounds}}}
     )
 
 
-def measure(benchmark: BenchmarkFixture, group: str, act: Callable[[], object]) -> None:
-    """Time an act, and note the most memory that it takes."""
-    benchmark.group = group
+def time_and_memory(
+    benchmark: BenchmarkFixture, group: str, act: Callable[[], object], floor: Callable[[], object]
+) -> None:
+    """Time an act beside its floor, and note the most memory that it takes."""
     tracemalloc.start()
     act()
     benchmark.extra_info["peak_mib"] = round(tracemalloc.get_traced_memory()[1] / 2**20)
     tracemalloc.stop()
-    benchmark.pedantic(act, rounds=3)
+    measure(benchmark, group, act, floor, pairs=3, warm_up=0)
 
 
 def test_load(benchmark: BenchmarkFixture, rows: int) -> None:
-    measure(benchmark, f"load {rows:,} rows of 32 values", lambda: load(rows))
+    floor = partial(draw_rows, rows, 32)
+    time_and_memory(benchmark, f"load {rows:,} rows of 32 values", partial(load, rows), floor)
 
 
 @pytest.mark.parametrize("kind", PARTITIONERS)
 def test_partition(benchmark: BenchmarkFixture, kind: str, rows: int) -> None:
-    measure(benchmark, f"{kind} partition: {rows:,} rows, {rows // 100:,} clients", lambda: split(kind, rows))
+    group = f"{kind} partition: {rows:,} rows, {rows // 100:,} clients"
+    time_and_memory(benchmark, group, partial(split, kind, rows), partial(shuffle, rows))
 
 
 @pytest.mark.parametrize("kind", PARTITIONERS)
 def test_compile(benchmark: BenchmarkFixture, kind: str, rows: int) -> None:
     compiled(rows, kind)  # puts the examples into the store
-    measure(benchmark, f"compile {kind}: {rows:,} rows, {rows // 100:,} clients", lambda: compiled(rows, kind))
+    group = f"compile {kind}: {rows:,} rows, {rows // 100:,} clients"
+    time_and_memory(benchmark, group, partial(compiled, rows, kind), partial(shuffle, rows))
 
 
 def test_many_rounds(benchmark: BenchmarkFixture, is_measured: bool) -> None:
     rounds = MILLION if is_measured else 2_000
-    measure(benchmark, f"compile {rounds:,} rounds of one client", lambda: compiled_rounds(rounds))
+    group, draw = f"compile {rounds:,} rounds of one client", partial(draw_rows, rounds, 8)
+    time_and_memory(benchmark, group, partial(compiled_rounds, rounds), draw)
 
 
 def test_csv(benchmark: BenchmarkFixture, tmp_path: Path, is_measured: bool) -> None:
@@ -124,7 +130,8 @@ def test_csv(benchmark: BenchmarkFixture, tmp_path: Path, is_measured: bool) -> 
     text = f"label,{header}\n" + "".join(f"{number % 10},{line}\n" for number in range(num_rows))
     (tmp_path / "train.csv").write_text(text)
     dataset = CsvTable(holdout=0.1)
-    measure(benchmark, f"csv: {num_rows:,} rows of 32 values", lambda: dataset.load(tmp_path, Stream(0)))
+    load, floor = partial(dataset.load, tmp_path, Stream(0)), partial(split_by_python, tmp_path / "train.csv")
+    time_and_memory(benchmark, f"csv: {num_rows:,} rows of 32 values", load, floor)
 
 
 @pytest.fixture
@@ -142,12 +149,6 @@ def load_table(path: Path) -> object:
     return CsvTable(holdout=0.1).load(path.parent, Stream(0))
 
 
-def split_by_python(path: Path) -> object:
-    """The cells alone, by Python's csv module."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return sum(len(row) for row in csv.reader(file))
-
-
 def split_by_arrow(path: Path) -> object:
     """The cells alone, as text, by pyarrow on one thread."""
     arrow = pytest.importorskip("pyarrow.csv")
@@ -156,10 +157,9 @@ def split_by_arrow(path: Path) -> object:
     return arrow.read_csv(path, read_options=arrow.ReadOptions(use_threads=False), convert_options=options)
 
 
-@pytest.mark.parametrize("reader", [load_table, split_by_python, split_by_arrow], ids=lambda reader: reader.__name__)
+@pytest.mark.parametrize("reader", [load_table, split_by_arrow], ids=lambda reader: reader.__name__)
 def test_csv_readers(benchmark: BenchmarkFixture, table: Path, reader: Callable[[Path], object]) -> None:
-    benchmark.group = "csv: 33 columns"
-    benchmark.pedantic(reader, (table,), rounds=5)
+    measure(benchmark, "csv: 33 columns", partial(reader, table), partial(split_by_python, table))
 
 
 MOST_TIMES_PYTHON = 2.0  # of the csv module's time for cells alone; measured: 1.1; a reader of our own rows took 3.2

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import nn
 
+from benchmarks.measuring import measure
 from flspec.compiler.compile import compile
 from flspec.data.store import open_data
 from flspec.protocol.plan import ClientTask, Plan
@@ -70,12 +71,7 @@ aggregator: {{kind: fedavg}}
     return request.param, compile(spec), build
 
 
-def measure(benchmark: BenchmarkFixture, name: str, act: Callable[[], object]) -> None:
-    benchmark.group = f"{STEPS} steps of {BATCH} pictures of {PIXELS} pixels: {name}"
-    benchmark.pedantic(act, rounds=MEASURED, warmup_rounds=1)
-
-
-def test_floor(benchmark: BenchmarkFixture, case: tuple[str, Plan, Build]) -> None:
+def test_steps(benchmark: BenchmarkFixture, case: tuple[str, Plan, Build]) -> None:
     name, plan, build = case
     model, data, task = build(torchvision_models()), open_data(plan.settings.data), largest(plan)
     batches = [
@@ -91,13 +87,8 @@ def test_floor(benchmark: BenchmarkFixture, case: tuple[str, Plan, Build]) -> No
             F.binary_cross_entropy_with_logits(model(inputs), labels).backward()
             optimizer.step()
 
-    measure(benchmark, name, train)
-
-
-def test_trainer(benchmark: BenchmarkFixture, case: tuple[str, Plan, Build]) -> None:
-    name, plan, _ = case
-    trainer, task = Trainer(plan), largest(plan)
-    measure(benchmark, name, lambda: trainer.train(task, plan.weights))
+    group = f"{STEPS} steps of {BATCH} pictures of {PIXELS} pixels: {name}"
+    measure(benchmark, group, partial(Trainer(plan).train, task, plan.weights), train, pairs=MEASURED)
 
 
 def largest(plan: Plan) -> ClientTask:

@@ -1,20 +1,27 @@
-"""The parts around training: compiling, loading a plan, aggregating."""
+"""The parts around training: compiling, loading a plan, aggregating, accounting for privacy."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.floors_of_parts import add_up, draw_batches, epsilon_of, read_and_hash
+from benchmarks.measuring import measure
 from flspec.aggregators import Aggregator
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
 from flspec.compiler.compile import compile
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
+from flspec.privacy.accountant import spent
 from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.settings import PrivacySettings
 from flspec.protocol.updates import ClientUpdate
 from flspec.spec.loading import parse_spec
 from flspec.spec.spec import Spec
@@ -44,14 +51,14 @@ def plan(spec: Spec) -> Plan:
 
 
 def test_compile(benchmark: BenchmarkFixture, spec: Spec) -> None:
-    benchmark.group = "compile: 100,000 examples, 1,000 clients, 50 rounds of 50"
-    benchmark.pedantic(compile, args=(spec,), rounds=5, warmup_rounds=1)
+    group = "compile: 100,000 examples, 1,000 clients, 50 rounds of 50"
+    measure(benchmark, group, partial(compile, spec), partial(draw_batches, compile(spec)))
 
 
 def test_plan_load(benchmark: BenchmarkFixture, plan: Plan, tmp_path: Path) -> None:
-    benchmark.group = "load and verify the same plan"
     plan.save(tmp_path)
-    benchmark.pedantic(Plan.load, args=(tmp_path,), rounds=10, warmup_rounds=1)
+    load, floor = partial(Plan.load, tmp_path), partial(read_and_hash, tmp_path)
+    measure(benchmark, "load and verify the same plan", load, floor, pairs=10)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +70,6 @@ def updates() -> list[ClientUpdate]:
 
 @pytest.mark.parametrize("aggregator", [FedAvg(), FedAdam(learning_rate=0.1)], ids=["fedavg", "fedadam"])
 def test_aggregation(benchmark: BenchmarkFixture, updates: list[ClientUpdate], aggregator: Aggregator) -> None:
-    benchmark.group = f"aggregate {CLIENTS} updates of {SHAPE[0] * SHAPE[1]:,} parameters"
     plan = Plan.build(
         settings=settings_with(aggregator=aggregator.model_dump(mode="json")),
         weights={"w": np.zeros(SHAPE, np.float32)},
@@ -71,17 +77,21 @@ def test_aggregation(benchmark: BenchmarkFixture, updates: list[ClientUpdate], a
         rounds=[[ClientTask(0, 1, (np.arange(1),))]],
         spec={},
     )
-    benchmark.pedantic(finish_round, args=(plan, initial_state(plan), updates), rounds=10, warmup_rounds=1)
+    group = f"aggregate {CLIENTS} updates of {SHAPE[0] * SHAPE[1]:,} parameters"
+    step = partial(finish_round, plan, initial_state(plan), updates)
+    measure(benchmark, group, step, partial(add_up, updates), pairs=10)
 
 
-def test_aggregation_floor(benchmark: BenchmarkFixture, updates: list[ClientUpdate]) -> None:
-    """The weighted sum alone, in float32 and in place."""
-    benchmark.group = f"aggregate {CLIENTS} updates of {SHAPE[0] * SHAPE[1]:,} parameters"
+def test_accountant(benchmark: BenchmarkFixture, is_measured: bool) -> None:
+    """What a thousand private rounds cost; each time with a little more noise, because answers are kept."""
+    facts = PrivacySettings("client", 1.0, 1e-6, "poisson", 100_000, 1000.0, "add_or_remove")
+    rounds = 1000 if is_measured else 2
+    noises = (1.0 + number / 1000 for number in count())
 
-    def add_up() -> np.ndarray:
-        total, mean = sum(u.weight for u in updates), np.zeros(SHAPE, np.float32)
-        for update in updates:
-            mean += np.float32(update.weight / total) * update.delta["w"]
-        return mean
+    def account() -> float:
+        return spent(replace(facts, noise_multiplier=next(noises)), rounds).epsilon
 
-    benchmark.pedantic(add_up, rounds=10, warmup_rounds=1)
+    def compose() -> float:
+        return epsilon_of(next(noises), facts.probability, rounds, facts.delta)
+
+    measure(benchmark, f"what {rounds:,} private rounds cost", account, compose)

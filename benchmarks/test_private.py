@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.floors_of_parts import add_up
+from benchmarks.measuring import measure
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
 from flspec.postprocessors.private_mean import PrivateMean
@@ -42,7 +46,6 @@ def updates(shapes: dict[str, tuple[int, ...]]) -> list[ClientUpdate]:
 def test_private_aggregation(
     benchmark: BenchmarkFixture, shapes: dict[str, tuple[int, ...]], updates: list[ClientUpdate], noise: float | None
 ) -> None:
-    benchmark.group = f"aggregate {CLIENTS} updates of 11 million parameters"
     part = PrivateMean(clip=Fixed(norm=1.0), noise_multiplier=noise or 0.0, clients=CLIENTS)
     private = {"postprocessors": (part.model_dump(mode="json"),), "privacy": FACTS}
     plan = Plan.build(
@@ -55,4 +58,5 @@ def test_private_aggregation(
         spec={},
         round_seeds=[7],
     )
-    benchmark.pedantic(finish_round, args=(plan, initial_state(plan), updates), rounds=3)
+    step = partial(finish_round, plan, initial_state(plan), updates)
+    measure(benchmark, f"aggregate {CLIENTS} updates of 11 million parameters", step, partial(add_up, updates), pairs=3)

@@ -5,78 +5,100 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.floor import bare_rounds
-from flspec.compiler.compile import compile
-from flspec.protocol.backend import Job
-from flspec.protocol.events import RunStarted
+from benchmarks.measuring import ALL_CORES, measure, paused
+from benchmarks.workloads import SHARED, WORKLOADS, Workload
+from flspec.execution.remote import Remote
+from flspec.protocol.backend import Backend, Job
+from flspec.protocol.events import RoundFinished, RunStarted
 from flspec.protocol.plan import Plan
-from flspec.spec.loading import parse_spec
 from tests.conformance.harness import Engines
 
-WARM_UP, MEASURED = 3, 15
-MODELS = {
-    "mlp": "{kind: mlp, hidden: [200]}",
-    "cnn": "{kind: cnn, channels: [16, 32], kernel_size: 5, dense: [128]}",
-}
-BACKENDS = ("local", "flower:inprocess", "flower:ray", "tff")
+WARM_UP = 2
+LONG = ("cnn", "cifar", "resnet18")  # seconds a round
+# The floor has one thread, and so does local beside it; ALL_CORES is what each backend takes by itself.
+LOCAL = [("local", 1), ("local", ALL_CORES)]
+OTHERS = [("flower:inprocess", ALL_CORES), ("flower:ray", ALL_CORES), ("tff", ALL_CORES)]
+AMONG_THE_TESTS = {"mlp-flower:inprocess-0", "mlp-tff-0"}  # others are run by the tests of conformance
 
 
-@pytest.fixture(scope="session", params=MODELS)
-def plan(request: pytest.FixtureRequest, is_measured: bool) -> Plan:
-    return compile(
-        parse_spec(f"""
-flspec: 1
-name: {request.param}
-rounds: {WARM_UP + MEASURED}
-dataset: {{kind: digits}}
-partition: {{kind: iid, clients: 10}}
-model: {MODELS[request.param]}
-client: {{epochs: {5 if is_measured else 1}, batch_size: 32, optimizer: {{kind: sgd, learning_rate: 0.1}}}}
-aggregator: {{kind: fedavg}}
-evaluation: {{every: 1000}}
-""")
-    )
+def cases() -> Iterator[object]:
+    for name in WORKLOADS:
+        for backend, workers in (*LOCAL, *OTHERS) if name in SHARED else LOCAL:
+            case = f"{name}-{backend}-{workers}"
+            is_measured_only = backend != "local" and case not in AMONG_THE_TESTS
+            marks = pytest.mark.holds_times if is_measured_only else ()
+            yield pytest.param(name, backend, workers, id=case, marks=marks)
 
 
-def measure(benchmark: BenchmarkFixture, plan: Plan, rounds: Iterator[object]) -> None:
-    benchmark.group = f"a round: {plan.spec['name']}, 10 clients, {len(plan.cohort(1)[0].batches)} steps each"
-    for _ in range(WARM_UP):
-        next(rounds)
-    benchmark.pedantic(next, args=(rounds,), rounds=MEASURED)
+@cache
+def plan_of(name: str, rounds: int, small: bool) -> Plan:
+    return WORKLOADS[name].plan(rounds, small)
 
 
-def test_floor(benchmark: BenchmarkFixture, plan: Plan) -> None:
-    measure(benchmark, plan, bare_rounds(plan))
-
-
-# The floor has one thread, and so does local beside it; 0 is what each backend takes by itself.
-CASES = [("local", 1), ("local", 2), *((backend, 0) for backend in BACKENDS)]
-
-
-@pytest.mark.parametrize(("backend", "workers"), CASES)
+@pytest.mark.parametrize(("name", "backend", "workers"), list(cases()))
 def test_backend(
-    benchmark: BenchmarkFixture, plan: Plan, backend: str, workers: int, engines: Engines, tmp_path: Path
+    benchmark: BenchmarkFixture,
+    name: str,
+    backend: str,
+    workers: int,
+    engines: Engines,
+    tmp_path: Path,
+    is_measured: bool,
 ) -> None:
-    engine = engines(backend)
+    engine, pairs = engines(backend), 3 if name in LONG and backend != "local" else 5 if name in LONG else 15
+    plan = plan_of(name, WARM_UP + pairs if is_measured else 1, not is_measured)
     assert engine.unsupported(plan) == []
+    floor = bare_rounds(plan)
     with closing(engine.execute(plan, Job(tmp_path / "run", workers=workers))) as events:
         assert isinstance(next(events), RunStarted)
-        measure(benchmark, plan, events)
+        measure(
+            benchmark,
+            title(WORKLOADS[name]),
+            partial(next, events),
+            partial(next, floor),
+            pairs=pairs,
+            warm_up=WARM_UP,
+            cores=workers,
+            pause=partial(paused, engine.process if isinstance(engine, Remote) else None),
+        )
+        assert not list(events)[:-1]  # to its end, so that the engine can take another plan
+
+
+def title(workload: Workload) -> str:
+    return f"a round: {workload.title}, {workload.cohort}"
+
+
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if name not in ("cifar", "dcgan")])
+def test_the_floor_takes_the_same_steps(name: str, engines: Engines, tmp_path: Path) -> None:
+    """Those two draw in training, and the floor draws otherwise."""
+    plan = plan_of(name, 1, small=True)
+    losses = [
+        event.train["loss"]
+        for event in engines("local").execute(plan, Job(tmp_path))
+        if isinstance(event, RoundFinished)
+    ]
+    assert losses == pytest.approx(list(bare_rounds(plan)), rel=1e-4)
 
 
 @pytest.mark.holds_times
-def test_a_rehearsal_is_about_what_a_run_takes(plan: Plan, engines: Engines, tmp_path: Path) -> None:
+def test_a_rehearsal_is_about_what_a_run_takes(engines: Engines, tmp_path: Path) -> None:
     """Factor 5: what is caught is a wrong scale, not a busy machine."""
-    backend = engines("local")
+    backend, plan = engines("local"), plan_of("mlp", 10, small=False)
     list(backend.execute(plan, Job(tmp_path / "first")))  # imports torch and reads the data
-    began = time.perf_counter()
-    list(backend.execute(plan, Job(tmp_path / "second")))
-    taken = (time.perf_counter() - began) / plan.num_rounds
+    taken = seconds_a_round(backend, plan, tmp_path / "second")
     rehearsal = backend.rehearse(plan)
     assert rehearsal
     assert 1 / 5 < rehearsal.seconds_a_round / taken < 5
+
+
+def seconds_a_round(backend: Backend, plan: Plan, folder: Path) -> float:
+    began = time.perf_counter()
+    list(backend.execute(plan, Job(folder)))
+    return (time.perf_counter() - began) / plan.num_rounds
