@@ -118,5 +118,4 @@ def _useful_workers(plan: Plan, cores: int) -> int:
     Measured: with 0.5 million multiplications in a step, two threads take 1.7 times as long as one; with 8 million, 0.6
     times.
     """
-    batch = int(plan.batch_sizes.max(initial=0))
-    return cores if step_multiply_adds(plan) * batch >= _WORTH_A_THREAD else 1
+    return cores if step_multiply_adds(plan) * plan.largest_batch >= _WORTH_A_THREAD else 1

@@ -135,13 +135,11 @@ def _kind_of_loss(document: LossDocument) -> str:
 def _too_large(plan: Plan) -> list[str]:
     """Return a message if a task may need more data than TFF can send to a client. The bound is not too low."""
     data, arrays = plan.settings.data, plan.arrays
-    sizes, ends = np.diff(arrays["batch_ends"], prepend=0), arrays["task_batch_ends"]
-    num_steps, starts = np.diff(ends, prepend=0), np.concatenate([[0], ends[:-1]])
-    num_examples = np.add.reduceat(sizes, starts)
+    num_steps, num_examples = np.diff(arrays["task_batch_ends"], prepend=0), plan.num_trained
     if not data.transforms.get("train"):  # else an example is sent once per use
         num_examples = np.minimum(num_examples, np.diff(arrays["client_ends"], prepend=0)[arrays["task_clients"]])
     an_example = math.prod(data.input_shape) * np.dtype(data.feature_type).itemsize
-    num_rows = num_steps * np.maximum.reduceat(sizes, starts)  # of the data that differ from step to step
+    num_rows = num_steps * np.minimum(num_examples, plan.largest_batch)  # of the data that differ from step to step
     bytes_sent = num_examples * an_example + num_rows * _bytes_a_row(plan)
     most = int(bytes_sent.argmax())
     if bytes_sent[most] <= _MOST_BYTES:

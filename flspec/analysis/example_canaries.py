@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.analysis.canaries import BEYOND, Canaries, Floats, coin, log_ratio
-from flspec.compiler.poisson_batches import poisson_batch
 from flspec.core.randomness import Stream
 from flspec.data.examples import Data, Split
 from flspec.data.store import store_data
 from flspec.models.softmax_regression import SoftmaxRegression
 from flspec.privacy.spending import Cost
 from flspec.protocol.backend import Job, kept_state
+from flspec.protocol.batch_rule import poisson_batch
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.registry import REFERENCE, find_backend
 from flspec.protocol.settings import DataSettings, EvaluationSettings, PlanSettings, PrivateSteps
@@ -73,7 +73,8 @@ class CanariesInBatches(Canaries):
             start + poisson_batch(self._cost.facts.cohort, np.arange(size), stream.child(start))
             for start in range(0, trials, size)
         ]
-        return every[np.concatenate(drawn)[np.concatenate(drawn) < trials]]
+        some = np.concatenate(drawn)
+        return np.asarray(every[some[some < trials]])
 
     def _released(self, batches: Sequence[Integers], stream: Stream) -> Iterator[Floats]:
         """Yield the noised sum of clipped gradients of each step, [weights], in units of the clip."""

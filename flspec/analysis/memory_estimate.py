@@ -123,20 +123,19 @@ def _training_bytes(plan: Plan) -> int:
     """Return the bytes of one client: weights, gradients, optimizer slots, a batch's
     activations and their gradients.
     """
-    largest_batch = int(np.diff(plan.arrays["batch_ends"], prepend=0).max(initial=0))
     activations = _FLOAT32 * step_values(plan)
     common = (
         2 * _model_bytes(plan)
         + sum(_slots_bytes(plan, player) for player in optimizers_of(plan))
-        + 2 * largest_batch * activations
+        + 2 * plan.largest_batch * activations
     )
-    return common + (_private_bytes(plan, largest_batch) if plan.settings.private_steps else 0)
+    return common + (_private_bytes(plan) if plan.settings.private_steps else 0)
 
 
-def _private_bytes(plan: Plan, largest_batch: int) -> int:
+def _private_bytes(plan: Plan) -> int:
     """Return the bytes of a private step: gradients of single examples, some at a time, and their sum in float64."""
     values = _model_bytes(plan) // _FLOAT32
-    at_once = min(largest_batch * values, max(values, MOST_GRADIENT_VALUES))
+    at_once = min(plan.largest_batch * values, max(values, MOST_GRADIENT_VALUES))
     return _FLOAT32 * at_once + 2 * _FLOAT64 * values
 
 

@@ -5,7 +5,7 @@ Each side is a spec's file, a folder with a plan, or a run's folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -257,7 +257,7 @@ def _differing_rates(ours: Plan, theirs: Plan) -> str:
     return f"{other:,} of {len(rounds):,} rounds" if other else ""
 
 
-def _same_arrays(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
+def _same_arrays(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
     return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.components import named_part
+from flspec.core.ragged import Ragged
 from flspec.core.randomness import Stream
 from flspec.core.text import and_more
 from flspec.data.client_names import natural_name
@@ -20,7 +21,7 @@ __all__ = ["assign_examples", "owners_of"]
 Integers = NDArray[np.int64]
 
 
-def assign_examples(partitioner: Partitioner, examples: Examples, root: Stream) -> tuple[ClientIndices, ClientIndices]:
+def assign_examples(partitioner: Partitioner, examples: Examples, root: Stream) -> tuple[Ragged, ClientIndices]:
     """Return each client's training examples and each client's holdout; the latter is empty unless `holdout` is set.
 
     Raises InputError if the examples cannot be split in this way.
@@ -30,8 +31,7 @@ def assign_examples(partitioner: Partitioner, examples: Examples, root: Stream) 
             f"partition.holdout_by is {partitioner.holdout_by}, but holdout is 0, so no example is in a holdout; "
             "set holdout, or remove holdout_by"
         )
-    client_indices = partitioner.split(examples, root.child("partition"))
-    _check(partitioner, client_indices, examples)
+    client_indices = _checked(partitioner, partitioner.split(examples, root.child("partition")), examples)
     if not partitioner.holdout:
         return client_indices, []
     # The stream keeps the key's old name, because the draws, and so every digest, depend on it.
@@ -41,15 +41,14 @@ def assign_examples(partitioner: Partitioner, examples: Examples, root: Stream) 
 def owners_of(client_indices: Sequence[NDArray[np.integer]], num_examples: int) -> Integers:
     """Return the client that has each example, [num_examples]; -1 if none has it."""
     owners = np.full(num_examples, -1, np.int64)
-    owners[np.concatenate([*client_indices, np.empty(0, np.int64)])] = np.repeat(
-        np.arange(len(client_indices)), [len(own) for own in client_indices]
-    )
+    every = Ragged.of(client_indices)
+    owners[every.values] = np.repeat(np.arange(len(every)), every.sizes)
     return owners
 
 
 def _split_holdout(
-    partitioner: Partitioner, client_indices: ClientIndices, examples: Examples, stream: Stream
-) -> tuple[ClientIndices, ClientIndices]:
+    partitioner: Partitioner, client_indices: Ragged, examples: Examples, stream: Stream
+) -> tuple[Ragged, ClientIndices]:
     """Split each client's examples, in their order, into training examples and holdout."""
     groups = [np.arange(len(own)) for own in client_indices]  # each example is a group
     if partitioner.holdout_by is not None:
@@ -62,8 +61,12 @@ def _split_holdout(
             partitioner.model_dump(), examples.columns, examples.client_column, client_indices[failed[0]]
         )
         _refuse(partitioner, groups, failed, name)
-    pairs = [(own, out) for own, out in zip(client_indices, is_out, strict=True) if out is not None]
-    return [own[~out] for own, out in pairs], [own[out] for own, out in pairs]
+    drawn = np.concatenate([out for out in is_out if out is not None])
+    kept, held = (
+        Ragged.cut(client_indices.values[mask], np.add.reduceat(mask, client_indices.ends - client_indices.sizes))
+        for mask in (~drawn, drawn)
+    )
+    return kept, held
 
 
 def _is_in_holdout(share: float, groups: Integers, stream: Stream) -> NDArray[np.bool_] | None:
@@ -97,21 +100,22 @@ def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequen
     )
 
 
-def _check(partitioner: Partitioner, client_indices: Sequence[Integers], examples: Examples) -> None:
-    """Raise InputError if a partitioner breaks what every partitioner promises."""
-    if broken := _broken(partitioner, client_indices, examples):
+def _checked(partitioner: Partitioner, client_indices: ClientIndices, examples: Examples) -> Ragged:
+    """Return what a partitioner split; raises InputError if it breaks what every partitioner promises."""
+    if broken := _broken(partitioner, every := Ragged.of(client_indices), examples):
         raise InputError(f"partition: {named_part(partitioner, 'split')} {broken}; this is a defect of the partitioner")
+    return every
 
 
-def _broken(partitioner: Partitioner, client_indices: Sequence[Integers], examples: Examples) -> str | None:
+def _broken(partitioner: Partitioner, client_indices: Ragged, examples: Examples) -> str | None:
     """Return how a partitioner broke its promise, or None."""
-    if not client_indices:
+    if not len(client_indices):
         return "made no clients"
     if partitioner.num_clients is not None and len(client_indices) != partitioner.num_clients:
         return f"made {len(client_indices)} clients instead of {partitioner.num_clients}"
-    if min(map(len, client_indices)) == 0:
-        return f"left client {next(c for c, own in enumerate(client_indices) if not len(own))} without examples"
-    assigned = np.concatenate(client_indices)
+    if not (sizes := client_indices.sizes).all():
+        return f"left client {int(np.argmin(sizes))} without examples"
+    assigned = client_indices.values
     if assigned.min() < 0 or assigned.max() >= len(examples):
         return f"assigned example {assigned.max() if assigned.min() >= 0 else assigned.min()} of {len(examples)}"
     if np.bincount(assigned).max() > 1:
@@ -119,7 +123,7 @@ def _broken(partitioner: Partitioner, client_indices: Sequence[Integers], exampl
     return _torn(partitioner.whole(examples), client_indices, examples)
 
 
-def _torn(column: str | None, client_indices: Sequence[Integers], examples: Examples) -> str | None:
+def _torn(column: str | None, client_indices: Ragged, examples: Examples) -> str | None:
     """Return which value of `column` a partitioner split between clients, though it promised not to; else None."""
     if column is None:
         return None

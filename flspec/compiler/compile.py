@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import warnings
@@ -22,12 +21,11 @@ from flspec.compiler.faults import PlannedFaults
 from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
 from flspec.compiler.masked_sums import sum_remarks
-from flspec.compiler.modes import as_carried_out, pooled
+from flspec.compiler.modes import TrainedOn, as_carried_out
 from flspec.compiler.networks import Networks, described, layers_without_variance, networks_for, tensors_of
 from flspec.compiler.phases import count_slot_values, planned_phases, planned_steps
 from flspec.compiler.pictures import planned_pictures
 from flspec.compiler.placements import placements
-from flspec.compiler.poisson_batches import poisson_batches
 from flspec.compiler.private import check_bounded, made_private
 from flspec.core.components import named_part
 from flspec.core.locations import searching_beside
@@ -36,10 +34,10 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Data
 from flspec.data.store import store_data
 from flspec.errors import DataRemark, InputError, Problem, SpecError, shorten
-from flspec.faults import UpdateFault
+from flspec.faults import ExampleFault, UpdateFault
 from flspec.layers import Placement, Tensor, draws_in_training
-from flspec.partitioners import ClientIndices
 from flspec.phases import Phase
+from flspec.protocol.batch_rule import BatchRule, DrawnBatches, of_task
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.settings import ClipSettings, PartSettings, PictureSettings, PlanSettings
 from flspec.samplers import Sampler
@@ -48,12 +46,14 @@ from flspec.spec.loading import validate_draft
 from flspec.spec.overlays import Draft, compose
 from flspec.spec.places import naming_places
 from flspec.spec.rules import contradictions
-from flspec.spec.spec import ClientWork, Spec
+from flspec.spec.spec import Spec
 from flspec.spec.study import Cell
 
 __all__ = ["compile", "data_root"]
 
-_MOST_INDICES, _MOST_BATCHES = 2**28, 2**24  # in one plan; compiling that many takes some gigabytes of memory
+# What a plan holds. With more batches it holds what they follow from, so these two are part of what a digest covers.
+_MOST_INDICES, _MOST_BATCHES = 2**28, 2**24
+_MOST_TASKS = 2**24
 _MOST_KEPT = 2**30  # bytes of client state of all clients together; a run holds about five copies
 _PLACEMENTS: tuple[Placement, ...] = ("server", "plan", "client")
 
@@ -95,13 +95,13 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         warnings.warn(f"dataset: {remark}", DataRemark, stacklevel=3)
     check_evaluation(spec, examples)
     separate, holdout = assign_examples(spec.partition, replace(examples.examples, root=folder), root)
-    client_indices = pooled(spec, separate)
-    if wrong := spec.cohort.why_invalid(len(client_indices)):
+    clients = TrainedOn(separate, is_pooled=spec.mode == "centralized")
+    if wrong := spec.cohort.why_invalid(len(clients)):
         raise SpecError([Problem(wrong, "cohort")])
-    sizes = np.array([sum(map(len, parts)) for parts in client_indices])
-    spec = spec.model_copy(update={"cohort": spec.cohort.for_clients(sizes, folder)})
+    whole, rule = clients.whole, _batch_rule(spec)
+    spec = spec.model_copy(update={"cohort": spec.cohort.for_clients(whole.sizes, folder)})
     spec, privacy = made_private(
-        spec, client_indices, lambda number: _cohort(spec.cohort, number, len(client_indices), root.child("cohort"))
+        spec, whole.sizes, rule, lambda number: _cohort(spec.cohort, number, len(clients), root.child("cohort"))
     )
     networks = networks_for(spec, examples)
     phases = planned_phases(spec, networks, examples.input_shape)
@@ -115,21 +115,23 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
     steps = privacy.steps if privacy else None
     draws = bool(steps) or _draws_in_training(spec, networks, phases, examples)
     at = {where: [name for name, tensor in parameters.items() if tensor.placement == where] for where in _PLACEMENTS}
-    faults = PlannedFaults(spec.faults, examples, len(client_indices), spec.rounds, root)
+    faults = PlannedFaults(spec.faults, examples, len(clients), spec.rounds, root)
+    is_held = _is_held(spec, rule, clients)
     plan = Plan.build(
         settings=replace(
             _settings(spec, examples, networks, phases, parameters, pictures, root),
             privacy=privacy.facts if privacy else None,
             private_steps=steps,
+            batch_rule=None if is_held else rule,
         ),
         weights={name: tensors[name] for name in at["server"]},
         constants={name: tensors[name] for name in at["plan"]},
         local={name: tensors[name] for name in at["client"]},
-        clients=[np.concatenate(parts) for parts in client_indices],
+        clients=whole,
+        pooled=None if is_held or len(clients) == len(separate) else separate.ends,
         holdout=holdout,
         rounds=(
-            faults.applied(number, _tasks(spec, client_indices, number, root, draws))
-            for number in _bounded_rounds(spec, client_indices)
+            faults.applied(number, tasks) for number, tasks in enumerate(_rounds(spec, rule, clients, draws), start=1)
         ),
         rates={who: factors[: spec.rounds] for who, factors in _rates(spec, written.rounds).items()},
         round_seeds=_round_seeds(spec, root),
@@ -162,27 +164,39 @@ def data_root() -> Path:
     return Path(os.environ.get("FLSPEC_DATA") or "data")
 
 
-def _tasks(
-    spec: Spec, client_indices: Sequence[ClientIndices], number: int, root: Stream, draws: bool
-) -> list[ClientTask]:
-    """Return the task of each client in a round's cohort. `draws`: whether training itself draws random numbers."""
-    cohort = _cohort(spec.cohort, number, len(client_indices), root.child("cohort"))
-    repeats = np.arange(len(cohort)) - np.searchsorted(cohort, cohort)  # equal clients stand together
-    return [
-        ClientTask(
-            client=client,
-            weight=spec.aggregator.client_weight(_num_used(spec.client, client_indices[client])),
-            batches=tuple(_batches(spec, client_indices[client], _of_task(root, "batches", number, client, repeat))),
-            seed=int(_of_task(root, "transforms", number, client, repeat).words(1)[0] >> np.uint64(1)) if draws else 0,
-        )
-        for client, repeat in zip(cohort.tolist(), repeats.tolist(), strict=True)
-    ]
+def _rounds(spec: Spec, rule: BatchRule, clients: TrainedOn, draws: bool) -> Iterator[list[ClientTask]]:
+    """Yield the tasks of each round's cohort. `draws`: whether training itself draws random numbers."""
+    root, used = Stream(rule.seed), clients.num_used(rule)
+    steps = rule.num_steps(used)
+    for number in range(1, spec.rounds + 1):
+        cohort = _cohort(spec.cohort, number, len(clients), root.child("cohort"))
+        repeats = np.arange(len(cohort)) - np.searchsorted(cohort, cohort)  # equal clients stand together
+        yield [
+            ClientTask(
+                client=client,
+                weight=spec.aggregator.client_weight(num_used),
+                batches=DrawnBatches(rule, clients.of(client), (number, client, repeat), num_steps),
+                seed=_seed(of_task(root, "transforms", number, client, repeat)) if draws else 0,
+            )
+            for client, repeat, num_used, num_steps in zip(
+                cohort.tolist(), repeats.tolist(), used[cohort].tolist(), steps[cohort].tolist(), strict=True
+            )
+        ]
 
 
-def _of_task(root: Stream, use: str, number: int, client: int, repeat: int) -> Stream:
-    """Return the stream of one task in round `number`: a client that is drawn again has other batches."""
-    first = root.child(use, number, client)
-    return first.child("repeat", repeat) if repeat else first
+def _batch_rule(spec: Spec) -> BatchRule:
+    """Return how the batches of a spec's tasks are drawn."""
+    work = spec.client
+    return BatchRule(
+        batch_size=work.batch_size,
+        seed=spec.seed,
+        epochs=work.epochs,
+        steps=work.steps,
+        max_examples=work.max_examples,
+        shuffle=work.shuffle,
+        batch_across_epochs=work.batch_across_epochs,
+        by_coins=spec.privacy is not None and spec.privacy.in_training,
+    )
 
 
 def _settings(
@@ -248,66 +262,46 @@ def _round_seeds(spec: Spec, root: Stream) -> list[int]:
     if not any(draws) and spec.secure_aggregation is None:
         return []
     numbers = range(1, spec.rounds + 1)
-    return [int(root.child("postprocessors", number).words(1)[0] >> np.uint64(1)) for number in numbers]
+    return [_seed(root.child("postprocessors", number)) for number in numbers]
 
 
-def _num_used(work: ClientWork, parts: ClientIndices) -> int:
-    """Return how many of its examples a client trains on at most in a round."""
-    return sum(min(len(part), work.max_examples or len(part)) for part in parts)
+def _seed(stream: Stream) -> int:
+    """Draw a seed that an int64 holds."""
+    return int(stream.words(1)[0] >> np.uint64(1))
 
 
-def _chosen(work: ClientWork, examples: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:
-    """Return at most `max_examples` of the examples: a random choice with `shuffle`, else the first ones."""
-    if len(examples) <= (most := work.max_examples or len(examples)):
-        return examples
-    return (examples[stream.permutation(len(examples))] if work.shuffle else examples)[:most]
+def _is_held(spec: Spec, rule: BatchRule, clients: TrainedOn) -> bool:
+    """Return whether a plan holds its batches, by the mean client; else it holds what they follow from.
 
-
-def _batches(spec: Spec, parts: ClientIndices, stream: Stream) -> Iterator[NDArray[np.int64]]:
-    """Yield the examples of each training step of one client in one round.
-
-    The last batch of each epoch may be smaller. With `batch_across_epochs`, only the last batch of all may be.
+    Raises InputError if a plan can hold neither.
     """
-    work = spec.client
-    if spec.privacy and spec.privacy.in_training:
-        return poisson_batches(work, np.concatenate(parts), stream.child("poisson"))
-    chosen, pooled = stream.child("chosen"), len(parts) > 1
-    used = np.concatenate([_chosen(work, part, chosen.child(n) if pooled else chosen) for n, part in enumerate(parts)])
-    passes = (
-        used[stream.child(number).permutation(len(used))] if work.shuffle else used
-        for number in (itertools.count() if work.epochs is None else range(work.epochs))
-    )
-    runs = [_run_on(passes, work.steps and work.steps * work.batch_size)] if work.batch_across_epochs else passes
-    batches = (run[start : start + work.batch_size] for run in runs for start in range(0, len(run), work.batch_size))
-    return itertools.islice(batches, work.steps)
-
-
-def _run_on(orders: Iterator[NDArray[np.int64]], num: int | None) -> NDArray[np.int64]:
-    """Return the epochs' examples one after the other, cut to the first `num`. With None there must be a last epoch."""
-    passes: list[NDArray[np.int64]] = []
-    while num is None or sum(map(len, passes)) < num:
-        if (order := next(orders, None)) is None:
-            break
-        passes.append(order)
-    return np.concatenate(passes)[:num]
-
-
-def _bounded_rounds(spec: Spec, client_indices: Sequence[ClientIndices]) -> range:
-    """Return the round numbers. Raises InputError if a plan cannot hold their batches, estimated by the mean client."""
-    work = spec.client
-    used = np.array([_num_used(work, parts) for parts in client_indices])
-    steps = np.full(len(used), work.steps) if work.steps else (work.epochs or 1) * -(-used // work.batch_size)
-    examples = steps * np.minimum(used, work.batch_size) if work.steps else (work.epochs or 1) * used
-    drawn = len(_cohort(spec.cohort, 1, len(client_indices), Stream(spec.seed, "size")))
-    cohort = spec.cohort.sampling(len(client_indices)).expected if spec.cohort.may_be_empty else drawn
+    used = clients.num_used(rule)
+    steps = np.full(len(used), rule.steps) if rule.steps else (rule.epochs or 1) * -(-used // rule.batch_size)
+    examples = steps * np.minimum(used, rule.batch_size) if rule.steps else (rule.epochs or 1) * used
+    drawn = len(_cohort(spec.cohort, 1, len(clients), Stream(spec.seed, "size")))
+    cohort = spec.cohort.sampling(len(clients)).expected if spec.cohort.may_be_empty else drawn
     num_batches, num_indices = (round(spec.rounds * cohort * float(each.mean())) for each in (steps, examples))
-    if num_batches > _MOST_BATCHES or num_indices > _MOST_INDICES:
+    if num_batches <= _MOST_BATCHES and num_indices <= _MOST_INDICES:
+        return True
+    if spec.rounds * cohort > _MOST_TASKS:
         raise InputError(
-            f"rounds: {spec.rounds:,} rounds of {cohort:,.0f} clients of {steps.mean():,.0f} steps are {num_batches:,} "
-            f"batches of {num_indices:,} examples, but a plan holds {_MOST_BATCHES:,} and {_MOST_INDICES:,}; "
-            "lower rounds, cohort.size or client.epochs"
+            f"rounds: {spec.rounds:,} rounds of {cohort:,.0f} clients are {round(spec.rounds * cohort):,} tasks, but a "
+            f"plan holds {_MOST_TASKS:,}; lower rounds or cohort.size"
         )
-    return range(1, spec.rounds + 1)
+    if (largest := int(rule.most_trained(used).max())) > _MOST_INDICES:
+        raise InputError(
+            f"client.{'steps' if rule.steps else 'epochs'}: a client trains on {largest:,} examples in a round, each "
+            f"counted as often as it is used, but a task has {_MOST_INDICES:,} at most; lower it, or raise rounds"
+        )
+    for n, fault in enumerate(spec.faults):
+        if isinstance(fault, ExampleFault):
+            message = (
+                f"{fault.title} changes the examples of batches, so the plan would hold {num_batches:,} batches of "
+                f"{num_indices:,} examples, but it holds {_MOST_BATCHES:,} and {_MOST_INDICES:,}; lower rounds or "
+                "cohort.size, or leave it out"
+            )
+            raise SpecError([Problem(message, f"faults.{n}")])
+    return False
 
 
 def _cohort(sampler: Sampler, number: int, num_clients: int, stream: Stream) -> NDArray[np.int64]:
@@ -350,7 +344,7 @@ def _check_clients(
         )
         raise SpecError([Problem(message, "cohort")])
     single = [name for network in networks.values() for name in layers_without_variance(network)]
-    if single and (plan.batch_sizes == 1).any():
+    if single and 1 in plan.batch_sizes:
         raise InputError(
             f"client.batch_size: some batches hold one example, whose one value a channel at {single[0]} has no "
             "variance for batch norm; choose another batch size, larger pictures, or model.batch_norm: frozen"

@@ -30,11 +30,16 @@ def first_steps_of(plan: Plan, steps: int) -> Plan:
             "client.optimizer.schedule: plateau measures after each epoch of a task, and first steps cut epochs; "
             "choose a schedule by rounds, or leave first steps out"
         )
+    left = np.cumsum(np.minimum(lengths, steps), dtype=np.int64)
+    if (rule := plan.settings.batch_rule) is not None:
+        shorter = replace(rule, steps=steps if rule.steps is None else min(rule.steps, steps))
+        settings = replace(plan.settings, first_steps=steps, batch_rule=shorter)
+        return replace(plan, settings=settings, arrays={**plan.arrays, "task_batch_ends": left}).with_first_batches()
     is_left = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths) < steps  # bool [batches]
-    sizes = plan.batch_sizes
+    sizes = np.diff(plan.arrays["batch_ends"], prepend=0)
     cut = {
         "batches": plan.arrays["batches"][np.repeat(is_left, sizes)],
         "batch_ends": np.cumsum(sizes[is_left], dtype=np.int64),
-        "task_batch_ends": np.cumsum(np.minimum(lengths, steps), dtype=np.int64),
+        "task_batch_ends": left,
     }
     return replace(plan, settings=replace(plan.settings, first_steps=steps), arrays={**plan.arrays, **cut})

@@ -12,13 +12,44 @@ interrupts the training.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
 from flspec.aggregators.fedavg import FedAvg
 from flspec.client_optimizers import ClientOptimizer
-from flspec.partitioners import ClientIndices
+from flspec.core.ragged import Ragged
+from flspec.protocol.batch_rule import BatchRule
 from flspec.samplers.all import All
 from flspec.spec.spec import Spec
 
-__all__ = ["as_carried_out", "keeps", "pooled"]
+__all__ = ["TrainedOn", "as_carried_out", "keeps"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedOn:
+    """The examples of each client that trains, in parts: one part, or if pooled one for each original client."""
+
+    parts: Ragged
+    is_pooled: bool
+
+    def __len__(self) -> int:
+        return 1 if self.is_pooled else len(self.parts)
+
+    @property
+    def whole(self) -> Ragged:
+        """The examples of each client, its parts together."""
+        return Ragged.cut(self.parts.values, np.array([len(self.parts.values)])) if self.is_pooled else self.parts
+
+    def of(self, client: int) -> Ragged:
+        """Return a client's parts."""
+        return self.parts if self.is_pooled else Ragged.of([self.parts[client]])
+
+    def num_used(self, rule: BatchRule) -> NDArray[np.int64]:
+        """[clients]: how many of its examples each trains on at most in a round."""
+        used = rule.num_used(self.parts.sizes)
+        return np.array([used.sum()]) if self.is_pooled else used
 
 
 def as_carried_out(spec: Spec) -> Spec:
@@ -29,11 +60,6 @@ def as_carried_out(spec: Spec) -> Spec:
     together = {"cohort": All(), "aggregator": FedAvg(), "postprocessors": (), "client": client}
     together |= {"compression": None, "secure_aggregation": None, "faults": (), "min_clients": 1}
     return spec.model_copy(update=together)
-
-
-def pooled(spec: Spec, client_indices: ClientIndices) -> list[ClientIndices]:
-    """Return the examples of each client that trains, in parts: one part, or if pooled one for each original client."""
-    return [client_indices] if spec.mode == "centralized" else [[examples] for examples in client_indices]
 
 
 def keeps(spec: Spec, optimizer: ClientOptimizer) -> bool:

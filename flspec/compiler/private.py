@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flspec.compiler.poisson_batches import num_poisson_steps
 from flspec.errors import Problem, SpecError
 from flspec.layers import Tensor
-from flspec.partitioners import ClientIndices
 from flspec.privacy import ClientsWork, PlannedPrivacy, refused
+from flspec.protocol.batch_rule import BatchRule
 from flspec.spec.rules.privacy import MIXES_EXAMPLES, SENDS_STATISTICS
 from flspec.spec.spec import Spec
 
@@ -20,15 +19,15 @@ __all__ = ["check_bounded", "made_private"]
 
 
 def made_private(
-    spec: Spec, client_indices: Sequence[ClientIndices], cohort: Callable[[int], NDArray[np.int64]]
+    spec: Spec, num_examples: NDArray[np.int64], rule: BatchRule, cohort: Callable[[int], NDArray[np.int64]]
 ) -> tuple[Spec, PlannedPrivacy | None]:
     """Return the spec with its privacy as a postprocessor and as many rounds as the budget allows, and the facts.
 
-    `cohort` draws the clients of a round.
+    `num_examples` are the clients'. `cohort` draws the clients of a round.
     """
     if spec.privacy is None:
         return spec, None
-    num_clients, num_examples = len(client_indices), np.array([sum(map(len, parts)) for parts in client_indices])
+    num_clients = len(num_examples)
     sampling = spec.cohort.sampling(num_clients)
     if found := list(spec.privacy.refusals(num_clients, sampling)):
         raise refused(found)
@@ -37,7 +36,7 @@ def made_private(
         rounds=spec.rounds,
         cohort=cohort,
         num_examples=num_examples,
-        num_steps=num_poisson_steps(spec.client, num_examples),
+        num_steps=rule.num_steps(num_examples),
         batch_size=spec.client.batch_size,
     )
     planned = spec.privacy.planned(work)

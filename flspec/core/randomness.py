@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 
 import numpy as np
@@ -82,7 +83,14 @@ class Stream:
 
     def choice(self, population: int, size: int) -> NDArray[np.int64]:
         """Draw `size` different numbers from 0..population-1, ascending. Every such set is equally likely."""
-        return np.sort(self.permutation(population)[:size])
+        words = self.words(population)
+        # The smallest words are those of the first in a random order. All but some more than `size` are above a limit,
+        # so few have to be sorted: a fiftieth of the time for a thousand of a million.
+        limit = (size + 6 * math.sqrt(size) + 40) / max(population, 1)
+        few = np.flatnonzero(words < np.uint64(limit * 2**64)) if limit < 0.5 else np.arange(population)
+        if len(few) < size:
+            few = np.arange(population)
+        return np.sort(few[np.argsort(words[few], kind="stable")[:size]])
 
     def dirichlet(self, alpha: float, count: int) -> NDArray[np.float64]:
         """Draw `count` shares that sum to 1, from the symmetric Dirichlet distribution of concentration `alpha`.

@@ -17,7 +17,7 @@ from flspec.errors import InputError
 
 __all__ = ["ByClass", "ClientIndices", "Count", "Counted", "Partitioner"]
 
-ClientIndices = list[NDArray[np.int64]]  # for each client, the indices of its examples
+ClientIndices = Sequence[NDArray[np.int64]]  # for each client, the indices of its examples
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
 

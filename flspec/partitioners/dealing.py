@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.ragged import Ragged
 from flspec.core.randomness import Stream
 from flspec.errors import InputError
 from flspec.partitioners.base import ClientIndices
@@ -42,8 +43,8 @@ def held_by(owners: Integers, num_clients: int) -> ClientIndices:
     places = owners + 1
     # Sorting takes a fifth of the time where the numbers have 16 bits.
     order = np.argsort(places.astype(np.uint16) if num_clients < 2**16 - 1 else places, kind="stable")
-    ends = np.cumsum(np.bincount(places, minlength=num_clients + 1))
-    return np.split(order, ends)[1:-1]  # drop the examples of no client, and the empty part after the last
+    sizes = np.bincount(places, minlength=num_clients + 1)
+    return Ragged.cut(order[sizes[0] :], sizes[1:])  # without the examples of no client
 
 
 def cut(order: Integers, sizes: Integers, num_examples: int) -> ClientIndices:
@@ -66,7 +67,7 @@ def apportion(shares: NDArray[np.float64], total: int) -> Integers:
     return sizes
 
 
-def members_of(classes: Integers, num_classes: int) -> list[Integers]:
+def members_of(classes: Integers, num_classes: int) -> Sequence[Integers]:
     """Return the examples of each class, ascending."""
     return held_by(classes, num_classes)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from flspec.core.ragged import Ragged
 from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.errors import InputError
@@ -26,7 +27,8 @@ class Iid(Counted):
         self.check_enough(len(examples))
         order = stream.permutation(len(examples))
         if self.examples_per_client is None:
-            return np.array_split(order, self.clients)
+            size, more = divmod(len(order), self.clients)
+            return Ragged.cut(order, size + (np.arange(self.clients) < more))
         needed = self.clients * self.examples_per_client
         if needed > len(examples):
             raise InputError(
@@ -34,4 +36,4 @@ class Iid(Counted):
                 f"{needed:,} examples, but there are {len(examples):,}; lower it to "
                 f"{len(examples) // self.clients} or less, or lower clients"
             )
-        return np.split(order[:needed], self.clients)
+        return Ragged.cut(order, np.full(self.clients, self.examples_per_client))

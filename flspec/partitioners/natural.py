@@ -59,6 +59,8 @@ class NaturalClients(OmitDefaults):
         owner_of = np.full(len(groups), -1, np.int64)
         owner_of[chosen] = np.arange(len(chosen))
         held = held_by(owner_of[groups.of], len(chosen))
+        if self.max_examples is None:
+            return held
         return [self._capped(of_client, stream.child("cap"), client) for client, of_client in enumerate(held)]
 
     def _chosen(self, groups: ValueGroups, examples: Examples, stream: Stream) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -127,7 +128,7 @@ class Slices(Counted):
         return [row[stratum] for row in self.slices]
 
 
-def _spread(members: list[NDArray[np.int64]], stream: Stream) -> NDArray[np.int64]:
+def _spread(members: Sequence[NDArray[np.int64]], stream: Stream) -> NDArray[np.int64]:
     """Return all examples in an order in which every stretch has each class in about its share.
 
     The j-th example of a class of n, in random order, gets the place (j + u) / n, where u is random too.

@@ -9,7 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Indices", "bounds", "check_ends", "pack", "pack_rounds", "part"]
+from flspec.core.ragged import Ragged
+from flspec.protocol.batch_rule import BatchRule
+
+__all__ = ["Indices", "bounds", "check_ends", "num_used", "pack", "pack_rounds", "part"]
 
 Indices = NDArray[np.int32]
 
@@ -22,7 +25,7 @@ class PackedTask(Protocol):
     @property
     def weight(self) -> int: ...
     @property
-    def batches(self) -> tuple[NDArray[np.integer[Any]], ...]: ...
+    def batches(self) -> Sequence[NDArray[np.integer[Any]]]: ...
     @property
     def seed(self) -> int: ...
     @property
@@ -31,11 +34,11 @@ class PackedTask(Protocol):
 
 def pack(parts: Sequence[NDArray[np.integer[Any]]]) -> tuple[Indices, NDArray[np.int64]]:
     """Return arrays of different lengths as one array, and the position at which each ends."""
-    ends = np.cumsum([len(one) for one in parts], dtype=np.int64)
-    return np.concatenate(parts).astype(np.int32), ends
+    every = Ragged.of(parts)
+    return every.values.astype(np.int32), every.ends
 
 
-def pack_rounds(rounds: Iterable[Sequence[PackedTask]]) -> dict[str, NDArray[Any]]:
+def pack_rounds(rounds: Iterable[Sequence[PackedTask]], holds_batches: bool) -> dict[str, NDArray[Any]]:
     """Return the arrays of all tasks, with `task_seeds` and `task_faults` only if a task has one."""
     batches, clients = array("i"), array("i")
     weights, seeds, faults, batch_sizes, nums_batches, cohort_sizes = (array("q") for _ in range(6))
@@ -47,12 +50,14 @@ def pack_rounds(rounds: Iterable[Sequence[PackedTask]]) -> dict[str, NDArray[Any
             seeds.append(task.seed)
             faults.append(task.faults)
             nums_batches.append(len(task.batches))
+            if not holds_batches:
+                continue
             batch_sizes.extend(map(len, task.batches))
             for batch in task.batches:
                 batches.frombytes(batch.astype(np.int32).tobytes())
+    held = {"batches": np.asarray(batches), "batch_ends": np.cumsum(batch_sizes, dtype=np.int64)}
     return {
-        "batches": np.asarray(batches),
-        "batch_ends": np.cumsum(batch_sizes, dtype=np.int64),
+        **(held if holds_batches else {}),
         "task_batch_ends": np.cumsum(nums_batches, dtype=np.int64),
         "task_clients": np.asarray(clients),
         "task_weights": np.asarray(weights),
@@ -62,12 +67,15 @@ def pack_rounds(rounds: Iterable[Sequence[PackedTask]]) -> dict[str, NDArray[Any
     }
 
 
-def check_ends(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ValueError unless each array of ends divides the one that it is about, so that reading a round ends."""
-    divided = {"client_ends": "client_examples", "batch_ends": "batches", "task_batch_ends": "batch_ends"}
-    divided |= {"round_task_ends": "task_clients"} | (
-        {"held_out_ends": "held_out_examples"} if "held_out_ends" in arrays else {}
-    )
+def check_ends(arrays: Mapping[str, NDArray[Any]], rule: BatchRule | None) -> None:
+    """Raise ValueError unless each array of ends divides the one that it is about, so that reading a round ends.
+
+    With a rule batches are in no array, and of tasks it is checked that they have as many as the rule gives them.
+    """
+    divided = {"client_ends": "client_examples", "round_task_ends": "task_clients"}
+    divided |= {"batch_ends": "batches", "task_batch_ends": "batch_ends"} if rule is None else {}
+    divided |= {"held_out_ends": "held_out_examples"} if "held_out_ends" in arrays else {}
+    divided |= {"pooled_ends": "client_examples"} if "pooled_ends" in arrays else {}
     for name, of in divided.items():
         ends, num = arrays[name], len(arrays[of])
         if (
@@ -80,6 +88,18 @@ def check_ends(arrays: Mapping[str, NDArray[Any]]) -> None:
             raise ValueError(f"{name} does not divide {of}")
     if not len(arrays["task_clients"]) == len(arrays["task_weights"]) == len(arrays["task_batch_ends"]):
         raise ValueError("its arrays are of different numbers of tasks")
+    if rule is not None:
+        used = num_used(arrays, rule)
+        if not np.array_equal(arrays["task_batch_ends"], np.cumsum(rule.num_steps(used)[arrays["task_clients"]])):
+            raise ValueError("task_batch_ends are not those of its batch_rule")
+
+
+def num_used(arrays: Mapping[str, NDArray[Any]], rule: BatchRule) -> NDArray[np.int64]:
+    """[clients]: how many of its examples a task of each uses by a rule."""
+    if "pooled_ends" not in arrays:
+        return rule.num_used(np.diff(arrays["client_ends"], prepend=0))
+    parts = rule.num_used(np.diff(arrays["pooled_ends"], prepend=0))
+    return np.array([parts.sum()])
 
 
 def bounds(ends: NDArray[np.int64], position: int) -> tuple[int, int]:

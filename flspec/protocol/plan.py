@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.files import partial_file, write_atomically
+from flspec.core.ragged import Ragged
 from flspec.core.reading import JSON_VALUE, read_arrays, read_json
 from flspec.errors import InputError, RunError
-from flspec.protocol.packing import Indices, bounds, check_ends, pack, pack_rounds, part
+from flspec.protocol.batch_rule import DrawnBatches
+from flspec.protocol.packing import Indices, bounds, check_ends, num_used, pack, pack_rounds, part
 from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
 __all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
@@ -41,6 +43,7 @@ FEATURES = {
     "server_rates": "aggregator.schedule",
     "loss": "client.loss",
     "state": "client.optimizer.state",
+    "batch_rule": "rounds: batches that a plan does not hold but says how to draw",
     "task_seeds": "model or dataset: dropout, or random transforms",
     "constants": "model: tensors that never change",
     "statistics": "model: statistics that training updates",
@@ -69,7 +72,7 @@ class ClientTask:
 
     client: int
     weight: int  # weight in the mean, before normalising
-    batches: tuple[NDArray[np.integer[Any]], ...]  # each [batch_size]: indices into the training set, in order
+    batches: Sequence[NDArray[np.integer[Any]]]  # each [batch_size]: indices into the training set, in order
     seed: int = 0  # of its random transforms and dropout; 0 if there are none
     rate: float = 1.0  # factor of the optimizer's learning rate in this round
     repeat: int = 0  # 1 for the second task of a client that is drawn several times in this round, and so on
@@ -92,8 +95,10 @@ class Plan:
 
     `settings` is what needs no random draw. `arrays` holds the server's initial weights (`weights/NAME`), the tensors
     that never change (`constants/NAME`), the initial tensors that stay with each client (`local/NAME`), those of the
-    layers that pictures are compared by (`features/NAME`), each client's examples and every batch. The digest covers
-    both. `spec`, the resolved document that was compiled, is for human readers and not covered.
+    layers that pictures are compared by (`features/NAME`), each client's examples and every batch. A plan of very many
+    batches has the rule by which they follow from all else instead, `settings.batch_rule`; `cohort` and `task` give
+    them all the same. The digest covers settings and arrays. `spec`, the resolved document that was compiled, is for
+    human readers and not covered.
     """
 
     settings: PlanSettings
@@ -115,17 +120,20 @@ class Plan:
         rates: Mapping[str, Sequence[float]] = _NONE,
         round_seeds: Sequence[int] = (),
         features: Mapping[str, NDArray[np.float32]] = _NONE,
+        pooled: NDArray[np.int64] | None = None,
     ) -> Plan:
         """Pack what compile decided, each round as it comes: a million rounds of task objects take gigabytes.
 
         `holdout` has each client's holdout examples, if the plan has holdouts. In a pooled plan it has one item for
         each client whose examples were pooled. `rates` has the learning rate factors of `client` and `server` in each
         round, if they change. `round_seeds` has the seeds of the server's random draws, if there are any. `features`
-        has the tensors of the layers that pictures are compared by.
+        has the tensors of the layers that pictures are compared by. `pooled` has the ends of the pooled clients'
+        examples, in a plan with a batch rule. Batches are held if there is none.
         """
         arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in weights.items()}
         arrays["client_examples"], arrays["client_ends"] = pack(clients)
-        arrays |= pack_rounds(rounds)
+        arrays |= pack_rounds(rounds, holds_batches=settings.batch_rule is None)
+        arrays |= {} if pooled is None else {"pooled_ends": pooled}
         if holdout:
             arrays["held_out_examples"], arrays["held_out_ends"] = pack(holdout)
         for placement, tensors in (("constants", constants), ("local", local), ("features", features)):
@@ -133,7 +141,18 @@ class Plan:
         arrays |= {"round_seeds": np.array(round_seeds, np.int64)} if round_seeds else {}
         arrays |= {f"{who}_rates": np.array(factors, np.float64) for who, factors in rates.items()}
         named = replace(settings, weights=tuple(weights), constants=tuple(constants), local=tuple(local))
-        return cls(named, arrays, spec)
+        return cls(named, arrays, spec).with_first_batches()
+
+    def with_first_batches(self) -> Plan:
+        """Return this plan with the digest of its first task's batches in its batch rule, if it has one."""
+        if (rule := self.settings.batch_rule) is None:
+            return self
+        return replace(self, settings=replace(self.settings, batch_rule=replace(rule, first=self._first_batches)))
+
+    @property
+    def _first_batches(self) -> str:
+        batches = self.first_cohort[0].batches if self.first_cohort else ()
+        return hashlib.sha256(b"".join(batch.astype("<i4").tobytes() + b"," for batch in batches)).hexdigest()
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -194,10 +213,31 @@ class Plan:
         """The clients that take part in at least one round, ascending."""
         return [int(client) for client in np.unique(self.arrays["task_clients"])]
 
+    @cached_property
+    def batch_sizes(self) -> frozenset[int]:
+        """The numbers of examples that batches of the plan have; where coins draw them later, those they may have."""
+        if (rule := self.settings.batch_rule) is None:
+            return frozenset(np.unique(np.diff(self.arrays["batch_ends"], prepend=0)).tolist())
+        used = np.unique(self._num_used[self.participants]).tolist()
+        return frozenset(size for num in used for size in rule.batch_sizes(num))
+
     @property
-    def batch_sizes(self) -> NDArray[np.int64]:
-        """Number of examples of each batch of the plan."""
-        return np.diff(self.arrays["batch_ends"], prepend=0)
+    def largest_batch(self) -> int:
+        return max(self.batch_sizes, default=0)
+
+    @cached_property
+    def num_trained(self) -> NDArray[np.int64]:
+        """[tasks]: how many examples the batches of each task have together; where coins draw them later, at most."""
+        if (rule := self.settings.batch_rule) is not None:
+            return np.asarray(rule.most_trained(self._num_used)[self.arrays["task_clients"]])
+        ends = np.append(0, self.arrays["batch_ends"])[self.arrays["task_batch_ends"]]
+        return np.asarray(np.diff(ends, prepend=0))
+
+    @cached_property
+    def _num_used(self) -> NDArray[np.int64]:
+        """[clients]: how many of its examples a task of each uses, in a plan with a batch rule."""
+        assert self.settings.batch_rule is not None
+        return num_used(self.arrays, self.settings.batch_rule)
 
     @cached_property
     def holdout(self) -> list[Indices]:
@@ -252,7 +292,7 @@ class Plan:
         assert 1 <= round_number <= self.num_rounds, round_number
         start, end = bounds(self.arrays["round_task_ends"], round_number - 1)
         rate = self.client_rate(round_number)
-        return tuple(self._task(index, rate, start) for index in range(start, end))
+        return tuple(self._task(index, round_number, rate, start) for index in range(start, end))
 
     @property
     def first_cohort(self) -> tuple[ClientTask, ...]:
@@ -267,7 +307,7 @@ class Plan:
         """Return one task of a round's cohort, at a cost that does not depend on the cohort's size."""
         start, end = bounds(self.arrays["round_task_ends"], round_number - 1)
         assert 0 <= position < end - start, position
-        return self._task(start + position, self.client_rate(round_number), start)
+        return self._task(start + position, round_number, self.client_rate(round_number), start)
 
     def faults_in(self, round_number: int) -> Indices:
         """Return [num, 2]: each client that a fault hits in a round, counted from 1, and the number of the fault."""
@@ -283,21 +323,28 @@ class Plan:
         rates = self.arrays.get(f"{who}_rates")
         return 1.0 if rates is None else float(rates[round_number - 1])
 
-    def _task(self, index: int, rate: float, of_round: int) -> ClientTask:
-        """Return a task of the round whose tasks start at `of_round`."""
-        start, end = bounds(self.arrays["task_batch_ends"], index)
-        client = self.arrays["task_clients"][index]
+    def _task(self, index: int, round_number: int, rate: float, of_round: int) -> ClientTask:
+        """Return a task of the round whose tasks, in client order, start at `of_round`."""
+        clients = self.arrays["task_clients"]
+        client = int(clients[index])
+        repeat = index - of_round - int(np.searchsorted(clients[of_round:index], client))
         return ClientTask(
-            client=int(client),
+            client=client,
             weight=int(self.arrays["task_weights"][index]),
             seed=int(self.arrays["task_seeds"][index]) if "task_seeds" in self.arrays else 0,
             rate=rate,
             faults=int(self.arrays["task_faults"][index]) if "task_faults" in self.arrays else 0,
-            repeat=int(np.count_nonzero(self.arrays["task_clients"][of_round:index] == client)),
-            batches=tuple(
-                part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end)
-            ),
+            repeat=repeat,
+            batches=self._batches(index, (round_number, client, repeat)),
         )
+
+    def _batches(self, index: int, task: tuple[int, int, int]) -> Sequence[NDArray[np.integer[Any]]]:
+        """Return the batches of a task: of a round, a client and a repeat."""
+        start, end = bounds(self.arrays["task_batch_ends"], index)
+        if (rule := self.settings.batch_rule) is None:
+            return tuple(part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end))
+        own = self.client_examples(task[1])
+        return DrawnBatches(rule, Ragged(own, self.arrays.get("pooled_ends", np.array([len(own)]))), task, end - start)
 
     @cached_property
     def digest(self) -> str:
@@ -338,7 +385,9 @@ class Plan:
                 plan.local,
                 plan.feature_tensors,
             )  # a KeyError names the array that is missing
-            check_ends(arrays)
+            check_ends(arrays, plan.settings.batch_rule)
+            if (rule := plan.settings.batch_rule) is not None and rule.first != plan._first_batches:
+                raise InputError(f"{folder}: this flspec draws other batches than the plan's; compile its spec again")
             stated = document["digest"]
         except InputError:
             raise

@@ -1,7 +1,7 @@
 """Settings of a plan: everything in it that needs no random draw, as frozen documents, stored as plain JSON.
 
 A field at its default is not written. A field added later therefore does not change the digest of a plan that does not
-use it. This module needs the standard library alone, so a plan can be read in any environment.
+use it. This module needs numpy alone, so a plan can be read in any environment.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from flspec.protocol.batch_rule import BatchRule
 
 __all__ = [
     "BestSettings",
@@ -190,6 +192,7 @@ class PlanSettings:
     privacy: PrivacySettings | None = None  # what the last of the postprocessors, or each step, is accounted for
     private_steps: PrivateSteps | None = None  # None: a step's gradient is that of its batch
     parts: PartSettings | None = None  # None: the spec names no files
+    batch_rule: BatchRule | None = None  # None: the plan holds its batches; else they follow from its arrays by this
     first_steps: int = 0  # the rest of each task was cut off (`flspec.compiler.first_steps`); 0: nothing was
 
 

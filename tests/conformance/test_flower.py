@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,9 +62,9 @@ def test_a_round_reads_each_task_once_with_the_server_and_once_with_its_client(
     plan, read = compile_named("softmax-sgd-fedavg", rounds=1), []
     one_task = Plan._task
 
-    def counted(plan: Plan, index: int, rate: float, of_round: int) -> ClientTask:
+    def counted(plan: Plan, index: int, *where: Any) -> ClientTask:
         read.append(index)
-        return one_task(plan, index, rate, of_round)
+        return one_task(plan, index, *where)
 
     monkeypatch.setattr(Plan, "_task", counted)
     plan.save(tmp_path / "plan")

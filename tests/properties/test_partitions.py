@@ -35,7 +35,7 @@ def made(document: dict[str, Any]) -> Partitioner:
 def split(partitioner: Partitioner, known: Examples, seed: int) -> list[np.ndarray]:
     """The clients, or a discarded example where the partitioner says, naming the field, that it cannot be done."""
     try:
-        return partitioner.split(known, Stream(seed, "partition"))
+        return list(partitioner.split(known, Stream(seed, "partition")))
     except InputError as error:
         refusal = str(error)
     assert refusal.startswith("partition")

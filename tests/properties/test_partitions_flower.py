@@ -72,7 +72,7 @@ def theirs(ask: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[..., lis
 
 
 def ours(seed: int = 0, **document: Any) -> list[np.ndarray]:
-    return parse_component(Partitioner, document).split(KNOWN, Stream(seed, "partition"))
+    return list(parse_component(Partitioner, document).split(KNOWN, Stream(seed, "partition")))
 
 
 def sets(held: list[np.ndarray]) -> list[list[int]]:

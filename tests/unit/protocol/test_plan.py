@@ -64,7 +64,9 @@ def test_rounds_are_packed_as_they_come(plan):
 
     made = Plan.build(SETTINGS, WEIGHTS, [np.array([1, 2, 3, 4]), np.array([5, 6])], rounds(), {})
     assert made.digest == plan.digest
-    assert list(made.batch_sizes) == [2, 1, 1, 2, 2, 1, 1]
+    assert np.diff(made.arrays["batch_ends"], prepend=0).tolist() == [2, 1, 1, 2, 2, 1, 1]
+    assert made.batch_sizes == {1, 2}
+    assert made.num_trained.tolist() == [3, 1, 5, 1]
 
 
 def test_a_task_is_read_alone_as_it_stands_in_its_cohort(plan):
