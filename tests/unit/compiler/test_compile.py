@@ -206,8 +206,8 @@ def test_a_tasks_share_follows_the_weighting(make_plan, weighting):
 
 
 def test_what_cannot_be_held_is_refused_before_it_is_drawn(make_plan):
-    with pytest.raises(InputError, match=r"rounds: 1,000,000 rounds of 3 clients.*lower rounds"):
-        make_plan(rounds=10**6, client={"epochs": 10**5, "batch_size": 5, "optimizer": SGD})
+    with pytest.raises(InputError, match=r"rounds: 1,000,000 rounds of 20 clients.*lower rounds"):
+        make_plan(rounds=10**6, partition={"kind": "iid", "clients": 20}, cohort={"kind": "all"})
 
 
 @pytest.mark.parametrize(
