@@ -25,6 +25,7 @@ def scores_of(step: SupervisedStep, tensors: Mapping[str, Tensor], split: Split)
     return Scores(np.concatenate(outputs), split.labels, step.plan.settings.loss)
 
 
+@torch.enable_grad()
 def gradient_of(
     step: SupervisedStep, tensors: Mapping[str, Tensor], split: Split, names: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,41 +19,129 @@ from flspec.losses.cross_entropy import CrossEntropy
 from flspec.losses.huber import Huber
 from flspec.losses.mean_squared_error import MeanSquaredError
 
-__all__ = ["BatchLoss", "build_loss", "check_loss", "count_correct", "to_targets"]
+__all__ = ["TorchLoss", "build_loss", "check_loss", "count_correct", "is_correct", "to_targets"]
 
-BatchLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs [batch, outputs], targets) -> the batch's mean loss
-
-
-def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> BatchLoss:
-    """Build a loss with these label weights; without them all labels count equally."""
-    weights = torch.tensor(label_weights, dtype=torch.float32) if label_weights else None
-    if type(loss).torch is not Loss.torch:  # its own translation
-        return _checked(loss)
-    match loss:
-        case CrossEntropy() if weights is None:
-            return F.cross_entropy
-        case CrossEntropy():
-            return lambda outputs, labels: F.cross_entropy(outputs, labels, weights, reduction="sum") / len(labels)
-        case BinaryCrossEntropy():
-            return lambda outputs, labels: F.binary_cross_entropy_with_logits(outputs, labels, pos_weight=weights)
-        case MeanSquaredError():
-            return F.mse_loss
-        case Huber(delta=delta):
-            return lambda outputs, labels: F.huber_loss(outputs, labels, delta=delta)
-    raise ValueError(f"no torch translation for loss {loss!r}")
+_aten: Any = torch.ops.aten
+_nll_loss, _nll_loss_backward = _aten.nll_loss_forward.default, _aten.nll_loss_backward.default
+_square_backward, _huber_backward = _aten.mse_loss_backward.default, _aten.huber_loss_backward.default
+_MEAN, _SUM = 1, 2  # torch's numbers for reductions
+_NO_CLASS = -100  # torch's default for a label to ignore
 
 
-def _checked(loss: Loss) -> BatchLoss:
-    """Return a loss's own translation. What it gives is checked at every step."""
-    call = PartCall("client.loss", loss, "torch")
+class TorchLoss(ABC):
+    """A loss in torch: the mean over a batch, differentiable by autograd."""
 
-    def batch_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        with call.guarded():
-            given = loss.torch(outputs, targets)
-        check_loss(call, given, outputs.requires_grad)
+    @abstractmethod
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of outputs [batch, outputs]."""
+
+    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and its gradient, by the kernels that autograd calls, in its order."""
+        raise NotImplementedError(f"{type(self).__name__} has no derivative")
+
+    @property
+    def has_vjp(self) -> bool:
+        """Whether `vjp` is written out. Without it, a step goes through autograd."""
+        return type(self).vjp is not TorchLoss.vjp
+
+
+class _CrossEntropy(TorchLoss):
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets)
+
+    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return _of_classes(outputs, targets, None, _MEAN, 1.0)
+
+
+class _WeightedCrossEntropy(TorchLoss):
+    def __init__(self, weights: Tensor) -> None:
+        self._weights = weights
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets, self._weights, reduction="sum") / len(targets)
+
+    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        total, gradient = _of_classes(outputs, targets, self._weights, _SUM, 1 / len(targets))
+        return total / len(targets), gradient
+
+
+def _of_classes(
+    outputs: Tensor, classes: Tensor, weights: Tensor | None, reduction: int, factor: float
+) -> tuple[Tensor, Tensor]:
+    """Return the cross entropy, and a factor times its gradient."""
+    log_p = torch.log_softmax(outputs, 1)
+    loss, divisor = _nll_loss(log_p, classes, weights, reduction, _NO_CLASS)
+    scale = torch.full((), factor, dtype=outputs.dtype)
+    gradient = _nll_loss_backward(scale, log_p, classes, weights, reduction, _NO_CLASS, divisor)
+    return loss, torch._log_softmax_backward_data(gradient, log_p, 1, outputs.dtype)
+
+
+class _BinaryCrossEntropy(TorchLoss):
+    def __init__(self, weights: Tensor | None) -> None:
+        self._weights = weights  # of each label
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=self._weights)
+
+    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        chances = outputs.sigmoid()
+        if self._weights is None:
+            gradient = chances.sub_(targets)
+        else:
+            weighted = self._weights * targets
+            gradient = weighted.add(1).sub_(targets).mul_(chances).sub_(weighted)
+        return self(outputs, targets), gradient.div_(outputs.numel())
+
+
+class _MeanSquaredError(TorchLoss):
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(outputs, targets)
+
+    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        loss = self(outputs, targets)
+        return loss, _square_backward(torch.ones_like(loss), outputs, targets, _MEAN)
+
+
+class _Huber(TorchLoss):
+    def __init__(self, delta: float) -> None:
+        self._delta = delta
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.huber_loss(outputs, targets, delta=self._delta)
+
+    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        loss = self(outputs, targets)
+        return loss, _huber_backward(torch.ones_like(loss), outputs, targets, _MEAN, self._delta)
+
+
+class _OwnLoss(TorchLoss):
+    """A loss's own translation. What it gives is checked at every step."""
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss, self._call = loss, PartCall("client.loss", loss, "torch")
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        with self._call.guarded():
+            given = self._loss.torch(outputs, targets)
+        check_loss(self._call, given, outputs.requires_grad)
         return given  # type: ignore[no-any-return]
 
-    return batch_loss
+
+def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> TorchLoss:
+    """Build a loss with these label weights; without them all labels count equally."""
+    weights = torch.tensor(label_weights, dtype=torch.float32) if label_weights else None
+    if type(loss).torch is not Loss.torch:
+        return _OwnLoss(loss)
+    match loss:
+        case CrossEntropy():
+            return _CrossEntropy() if weights is None else _WeightedCrossEntropy(weights)
+        case BinaryCrossEntropy():
+            return _BinaryCrossEntropy(weights)
+        case MeanSquaredError():
+            return _MeanSquaredError()
+        case Huber(delta=delta):
+            return _Huber(delta)
+    raise ValueError(f"no torch translation for loss {loss!r}")
 
 
 def check_loss(call: PartCall, loss: Any, trains: bool = True) -> None:
@@ -72,9 +161,15 @@ def to_targets(loss: Loss, labels: NDArray[Any], outputs: int) -> Tensor:
 
 def count_correct(loss: Loss, outputs: Tensor, labels: Tensor, is_multi_label: bool) -> float:
     """Count the correct predictions in a batch. With several labels, sum each example's share of correct ones."""
+    correct = is_correct(loss, outputs, labels, is_multi_label)
+    return float(correct.sum()) / (1 if correct.ndim == 1 else correct.shape[1])
+
+
+def is_correct(loss: Loss, outputs: Tensor, labels: Tensor, is_multi_label: bool) -> Tensor:
+    """Return whether predictions are correct: bool [batch], or of several labels [batch, labels]."""
     if labels.ndim == 1:  # classes
-        return float((outputs.argmax(1) == labels).sum())
+        return outputs.argmax(1) == labels
     if outputs.shape[1] > 1 and not is_multi_label:
-        return float((outputs.argmax(1) == labels.argmax(1)).sum())
+        return outputs.argmax(1) == labels.argmax(1)
     boundary = 0.0 if loss.are_logits else 0.5
-    return float(((outputs > boundary) == (labels > 0.5)).sum()) / outputs.shape[1]
+    return (outputs > boundary) == (labels > 0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import KeysView
+from collections.abc import Iterable, KeysView, Sequence
 
 __all__ = ["Measured"]
 
@@ -25,6 +25,14 @@ class Measured:
         """Add a sum over the `rows` examples of a step."""
         self._sums[name] = self._sums.get(name, 0.0) + total
         self._rows[name] = self._rows.get(name, 0) + rows
+
+    def extend(self, name: str, totals: Iterable[float], rows: Sequence[int]) -> None:
+        """Add the sums of several steps, one after the other: not by `sum`, which rounds otherwise."""
+        added = self._sums.get(name, 0.0)
+        for total in totals:
+            added += total
+        self._sums[name] = added
+        self._rows[name] = self._rows.get(name, 0) + sum(rows)
 
     def sums(self, num_trained: int) -> dict[str, float]:
         """Return each sum as if it were over all `num_trained` examples: a phase need not take place in every step."""

@@ -1,4 +1,4 @@
-"""The objectives of `flspec.objectives` in torch."""
+"""Objectives that bring their own loss of a step in torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from flspec.execution.part_checks import PartCall
 from flspec.objectives import Objective
-from flspec.objectives.supervised import Supervised
 from flspec_torch.losses import check_loss
 from flspec_torch.step import StepInputs
 
@@ -18,18 +17,7 @@ StepLoss = Callable[[StepInputs], tuple[Tensor, Mapping[str, float]]]
 
 
 def build_step_loss(objective: Objective) -> StepLoss:
-    """Return the function from a step's inputs to its loss and to the sums of its metrics."""
-    return _supervised if isinstance(objective, Supervised) else _checked(objective)
-
-
-def _supervised(step: StepInputs) -> tuple[Tensor, Mapping[str, float]]:
-    outputs = step.forward(step.inputs)
-    loss = step.loss(outputs)
-    return loss, {"loss": loss.item() * len(step.labels), "accuracy": step.num_correct(outputs)}
-
-
-def _checked(objective: Objective) -> StepLoss:
-    """Return an objective's own translation. What it gives is checked at every step."""
+    """Return the function from a step's inputs to an objective's own loss and the sums of its metrics, both checked."""
     call = PartCall("client.objective", objective, "torch")
 
     def step_loss(step: StepInputs) -> tuple[Tensor, Mapping[str, float]]:

@@ -41,7 +41,8 @@ class Stepper(ABC, Generic[Rule]):
         self, rule: Rule, weights: Mapping[str, Tensor], rate: float, carried: Records, player: str = ""
     ) -> None:
         self.rate, self._record = rate, f"optimizer/{player}" if player else "optimizer"
-        self._rule, self._names, self._weights = rule, list(weights), list(weights.values())
+        self._rule, self._names = rule, list(weights)
+        self._weights = [weight.detach() for weight in weights.values()]  # the same memory, which autograd leaves alone
         self._num_steps = int(carried.get(self._record, {}).get("step", 0))
         self._slots = {
             slot: self._begin(start, carried.get(f"{self._record}/{slot}"))
@@ -67,7 +68,7 @@ class Stepper(ABC, Generic[Rule]):
     def _begin(self, start: float, carried: Weights | None) -> list[Tensor]:
         """Return a slot's tensors, in the order of the weights: carried over, or at their initial value."""
         if carried is None:
-            return [torch.full_like(weight, start, requires_grad=False) for weight in self._weights]
+            return [torch.full_like(weight, start) for weight in self._weights]
         return [
             torch.tensor(carried[name], dtype=weight.dtype)
             for name, weight in zip(self._names, self._weights, strict=True)
@@ -96,7 +97,6 @@ def build_stepper(
 class _OwnStepper(Stepper[ClientOptimizer]):
     """The translation that an optimizer brings itself. What it gives is checked at every step."""
 
-    @torch.no_grad()
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         self._num_steps += 1
         call = PartCall("client.optimizer", self._rule, "torch")
@@ -115,7 +115,6 @@ class _OwnStepper(Stepper[ClientOptimizer]):
 
 
 class _SgdStepper(Stepper[Sgd]):
-    @torch.no_grad()
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         if decay := self._rule.weight_decay:
             gradients = [g.add(w, alpha=decay) for g, w in zip(gradients, self._weights, strict=True)]
@@ -137,7 +136,6 @@ class _SgdStepper(Stepper[Sgd]):
 class _AdamStepper(Stepper[Adam | AdamW]):
     """Adam and AdamW, in the order of torch's own operations."""
 
-    @torch.no_grad()
     def __call__(self, gradients: Sequence[Tensor]) -> None:
         self._num_steps += 1
         rule, learning_rate = self._rule, self._rule.learning_rate * self.rate

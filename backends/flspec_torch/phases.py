@@ -16,6 +16,8 @@ from flspec.execution.parts import networks_of, phases_of
 from flspec.layers import Network
 from flspec.phases import REAL, Call, Phase, Term, draws_of_step, masks_of_call, scored_values, takes_place
 from flspec.protocol.plan import ClientTask, Plan
+from flspec_torch.batches import inputs_of
+from flspec_torch.gradient import require_gradients
 from flspec_torch.measuring import Measured
 from flspec_torch.model import Evaluate, build_network
 from flspec_torch.step import Learned, Turn
@@ -56,24 +58,37 @@ class PhasesStep:
     def scored(self) -> dict[str, tuple[str, ...]]:
         return scored_values(self.phases)
 
-    def __call__(
+    def steps(
+        self, task: ClientTask, numbers: range, tensors: Mapping[str, Tensor], learned: Learned, measured: Measured
+    ) -> Iterator[Iterator[Turn]]:
+        """Yield the gradients of each step: one after the other, that of each phase which takes place.
+
+        Its optimizer steps before the next is asked for.
+        """
+        require_gradients(tensors, [name for own in learned.values() for name in own])
+        for number in numbers:
+            yield self._turns(task, number, tensors, learned, measured)
+
+    def _turns(
         self, task: ClientTask, number: int, tensors: Mapping[str, Tensor], learned: Learned, measured: Measured
     ) -> Iterator[Turn]:
-        """Yield the gradient of each phase that takes place. Its optimizer steps before the next is asked for."""
-        batch, stream = task.batches[number], step_stream(task, number)
-        values = {REAL: torch.from_numpy(self.data.train.inputs(batch, stream))}
-        drawn = draws_of_step(self.phases, number, len(batch), stream)
+        stream = step_stream(task, number)
+        values = {REAL: inputs_of(self.data.train, task, number)}
+        num = len(values[REAL])
+        drawn = draws_of_step(self.phases, number, num, stream)
         for phase in self.phases:
             if not takes_place(phase, number):
                 continue
             own = {name: torch.from_numpy(value) for name, value in drawn[phase.name].items()}
-            for call in phase.calls:
-                values[call.value] = self._call(phase, call, values | own, tensors, stream)
-            loss = _loss(phase.terms, values)
-            measured.add(phase.name, loss.item() * len(batch), len(batch))
+            with torch.enable_grad():
+                for call in phase.calls:
+                    values[call.value] = self._call(phase, call, values | own, tensors, stream)
+                loss = _loss(phase.terms, values)
+                gradients = _gradients(loss, list(learned[phase.optimizer].values()))
+            measured.add(phase.name, loss.item() * num, num)
             for name in self.scored[phase.name]:
-                measured.add(name, values[name].detach().mean().item() * len(batch), len(batch))
-            yield phase.optimizer, _gradients(loss, list(learned[phase.optimizer].values()))
+                measured.add(name, values[name].detach().mean().item() * num, num)
+            yield phase.optimizer, gradients
 
     def _call(self, phase: Phase, call: Call, values: Values, tensors: Mapping[str, Tensor], stream: Stream) -> Tensor:
         given = {name: values[source] for name, source in call.inputs.items()}

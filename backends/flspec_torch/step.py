@@ -14,10 +14,10 @@ from torch import Tensor
 from flspec.core.randomness import Stream
 from flspec.layers import Network, draw_masks
 from flspec.losses import Loss
-from flspec_torch.losses import BatchLoss, count_correct, to_targets
+from flspec_torch.losses import TorchLoss, count_correct, to_targets
 from flspec_torch.model import Forward
 
-__all__ = ["Learned", "StepInputs", "StepParts", "Turn"]
+__all__ = ["Learned", "StepInputs", "StepParts", "Turn", "draw_factors"]
 
 Learned = Mapping[str, Mapping[str, Tensor]]  # by optimizer, the tensors that it changes, by name
 Turn = tuple[str, Sequence[Tensor]]  # an optimizer that is to step, and the gradient of each tensor that it changes
@@ -30,7 +30,7 @@ class StepParts:
     network: Network
     forward: Forward
     loss: Loss
-    batch_loss: BatchLoss
+    batch_loss: TorchLoss
     num_outputs: int
     is_multi_label: bool
 
@@ -47,7 +47,7 @@ class StepInputs:
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the model's outputs in training, [batch, outputs], with this step's planned dropout."""
-        return self.parts.forward(self.tensors, inputs, self._masks(inputs))
+        return self.parts.forward(self.tensors, inputs, draw_factors(self.parts.network, len(inputs), self.stream))
 
     def loss(self, outputs: Tensor) -> Tensor:
         """Return the mean of `client.loss` over the batch."""
@@ -60,13 +60,14 @@ class StepInputs:
     @cached_property
     def masks(self) -> dict[str, Tensor]:
         """This step's planned dropout for the batch: the factors of each dropout layer."""
-        return self._masks(self.inputs)
-
-    def _masks(self, inputs: Tensor) -> dict[str, Tensor]:
-        masks = draw_masks(self.parts.network, len(inputs), self.stream)
-        return {name: torch.from_numpy(mask) for name, mask in masks.items()}
+        return draw_factors(self.parts.network, len(self.inputs), self.stream)
 
     @cached_property
     def targets(self) -> Tensor:
         """The labels in the form that the loss takes."""
         return to_targets(self.parts.loss, self.labels, self.parts.num_outputs)
+
+
+def draw_factors(network: Network, num_examples: int, stream: Stream) -> dict[str, Tensor]:
+    """Draw what chance does to a batch in one step, by the layer's name: `flspec.layers.draw_masks` as tensors."""
+    return {name: torch.from_numpy(mask) for name, mask in draw_masks(network, num_examples, stream).items()}

@@ -1,11 +1,12 @@
-"""A step of one network: a batch, the objective's loss and its gradient, or that of a private step."""
+"""The steps of one network: batches, the objective's loss and its gradient, or that of a private step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,22 +14,32 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Data, step_stream
 from flspec.execution.part_checks import PartCall
 from flspec.execution.parts import loss_of, network_of, objective_of
-from flspec.layers import Network, trace
+from flspec.layers import Network, draws_in_training, trace
+from flspec.objectives.supervised import Supervised
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import ClientTask, Plan
-from flspec_torch.losses import build_loss
+from flspec_torch.batches import Block, blocks_of, inputs_of
+from flspec_torch.gradient import (
+    BatchGradient,
+    gradient_by_autograd,
+    gradient_written_out,
+    has_derivatives,
+    require_gradients,
+)
+from flspec_torch.layers import Masks, Tensors
+from flspec_torch.losses import build_loss, is_correct, to_targets
 from flspec_torch.measuring import Measured
-from flspec_torch.model import Forward, build_forward
+from flspec_torch.model import Forward, build_forward, translations_of
 from flspec_torch.objectives import StepLoss, build_step_loss
 from flspec_torch.private_steps import Sums, add_noise, sum_of_clipped
-from flspec_torch.step import Learned, StepInputs, StepParts, Turn
+from flspec_torch.step import Learned, StepInputs, StepParts, Turn, draw_factors
 
 __all__ = ["SupervisedStep"]
 
 
 @dataclass(frozen=True)
 class SupervisedStep:
-    """The step of a plan of one network, which its one optimizer, named "", follows."""
+    """The steps of a plan of one network, which its one optimizer, named "", follows."""
 
     plan: Plan
     data: Data
@@ -55,28 +66,90 @@ class SupervisedStep:
         )
 
     @cached_property
-    def step_loss(self) -> StepLoss:
-        return build_step_loss(objective_of(self.plan))
+    def step_loss(self) -> StepLoss | None:
+        """The loss of a step by an objective of somebody's own."""
+        objective = objective_of(self.plan)
+        return None if isinstance(objective, Supervised) else build_step_loss(objective)
 
-    def __call__(
-        self, task: ClientTask, number: int, tensors: Mapping[str, Tensor], learned: Learned, measured: Measured
-    ) -> Iterator[Turn]:
-        """Yield the gradient of the step, before corrections. Metrics are measured on the batch before it."""
-        gradients, sums = self._gradient(task, number, tensors, learned[""])
-        if measured and measured.names != sums.keys():
-            names = [", ".join(some) for some in (sums, measured.names)]
-            raise self._objective_call.error(f"measured {names[0]} in a step after {names[1]}")
-        for name, value in sums.items():
-            measured.add(name, value, len(task.batches[number]))
-        yield "", gradients
+    @cached_property
+    def gradient(self) -> Callable[[Tensors, Sequence[str]], BatchGradient]:
+        """How the gradient of `client.loss` is found, for tensors of which some are learned."""
+        with using_parts_of(self.plan.settings):
+            translations = translations_of(self.network)
+        if has_derivatives(translations, self.parts.batch_loss):
+            return partial(gradient_written_out, translations, self.parts.batch_loss)
+        return partial(gradient_by_autograd, self.forward, self.parts.batch_loss)
+
+    def steps(
+        self, task: ClientTask, numbers: range, tensors: Tensors, learned: Learned, measured: Measured
+    ) -> Iterator[Sequence[Turn]]:
+        """Yield the gradient of each step, before corrections; the optimizer steps before the next is asked for.
+
+        Metrics are measured on each batch before its step, and are in `measured` once there is no further step.
+        """
+        if self.plan.settings.private_steps or self.step_loss:
+            yield from self._steps_one_by_one(task, numbers, tensors, learned[""], measured)
+            return
+        names = list(learned[""])
+        gradient = self.gradient(tensors, names)
+        for block in blocks_of(self.data.train, task, numbers):
+            yield from self._steps_of(block, task, gradient, names, measured)
+
+    def _steps_of(
+        self, block: Block, task: ClientTask, gradient: BatchGradient, names: Sequence[str], measured: Measured
+    ) -> Iterator[Sequence[Turn]]:
+        targets = to_targets(self.parts.loss, block.labels, self.parts.num_outputs)
+        losses: list[Tensor] = []
+        outputs: list[Tensor] = []
+        masks: Masks = {}
+        of_steps = torch.split_with_sizes(targets, block.sizes)
+        for number, x, y in zip(block.numbers, block.inputs, of_steps, strict=True):
+            if self._draws:
+                masks = draw_factors(self.network, len(x), step_stream(task, number))
+            loss, output, gradients = gradient(x, y, masks)
+            losses.append(loss)
+            outputs.append(output)
+            yield (("", self._complete(names, gradients)),)
+        measured.extend("loss", [loss.item() * n for loss, n in zip(losses, block.sizes, strict=True)], block.sizes)
+        measured.extend("accuracy", self._num_correct(torch.cat(outputs), targets, block.sizes), block.sizes)
+
+    def _num_correct(self, outputs: Tensor, targets: Tensor, sizes: Sequence[int]) -> list[float]:
+        """Return what `count_correct` counts in each of several batches that lie one after the other."""
+        correct = is_correct(self.parts.loss, outputs, targets, self.parts.is_multi_label).numpy()
+        num = correct.size // len(correct)  # of each example
+        rows = correct.reshape(len(correct), num).sum(axis=1)
+        starts = np.cumsum([0, *sizes[:-1]])
+        return [count / num for count in np.add.reduceat(rows, starts).tolist()]
+
+    def _steps_one_by_one(
+        self,
+        task: ClientTask,
+        numbers: range,
+        tensors: Tensors,
+        learned: Mapping[str, Tensor],
+        measured: Measured,
+    ) -> Iterator[Sequence[Turn]]:
+        """Yield the gradients of private steps, or of an objective of somebody's own."""
+        require_gradients(tensors, learned)
+        for number in numbers:
+            with torch.enable_grad():
+                gradients, sums = self._gradient(task, number, tensors, learned)
+            if measured and measured.names != sums.keys():
+                names = [", ".join(some) for some in (sums, measured.names)]
+                raise self._objective_call.error(f"measured {names[0]} in a step after {names[1]}")
+            for name, value in sums.items():
+                measured.add(name, value, len(task.batches[number]))
+            yield (("", gradients),)
 
     def _gradient(
-        self, task: ClientTask, number: int, tensors: Mapping[str, Tensor], learned: Mapping[str, Tensor]
+        self, task: ClientTask, number: int, tensors: Tensors, learned: Mapping[str, Tensor]
     ) -> tuple[Sequence[Tensor], Mapping[str, float]]:
         """Return the gradient of a step, and the sums of its metrics."""
         if (bound := self.plan.settings.private_steps) is None:
+            assert self.step_loss, "other steps are those of blocks"
             loss, measured = self.step_loss(self.inputs(task, number, tensors))
-            return self._gradients(loss, learned), measured
+            gradients = torch.autograd.grad(loss, list(learned.values()), allow_unused=True)
+            return self._complete(list(learned), gradients), measured
         nothing: Sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in learned.items()}
         sums, measured = nothing, {"loss": 0.0, "accuracy": 0.0}
         if len(task.batches[number]):  # by chance no example may take part, and then the step has noise alone
@@ -85,19 +158,22 @@ class SupervisedStep:
         noise = Stream(self.plan.noise_seed(task.seed), "step", number, "noise")
         return add_noise(sums, bound, expected, noise), measured
 
+    def _complete(self, names: Sequence[str], gradients: Sequence[Tensor | None]) -> Sequence[Tensor]:
+        """Return the gradients. Raises RunError if one is missing."""
+        for name, gradient in zip(names, gradients, strict=True):
+            if gradient is None:
+                raise self._objective_call.error(f"gave a loss that does not depend on {name}")
+        return gradients  # type: ignore[return-value]
+
     @property
     def _objective_call(self) -> PartCall:
         return PartCall("client.objective", objective_of(self.plan), "torch")
 
-    def _gradients(self, loss: Tensor, learned: Mapping[str, Tensor]) -> Sequence[Tensor]:
-        gradients = torch.autograd.grad(loss, list(learned.values()), allow_unused=True)
-        for name, gradient in zip(learned, gradients, strict=True):
-            if gradient is None:
-                raise self._objective_call.error(f"gave a loss that does not depend on {name}")
-        return gradients
+    @cached_property
+    def _draws(self) -> bool:
+        return draws_in_training(self.network)
 
-    def inputs(self, task: ClientTask, number: int, tensors: Mapping[str, Tensor]) -> StepInputs:
+    def inputs(self, task: ClientTask, number: int, tensors: Tensors) -> StepInputs:
         """Return the batch of a step, transformed, with the model's tensors before it."""
-        batch, stream = task.batches[number], step_stream(task, number)
-        inputs = torch.from_numpy(self.data.train.inputs(batch, stream))
-        return StepInputs(self.parts, tensors, inputs, self.data.train.labels[batch], stream)
+        inputs, labels = inputs_of(self.data.train, task, number), self.data.train.labels[task.batches[number]]
+        return StepInputs(self.parts, tensors, inputs, labels, step_stream(task, number))

@@ -98,6 +98,7 @@ class Trainer:
         server = sent_with_weights(self.plan, state)
         return self.train(task, state.weights, state.clients.get(task.client, {}), server)
 
+    @torch.no_grad()
     def train(
         self, task: ClientTask, weights: Weights, client_state: Records = _NOTHING, server: Records = _NOTHING
     ) -> ClientUpdate:
@@ -147,12 +148,13 @@ class Trainer:
             for player, optimizer in self.optimizers.items()
         }
         correct = {player: self._correction(one, some, sent) for player, some in learned.items()}
-        for number in range(len(task.batches))[one.first : one.end]:
+        bound, numbers = self.plan.settings.clip, range(len(task.batches))[one.first : one.end]
+        for number, turns in enumerate(self.step.steps(task, numbers, tensors, learned, measured), numbers.start):
             if self.stop and self.stop.is_set():
                 raise Stopped
-            for player, given in self.step(task, number, tensors, learned, measured):
+            for player, given in turns:
                 gradients = correct[player](given)
-                if bound := self.plan.settings.clip:
+                if bound:
                     gradients = clip(gradients, bound.norm, bound.by)
                 steppers[player](gradients)
             if plateau and (number + 1) % max(1, len(task.batches) // self.plan.settings.epochs) == 0:
@@ -163,23 +165,21 @@ class Trainer:
         return steppers
 
     def _learned(self, tensors: Mapping[str, Tensor], trains: str, sent: Weights) -> Learned:
-        """Return the tensors that each optimizer changes, ready for gradients; all others are given none."""
+        """Return the tensors that each optimizer changes."""
         still = self.plan.statistics | self.constants.keys()
         names = [
             name for name in tensors if name not in still and trains in ("all", "sent" if name in sent else "local")
         ]
-        learned = {name: tensors[name].requires_grad_() for name in names}
-        for name in tensors.keys() - learned.keys():
-            tensors[name].requires_grad_(False)
-        networks, players = networks_of(self.plan), players_of(self.plan)
         return {
-            player: {
-                name: tensor
-                for name, tensor in learned.items()
-                if any(name.startswith(networks[network].prefix) for network in trained)
-            }
-            for player, trained in players.items()
+            player: {name: tensors[name] for name in names if name.startswith(prefixes)}
+            for player, prefixes in self._prefixes.items()
         }
+
+    @cached_property
+    def _prefixes(self) -> dict[str, tuple[str, ...]]:
+        """What the names of the tensors begin with that each optimizer changes."""
+        networks = networks_of(self.plan)
+        return {player: tuple(networks[name].prefix for name in own) for player, own in players_of(self.plan).items()}
 
     def _correction(
         self, one: Pass, learned: Mapping[str, Tensor], sent: _Sent
@@ -206,7 +206,6 @@ class Trainer:
                 raise call.error(f"gave {given} for {name}, not a tensor of shape {list(gradient.shape)}")
             return corrected.to(gradient.dtype)
 
-        @torch.no_grad()
         def correct(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
             return [correct_one(name, gradient) for name, gradient in zip(learned, gradients, strict=True)]
 
