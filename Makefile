@@ -10,7 +10,7 @@ PARALLEL := --numprocesses=logical --maxprocesses=4
 # More for pytest, e.g. make test ARGS='-k flower'
 ARGS ?=
 
-.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance mutants golden schema bench bench-baseline clean
+.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance mutants golden schema bench bench-baseline peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,10 @@ bench: setup tff ## measure beside the floor, keep it in .benchmarks/, draw docs
 
 bench-baseline: setup ## hold later runs of make bench to those of this commit, of which two are needed
 	$(BIN)/python -m benchmarks.tracking --baseline
+
+peers: setup tff ## time pfl-research, Flower and TFF by their own loops on the same plans, for docs/benchmarks.md; installs pfl
+	$(BIN)/python -m benchmarks.peers.environment
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean: ## remove the environment and what tools left
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

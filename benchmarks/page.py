@@ -13,7 +13,7 @@ from benchmarks.history import Baseline, Machine, Run
 from benchmarks.measuring import ALL_CORES, Beside
 from benchmarks.workloads import WORKLOADS
 
-__all__ = ["write_page"]
+__all__ = ["peers_table", "write_page"]
 
 _ROUND = re.compile(r"test_rounds\.py::test_backend\[(?P<workload>[^-]+)-(?P<backend>.+)-(?P<workers>\d+)\]$")
 _SCALE = re.compile(r"test_scaling\.py::test_(?P<axis>\w+)\[(?P<size>\d+)\]$")
@@ -39,7 +39,7 @@ def write_page(history: Sequence[Run], baseline: Baseline | None, folder: Path) 
         _INTRODUCTION,
         f"Last measured on {_machine(last.machine)}, commit {last.commit[:12]}, {last.date[:10]}.\n",
         *_rounds(measured, pictures),
-        *_peers(folder.parent / "benchmarks" / "peers" / "measured.json"),
+        *peers_table(folder.parent / "benchmarks" / "peers" / "measured.json"),
         *_scaling(measured, pictures),
         *_others(measured),
         *_time(runs, pictures),
@@ -91,7 +91,7 @@ def _backend(name: str, workers: int) -> str:
     return f"`{name}`" if workers == ALL_CORES else f"`{name}`, one worker"
 
 
-def _peers(file: Path) -> Iterator[str]:
+def peers_table(file: Path) -> Iterator[str]:
     """The table of other simulators, as `benchmarks.peers` left it."""
     if not file.exists():
         return
@@ -99,7 +99,7 @@ def _peers(file: Path) -> Iterator[str]:
     columns = [name for name in WORKLOADS if name in document["floor"]]
     yield "## Other simulators on the same work\n"
     yield (
-        "The same models, clients, examples, batch sizes and initial weights; times the floor, in turns with it, by "
+        "The same models, clients, examples and batch sizes; times the floor, in turns with it, by "
         f"`make peers` on {document['machine']}. The first round is part of the start.\n"
     )
     floors = ["floor, one thread", "", *(_amount(document["floor"][name], "s") for name in columns)]

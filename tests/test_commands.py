@@ -36,6 +36,7 @@ TARGETS = {
     **dict.fromkeys(["setup", "tff", "test", "style"], CI),
     **dict.fromkeys(["flwr-datasets", "test-all", "mutants"], CI),  # before a release
     **dict.fromkeys(["check-newest", "check-lowest", "pins"], "a release, by hand: they ask the package index"),
+    "peers": "by hand: its simulators are of others; test_a_simulator_is_timed_beside_the_floor has its code",
     "bench-baseline": "by hand, on an idle machine: test_a_slowed_kernel_fails_by_name calls what it runs",
     **dict.fromkeys([*HERE, *HERE_FOR_A_RELEASE], "here"),
 }

@@ -1,0 +1,170 @@
+"""Times the simulators beside the floor and writes `benchmarks/peers/measured.json`, from which the page has its table.
+
+python -m benchmarks.peers [--only pfl flower] [--plans mlp softmax] [--pairs 5] [--small]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cpuinfo
+
+from benchmarks.floor import bare_rounds
+from benchmarks.measuring import Beside
+from benchmarks.peers.base import Absent, Simulator, simulators
+from benchmarks.workloads import SHARED, WORKLOADS
+from flspec.protocol.plan import Plan
+
+__all__ = ["document", "main", "measure"]
+
+ROOT = Path(__file__).parents[2]
+MEASURED = Path(__file__).with_name("measured.json")
+WARM_UP = 1  # beside the first round, which is told as start
+
+
+@dataclass
+class Found:
+    """What was measured of one simulator, by plan."""
+
+    title: str
+    start: dict[str, float] = field(default_factory=dict)  # seconds, the first round included
+    rounds: dict[str, Beside] = field(default_factory=dict)
+    absent: str = ""  # why there is nothing, or no more
+
+
+class _Child:
+    """A simulator in its process. `round` has it do one more."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self._process, self._log = process, log
+
+    def round(self, go: bool = True) -> float:
+        """Return the seconds until it has done another round. Raises Absent with the end of its log if it ended."""
+        assert self._process.stdin
+        assert self._process.stdout
+        began = time.perf_counter()
+        if go:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        if not self._process.stdout.readline():
+            said = self._log.read_text(errors="replace").strip().splitlines()
+            raise Absent(f"failed: {' '.join((said or ['it ended'])[-1].split())[:200]}")
+        return time.perf_counter() - began
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what was asked for; what was measured before of others stays."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.partition("\n")[0])
+    known = simulators()
+    parser.add_argument("--only", nargs="+", choices=known, default=list(known), help="simulators")
+    parser.add_argument("--plans", nargs="+", choices=SHARED, default=list(SHARED))
+    parser.add_argument("--pairs", type=int, default=5, help="rounds of each, in turns with the floor's")
+    parser.add_argument("--small", action="store_true", help="tiny plans, to see that all works; stores nothing")
+    chosen = parser.parse_args(arguments)
+    found = {name: measure(known[name], chosen.plans, chosen.pairs, chosen.small) for name in chosen.only}
+    for name, one in found.items():
+        print(name, *(f"{plan} {beside.ratio:.3g}" for plan, beside in one.rounds.items()), one.absent)
+    if not chosen.small:
+        MEASURED.write_text(json.dumps(document(found, _machine()), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure(simulator: Simulator, plans: Sequence[str], pairs: int, small: bool) -> Found:
+    """Time a simulator on the plans, each beside the floor."""
+    found = Found(simulator.title)
+    try:
+        python = simulator.python()
+        for name in plans:
+            plan = WORKLOADS[name].plan(1 + WARM_UP + pairs, small)
+            found.start[name], found.rounds[name] = _in_turns(simulator, python, plan, pairs)
+    except Absent as why:
+        found.absent = str(why)
+    return found
+
+
+def _in_turns(simulator: Simulator, python: Path, plan: Plan, pairs: int) -> tuple[float, Beside]:
+    bare = bare_rounds(plan)
+    next(bare)
+    with _started(simulator, python, plan) as child:
+        start = child.round(go=False)
+        times = [(_seconds_of_next(bare), child.round()) for _ in range(WARM_UP + pairs)][WARM_UP:]
+    return start, Beside.of([ours for _, ours in times], [floor for floor, _ in times], cores=0)
+
+
+def _seconds_of_next(rounds: Iterator[object]) -> float:
+    began = time.perf_counter()
+    next(rounds)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _started(simulator: Simulator, python: Path, plan: Plan) -> Iterator[_Child]:
+    with tempfile.TemporaryDirectory(prefix="peers-") as folder:
+        plan.save(Path(folder) / "plan")
+        log = Path(folder) / "log"
+        search = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
+        with (
+            log.open("w") as output,
+            subprocess.Popen(
+                [python, "-m", "benchmarks.peers.child", simulator.name, str(Path(folder) / "plan")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                cwd=folder,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": search},
+            ) as process,
+        ):
+            try:
+                yield _Child(process, log)
+                process.wait(60)
+            finally:
+                process.kill()
+
+
+def document(found: Mapping[str, Found], machine: str) -> dict[str, Any]:
+    """What is stored: the median floor of each plan, and each simulator's start and ratios."""
+    floors: dict[str, list[float]] = {}
+    for one in found.values():
+        for name, beside in one.rounds.items():
+            floors.setdefault(name, []).append(beside.floor)
+    return {
+        "machine": machine,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "floor": {name: _rounded(statistics.median(several)) for name, several in floors.items()},
+        "peers": [
+            {
+                "title": one.title,
+                "start": _rounded(statistics.median(one.start.values())) if one.start else None,
+                "ratio": {name: _rounded(beside.ratio) for name, beside in one.rounds.items()},
+                "absent": one.absent,
+            }
+            for one in found.values()
+        ],
+    }
+
+
+def _machine() -> str:
+    info = cpuinfo.get_cpu_info()
+    return f"{info.get('brand_raw', 'an unknown processor')}, {info['count']} cores"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The simulators that are timed, a file each."""
