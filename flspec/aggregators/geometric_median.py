@@ -21,18 +21,22 @@ class GeometricMedian(WeightedAggregator, VectorRule):
 
     b_i = alpha_i / max(smoothing, ||z - x_i||);  z <- sum_i b_i x_i / sum_i b_i, from the coordinate median on. It has
     arrived once the objective's gradient there, ||sum_i b_i (z - x_i)||, from 0 to 1 whatever the updates' size, is at
-    most `tolerance`; after `iterations` without it the run ends. Without `tolerance` exactly so many are done. The
-    paper does 3, and byzfl starts from 0: one update of 1e30 can then be anywhere, or a shift of all count.
+    most `tolerance`: the objective is then above its least by no more than 2 `tolerance` of itself. After `iterations`
+    without it the run ends. Without `tolerance` exactly so many are done. The paper does 3, and byzfl starts from 0:
+    one update of 1e30 can then be anywhere, or a shift of all count.
+
+    Beside equal updates that have a share eta of the weights, such as those of attackers by ALIE, the gradient can fall
+    as slowly as eta / steps, so a tolerance of 1e-6 may take a million steps.
     """
 
     kind: Literal["geometric_median"] = "geometric_median"
     smoothing: Annotated[
         float, Field(gt=0, le=1e6, description="nu: distances below it count as this; in units of the updates")
     ] = 1e-6
-    iterations: Annotated[int, Field(ge=1, le=10**6, description="steps of Weiszfeld's algorithm, at most")] = 1000
+    iterations: Annotated[int, Field(ge=1, le=10**6, description="steps of Weiszfeld's algorithm, at most")] = 10_000
     tolerance: Annotated[
         float | None, Field(gt=0, lt=1, description="largest gradient at which it has arrived; null: none is looked at")
-    ] = 1e-6
+    ] = 1e-3
 
     def of_vectors(self, updates: Sequence[ClientUpdate], record: Weights) -> Delta:
         vectors, weights = [u.delta for u in updates], np.array([u.weight for u in updates], np.float64)

@@ -16,7 +16,7 @@ from flspec.errors import Problem, choose
 from flspec.spec.defined_beside import defined_beside
 from flspec.spec.overlays import Draft
 from flspec.spec.renamed import renamed_value
-from flspec.spec.suggestions import meant_key, model_below, suggest_key
+from flspec.spec.suggestions import meant_key, model_below, place_of_kind, suggest_key
 from flspec.spec.yaml_reader import KeyPath, is_number
 
 __all__ = ["diagnose"]
@@ -54,7 +54,8 @@ def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseMo
             return draft.problem(path, "missing; add it" + _example(owner, path[-1]))
         case "union_tag_invalid":
             choices = [choice.strip().strip("'") for choice in context["expected_tags"].split(",")]
-            return draft.problem((*path, "kind"), _unknown(draft, context["tag"], choices))
+            elsewhere = place_of_kind(context["tag"], path, choices)
+            return draft.problem((*path, "kind"), _unknown(draft, context["tag"], choices, elsewhere))
         case "union_tag_not_found":
             known = ", ".join(_kinds(owner, path))
             return draft.problem(path, f"missing 'kind'; choose one of {known}" if known else "missing 'kind'")
@@ -73,9 +74,9 @@ def _explain(draft: Draft, details: ErrorDetails, value: Any, model: type[BaseMo
     return draft.problem(path, _expected(kind, context, details))
 
 
-def _unknown(draft: Draft, given: Any, choices: Sequence[str]) -> str:
+def _unknown(draft: Draft, given: Any, choices: Sequence[str], elsewhere: str = "") -> str:
     """Return the message that nothing is called `given`, with what to do about it."""
-    where = defined_beside(given, draft)
+    where = defined_beside(given, draft) or elsewhere
     return f"unknown {given!r}; {where}" if where else choose(given, choices)
 
 

@@ -1,4 +1,4 @@
-"""Suggestions for an unknown key: a similar key, or the place where the key belongs."""
+"""Suggestions for an unknown key or kind: a similar one, or the place where it belongs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flspec.spec.matrix import Matrix
 from flspec.spec.renamed import renamed_key
 from flspec.spec.spec import Spec
 
-__all__ = ["meant_key", "model_below", "suggest_key"]
+__all__ = ["meant_key", "model_below", "place_of_kind", "suggest_key"]
 
 # Names that other frameworks and papers use for keys of a spec.
 _ALSO_CALLED = {
@@ -61,6 +61,17 @@ _ALSO_CALLED = {
     **dict.fromkeys(("extend", "inherits", "defaults", "base", "_base_", "parent", "imports"), "extends"),
     **dict.fromkeys(("sweep", "grid", "hyperparameters"), "matrix"),
     **dict.fromkeys(("smoke", "smoke_test", "tiny", "debug"), "small"),
+}
+# Names of algorithms that are, in a spec, another kind or no kind of their own.
+_KINDS_ALSO_CALLED = {
+    **dict.fromkeys(("coordinate_median", "fedmedian"), "aggregator: {kind: median}"),
+    **dict.fromkeys(("rfa", "geomed", "weiszfeld"), "aggregator: {kind: geometric_median}"),
+    **dict.fromkeys(("fedtrimmedavg", "trmean"), "aggregator: {kind: trimmed_mean, f: 1}"),
+    "fedopt": "aggregator: {kind: fedadam, learning_rate: 0.03}, or fedyogi or fedadagrad",
+    "fedper": "local: [output] in model, and no client.algorithm",
+    "fedbn": "batch_norm: local in model, and no client.algorithm",
+    **dict.fromkeys(("nan", "inf"), "faults: [{kind: non_finite}]"),
+    "model_replacement": "faults: [{kind: scaled, factor: 10}]",
 }
 _MOST_KINDS = 5  # named in one message
 _SHORT = 6  # letters; too many shorter keys look alike
@@ -113,6 +124,17 @@ def model_below(cls: type[BaseModel] | None, key: str | int) -> type[BaseModel] 
     if cls is None or key not in cls.model_fields:
         return None
     return next(_models_in(cls.model_fields[str(key)].annotation), None)
+
+
+def place_of_kind(kind: Any, section: Sequence[str | int], choices: Sequence[str]) -> str:
+    """Return the words for where `kind`, which is none of `choices` of a section, belongs; nothing if nowhere."""
+    if not isinstance(kind, str):
+        return ""
+    if called := _KINDS_ALSO_CALLED.get(kind.lower()):
+        return f"write {called}"
+    here = tuple(step for step in section if isinstance(step, str))
+    sections = dict.fromkeys(".".join(p.section) for p in _places() if p.kind == kind and p.section != here)
+    return f"that is a kind of `{'` or `'.join(sections)}`; choose one of {', '.join(choices)}" if sections else ""
 
 
 def _elsewhere(key: str, section: Sequence[str | int]) -> str:

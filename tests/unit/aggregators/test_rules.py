@@ -134,8 +134,23 @@ def test_a_geometric_median_of_most_updates_is_theirs_and_starting_there_does_no
     assert point[:2] == pytest.approx([(3 - 3**0.5) / 6] * 2, abs=1e-7)
 
 
+def test_attackers_at_the_geometric_median_do_not_end_a_run():
+    """Of 10 updates at (0, 1), 10 at (0, -1) and 5 at (t, 0) it is the last: t / sqrt(1 + t^2) is 5 / 20, just so."""
+    x = np.zeros((25, 11))
+    x[:10, 1], x[10:20, 1], x[20:, 0] = 1.0, -1.0, 15**-0.5
+
+    def objective(z):
+        return np.linalg.norm(x - z, axis=1).mean()
+
+    point = combined({"kind": "geometric_median"}, x)
+    assert objective(x[20]) < objective(point) < (1 + 1e-5) * objective(x[20])
+    assert objective(x.mean(axis=0)) > (1 + 1e-3) * objective(x[20])
+    with pytest.raises(RunError, match="above the tolerance 1e-06"):
+        combined({"kind": "geometric_median", "tolerance": 1e-6, "iterations": 300}, x)
+
+
 def test_a_geometric_median_that_has_not_arrived_is_an_error():
-    why = r"aggregator.iterations: geometric_median has a gradient of \S+ after 2, above the tolerance 1e-06; raise"
+    why = r"aggregator.iterations: geometric_median has a gradient of \S+ after 2, above the tolerance 0.001; raise"
     with pytest.raises(RunError, match=why):
         combined({"kind": "geometric_median", "iterations": 2}, matrix_of("near"))
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
+import yaml
 
 from flspec.aggregators.fedadam import FedAdam
 from flspec.client_optimizers.sgd import Sgd
+from flspec.errors import SpecError
 from flspec.models.mlp import Mlp
 from flspec.partitioners.iid import Iid
+from flspec.spec.loading import parse_spec
 from flspec.spec.spec import ClientWork, Spec
-from flspec.spec.suggestions import _ALSO_CALLED, _every_key, _places, meant_key, suggest_key
+from flspec.spec.suggestions import _ALSO_CALLED, _KINDS_ALSO_CALLED, _every_key, _places, meant_key, suggest_key
+from tests.conftest import SMALL
 
 CASES = [
     ("sede", Spec, (), "did you mean 'seed'?"),
@@ -37,6 +44,35 @@ CASES = [
 @pytest.mark.parametrize(("key", "owner", "section", "told"), CASES, ids=[f"{c[0]}-{c[1].__name__}" for c in CASES])
 def test_an_unknown_key_is_told_with_what_may_be_meant(key, owner, section, told):
     assert suggest_key(key, owner, section).startswith(f"unknown key {key!r}; {told}")
+
+
+@pytest.mark.parametrize(
+    ("section", "document", "told"),
+    [
+        (
+            "aggregator",
+            {"kind": "fednova"},
+            "unknown 'fednova'; that is a kind of `client.algorithm`; choose one of",
+        ),
+        ("aggregator", {"kind": "rfa"}, "unknown 'rfa'; write aggregator: {kind: geometric_median}"),
+        ("aggregator", {"kind": "adam"}, "that is a kind of `client.optimizer` or `aggregator.server_optimizer`;"),
+        (
+            "faults",
+            [{"kind": "krum"}],
+            "faults.0.kind: unknown 'krum'; that is a kind of `aggregator`; choose one of",
+        ),
+        ("aggregator", {"kind": "krumm"}, "unknown 'krumm'; did you mean 'krum'?"),
+    ],
+)
+def test_a_kind_of_another_section_or_name_is_told_with_its_place(section, document, told):
+    with pytest.raises(SpecError) as refused:
+        parse_spec(json.dumps(SMALL | {section: document}))
+    assert told in str(refused.value)
+
+
+def test_what_others_call_an_algorithm_can_be_written():
+    for written in filter(lambda text: "kind" in text, _KINDS_ALSO_CALLED.values()):
+        parse_spec(json.dumps(SMALL | yaml.safe_load(re.split(", or ", written)[0])))
 
 
 def test_what_is_given_already_is_not_suggested_again():
