@@ -15,7 +15,8 @@ from tests.conformance.harness import Engines
 
 # Tests that ask engines which are started once, for pytest-xdist: with several processes of tests, all are in one.
 ASK_ENGINES = re.compile(
-    r"conformance/test_(agreement|numpy|by_hand|algorithms_on_engines|faults|flower|long_rounds|watch)\.py"
+    r"conformance/test_(agreement|numpy|by_hand|algorithms_on_engines|faults|flower|long_rounds|private_clients"
+    r"|secure_aggregation|support|watch)\.py"
     r"|conformance/test_specs\.py::test_a_shipped_spec_is_"
     r"|benchmarks/test_rounds\.py"
 )

@@ -18,7 +18,8 @@ SECTIONS: dict[str, Any] = {
     "model": {"kind": "mlp", "hidden": [5], "activation": "tanh"},
     "aggregator": UNIFORM,
 }
-CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # the algorithm, and what else is otherwise
+# The algorithm, and what else is otherwise.
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fedprox": ({"kind": "fedprox", "mu": 0.7}, {"sections": BY_EXAMPLES}),
     "scaffold I": ({"kind": "scaffold", "option": "I"}, {}),
     "scaffold II": ({"kind": "scaffold"}, {}),
@@ -38,6 +39,20 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # the algorithm, an
         },
     ),
     "ditto": ({"kind": "ditto", "strength": 0.7}, {"client": {"optimizer": SGD | {"momentum": 0.5}}}),
+}
+
+# What deliberately wrong loops do otherwise; see `tests.by_hand.algorithms`.
+WRONG: dict[str, list[dict[str, Any]]] = {
+    "fedprox": [{"sign": 0.0}, {"sign": -1.0}, {"from_the_start": False}],
+    "scaffold I": [{"sign": 0.0}, {"sign": -1.0}, {"divides_by_all": False}],
+    "scaffold II": [{"sign": 0.0}, {"sign": -1.0}, {"own_sign": 0.0}, {"divides_by_all": False}],
+    "feddyn": [{"linear": 0.0}, {"linear": -1.0}, {"server_sign": -1.0}, {"divides_by_all": False}],
+    "fednova": [{"normalises": False}],
+    "fednova momentum": [{"normalises": False}, {"of_momentum": False}],
+    "fednova proximal": [{"normalises": False}, {"of_proximal": False}],
+    "fedrep": [{"head_first": False}, {"share": 1 / 3}, {"decays_all": True}],
+    "ditto": [{"sign": 0.0}, {"sign": -1.0}, {"from_the_servers": True}],
+    "qfedavg": [{"power_of_h": 0.0}, {"power_of_h": -2.0}],
 }
 
 

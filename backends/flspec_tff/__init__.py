@@ -1,4 +1,4 @@
-"""The TFF backend: a plan as TensorFlow Federated's own federated averaging.
+"""The TFF backend: a plan as TensorFlow Federated's own federated averaging, or as rounds that hand over updates.
 
 This module imports no TensorFlow, because `unsupported` is called before anything starts.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,10 +17,12 @@ from flspec.protocol.backend import STAGES, Backend, Job
 from flspec.protocol.events import Event
 from flspec.protocol.plan import Plan
 from flspec.protocol.requirements import Environment
+from flspec_tff.aggregation import is_aggregated_by_tff
 from flspec_tff.support import unsupported
 
 if TYPE_CHECKING:
     from flspec_tff.rounds import FederatedAveraging
+    from flspec_tff.separate_updates import SeparateUpdates
 
 __all__ = ["TffBackend"]
 
@@ -29,6 +31,7 @@ class TffBackend(Backend):
     """`tff.learning.algorithms.build_weighted_fed_avg`, on TFF's native C++ worker.
 
     Clients whose steps have phases train by a loop of flspec's own inside that worker; all else is TFF's there, too.
+    Where clients have a state or the server looks at single updates, TFF trains, and the server's step is flspec's.
     The worker also serves the next plans that this process executes, and ends with the process.
     """
 
@@ -49,12 +52,15 @@ class TffBackend(Backend):
     reads = frozenset(
         {
             "clip",
+            "client_algorithm",
             "client_rates",
+            "compression",
             "constants",
             "epochs",
             "label_weights",
             "local",
             "loss",
+            "min_clients",
             "networks",
             "optimizers",
             "phases",
@@ -62,16 +68,18 @@ class TffBackend(Backend):
             "private_steps",
             "repeats",
             "secret_noise",
+            "secure_aggregation",
             "server_rates",
             "state",
             "statistics",
+            "task_faults",
             "task_seeds",
         }
     )
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
-        self._built: FederatedAveraging | None = None
+        self._built: FederatedAveraging | SeparateUpdates | None = None
 
     def unsupported(self, plan: Plan) -> list[str]:
         return unsupported(plan)
@@ -83,24 +91,28 @@ class TffBackend(Backend):
 
         start_runtime(job.num_workers)
         try:
-            yield from drive_rounds(plan, job, _versions(), self._averaging(plan).run_round)
+            yield from drive_rounds(plan, job, _versions(), self._built_for(plan).run_round)
         except GeneratorExit:
             raise
         except BaseException:
             stop_runtime()  # it may still be working on the interrupted round
             raise
 
-    def _averaging(self, plan: Plan) -> FederatedAveraging:
+    def stages(self, plan: Plan) -> Mapping[str, str]:
+        return self.done_by if is_aggregated_by_tff(plan) else {**self.done_by, "server step": "flspec"}
+
+    def _built_for(self, plan: Plan) -> FederatedAveraging | SeparateUpdates:
         """Return what executes the plan. It is reused for the same plan, because building it may take a minute.
 
         A certificate executes each plan twice.
         """
         from flspec_tff.rounds import FederatedAveraging
+        from flspec_tff.separate_updates import SeparateUpdates
 
         built = self._built
         # A key belongs to one run: another run's noise would be known to whoever knows both.
         if built is None or (built.plan.digest, built.plan.noise_key) != (plan.digest, plan.noise_key):
-            built = self._built = FederatedAveraging(plan)
+            built = self._built = (FederatedAveraging if is_aggregated_by_tff(plan) else SeparateUpdates)(plan)
         return built
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -21,11 +21,12 @@ from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
 from flspec.protocol.settings import ClipSettings
 
-__all__ = ["build_client_optimizer"]
+__all__ = ["build_client_optimizer", "record_of", "slots_of", "with_slots"]
 
 Tensors = Sequence[tf.Tensor]  # float32, one for each weight, in TensorFlow's layout
 Rate: TypeAlias = tf.Tensor | float  # the learning rate of a round
 State = OrderedDict[str, Any]
+Records = Mapping[str, Mapping[str, Any]]
 
 
 def build_client_optimizer(
@@ -34,6 +35,36 @@ def build_client_optimizer(
     """Build the optimizer of TFF's clients in a round, with gradient clipping if the plan has it."""
     optimizer = _build(rule, learning_rate)
     return _Clipped(optimizer, clip.norm, clip.by) if clip else optimizer
+
+
+def with_slots(rule: ClientOptimizer, state: State, player: str, kept: Records) -> State:
+    """Return an optimizer's initial state with what a client kept of it: records named as in `slots_of`."""
+    changed, record = OrderedDict(state), record_of(player)
+    for slot in rule.initial_slots():
+        if tensors := kept.get(f"{record}/{slot}"):
+            changed[_key(state, slot)] = tuple(tensors.values())
+    if record in kept and rule.counts_steps:
+        changed["step"] = tf.cast(kept[record]["step"], tf.int64)
+    return changed
+
+
+def slots_of(rule: ClientOptimizer, state: State, player: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what a client keeps of an optimizer of the tensors `names`: a record for each slot, and its step count."""
+    record = record_of(player)
+    records = {
+        f"{record}/{slot}": dict(zip(names, state[_key(state, slot)], strict=True)) for slot in rule.initial_slots()
+    }
+    return records | ({record: {"step": tf.cast(state["step"], tf.float32)}} if rule.counts_steps else {})
+
+
+def record_of(player: str) -> str:
+    """Return the record of a client's state that counts a player's steps; below it are its slots."""
+    return f"optimizer/{player}" if player else "optimizer"
+
+
+def _key(state: State, slot: str) -> str:
+    """Return the key of a slot. TFF's own gradient descent calls its one `accumulator`, and a number `momentum`."""
+    return "accumulator" if "accumulator" in state else slot
 
 
 def _build(rule: ClientOptimizer, learning_rate: Rate) -> tff.learning.optimizers.Optimizer:

@@ -33,6 +33,7 @@ __all__ = [
     "inputs_of",
     "labels_of",
     "masks_for",
+    "nothing_drawn",
 ]
 
 Arrays = dict[str, NDArray[Any]]
@@ -100,6 +101,11 @@ def client_dataset(task: ClientTask, position: int, split: Split, planned: Plann
 def masks_for(network: Network) -> Planned:
     """Return the draws of a step of one network: for each dropout layer bool, True for values that stay."""
     return lambda number, rows, stream: {name: mask != 0 for name, mask in draw_masks(network, rows, stream).items()}
+
+
+def nothing_drawn(number: int, rows: int, stream: Stream) -> Arrays:
+    """Return the draws of a batch that is evaluated."""
+    return {}
 
 
 def inputs_of(x: Inputs) -> tf.Tensor:

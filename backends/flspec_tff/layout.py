@@ -22,17 +22,18 @@ __all__ = ["all_from_tensorflow", "all_to_tensorflow", "channels_last", "from_te
 
 Array = NDArray[Any]
 
-_AXES = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}  # by number of axes: the plan's axes in TensorFlow's order
+# By number of axes: the plan's axes in TensorFlow's order.
+_AXES: dict[int, tuple[int, ...]] = {0: (), 1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 
 
 def to_tensorflow(tensor: Array) -> Array:
     """Convert a model's tensor to TensorFlow's layout."""
-    return np.ascontiguousarray(tensor.transpose(_AXES[tensor.ndim]))
+    return np.asarray(tensor.transpose(_AXES[tensor.ndim]), order="C")
 
 
 def from_tensorflow(tensor: Array) -> Array:
     """Invert `to_tensorflow`."""
-    return np.ascontiguousarray(tensor.transpose(np.argsort(_AXES[tensor.ndim])))
+    return np.asarray(tensor.transpose(np.argsort(_AXES[tensor.ndim]).tolist()), order="C")
 
 
 def all_to_tensorflow(tensors: Mapping[str, Array]) -> tuple[Array, ...]:

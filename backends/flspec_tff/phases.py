@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from flspec.client_algorithms import Pass
 from flspec.core.randomness import Stream
 from flspec.execution.parts import networks_of, phases_of
 from flspec.layers import Network
 from flspec.phases import REAL, Call, Phase, draws_of_step, masks_of_call, metric_names, scored_values, takes_place
 from flspec.protocol.plan import Plan
-from flspec_tff.client_optimizers import Rate
 from flspec_tff.clients import Arrays, Inputs, Planned, Target, inputs_of
 from flspec_tff.layers import build_network
-from flspec_tff.program import Carried, Program, Tensors
+from flspec_tff.program import WHOLE, Carried, Program, Sent, Tensors
 
 __all__ = ["Phases"]
 
@@ -30,20 +30,20 @@ _TERMS: dict[str, Callable[[tf.Tensor, bool], tf.Tensor]] = {
 class Phases(Program):
     """The steps of a plan with phases."""
 
-    def __init__(self, plan: Plan, cohort_size: int) -> None:
+    def __init__(self, plan: Plan, cohort_size: int, one: Pass = WHOLE) -> None:
         self._phases, networks = phases_of(plan), networks_of(plan)
-        super().__init__(plan, cohort_size, metric_names(self._phases))
+        super().__init__(plan, cohort_size, metric_names(self._phases), one)
         self.planned, self._scored = _planned_for(self._phases, networks), scored_values(self._phases)
         self._evaluate = {name: build_network(network) for name, network in networks.items()}
 
-    def take(self, carried: Carried, x: Inputs, target: Target, rate: Rate, tape: tf.GradientTape) -> Carried:
+    def take(self, carried: Carried, x: Inputs, target: Target, sent: Sent, tape: tf.GradientTape) -> Carried:
         values, drawn = {REAL: inputs_of(x)}, self.draws(x)
         for phase in self._phases:
-            carried = self._after(phase, carried, values, drawn, rate, tape)
+            carried = self._after(phase, carried, values, drawn, sent, tape)
         return carried
 
     def _after(
-        self, phase: Phase, before: Carried, values: Tensors, drawn: Tensors, rate: Rate, tape: tf.GradientTape
+        self, phase: Phase, before: Carried, values: Tensors, drawn: Tensors, sent: Sent, tape: tf.GradientTape
     ) -> Carried:
         """Return what is carried after a phase. `values` gets what it makes.
 
@@ -55,14 +55,14 @@ class Phases(Program):
             values[call.value] = self._call(phase, call, values | own, tensors, drawn)
         parts = [term.factor * tf.reduce_mean(_TERMS[term.kind](values[term.of], term.real)) for term in phase.terms]
         loss, count = sum(parts[1:], parts[0]), tf.shape(values[REAL])[0]
-        after = self.descend(before, phase.optimizer, loss, tensors, rate, tape)
+        after = self.descend(before, phase.optimizer, loss, tensors, sent, tape)
         means = {phase.name: loss, **{name: tf.reduce_mean(values[name]) for name in self._scored[phase.name]}}
         whole = tf.cast(count, tf.float64)
         after = self.measured(after, {name: tf.cast(mean, tf.float64) * whole for name, mean in means.items()}, count)
         if phase.every > 1:
             taken = tf.equal(before["number"] % phase.every, 0)
             after = tf.nest.map_structure(lambda new, old: tf.where(taken, new, old), after, before)
-        tape.watch([after["tensors"][name] for name in self._learned[phase.optimizer]])
+        tape.watch([after["tensors"][name] for name in self.learned[phase.optimizer]])
         return after
 
     def _call(self, phase: Phase, call: Call, values: Tensors, tensors: Tensors, drawn: Tensors) -> tf.Tensor:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from flspec.aggregators import Aggregator, MeanAggregator
-from flspec.core.components import comes_with_flspec, family_members, parse_component
-from flspec.execution.parts import networks_of, phases_of
+from flspec.core.components import Component, comes_with_flspec
+from flspec.core.part_files import is_from_part_file
+from flspec.errors import InputError
+from flspec.execution.parts import (
+    aggregator_of,
+    client_algorithm_of,
+    compressor_of,
+    faults_of,
+    networks_of,
+    phases_of,
+    postprocessors_of,
+    secure_aggregation_of,
+)
 from flspec.layers import Dropout, Network, trace
 from flspec.losses import LossDocument
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument, PlanSettings
-from flspec.server_optimizers.adagrad import Adagrad
-from flspec.server_optimizers.adam import Adam
-from flspec.server_optimizers.sgd import Sgd
-from flspec.server_optimizers.yogi import Yogi
 
 __all__ = ["unsupported"]
 
@@ -47,18 +54,17 @@ _LAYERS = (  # translated in layers.py
 )
 _LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
 _CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw")  # translated in client_optimizers.py
-_UPDATE_CLIPS = ("fixed", "adaptive")  # translated in private_mean.py
-_NOISED_BY_CLIENTS = {  # kinds of privacy, and why TFF does not have them
-    "local": "has each client noise its update, and TFF's clients have no noise of flspec's",
-    "example": "has each client clip the gradient of every example, and TFF's clients have a batch's alone",
-}
-_SERVER_OPTIMIZERS = (Sgd, Adam, Yogi, Adagrad)  # exactly these classes: a subclass may have another rule
-_NOTHING_KEPT = "TFF's clients carry nothing from round to round"
 
 
 def unsupported(plan: Plan) -> list[str]:
     """Return a message for each thing in a plan that this backend cannot do, field first."""
-    return [*_unsupported_settings(plan.settings), *_unsupported_postprocessors(plan), *_too_large(plan)]
+    elsewhere = list(_from_elsewhere(plan))
+    return [
+        *_unsupported_settings(plan.settings),
+        *elsewhere,
+        *_too_large(plan),
+        *([] if elsewhere else _too_many(plan)),
+    ]
 
 
 def _unsupported_settings(settings: PlanSettings) -> list[str]:
@@ -69,9 +75,8 @@ def _unsupported_settings(settings: PlanSettings) -> list[str]:
         *_own_modules(settings),
         *_unknown("model: layer kind", [kind for kind in kinds if kind != "torch_module"], _LAYERS),
         *_unknown("client.loss:", losses, _LOSSES),
-        *_kept_by_clients(settings),
         *(problem for field, rule in _optimizers(settings) for problem in _unsupported_optimizer(field, rule)),
-        *_unsupported_aggregator(settings.aggregator),
+        *_noised_steps(settings),
     ]
 
 
@@ -97,35 +102,11 @@ def _optimizers(settings: PlanSettings) -> list[tuple[str, ComponentDocument]]:
 def _unsupported_optimizer(field: str, rule: ComponentDocument) -> Iterator[str]:
     """Yield a message for each thing that a client optimizer would need."""
     yield from _unknown(f"{field}:", [rule["kind"]], _CLIENT_OPTIMIZERS)
-    if rule.get("state") == "kept":
-        yield f"{field}.state: kept, but {_NOTHING_KEPT}; choose reset"
     if schedule := rule.get("schedule"):
         yield (
             f"{field}.schedule: {schedule['kind']} follows what a client measures between its epochs, but "
-            "TFF's clients only train; choose a schedule by rounds"
+            "TFF's clients measure nothing between their steps; choose a schedule by rounds"
         )
-
-
-def _kept_by_clients(settings: PlanSettings) -> Iterator[str]:
-    """Yield a message for each kind of tensor that would stay with clients."""
-    if not settings.weights:
-        yield f"mode: local_only leaves every tensor with its client, but {_NOTHING_KEPT}"
-    elif whole := [name for name in settings.networks if _stays(name, settings)]:
-        yield f"model.local: {', '.join(whole)} stays with each client, but {_NOTHING_KEPT}; leave it out"
-    elif parts := [name for name in settings.local if not _has_statistics(name, settings)]:
-        yield f"model.local: {parts[0]} stays with each client, but {_NOTHING_KEPT}; leave it out"
-    elif settings.local:
-        yield f"model.batch_norm: local statistics stay with each client, but {_NOTHING_KEPT}; choose averaged"
-
-
-def _has_statistics(name: str, settings: PlanSettings) -> bool:
-    """Return whether a tensor that stays with clients does so because of its layer's batch norm."""
-    return f"{name.rpartition('.')[0]}.running_mean" in settings.local
-
-
-def _stays(network: str, settings: PlanSettings) -> bool:
-    """Return whether nothing of a network is with the server."""
-    return not any(name.startswith(f"{network}.") for name in settings.weights)
 
 
 def _kind_of_loss(document: LossDocument) -> str:
@@ -148,6 +129,21 @@ def _too_large(plan: Plan) -> list[str]:
         f"partition: a client is sent {num_examples[most]:,} examples for {num_steps[most]:,} steps, together "
         f"{bytes_sent[most] / 2**20:,.0f} MiB, but TFF sends at most {_MOST_BYTES / 2**20:.0f} MiB to a client; "
         "use more clients, or another backend"
+    ]
+
+
+def _too_many(plan: Plan) -> list[str]:
+    """Return a message if a client's examples, which its algorithm measures, are more than TFF can send to it."""
+    data, sizes = plan.settings.data, np.diff(plan.arrays["client_ends"], prepend=0)
+    if not client_algorithm_of(plan).measured_at_start:
+        return []
+    num = int(sizes[plan.participants].max())
+    a_row = math.prod(data.input_shape) * np.dtype(data.feature_type).itemsize + _bytes_a_row(plan)
+    if num * a_row <= _MOST_BYTES:
+        return []
+    return [
+        f"client.algorithm: has a client measure its {num:,} examples, {num * a_row / 2**20:,.0f} MiB, but TFF sends "
+        f"at most {_MOST_BYTES / 2**20:.0f} MiB to a client; use more clients, or another backend"
     ]
 
 
@@ -174,35 +170,33 @@ def _unknown(field: str, wanted: Iterable[str], known: tuple[str, ...]) -> Itera
             yield f"{field} {kind} has no TFF translation; known: {', '.join(known)}"
 
 
-def _unsupported_aggregator(document: ComponentDocument) -> list[str]:
-    kind = document["kind"]
-    if kind not in family_members(Aggregator):
-        return [f"aggregator: {kind} is not installed here"]
-    aggregator = parse_component(Aggregator, document)
-    if not comes_with_flspec(aggregator):
-        return [f"aggregator: {kind} does not come with flspec, and TFF's environment has nothing else"]
-    if type(aggregator).combine is not MeanAggregator.combine:
-        return [f"aggregator: {kind} does not combine updates by their weighted mean, as TFF does"]
-    if type(optimizer := aggregator.server_optimizer) not in _SERVER_OPTIMIZERS:
-        return [f"aggregator: {kind} has the server optimizer {type(optimizer).__name__}, which has no TFF translation"]
-    return []
+def _from_elsewhere(plan: Plan) -> Iterator[str]:
+    """Yield a message for each part of another package: TFF's environment has none. Part files are in the plan."""
+    acting: list[tuple[str, Callable[[Plan], Any]]] = [
+        ("aggregator", aggregator_of),
+        ("client.algorithm", client_algorithm_of),
+        ("postprocessors", postprocessors_of),
+        ("compression", compressor_of),
+        ("faults", faults_of),
+        ("secure_aggregation", secure_aggregation_of),
+    ]
+    for field, parts_of in acting:
+        try:
+            found = parts_of(plan)
+        except InputError as error:
+            yield f"{field}: {error}"
+            continue
+        for part in found if isinstance(found, tuple) else (found,):
+            nested = [value for _, value in part if isinstance(value, Component)] if part else []
+            for one in [part, *nested] if part else []:
+                if not (comes_with_flspec(one) or is_from_part_file(type(one).__module__)):
+                    yield f"{field}: {one.kind} is of another package, and TFF's environment has flspec's alone"
 
 
-def _unsupported_postprocessors(plan: Plan) -> Iterator[str]:
-    """Yield a message for each thing done to updates other than one private mean of clients that count alike."""
-    documents, privacy = plan.settings.postprocessors, plan.settings.privacy
-    asked_for = privacy is not None
-    if privacy and (who := _NOISED_BY_CLIENTS.get(privacy.mechanism)):
-        yield f"privacy.kind: {privacy.mechanism} {who}; choose local or flower, or privacy.kind central"
-        return
-    private = [document for document in documents if document["kind"] == "private_mean"]
-    field = "privacy: mechanism" if asked_for else "postprocessors:"
-    yield from _unknown(field, [document["kind"] for document in documents], ("private_mean",))
-    if not private:
-        return
-    field = "privacy.clip:" if asked_for else "postprocessors: private_mean.clip:"
-    yield from _unknown(field, [part["clip"]["kind"] for part in private], _UPDATE_CLIPS)
-    if len(private) > 1:
-        yield f"postprocessors: private_mean is listed {len(private)} times, but TFF combines updates once; keep one"
-    if (plan.arrays["task_weights"] != 1).any():
-        yield "aggregator.weighting: examples, but TFF's private mean counts clients alike; choose uniform"
+def _noised_steps(settings: PlanSettings) -> Iterator[str]:
+    """Yield a message if each step of a client is private."""
+    if settings.private_steps:
+        yield (
+            "privacy.kind: example has each client clip the gradient of every example, and TFF's clients have a "
+            "batch's alone; choose local or flower, or privacy.kind central"
+        )

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from flspec.client_algorithms import ClientAlgorithm, ClientOutcome, LocalWork, Pass
+from flspec.client_algorithms import ClientAlgorithm, Pass
 from flspec.client_optimizers import ClientOptimizer
 from flspec.data.examples import Data
 from flspec.data.store import open_data
-from flspec.execution.compression import compressed
-from flspec.execution.part_checks import PartCall, read_only, read_only_records
+from flspec.execution.client_step import Given, Trained, finish_task
+from flspec.execution.part_checks import PartCall
 from flspec.execution.parts import (
     client_algorithm_of,
     keeps_optimizer,
-    learned_weights,
     networks_of,
     optimizers_of,
     players_of,
@@ -50,16 +49,6 @@ _NOTHING: Records = {}
 
 class Stopped(Exception):
     """Signal that training was abandoned because the run was asked to stop."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Sent:
-    """A task, and what a client has when it begins."""
-
-    task: ClientTask
-    weights: Weights
-    server: Records
-    client_state: Records
 
 
 @dataclass(frozen=True)
@@ -108,7 +97,7 @@ class Trainer:
         """
         own = client_state.get("weights", {})
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
-        sent = _Sent(task, weights, server, client_state)
+        sent = Given(task, weights, server, client_state)
         measured_before = self._measured_at_start(task, tensors, weights)
         plateau, measured, passed = self._plateau(client_state), Measured(), dict[str, Weights]()
         steppers: Mapping[str, Stepper[Any]] = {}
@@ -120,25 +109,11 @@ class Trainer:
             else:
                 steppers = self._take(one, sent, tensors, measured, plateau)
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
-        outcome = self._finish(replace(self._work(sent, after), passed=passed, **measured_before))
-        update = ClientUpdate(
-            client=task.client,
-            repeat=task.repeat,
-            delta=dict(outcome.delta),
-            weight=task.weight,
-            num_trained=task.num_trained,
-            sums=measured.sums(task.num_trained),
-            client_state={
-                **self._carried({name: after[name] for name in own}, steppers, plateau),
-                **outcome.own,
-            },
-            sent=dict(outcome.sent),
-            numbers=dict(outcome.numbers),
-        )
-        return compressed(self.plan, task, update, client_state)
+        sums, carried = measured.sums(task.num_trained), self._carried(steppers, plateau)
+        return finish_task(self.plan, sent, Trained(after, sums, passed, carried, **measured_before))
 
     def _take(
-        self, one: Pass, sent: _Sent, tensors: Mapping[str, Tensor], measured: Measured, plateau: PlateauTracker | None
+        self, one: Pass, sent: Given, tensors: Mapping[str, Tensor], measured: Measured, plateau: PlateauTracker | None
     ) -> Mapping[str, Stepper[Any]]:
         """Take the steps of a pass: change `tensors` in place, and return the optimizers after them."""
         task, learned = sent.task, self._learned(tensors, one.trains, sent.weights)
@@ -182,7 +157,7 @@ class Trainer:
         return {player: tuple(networks[name].prefix for name in own) for player, own in players_of(self.plan).items()}
 
     def _correction(
-        self, one: Pass, learned: Mapping[str, Tensor], sent: _Sent
+        self, one: Pass, learned: Mapping[str, Tensor], sent: Given
     ) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
         """Return the client algorithm's correction of gradients, for the learned tensors that the server sends."""
         if not one.is_corrected or type(self.algorithm).correct is ClientAlgorithm.correct:
@@ -211,36 +186,8 @@ class Trainer:
 
         return correct
 
-    def _finish(self, work: LocalWork) -> ClientOutcome:
-        """Return what the client algorithm sends and stores, checked to be exactly what its class declares."""
-        call = PartCall("client.algorithm", self.algorithm, "finish")
-        with call.guarded():
-            outcome = self.algorithm.finish(work)
-        if not isinstance(outcome, ClientOutcome):
-            raise call.error(f"gave a {type(outcome).__name__}, not a ClientOutcome")
-        learned = learned_weights(self.plan)
-        return ClientOutcome(
-            delta=call.tensors(outcome.delta, work.start, "delta"),
-            own=call.records(outcome.own, self.algorithm.client_slots, learned),
-            sent=call.records(outcome.sent, self.algorithm.sends, learned),
-            numbers=call.numbers(outcome.numbers, self.algorithm.sends_numbers),
-        )
-
-    def _work(self, sent: _Sent, after: Weights) -> LocalWork:
-        """Return the client algorithm's input after the steps."""
-        return LocalWork(
-            start=read_only(sent.weights),
-            after={name: after[name] for name in sent.weights},
-            server=read_only_records(sent.server),
-            own=read_only_records({slot: sent.client_state[slot] for slot in self.algorithm.client_slots}),
-            num_steps=len(sent.task.batches),
-            learning_rate=(optimizer := next(iter(self.optimizers.values()))).learning_rate * sent.task.rate,
-            optimizer=optimizer,
-            statistics=self.plan.statistics,
-        )
-
     def _measured_at_start(self, task: ClientTask, tensors: Mapping[str, Tensor], weights: Weights) -> dict[str, Any]:
-        """Return what the client algorithm has a client measure before its steps, as fields of `LocalWork`."""
+        """Return what the client algorithm has a client measure before its steps, as fields of `Trained`."""
         if not (wanted := self.algorithm.measured_at_start):
             return {}
         step, split = self.step, self.data.train_as_tested.part(self.plan.client_examples(task.client))
@@ -254,11 +201,9 @@ class Trainer:
             found["start_gradient"] = gradient_of(step, tensors, split, learned)
         return found
 
-    def _carried(
-        self, own: Weights, steppers: Mapping[str, Stepper[Any]], plateau: PlateauTracker | None
-    ) -> dict[str, Weights]:
-        """Return the client state after the steps, without the records of the client algorithm."""
-        state: dict[str, Weights] = {"weights": own} if own else {}
+    def _carried(self, steppers: Mapping[str, Stepper[Any]], plateau: PlateauTracker | None) -> dict[str, Weights]:
+        """Return the state of optimizers and schedule that the client keeps."""
+        state: dict[str, Weights] = {}
         for player, stepper in steppers.items():
             if keeps_optimizer(self.plan, player):
                 state |= stepper.carry() | ({"schedule": {"plateau": plateau.carry()}} if plateau else {})

@@ -215,9 +215,9 @@ class _Opener:
     def __call__(self, name: str) -> AbstractContextManager[Backend]:
         return nullcontext(self.engines[name]) if name in self.engines else open_backend(name, self.limits)
 
-    def done_by(self, name: str) -> Mapping[str, str]:
-        """Return whose code does each stage of a round."""
-        return (self.engines[name] if name in self.engines else find_backend(name)).done_by
+    def stages(self, name: str, plan: Plan) -> Mapping[str, str]:
+        """Return whose code does each stage of a plan's rounds."""
+        return (self.engines[name] if name in self.engines else find_backend(name)).stages(plan)
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ class _Session:
 
     def with_stages(self, name: str, verdict: BackendVerdict) -> BackendVerdict:
         """Add which stages of a round the two backends do by themselves, and which by the same code."""
-        theirs, ours = self.open.done_by(name), self.open.done_by(self.reference)
+        theirs, ours = (self.open.stages(one, self.plan) for one in (name, self.reference))
         known = [stage for stage in STAGES if stage in theirs and stage in ours]
         return verdict.model_copy(
             update={

@@ -119,6 +119,9 @@ class Remote(Backend):
     def declaration(self) -> type[Backend]:
         return self._inner.declaration
 
+    def stages(self, plan: Plan) -> Mapping[str, str]:
+        return self._inner.stages(plan)
+
     def unsupported(self, plan: Plan) -> list[str]:
         with using_parts_of(plan.settings):
             return self._inner.unsupported(plan)

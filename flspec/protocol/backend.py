@@ -64,7 +64,8 @@ class Backend(ABC):
     packages: ClassVar[tuple[str, ...]] = ()  # that have code of its own, beside the package that the class is in
     environment: ClassVar[Environment | None] = None  # the Python environment it needs, if not this one
     reads: ClassVar[frozenset[str]] = frozenset()  # those of `plan.FEATURES` that it carries out, or refuses itself
-    # Whose code does each of STAGES. Comparing two backends says nothing of a stage that the same code does for both.
+    # Whose code does each of STAGES: `stages` may say otherwise of a plan. Comparing two backends says nothing of a
+    # stage that the same code does for both.
     done_by: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, variant: str | None = None) -> None:
@@ -74,6 +75,10 @@ class Backend(ABC):
     def declaration(self) -> type[Backend]:
         """The class that declares what it is made of. For a backend in another process it is the class there."""
         return type(self)
+
+    def stages(self, plan: Plan) -> Mapping[str, str]:
+        """Return whose code does each of STAGES in the rounds of a plan."""
+        return self.done_by
 
     @abstractmethod
     def unsupported(self, plan: Plan) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flspec.data.store import open_data
 from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.state import ServerState
 from tests.oracle import loss_and_gradient
 
 Vector = NDArray[np.float64]
@@ -105,7 +106,7 @@ class Algorithm:
 
 
 class FedProx(Algorithm):
-    """Li et al. 2020, Equation 2."""
+    """Li et al. 2020, Equation 2. One framework has the sign the other way round."""
 
     sign, from_the_start = 1.0, True
 
@@ -246,3 +247,46 @@ class Ditto(Algorithm):
         v = x if self.from_the_servers else self.own.get(k, self.first)
         self.own[k] = self.steps(task.batches, lambda g, w: g + self.sign * strength * (w - x), v)
         return super().client(k, task)
+
+
+BY_HAND: dict[str, type[Algorithm]] = {
+    "ditto": Ditto,
+    "feddyn": FedDyn,
+    "fednova": FedNova,
+    "fedprox": FedProx,
+    "fedrep": FedRep,
+    "qfedavg": QFedAvg,
+    "scaffold": Scaffold,
+}
+
+
+def algorithm_of(plan: Plan, **wrong: Any) -> Algorithm:
+    """The loop of a plan's algorithm, with what is to be wrong in it."""
+    assert plan.settings.client_algorithm
+    algorithm = BY_HAND[plan.settings.client_algorithm["kind"]](plan)
+    vars(algorithm).update(wrong)
+    return algorithm
+
+
+def distance(states: list[ServerState], loop: Algorithm) -> float:
+    """The farthest that any weight is from the loop's: the server's after each round, clients' own after the last."""
+    servers = farthest(vectors(states), loop.run())
+    clients = states[-1].clients
+    return max(servers, 0.0, *(farthest([own_weights(clients[k])], [own]) for k, own in loop.own.items()))
+
+
+def vectors(states: list[ServerState]) -> list[Any]:
+    return [_vector(state.weights) for state in states]
+
+
+def farthest(left: Any, right: Any) -> float:
+    return max(float(np.abs(one - other).max()) for one, other in zip(left, right, strict=True))
+
+
+def own_weights(records: Any) -> Any:
+    """A client's weights: those that stay with it, or its own model's."""
+    return _vector(records.get("weights", records.get("personal")))
+
+
+def _vector(tensors: Any) -> Any:
+    return np.concatenate([value.ravel() for value in tensors.values()])

@@ -29,7 +29,6 @@ from flspec.report.sections.plan import plan_section
 from flspec.server_optimizers.adam import Adam
 from flspec.server_optimizers.base import ServerOptimizer
 from flspec.spec.loading import parse_spec
-from flspec_tff import TffBackend
 from tests.algorithm_cases import MakePlan
 from tests.conftest import SMALL
 from tests.plan_settings import settings_with
@@ -158,12 +157,6 @@ def test_privacy_of_clients_is_refused_beside_a_rule():
     private = {"kind": "central", "clip": {"kind": "fixed", "norm": 1.0}, "noise_multiplier": 1.0, "delta": 1e-3}
     with pytest.raises(SpecError, match="aggregator: is not the plain mean of updates"):
         parse_spec(json.dumps(SMALL | {"aggregator": {"kind": "median"}, "privacy": private}))
-
-
-def test_tff_refuses_it_by_its_field(make_plan):
-    assert TffBackend().unsupported(make_plan(aggregator={"kind": "median"})) == [
-        "aggregator: median does not combine updates by their weighted mean, as TFF does"
-    ]
 
 
 def test_an_aggregator_needs_a_server_optimizer_be_it_a_property_or_a_field():

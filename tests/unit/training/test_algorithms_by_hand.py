@@ -24,30 +24,8 @@ from flspec.protocol.state import ServerState, load_state, save_state
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.runner import run
 from flspec_torch.training import Trainer
-from tests.algorithm_cases import CASES, SECTIONS, SGD, MakePlan, client, plan_of, plan_sections
+from tests.algorithm_cases import CASES, SECTIONS, SGD, WRONG, MakePlan, client, plan_of, plan_sections
 from tests.by_hand import algorithms as by_hand
-
-BY_HAND: dict[str, type[by_hand.Algorithm]] = {
-    "fedprox": by_hand.FedProx,
-    "scaffold": by_hand.Scaffold,
-    "feddyn": by_hand.FedDyn,
-    "fednova": by_hand.FedNova,
-    "qfedavg": by_hand.QFedAvg,
-    "fedrep": by_hand.FedRep,
-    "ditto": by_hand.Ditto,
-}
-WRONG: dict[str, list[dict[str, Any]]] = {
-    "fedprox": [{"sign": 0.0}, {"sign": -1.0}, {"from_the_start": False}],
-    "scaffold I": [{"sign": 0.0}, {"sign": -1.0}, {"divides_by_all": False}],
-    "scaffold II": [{"sign": 0.0}, {"sign": -1.0}, {"own_sign": 0.0}, {"divides_by_all": False}],
-    "feddyn": [{"linear": 0.0}, {"linear": -1.0}, {"server_sign": -1.0}, {"divides_by_all": False}],
-    "fednova": [{"normalises": False}],
-    "fednova momentum": [{"normalises": False}, {"of_momentum": False}],
-    "fednova proximal": [{"normalises": False}, {"of_proximal": False}],
-    "fedrep": [{"head_first": False}, {"share": 1 / 3}, {"decays_all": True}],
-    "ditto": [{"sign": 0.0}, {"sign": -1.0}, {"from_the_servers": True}],
-    "qfedavg": [{"power_of_h": 0.0}, {"power_of_h": -2.0}],
-}
 
 
 def states_of(plan: Plan, start: ServerState | None = None) -> list[ServerState]:
@@ -59,30 +37,19 @@ def states_of(plan: Plan, start: ServerState | None = None) -> list[ServerState]
     return states[1:]
 
 
-def vectors(states: list[ServerState]) -> list[Any]:
-    return [np.concatenate([value.ravel() for value in state.weights.values()]) for state in states]
-
-
-def farthest(left: Any, right: Any) -> float:
-    return max(float(np.abs(one - other).max()) for one, other in zip(left, right, strict=True))
-
-
 def test_every_algorithm_that_comes_with_flspec_is_held_to_a_loop() -> None:
-    assert (
-        {algorithm["kind"] for algorithm, _ in CASES.values()} == set(family_members(ClientAlgorithm)) == set(BY_HAND)
-    )
+    covered = {algorithm["kind"] for algorithm, _ in CASES.values()}
+    assert covered == set(family_members(ClientAlgorithm)) == set(by_hand.BY_HAND)
     assert set(WRONG) == set(CASES)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_round_is_the_papers(make_plan: MakePlan, case: str) -> None:
-    plan, kind = plan_of(make_plan, case), BY_HAND[CASES[case][0]["kind"]]
+    plan = plan_of(make_plan, case)
     states = states_of(plan)
-    assert distance(states, kind(plan)) < 2e-6
+    assert by_hand.distance(states, by_hand.algorithm_of(plan)) < 2e-6
     for wrong in WRONG[case]:
-        variant = kind(plan)
-        vars(variant).update(wrong)
-        assert distance(states, variant) > 1e-3, wrong
+        assert by_hand.distance(states, by_hand.algorithm_of(plan, **wrong)) > 1e-3, wrong
 
 
 def test_a_part_of_the_model_that_stays_with_clients_is_fedper(make_plan: MakePlan) -> None:
@@ -90,20 +57,8 @@ def test_a_part_of_the_model_that_stays_with_clients_is_fedper(make_plan: MakePl
     plan = make_plan(**sections | {"client": client(None, **more)})
     states = states_of(plan)
     assert list(plan.local) == ["output.weight", "output.bias"]
-    assert distance(states, by_hand.FedPer(plan)) < 2e-6
-    assert distance(states, by_hand.Algorithm(plan)) > 1e-3  # one head for all
-
-
-def distance(states: list[ServerState], by_hand_: by_hand.Algorithm) -> float:
-    """The farthest that any weight is from the one by hand: the server's of each round, clients' own after the last."""
-    servers = farthest(vectors(states), by_hand_.run())
-    clients = states[-1].clients
-    return max(servers, 0.0, *(farthest([own_weights(clients[k])], [own]) for k, own in by_hand_.own.items()))
-
-
-def own_weights(records: Any) -> Any:
-    """A client's weights: those that stay with it, or its own model's."""
-    return np.concatenate([value.ravel() for value in records.get("weights", records.get("personal")).values()])
+    assert by_hand.distance(states, by_hand.FedPer(plan)) < 2e-6
+    assert by_hand.distance(states, by_hand.Algorithm(plan)) > 1e-3  # one head for all
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -125,7 +80,7 @@ def test_the_models_that_ditto_is_evaluated_by_are_the_clients_own(make_plan: Ma
     plan = plan_of(make_plan, "ditto")
     last, on = states_of(plan)[-1], by_hand.Problem(plan)
     measured = Evaluator(plan)(last).values["test"]["loss"]
-    own = [on.test_loss(own_weights(last.clients[client]).astype(np.float64)) for client in plan.participants]
+    own = [on.test_loss(by_hand.own_weights(last.clients[client]).astype(np.float64)) for client in plan.participants]
     assert measured == pytest.approx(np.mean(own), rel=1e-5)
     assert measured != pytest.approx(on.test_loss(on.vector(last.weights)), rel=1e-3)
 
@@ -150,8 +105,8 @@ def test_a_client_that_never_takes_part_has_dittos_first_weights(make_plan: Make
     (last,), on = states_of(plan), by_hand.Problem(plan)
     losses = []
     for k, held in enumerate(plan.holdout):
-        model = own_weights(last.clients[k]).astype(np.float64) if k in plan.participants else on.vector(plan.weights)
-        losses.append(on.loss_of(held, model))
+        own = by_hand.own_weights(last.clients[k]) if k in plan.participants else on.vector(plan.weights)
+        losses.append(on.loss_of(held, own.astype(np.float64)))
     assert Evaluator(plan)(last).values["clients/mean"]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
@@ -207,7 +162,7 @@ def test_of_equal_work_fednova_is_the_mean(make_plan: MakePlan) -> None:
         make_plan(**SECTIONS | same | {"client": {"epochs": 2, "batch_size": 4, "optimizer": SGD, "algorithm": one}})
         for one in (None, {"kind": "fednova"})
     )
-    assert farthest(vectors(states_of(plain)), vectors(states_of(normalised))) < 1e-6
+    assert by_hand.farthest(by_hand.vectors(states_of(plain)), by_hand.vectors(states_of(normalised))) < 1e-6
 
 
 def test_with_q_of_zero_qfedavg_is_the_mean(make_plan: MakePlan) -> None:
@@ -215,7 +170,7 @@ def test_with_q_of_zero_qfedavg_is_the_mean(make_plan: MakePlan) -> None:
         make_plan(**SECTIONS | {"client": {"epochs": 2, "batch_size": 4, "optimizer": SGD, "algorithm": one}})
         for one in (None, {"kind": "qfedavg", "q": 0})
     )
-    assert farthest(vectors(states_of(plain)), vectors(states_of(fair))) < 1e-6
+    assert by_hand.farthest(by_hand.vectors(states_of(plain)), by_hand.vectors(states_of(fair))) < 1e-6
 
 
 def test_a_client_without_loss_counts_nothing() -> None:

@@ -42,32 +42,14 @@ def layers(*graph: Layer) -> list[dict[str, Any]]:
         {"client": client(ADAM) | {"clip": {"norm": 1.0}, "label_weights": [1, 2, 3]}},
         {"client": client(ADAM) | {"loss": "mean_squared_error"}},
         {"aggregator": {"kind": "fedadam", "learning_rate": 0.1, "schedule": {"kind": "warmup", "rounds": 2}}},
-        {"mode": "centralized", "client": client({"kind": "sgd", "learning_rate": 0.1})},
+        {"mode": "centralized", "client": client(ADAM)},
+        {"mode": "local_only"},
+        {"client": client(ADAM | {"state": "kept"})},
+        {"aggregator": {"kind": "median"}},
     ],
 )
 def test_what_tff_can_do_is_not_refused(make_plan, changes):
     assert unsupported(make_plan(**changes)) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        (
-            {"mode": "local_only"},
-            "mode: local_only leaves every tensor with its client, but TFF's clients carry nothing from round to round",
-        ),
-        (
-            {"client": client(ADAM | {"state": "kept"})},
-            "client.optimizer.state: kept, but TFF's clients carry nothing from round to round; choose reset",
-        ),
-        (
-            {"mode": "centralized", "client": client(ADAM)},
-            "client.optimizer.state: kept, but TFF's clients carry nothing from round to round; choose reset",
-        ),
-    ],
-)
-def test_what_a_client_would_have_to_keep_is_refused(make_plan, changes, problem):
-    assert unsupported(make_plan(**changes)) == [problem]
 
 
 def test_a_plateau_is_refused(make_plan):
@@ -82,8 +64,6 @@ def test_a_plateau_is_refused(make_plan):
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ({"local": ["n.weight", "n.running_mean"]}, "model.batch_norm: local statistics stay with each client, but"),
-        ({"local": ["output.weight"]}, "model.local: output.weight stays with each client, but TFF's clients carry"),
         ({"loss": "hinge"}, "client.loss: hinge has no TFF translation; known: binary_cross_entropy, cross_entropy"),
         ({"client_optimizer": {"kind": "lion"}}, "client.optimizer: lion has no TFF translation; known: sgd, adam"),
         ({"layers": [{"kind": "warp"}]}, "model: layer kind warp has no TFF translation; known: flatten"),
@@ -124,25 +104,6 @@ def test_steps_of_several_networks_are_not_refused(make_plan):
     assert TffBackend().refusals(two_networks(make_plan)) == []
 
 
-def test_what_a_player_would_keep_is_refused_by_its_name(make_plan):
-    kept = two_networks(make_plan, optimizers={"generator": ADAM | {"state": "kept"}})
-    (problem,) = unsupported(kept)
-    assert problem.startswith("client.optimizers.generator.state: kept, but TFF's clients carry nothing")
-
-
-def test_local_statistics_of_several_networks_are_refused(make_plan):
-    (problem,) = unsupported(two_networks(make_plan, batch_norm="local"))
-    assert problem.startswith("model.batch_norm: local statistics stay with each client")
-
-
-def test_a_network_that_stays_with_each_client_is_refused_by_its_name(make_plan):
-    plan = two_networks(make_plan)
-    ours = tuple(name for name in plan.weights if name.startswith("discriminator."))
-    theirs = tuple(name for name in plan.weights if name not in ours)
-    (problem,) = unsupported(replace(plan, settings=replace(plan.settings, weights=theirs, local=ours)))
-    assert problem.startswith("model.local: discriminator stays with each client, but TFF's clients carry nothing")
-
-
 def test_draws_count_in_what_a_client_is_sent(make_plan):
     plan = two_networks(make_plan)
     discriminator, generator = plan.settings.phases
@@ -163,45 +124,48 @@ def test_a_private_mean_is_not_refused(make_plan, clip):
 
 
 @pytest.mark.parametrize(
-    ("parts", "problem"),
+    ("changes", "is_tffs"),
     [
-        (
-            [{"kind": "clip_update", "norm": 1.0}],
-            "postprocessors: clip_update has no TFF translation; known: private_mean",
-        ),
-        (
-            [FIXED, {"kind": "clip_update", "norm": 1.0}],
-            "postprocessors: clip_update has no TFF translation; known: private_mean",
-        ),
-        (
-            [FIXED, FIXED],
-            "postprocessors: private_mean is listed 2 times, but TFF combines updates once; keep one",
-        ),
+        ({}, True),
+        ({"aggregator": {"kind": "fedadam", "learning_rate": 0.1}}, True),
+        ({"postprocessors": [FIXED], "aggregator": UNIFORM}, True),
+        ({"postprocessors": [FIXED, FIXED], "aggregator": UNIFORM}, False),
+        ({"postprocessors": [{"kind": "clip_update", "norm": 1.0}]}, False),
+        ({"aggregator": {"kind": "median"}}, False),
+        ({"client": client(ADAM | {"state": "kept"})}, False),
+        ({"client": client(ADAM) | {"algorithm": {"kind": "fedprox", "mu": 1.0}}}, False),
+        ({"mode": "local_only"}, False),
+        ({"compression": {"kind": "float16"}}, False),
+        ({"secure_aggregation": {"kind": "simulated_numerics"}}, False),
+        ({"faults": [{"kind": "sign_flip"}]}, False),
+        ({"faults": [{"kind": "label_flip"}]}, True),
+        ({"min_clients": 2}, False),
     ],
 )
-def test_what_else_is_done_to_updates_is_refused(make_plan, parts, problem):
-    assert TffBackend().refusals(make_plan(postprocessors=parts, aggregator=UNIFORM)) == [problem]
+def test_whose_step_the_servers_is_stands_in_what_it_declares(make_plan, changes, is_tffs):
+    stages = TffBackend().stages(plan := make_plan(**changes))
+    assert TffBackend().refusals(plan) == []
+    assert stages == {**TffBackend.done_by, **({} if is_tffs else {"server step": "flspec"})}
 
 
-def test_a_private_mean_of_clients_that_do_not_count_alike_is_refused(make_plan):
+def test_tff_does_not_aggregate_clients_that_do_not_count_alike_in_a_private_mean(make_plan):
     plan = make_plan(postprocessors=[FIXED], aggregator=UNIFORM)
-    weights = plan.arrays["task_weights"] * 2
-    (problem,) = unsupported(replace(plan, arrays={**plan.arrays, "task_weights": weights}))
-    assert problem.startswith("aggregator.weighting: examples, but TFF's private mean counts clients alike")
+    other = replace(plan, arrays={**plan.arrays, "task_weights": plan.arrays["task_weights"] * 2})
+    assert [TffBackend().stages(one)["server step"] for one in (plan, other)] == ["TensorFlow Federated", "flspec"]
 
 
-@pytest.mark.parametrize("kind", ["local", "example"])
-def test_noise_of_clients_is_refused_by_its_kind_with_the_reason_and_a_way_out(make_plan, kind):
-    privacy = {"kind": kind, "clip": {"norm": 1.0}, "noise_multiplier": 1.0, "delta": 0.01}
+def test_private_steps_are_refused_with_the_reason_and_a_way_out(make_plan):
+    privacy = {"kind": "example", "clip": {"norm": 1.0}, "noise_multiplier": 1.0, "delta": 0.01}
     (problem,) = TffBackend().refusals(make_plan(privacy=privacy, aggregator=UNIFORM))
-    assert problem.startswith(f"privacy.kind: {kind} has each client ")
+    assert problem.startswith("privacy.kind: example has each client clip the gradient of every example")
     assert problem.endswith("; choose local or flower, or privacy.kind central")
 
 
 def test_a_clip_from_elsewhere_is_refused(make_plan):
     plan = make_plan(postprocessors=[FIXED], aggregator=UNIFORM)
     (problem,) = unsupported(altered(plan, postprocessors=(FIXED | {"clip": {"kind": "halving"}},)))
-    assert problem == "postprocessors: private_mean.clip: halving has no TFF translation; known: fixed, adaptive"
+    assert problem.startswith("postprocessors: the plan's Postprocessor")
+    assert "cannot be read here" in problem
 
 
 def test_a_feature_that_comes_later_is_refused(make_plan, monkeypatch):
@@ -214,9 +178,10 @@ def test_a_feature_that_comes_later_is_refused(make_plan, monkeypatch):
 def test_a_process_is_kept_for_a_plan_but_not_for_another_runs_secret_noise(make_plan, monkeypatch):
     built: list[bytes] = []
     monkeypatch.setitem(sys.modules, "flspec_tff.rounds", SimpleNamespace(FederatedAveraging=Built(built)))
+    monkeypatch.setitem(sys.modules, "flspec_tff.separate_updates", SimpleNamespace(SeparateUpdates=None))
     backend, plan = TffBackend(), make_plan()
     for key in (b"one", b"one", b"other"):
-        assert backend._averaging(replace(plan, noise_key=key)).plan.noise_key == key
+        assert backend._built_for(replace(plan, noise_key=key)).plan.noise_key == key
     assert built == [b"one", b"other"]
 
 
@@ -299,3 +264,13 @@ def test_transformed_examples_are_sent_as_often_as_they_are_trained_on(make_plan
     assert most <= 15
     assert limit(plan, sent) == []
     assert limit(plan, sent - 1)
+
+
+def test_examples_that_a_client_measures_are_sent_as_well(make_plan, limit):
+    work = {"steps": 1, "batch_size": 5, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}
+    plan = make_plan(client=work | {"algorithm": {"kind": "scaffold", "option": "I"}}, aggregator=UNIFORM)
+    sent = 12 * (4 * 4 + 4 + 4)
+
+    assert limit(plan, sent) == []
+    (problem,) = limit(plan, sent - 1)
+    assert problem.startswith("client.algorithm: has a client measure its 12 examples, 0 MiB, but TFF sends at most")
