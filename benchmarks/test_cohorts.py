@@ -19,7 +19,7 @@ from flspec.protocol.plan import Plan
 from flspec.spec.loading import parse_spec
 from tests.conformance.harness import Engines
 
-COHORTS = (500, 1000, 2000, 4000)
+COHORTS = (500, 4000)
 BACKENDS = ("local", "flower:inprocess")
 MOST_GROWTH = 20.0  # in time, for eight times the clients: linear is 8, quadratic 64
 

@@ -14,7 +14,7 @@ from benchmarks.measuring import Beside
 from benchmarks.workloads import WORKLOADS
 from flspec.core.memory import MemoryMeter
 
-ROUNDS, PAIRS = 3, 3
+ROUNDS, PAIRS = 3, 2
 LOAD = (
     "import sys, tempfile; from pathlib import Path; from flspec.protocol.plan import Plan; "
     "plan = Plan.load(Path(sys.argv[1])); "

@@ -29,6 +29,7 @@ class Workload:
     clients: int  # all of them train in every round
     examples: int  # of each
     batch: int
+    rounds: int  # that the floor takes about a minute for: enough that a backend may start workers
     dataset: Mapping[str, Any] = field(default_factory=lambda: {"kind": "mnist"})
     client: Mapping[str, Any] = field(default_factory=lambda: _SGD)
 
@@ -60,20 +61,26 @@ _FACES = {"kind": "celeba", "split": "challenge", "size": 32, "fit": "crop", "no
 _GAN = {"objective": {"kind": "gan"}, "optimizer": {"kind": "adam", "learning_rate": 2e-4, "beta_1": 0.5}}
 
 WORKLOADS: dict[str, Workload] = {
-    "softmax": Workload("softmax regression", {"kind": "softmax_regression"}, 100, 60, 10),
-    "mlp": Workload("MLP 784-200-200-10", {"kind": "mlp", "hidden": [200, 200]}, 10, 600, 10),
-    "mlp512": Workload("MLP 784-512-10", {"kind": "mlp", "hidden": [512]}, 10, 1000, 100),
+    "softmax": Workload("softmax regression", {"kind": "softmax_regression"}, 100, 60, 10, 500),
+    "mlp": Workload("MLP 784-200-200-10", {"kind": "mlp", "hidden": [200, 200]}, 10, 600, 10, 200),
+    "mlp512": Workload("MLP 784-512-10", {"kind": "mlp", "hidden": [512]}, 10, 1000, 100, 250),
     "cnn": Workload(
-        "CNN of McMahan et al.", {"kind": "cnn", "channels": [32, 64], "kernel_size": 5, "dense": [512]}, 10, 600, 20
+        "CNN of McMahan et al.",
+        {"kind": "cnn", "channels": [32, 64], "kernel_size": 5, "dense": [512]},
+        10,
+        600,
+        20,
+        12,
     ),
-    "cifar": Workload("CIFAR-10 simple CNN", {"kind": "cifar_cnn"}, 50, 50, 10, _CIFAR10),
-    "resnet18": Workload("ResNet-18, group norm, 32 × 32", {"kind": "resnet18"}, 4, 40, 10, _CIFAR10, _SLOWLY),
+    "cifar": Workload("CIFAR-10 simple CNN", {"kind": "cifar_cnn"}, 50, 50, 10, 16, _CIFAR10),
+    "resnet18": Workload("ResNet-18, group norm, 32 × 32", {"kind": "resnet18"}, 4, 40, 10, 60, _CIFAR10, _SLOWLY),
     "dcgan": Workload(
         "DCGAN of width 16, 32 × 32",
         {"kind": "dcgan", "latent": 64, "width": 16, "batch_norm": "averaged"},
         4,
         96,
         32,
+        200,
         _FACES,
         _GAN,
     ),

@@ -32,7 +32,6 @@ __all__ = ["document", "main", "measure"]
 
 ROOT = Path(__file__).parents[2]
 MEASURED = Path(__file__).with_name("measured.json")
-WARM_UP = 1  # beside the first round, which is told as start
 
 
 @dataclass
@@ -88,7 +87,7 @@ def measure(simulator: Simulator, plans: Sequence[str], pairs: int, small: bool)
     try:
         python = simulator.python()
         for name in plans:
-            plan = WORKLOADS[name].plan(1 + WARM_UP + pairs, small)
+            plan = WORKLOADS[name].plan(2 + pairs if small else WORKLOADS[name].rounds, small)
             found.start[name], found.rounds[name] = _in_turns(simulator, python, plan, pairs)
     except Absent as why:
         found.absent = str(why)
@@ -98,9 +97,13 @@ def measure(simulator: Simulator, plans: Sequence[str], pairs: int, small: bool)
 def _in_turns(simulator: Simulator, python: Path, plan: Plan, pairs: int) -> tuple[float, Beside]:
     bare = bare_rounds(plan)
     next(bare)
-    with _started(simulator, python, plan) as child:
+    # One round at least beside the first, which belongs to the start.
+    warm_up = min(max(1, round(simulator.settled / _seconds_of_next(bare))), plan.num_rounds - pairs - 1)
+    with _started(simulator, python, plan, 1 + warm_up + pairs) as child:
         start = child.round(go=False)
-        times = [(_seconds_of_next(bare), child.round()) for _ in range(WARM_UP + pairs)][WARM_UP:]
+        for _ in range(warm_up):
+            child.round()
+        times = [(_seconds_of_next(bare), child.round()) for _ in range(pairs)]
     return start, Beside.of([ours for _, ours in times], [floor for floor, _ in times], cores=0)
 
 
@@ -111,7 +114,7 @@ def _seconds_of_next(rounds: Iterator[object]) -> float:
 
 
 @contextmanager
-def _started(simulator: Simulator, python: Path, plan: Plan) -> Iterator[_Child]:
+def _started(simulator: Simulator, python: Path, plan: Plan, rounds: int) -> Iterator[_Child]:
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         plan.save(Path(folder) / "plan")
         log = Path(folder) / "log"
@@ -119,7 +122,7 @@ def _started(simulator: Simulator, python: Path, plan: Plan) -> Iterator[_Child]
         with (
             log.open("w") as output,
             subprocess.Popen(
-                [python, "-m", "benchmarks.peers.child", simulator.name, str(Path(folder) / "plan")],
+                [python, "-m", "benchmarks.peers.child", simulator.name, str(Path(folder) / "plan"), str(rounds)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

@@ -23,21 +23,22 @@ class Absent(Exception):
 
 
 class Simulator(ABC):
-    """A way to train the clients of a plan for as many rounds as it has. To add one, put a class into `simulators/`.
+    """A way to train the clients of a plan by a loop of its own. To add one, put a class into `simulators/`.
 
     The plan gives models, clients' examples, batch size, learning rate and cohort; everything else is the simulator's.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    settled: ClassVar[float] = 0.0  # seconds of rounds, after the first, until it is at its pace
 
     def python(self) -> Path:
         """Return the interpreter that has it. Raises Absent."""
         raise NotImplementedError
 
     @abstractmethod
-    def run(self, plan: Plan, after_round: Callable[[], None]) -> None:
-        """Train round after round. `after_round` waits, between rounds, for the floor to be timed."""
+    def run(self, plan: Plan, rounds: int, after_round: Callable[[], None]) -> None:
+        """Train so many rounds, of a plan of more. `after_round` waits, between them, for the floor to be timed."""
 
 
 def simulators() -> dict[str, Simulator]:

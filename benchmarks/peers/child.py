@@ -1,4 +1,4 @@
-"""One simulator in a process of its own, round by round: `python -m benchmarks.peers.child NAME PLAN_FOLDER`.
+"""One simulator in a process of its own, round by round: `python -m benchmarks.peers.child NAME PLAN_FOLDER ROUNDS`.
 
 It writes a line after each round, and waits for a line before the next. What the simulator prints goes to the log.
 """
@@ -15,7 +15,7 @@ from flspec.protocol.plan import Plan
 __all__: list[str] = []
 
 
-def main(name: str, folder: Path) -> None:
+def main(name: str, folder: Path, rounds: int) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     plan = Plan.load(folder)
@@ -25,11 +25,11 @@ def main(name: str, folder: Path) -> None:
         nonlocal done
         done += 1
         print(done, file=answers)
-        if done < plan.num_rounds:
+        if done < rounds:
             sys.stdin.readline()
 
-    simulators()[name].run(plan, after_round)
+    simulators()[name].run(plan, rounds, after_round)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

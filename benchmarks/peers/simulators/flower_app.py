@@ -25,7 +25,7 @@ class FlowerApp(Simulator):
             raise Absent("not installed; pip install '.[flower]' has it")
         return Path(sys.executable)
 
-    def run(self, plan: Plan, after_round: Callable[[], None]) -> None:
+    def run(self, plan: Plan, rounds: int, after_round: Callable[[], None]) -> None:
         from flspec_flower.ray_access import LOCAL_ONLY, close_ray
 
         close_ray()  # to everybody else on the machine
@@ -41,7 +41,7 @@ class FlowerApp(Simulator):
             FedAvg(fraction_evaluate=0.0, min_available_nodes=len(plan.participants)).start(
                 grid,
                 ArrayRecord(_module(folder).state_dict()),
-                plan.num_rounds,
+                rounds,
                 train_config=ConfigRecord({"plan": folder}),
                 evaluate_fn=lambda number, _: after_round() if number else None,
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.peers.base import Simulator
@@ -19,12 +21,15 @@ class FlspecLocal(Simulator):
 
     name = "flspec"
     title = "flspec, `local`"
+    settled = 6.0  # it starts workers meanwhile
 
     def python(self) -> Path:
         return Path(sys.executable)
 
-    def run(self, plan: Plan, after_round: Callable[[], None]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            for event in find_backend("local").execute(plan, Job(Path(folder))):
-                if isinstance(event, RoundFinished):
-                    after_round()
+    def run(self, plan: Plan, rounds: int, after_round: Callable[[], None]) -> None:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            closing(find_backend("local").execute(plan, Job(Path(folder)))) as events,
+        ):
+            for _ in islice((event for event in events if isinstance(event, RoundFinished)), rounds):
+                after_round()

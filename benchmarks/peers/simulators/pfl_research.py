@@ -22,7 +22,7 @@ class PflResearch(Simulator):
             raise Absent("not installed; python -m benchmarks.peers.environment makes its environment")
         return python
 
-    def run(self, plan: Plan, after_round: Callable[[], None]) -> None:
+    def run(self, plan: Plan, rounds: int, after_round: Callable[[], None]) -> None:
         import torch
         from pfl.aggregate.simulate import SimulatedBackend
         from pfl.aggregate.weighting import WeightByDatapoints
@@ -51,8 +51,8 @@ class PflResearch(Simulator):
         module = _module(plan)
         FederatedAveraging().run(
             algorithm_params=NNAlgorithmParams(
-                central_num_iterations=plan.num_rounds,
-                evaluation_frequency=plan.num_rounds + 1,
+                central_num_iterations=rounds,
+                evaluation_frequency=rounds + 1,
                 train_cohort_size=len(users),
                 val_cohort_size=0,
             ),

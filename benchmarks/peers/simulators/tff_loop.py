@@ -28,7 +28,7 @@ class TffLoop(Simulator):
         except InputError as error:
             raise Absent(str(error)) from None
 
-    def run(self, plan: Plan, after_round: Callable[[], None]) -> None:
+    def run(self, plan: Plan, rounds: int, after_round: Callable[[], None]) -> None:
         import tensorflow as tf
         import tensorflow_federated as tff
 
@@ -49,7 +49,7 @@ class TffLoop(Simulator):
             server_optimizer_fn=tff.learning.optimizers.build_sgdm(learning_rate=1.0),
         )
         state = process.initialize()
-        for _ in range(plan.num_rounds):
+        for _ in range(rounds):
             state = process.next(state, data).state
             after_round()
 

@@ -28,7 +28,7 @@ class Unknown(Simulator):
     def python(self) -> Path:
         return Path(sys.executable)
 
-    def run(self, plan, after_round):
+    def run(self, plan, rounds, after_round):
         raise NotImplementedError
 
 
