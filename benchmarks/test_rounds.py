@@ -32,7 +32,7 @@ def cases() -> Iterator[object]:
     for name in WORKLOADS:
         for backend, workers in (*LOCAL, *OTHERS) if name in SHARED else LOCAL:
             case = f"{name}-{backend}-{workers}"
-            is_measured_only = backend != "local" and case not in AMONG_THE_TESTS
+            is_measured_only = case not in AMONG_THE_TESTS and (backend != "local" or workers == 1)
             marks = pytest.mark.holds_times if is_measured_only else ()
             yield pytest.param(name, backend, workers, id=case, marks=marks)
 
