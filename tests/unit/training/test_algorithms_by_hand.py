@@ -19,9 +19,11 @@ from flspec.errors import InputError, SpecError
 from flspec.execution.parts import bytes_per_client
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
+from flspec.protocol.backend import kept_state
 from flspec.protocol.plan import Plan
-from flspec.protocol.state import ServerState, load_state, save_state
+from flspec.protocol.state import ServerState, load_state
 from flspec.runs.evaluation import Evaluator
+from flspec.runs.result import RoundRecord
 from flspec.runs.runner import run
 from flspec_torch.training import Trainer
 from tests.algorithm_cases import CASES, SECTIONS, SGD, WRONG, MakePlan, client, plan_of, plan_sections
@@ -62,14 +64,31 @@ def test_a_part_of_the_model_that_stays_with_clients_is_fedper(make_plan: MakePl
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_state_goes_on_to_the_same_bits(make_plan: MakePlan, case: str, tmp_path: Path) -> None:
-    plan = plan_of(make_plan, case)
-    whole = states_of(plan)
-    save_state(tmp_path / "state", whole[1], plan.digest)
-    (resumed,) = states_of(plan, load_state(tmp_path / "state", plan.digest))[-1:]
-    for state, again in ((whole[-1].carried, resumed.carried), *zip(*map(_clients, (whole[-1], resumed)), strict=True)):
+def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(make_plan: MakePlan, case: str, tmp_path: Path) -> None:
+    plan, seen = plan_of(make_plan, case), list[int]()
+
+    def interrupt_once(record: RoundRecord) -> None:
+        seen.append(record.round)
+        if seen == [1, 2]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, "local", tmp_path / "run", watch=interrupt_once)
+    before, whole = load_state(kept_state(tmp_path / "run", 2), plan.digest), states_of(plan)[-1]
+    run(plan, "local", tmp_path / "run", watch=interrupt_once, resume=True)
+    assert seen == [1, 2, 3, 4, 5]
+    resumed = load_state(kept_state(tmp_path / "run", 5), plan.digest)
+    for state, again in ((whole.carried, resumed.carried), *zip(*map(_clients, (whole, resumed)), strict=True)):
         assert state.keys() == again.keys()
         assert all(np.array_equal(state[record][n], again[record][n]) for record in state for n in state[record])
+    if before.clients:  # clients that had forgotten would go another way
+        forgetful = states_of(plan, replace(before, clients=initial_state(plan).clients))[-1]
+        assert any(
+            not np.array_equal(one[record][n], other[record][n])
+            for one, other in zip(_clients(whole), _clients(forgetful), strict=False)
+            for record in one
+            for n in one[record]
+        )
 
 
 def _clients(state: ServerState) -> list[Any]:
