@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import yaml
-from pydantic import ValidationError
 
-from flspec.aggregators import Aggregator
-from flspec.core.components import parse_component
 from flspec.core.text import first_steps_in_words
 from flspec.data.synthetic.twin_cache import twin_in_words
-from flspec.errors import InputError
-from flspec.report.page import Facts, Listing, Paragraph, Section
+from flspec.report.page import Facts, Listing, Section
 from flspec.report.subject import PlanGroup, Subject
 from flspec.report.words import DASH, brief
 from flspec.runs.result import Result
@@ -19,10 +15,9 @@ __all__ = ["plan_section"]
 
 
 def plan_section(subject: Subject) -> Section:
-    blocks: list[Facts | Listing | Paragraph] = []
+    blocks: list[Facts | Listing] = []
     for plan in subject.plans:
         blocks.append(_facts(subject, plan))
-        blocks += _remarks(plan.result)
         if plan.result:
             blocks.append(Listing("The spec with every default filled in", _yaml(plan.result.spec)))
     return Section("Plan", blocks)
@@ -43,18 +38,6 @@ def _facts(subject: Subject, plan: PlanGroup) -> Facts:
         ],
         title="" if subject.has_one_plan else f"Plan {subject.short_name(plan)}",
     )
-
-
-def _remarks(result: Result | None) -> list[Paragraph]:
-    """Return what to know of the aggregator, with clients that differ as these do."""
-    if result is None or result.skew is None or result.spec.get("mode") != "federated":
-        return []
-    try:
-        aggregator = parse_component(Aggregator, dict(result.spec["aggregator"]))
-    except (InputError, ValidationError):  # of a kind that is not installed here
-        return []
-    name = brief(str(result.spec["aggregator"]["kind"]), 40)
-    return [Paragraph(f"aggregator: {name}: {text}.", "unsure") for text in aggregator.remarks(result.skew)]
 
 
 def _first_steps(subject: Subject, result: Result | None) -> int | None:

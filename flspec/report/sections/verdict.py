@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flspec.report.page import Badge, Paragraph, Section
 from flspec.report.sections import certified, compared
+from flspec.report.sections.remarks import aggregator_remarks
 from flspec.report.subject import Subject
 
 __all__ = ["status", "verdict_section", "verdict_sentence"]
@@ -30,6 +31,7 @@ def verdict_sentence(subject: Subject) -> str:
 
 def verdict_section(subject: Subject) -> Section:
     warning = [] if subject.has_one_plan else [Paragraph(_OTHER_PLANS, "bad")]
+    warning += aggregator_remarks(subject)
     if subject.certificate:
         return Section("Verdict", [*warning, *certified.blocks(subject, subject.certificate)])
     return Section("Verdict", [*warning, *compared.warnings(subject), compared.table(subject)])

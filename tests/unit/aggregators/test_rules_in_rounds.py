@@ -25,7 +25,7 @@ from flspec.protocol.named_records import RESERVED
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import load_state, save_state
 from flspec.protocol.updates import ClientUpdate
-from flspec.report.sections.plan import plan_section
+from flspec.report.sections.remarks import aggregator_remarks
 from flspec.server_optimizers.adam import Adam
 from flspec.server_optimizers.base import ServerOptimizer
 from flspec.spec.loading import parse_spec
@@ -299,17 +299,19 @@ def test_a_rule_and_clients_that_differ_are_remarked_on_in_plan_and_report(make_
     assert bool(found) == is_skewed
     skew = described.skew.model_dump() if described.skew else None
     result = a_result("local", spec=dict(plan.spec), skew=skew)
-    shown = "".join(getattr(block, "text", "") for block in plan_section(subject_of(result)).blocks)
-    assert ("aggregator: median: a robust rule takes clients for alike" in shown) == is_skewed
+    shown = aggregator_remarks(subject_of(result))
+    assert [block.tone for block in shown] == ["unsure"] * is_skewed
+    assert all(block.text.startswith("aggregator: median: a robust rule takes clients for alike") for block in shown)
+    assert all(block.text.endswith(" Of plans A and B.") for block in aggregator_remarks(subject_of(result, result)))
     mean = make_plan(partition={"kind": partition, "clients": 3})
     assert not describe_plan(mean, rehearse=False).remarks
 
 
-def subject_of(result: Any) -> Any:
+def subject_of(*results: Any) -> Any:
     from types import SimpleNamespace
 
-    group = SimpleNamespace(result=result, digest=result.plan_digest)
-    return SimpleNamespace(plans=[group], certificate=None, name="tiny", has_one_plan=True)
+    groups = [SimpleNamespace(result=one, letter=letter) for one, letter in zip(results, "ABC", strict=False)]
+    return SimpleNamespace(plans=groups, has_one_plan=len(groups) == 1)
 
 
 def test_a_rule_whose_cohort_cannot_be_cut_is_rehearsed_all_the_same():
