@@ -259,7 +259,7 @@ def _client_names(plan: Plan) -> tuple[str, ...]:
 def _remarks(plan: Plan) -> tuple[str, ...]:
     if plan.spec.get("mode") == "centralized":
         return ()  # the partition no longer matters
-    sizes = _parts(plan, "client_ends") + np.array([len(holdout) for holdout in plan.holdout] or 0)
+    sizes = plan.clients.sizes + plan.holdout.sizes if plan.holdout else plan.clients.sizes
     try:
         partitioner = parse_component(Partitioner, dict(plan.spec["partition"]))
     except ValidationError:  # of a kind that is not installed here

@@ -70,9 +70,8 @@ def find_leakage(plan: Plan, data: Data) -> Leakage:
 
 def _sides(plan: Plan, data: Data) -> Mapping[str, Integers]:
     """Return the client of each example, for training examples and for the holdout; -1 for other examples."""
-    trained_on = [plan.client_examples(client) for client in range(plan.num_clients)]
     return {
-        "train": owners_of(trained_on, len(data.train)),
+        "train": owners_of(plan.clients, len(data.train)),
         "holdout": owners_of(plan.holdout, len(data.train)),
     }
 

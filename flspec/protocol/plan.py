@@ -240,14 +240,19 @@ class Plan:
         return num_used(self.arrays, self.settings.batch_rule)
 
     @cached_property
-    def holdout(self) -> list[Indices]:
+    def clients(self) -> Ragged:
+        """Each client's examples, which are training set indices."""
+        return Ragged(self.arrays["client_examples"], self.arrays["client_ends"])
+
+    @cached_property
+    def holdout(self) -> Ragged:
         """Each client's holdout: training set indices that it is evaluated on, not trained on. Empty without holdouts.
 
         In a pooled plan there is one item for each client whose examples were pooled.
         """
         if "held_out_ends" not in self.arrays:
-            return []
-        return np.split(self.arrays["held_out_examples"], self.arrays["held_out_ends"][:-1])
+            return Ragged.of([])
+        return Ragged(self.arrays["held_out_examples"], self.arrays["held_out_ends"])
 
     def client_rate(self, round_number: int) -> float:
         """Return the factor of the client optimizer's learning rate in a round, counted from 1."""
@@ -279,13 +284,13 @@ class Plan:
 
     def client_examples(self, client: int) -> Indices:
         """Return the training set indices of a client's examples."""
-        return part(self.arrays["client_examples"], self.arrays["client_ends"], client)
+        return self.clients[client]
 
     def holdout_examples(self, client: int) -> Indices:
         """Return a client's holdout; for the one client of a pooled plan, the holdouts of all pooled clients."""
         if not self.holdout:
             return np.empty(0, np.int32)
-        return np.concatenate(self.holdout) if self.num_clients == 1 else self.holdout[client]
+        return self.holdout.values if self.num_clients == 1 else self.holdout[client]
 
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         """Return the tasks of a round, counted from 1, in client order."""
@@ -379,12 +384,7 @@ class Plan:
                 )
             arrays = read_arrays(folder / "arrays.npz", _MOST_ARRAY_BYTES, _MOST_ARRAYS, stored=True)
             plan = cls(read_settings(PlanSettings, document["settings"]), arrays, dict(document["spec"]))
-            _ = (
-                plan.weights,
-                plan.constants,
-                plan.local,
-                plan.feature_tensors,
-            )  # a KeyError names the array that is missing
+            _ = plan.weights, plan.constants, plan.local, plan.feature_tensors  # a KeyError names what is missing
             check_ends(arrays, plan.settings.batch_rule)
             if (rule := plan.settings.batch_rule) is not None and rule.first != plan._first_batches:
                 raise InputError(f"{folder}: this flspec draws other batches than the plan's; compile its spec again")

@@ -29,6 +29,7 @@ from flspec.runs.best_round import BestSoFar
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.event_log import append_events
 from flspec.runs.image_files import save_images
+from flspec.runs.kept_records import KeptRecords
 from flspec.runs.result import Failure, RoundRecord
 
 __all__ = ["Recorder"]
@@ -40,7 +41,7 @@ class Recorder:
     def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None, keeps_all: bool = False) -> None:
         self.versions: dict[str, str] = {}
         self.attempts: list[RunAttempted] = []
-        self.rounds: list[RoundRecord] = []
+        self.rounds = KeptRecords()
         self.best = BestSoFar(plan.settings.evaluation.best)
         self.confusion: dict[int, dict[str, Confusion]] = {}  # for the last round, and for each best round so far
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
