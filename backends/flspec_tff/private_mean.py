@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from flspec.execution.server_step import named_postprocessors, streams_of
+from flspec.execution.postprocessing import named_postprocessors, streams_of
 from flspec.postprocessors.private_mean import PrivateMean
 from flspec.protocol.named_records import Records
 from flspec.protocol.plan import Plan

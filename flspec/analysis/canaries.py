@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from flspec.core.randomness import Stream
 from flspec.core.round_streams import RoundStreams
-from flspec.execution.server_step import named_postprocessors, stream_of, stream_of_update
+from flspec.execution.postprocessing import named_postprocessors, stream_of, stream_of_update
 from flspec.postprocessors import Combined, Postprocessor
 from flspec.postprocessors.private_mean import PrivateMean, update_noise
 from flspec.postprocessors.private_update import PrivateUpdate

@@ -6,48 +6,44 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flspec.aggregators import Aggregator, ServerSide
 from flspec.client_algorithms import CohortWork
-from flspec.core.randomness import Stream
-from flspec.core.round_streams import RoundStreams
+from flspec.core.threads import map_on_cores
 from flspec.errors import RunError
 from flspec.execution.compression import initial_memory, restored
 from flspec.execution.faults import attacked, lost_updates
 from flspec.execution.masked_mean import masked_mean
-from flspec.execution.part_checks import PartCall, stream_for
+from flspec.execution.part_checks import PartCall
 from flspec.execution.parts import (
     acts_without_updates,
     aggregator_of,
     client_algorithm_of,
+    faults_of,
     learned_weights,
     objective_of,
-    postprocessors_of,
     server_optimizer_of,
 )
-from flspec.postprocessors import Combined, Postprocessor
+from flspec.execution.postprocessing import Postprocessing, initial_postprocessor_records
+from flspec.faults import UpdateFault
 from flspec.protocol.events import NOT_FINITE
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState
-from flspec.protocol.updates import ClientUpdate, Delta, weighted_sum
+from flspec.protocol.updates import ClientUpdate, Delta, WeightedSum, all_finite, weighted_mean, weighted_sum
 
 __all__ = [
     "RoundOutcome",
     "finish_round",
+    "finish_round_of",
     "initial_client_records",
     "initial_records",
     "learned_weights",
-    "named_postprocessors",
     "sent_with_weights",
-    "stream_of",
-    "stream_of_update",
-    "streams_of",
+    "takes_one_by_one",
 ]
 
 _AGGREGATOR = "aggregator"  # the name of its record
@@ -71,34 +67,92 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
     records stay as they are.
     """
     number = state.round + 1
-    _check_metrics(plan, updates)
-    _check_shares(plan, number, updates)
+    _check_reports(plan, number, updates)
     updates = restored(plan, updates)
     every = attacked(plan, number, sorted(updates, key=lambda update: (update.client, update.repeat)))
-    dropped = {place: NOT_FINITE for place, update in enumerate(every) if not _is_finite(update)}
-    dropped |= lost_updates(plan, number, every)
-    kept = [update for place, update in enumerate(every) if place not in dropped]
+    finite = map_on_cores(_is_finite, every, sum(value.size for update in every for value in update.delta.values()))
+    dropped = {place: NOT_FINITE for place, fine in enumerate(finite) if not fine}
+    return _conclude(plan, state, every, dropped | lost_updates(plan, number, every))
+
+
+def finish_round_of(
+    plan: Plan, state: ServerState, updates: Iterable[ClientUpdate]
+) -> tuple[RoundOutcome | None, list[ClientUpdate]]:
+    """Do as `finish_round` with updates that come one by one, in client order, and hold the deltas of none.
+
+    For a plan that `takes_one_by_one`. The updates are returned without their deltas. There is no outcome if one that
+    the plan counts on is not finite: the shares of those before it would have been others.
+    """
+    number, cohort = state.round + 1, plan.cohort(state.round + 1)
+    lost, post, every = lost_updates(plan, number), Postprocessing(plan, state), list[ClientUpdate]()
+    mean = WeightedSum(sum(task.weight for place, task in enumerate(cohort) if place not in lost))
+    is_whole = True
+    for place, update in enumerate(updates):
+        every.append(replace(update, delta={}, payload={}))
+        if place in lost or not is_whole:
+            continue
+        (arrived,) = restored(plan, [update])
+        if is_whole := _is_finite(arrived):
+            mean.add(post.on_each(arrived))
+    if not is_whole:
+        return None, every
+    _check_reports(plan, number, every)
+    return _conclude(plan, state, every, lost, _Summed(mean.values, post)), every
+
+
+def takes_one_by_one(plan: Plan) -> bool:
+    """Return whether each update of a round may go as soon as it has been added to a mean."""
+    settings, faults = plan.settings, faults_of(plan)
+    attacks = any(isinstance(fault, UpdateFault) for fault in faults)
+    return aggregator_of(plan).is_plain_mean and not settings.secure_aggregation and not attacks
+
+
+@dataclass(frozen=True, eq=False)
+class _Summed:
+    """The mean of updates that have gone, and the postprocessors that worked on each."""
+
+    mean: Delta
+    post: Postprocessing
+
+
+def _check_reports(plan: Plan, round_number: int, updates: Sequence[ClientUpdate]) -> None:
+    _check_metrics(plan, updates)
+    _check_shares(plan, round_number, updates)
+
+
+def _conclude(
+    plan: Plan,
+    state: ServerState,
+    every: Sequence[ClientUpdate],
+    dropped: dict[int, str],
+    summed: _Summed | None = None,
+) -> RoundOutcome:
+    """Return the round's outcome of all updates, in client order."""
+    number, kept = state.round + 1, [update for place, update in enumerate(every) if place not in dropped]
     if len(kept) < plan.settings.min_clients and not acts_without_updates(plan):
         why = f"the round has fewer updates than min_clients: {plan.settings.min_clients}"
         return RoundOutcome(replace(state, round=number), {}, dict.fromkeys(range(len(every)), why) | dropped)
     _check_enough(plan, number, len(kept), len(every))
-    delta, records, sums = _combine(plan, state, kept)
+    delta, records, sums = _combine(plan, state, kept, summed)
     optimizer, weights = _step(plan, state, delta)
     clients = dict(state.clients) | {update.client: update.client_state for update in kept if update.client_state}
     after = ServerState(number, weights, optimizer, records, clients)
     return RoundOutcome(after, _train_metrics(kept), dropped, sums)
 
 
-def _combine(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records, dict[str, int]]:
+def _combine(
+    plan: Plan, state: ServerState, updates: Sequence[ClientUpdate], summed: _Summed | None
+) -> tuple[Delta, Records, dict[str, int]]:
     """Return the delta for the server optimizer, the server's new records, and how many values masked sums spoilt."""
-    post = _Postprocessing(plan, state)
-    processed = (post.on_each(update) for update in updates)
+    post = summed.post if summed else Postprocessing(plan, state)
     before: Records = {name: record for name, record in state.records.items() if name == _AGGREGATOR}
-    sums: dict[str, int] = {}
-    if plan.settings.secure_aggregation and updates:
-        (mean, sums), own = masked_mean(plan, state.round + 1, updates, processed), before
-    else:
-        mean, own = _aggregate(plan, state, updates, processed) if updates else (_nothing(plan), before)
+    mean, own, sums = _nothing(plan), before, dict[str, int]()
+    if summed and updates:
+        mean, own = summed.mean, {}
+    elif plan.settings.secure_aggregation and updates:
+        mean, sums = masked_mean(plan, state.round + 1, updates, map(post.on_each, updates))
+    elif updates:
+        mean, own = _aggregate(plan, state, updates, post)
     delta, carried = _combine_by_algorithm(plan, state, mean, updates)
     delta, remembered = post.on_combined(delta, updates)
     return delta, {**carried, **own, **remembered}, sums
@@ -109,13 +163,15 @@ def _nothing(plan: Plan) -> Delta:
 
 
 def _aggregate(
-    plan: Plan, state: ServerState, updates: Sequence[ClientUpdate], processed: Iterable[ClientUpdate]
+    plan: Plan, state: ServerState, updates: Sequence[ClientUpdate], post: Postprocessing
 ) -> tuple[Delta, Records]:
     """Return what the aggregator combines the processed updates into, an update of the same tensors, and its record.
 
-    A plain mean takes one by one, as all in float64 may not fit into memory.
+    A plain mean takes those that postprocessors made one by one, as all in float64 may not fit into memory.
     """
-    aggregator = aggregator_of(plan)
+    aggregator, processed = aggregator_of(plan), map(post.on_each, updates)
+    if aggregator.is_plain_mean and not post.acts:
+        return weighted_mean(updates), {}
     if aggregator.is_plain_mean:
         return weighted_sum(processed, sum(update.weight for update in updates)), {}
     method = "combine" if type(aggregator).combine_with is Aggregator.combine_with else "combine_with"
@@ -173,84 +229,6 @@ def sent_with_weights(plan: Plan, state: ServerState) -> Records:
     return {slot: state.records[slot] for slot in client_algorithm_of(plan).server_slots}
 
 
-class _Postprocessing:
-    """A plan's postprocessors in one round."""
-
-    def __init__(self, plan: Plan, state: ServerState) -> None:
-        self._plan, self._round = plan, state.round + 1
-        self._parts: dict[str, Postprocessor] = named_postprocessors(plan)
-        self._records = {name: state.records.get(name, {}) for name in self._parts}
-        self._sums: dict[str, Counter[str]] = {name: Counter() for name in self._parts}
-
-    def on_each(self, update: ClientUpdate) -> ClientUpdate:
-        if not self._parts:
-            return update
-        delta: Delta = {name: value.astype(np.float64) for name, value in update.delta.items()}
-        for name, part in self._parts.items():
-            self._measure(name, part, delta)
-            call = _call(name, part, "on_each")
-            stream = stream_of_update(self._plan, self._round, update.client, name, update.repeat)
-            with call.guarded():
-                given = part.on_each(delta, self._records[name], stream_for(part.is_random, stream))
-            delta = call.tensors(given, update.delta, "update", np.float64)
-            call.check_finite(delta, "update")
-        return replace(update, delta=delta)
-
-    def _measure(self, name: str, part: Postprocessor, delta: Delta) -> None:
-        call = _call(name, part, "measure")
-        with call.guarded():
-            given = part.measure(delta, self._records[name])
-        self._sums[name].update(call.sums(given))
-
-    def on_combined(self, delta: Delta, updates: Sequence[ClientUpdate]) -> tuple[Delta, Records]:
-        total_weight, remembered = sum(update.weight for update in updates), dict[str, Weights]()
-        for name, part in self._parts.items():
-            streams = streams_of(self._plan, self._round, name)
-            before = self._records[name], self._sums[name]
-            combined = Combined(delta, len(updates), total_weight, *before, streams=streams)
-            call = _call(name, part, "on_combined")
-            with call.guarded():
-                given = part.on_combined(combined, streams.current)
-            after, record = call.pair(given, "the combined update and the record")
-            delta = call.tensors(after, delta, "update", np.float64)
-            call.check_finite(delta, "update")
-            if record := call.record(record):
-                remembered[name] = record
-        return delta, remembered
-
-
-def streams_of(plan: Plan, round_number: int, name: str) -> RoundStreams:
-    """Return those streams of the rounds until this one; the part remembers what it drew as long as the plan lives."""
-    is_random = named_postprocessors(plan)[name].is_random
-    memory = _memories.setdefault(plan, {}).setdefault(name, {})
-    return RoundStreams(round_number, lambda number: stream_for(is_random, stream_of(plan, number, name)), memory)
-
-
-_memories: WeakKeyDictionary[Plan, dict[str, dict[Any, Any]]] = WeakKeyDictionary()
-
-
-def stream_of(plan: Plan, round_number: int, name: str) -> Stream:
-    """Return the stream from which the postprocessor `name` draws for the combined update of a round."""
-    return _round_stream(plan, round_number).child("combined", name)
-
-
-def stream_of_update(plan: Plan, round_number: int, client: int, name: str, repeat: int = 0) -> Stream:
-    """Return the stream from which the postprocessor `name` draws for one update of a client in a round.
-
-    Two updates of one client with the same noise would tell how they differ.
-    """
-    of_client = _round_stream(plan, round_number).child("update", client, name)
-    return of_client.child("repeat", repeat) if repeat else of_client
-
-
-def _round_stream(plan: Plan, round_number: int) -> Stream:
-    return Stream(plan.round_seed(round_number), "postprocessors")
-
-
-def _call(name: str, part: Postprocessor, method: str) -> PartCall:
-    return PartCall(name.replace("/", "."), part, method)
-
-
 def initial_records(plan: Plan) -> dict[str, Weights]:
     """Return the records that the server has before the first round."""
     algorithm, learned = client_algorithm_of(plan), learned_weights(plan)
@@ -264,13 +242,7 @@ def initial_records(plan: Plan) -> dict[str, Weights]:
         own = aggregator.initial_record(learned)
     if own := call.record(own):
         records[_AGGREGATOR] = own
-    for name, part in named_postprocessors(plan).items():
-        call = _call(name, part, "initial_record")
-        with call.guarded():
-            record = part.initial_record()
-        if record := call.record(record):
-            records[name] = record
-    return records
+    return records | initial_postprocessor_records(plan)
 
 
 def initial_client_records(plan: Plan) -> dict[str, Weights]:
@@ -280,11 +252,6 @@ def initial_client_records(plan: Plan) -> dict[str, Weights]:
     with call.guarded():
         given = algorithm.initial_client(learned)
     return {**call.records(given, algorithm.client_slots, learned), **initial_memory(plan)}
-
-
-def named_postprocessors(plan: Plan) -> dict[str, Postprocessor]:
-    """Return a plan's postprocessors in order, by the names of their records."""
-    return {f"postprocessors/{number}": part for number, part in enumerate(postprocessors_of(plan))}
 
 
 def _step(plan: Plan, state: ServerState, delta: Delta) -> tuple[OptimizerState, dict[str, NDArray[np.float32]]]:
@@ -343,4 +310,4 @@ def _is_finite(update: ClientUpdate) -> bool:
     for records in (update.client_state, update.sent):
         tensors += [value for record in records.values() for value in record.values()]
     numbers_are_finite = all(map(math.isfinite, update.numbers.values()))
-    return numbers_are_finite and all(bool(np.isfinite(value).all()) for value in tensors)
+    return numbers_are_finite and all(map(all_finite, tensors))

@@ -14,10 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.threads import map_on_cores
 from flspec.protocol.named_records import Records
 
-__all__ = ["ClientUpdate", "Delta", "as_tensors", "as_vector", "norm_of", "weighted_mean", "weighted_sum"]
+__all__ = [
+    "ClientUpdate",
+    "Delta",
+    "WeightedSum",
+    "all_finite",
+    "as_tensors",
+    "as_vector",
+    "norm_of",
+    "weighted_mean",
+    "weighted_sum",
+]
 
+_BLOCK = 2**15  # values at a time: sum and product are half a mebibyte, which a core keeps near
 Delta = Mapping[str, NDArray[np.float64]]  # a change of the weights, by tensor name
 
 
@@ -58,15 +70,73 @@ def as_tensors(vector: NDArray[Any], like: Mapping[str, NDArray[Any]]) -> dict[s
 
 def weighted_mean(updates: Sequence[ClientUpdate]) -> Delta:
     """Return sum_k weight_k * delta_k / sum_k weight_k, in float64 and in the order given."""
-    return weighted_sum(updates, sum(update.weight for update in updates))
+    total = sum(update.weight for update in updates)
+    shares = [update.weight / total for update in updates]
+    return {name: _mean_of([update.delta[name] for update in updates], shares) for name in updates[0].delta}
+
+
+class WeightedSum:
+    """sum_k weight_k * delta_k / total, as `weighted_mean` of the same updates to the last bit, which come one by one.
+
+    It holds the sum alone. `total` is the weight of all updates that are to come.
+    """
+
+    def __init__(self, total: float) -> None:
+        self.values: dict[str, NDArray[np.float64]] = {}
+        self._total, self._room = total, np.empty(_BLOCK)
+
+    def add(self, update: ClientUpdate) -> None:
+        share = update.weight / self._total
+        for name, value in update.delta.items():
+            if name not in self.values:
+                self.values[name] = np.zeros(value.shape)
+            _add_share(self.values[name].reshape(-1), value.reshape(-1), share, self._room)
 
 
 def weighted_sum(updates: Iterable[ClientUpdate], total: float) -> Delta:
     """Return sum_k weight_k * delta_k / total, in float64 and in the order given. It holds one update at a time."""
-    result: dict[str, NDArray[np.float64]] = {}
+    added = WeightedSum(total)
     for update in updates:
-        for name, value in update.delta.items():
-            if name not in result:
-                result[name] = np.zeros(value.shape)
-            result[name] += (update.weight / total) * value.astype(np.float64, copy=False)
-    return result
+        added.add(update)
+    return added.values
+
+
+def all_finite(value: NDArray[np.floating[Any]]) -> bool:
+    """Return whether every value is finite, without a mask of all of them."""
+    flat = value.reshape(-1)
+    return all(bool(np.isfinite(flat[start : start + _BLOCK]).all()) for start in range(0, flat.size, _BLOCK))
+
+
+def _mean_of(values: Sequence[NDArray[np.floating[Any]]], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Return the sum of each value times its share, on several cores: coordinates do not depend on each other."""
+    mean, flat = np.zeros(values[0].shape), [value.reshape(-1) for value in values]
+    into = mean.reshape(-1)
+    part = max(_BLOCK, -(-into.size // 64))
+
+    def add(start: int) -> None:
+        room = np.empty(_BLOCK)
+        for first in range(start, min(start + part, into.size), _BLOCK):
+            block = slice(first, min(first + _BLOCK, start + part))
+            for value, share in zip(flat, shares, strict=True):
+                _add_block(into[block], value[block], share, room)
+
+    map_on_cores(add, range(0, into.size, part), into.size * len(values))
+    return mean
+
+
+def _add_share(
+    into: NDArray[np.float64], value: NDArray[np.floating[Any]], share: float, room: NDArray[np.float64]
+) -> None:
+    for start in range(0, into.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        _add_block(into[block], value[block], share, room)
+
+
+def _add_block(
+    into: NDArray[np.float64], value: NDArray[np.floating[Any]], share: float, room: NDArray[np.float64]
+) -> None:
+    """Add share * value: the product is rounded, then the sum, as no fused multiplication would."""
+    product = room[: into.size]
+    product[:] = value
+    np.multiply(product, share, out=product)
+    np.add(into, product, out=into)
