@@ -1,26 +1,26 @@
-"""The local backend: clients on a thread pool in this process."""
+"""The local backend: clients in threads of this process, and in processes beside it where that pays."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from threading import Event as Flag
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.tokens import Tokens
-from flspec.execution.parts import scored_networks, step_multiply_adds
-from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
-from flspec.execution.server_step import finish_round
+from flspec.execution.parts import scored_networks
+from flspec.execution.rounds import RoundResult, drive_rounds, round_result
+from flspec.execution.server_step import finish_round, finish_round_of, takes_one_by_one
 from flspec.layers import BatchNormPolicy, Shape, TorchModule
 from flspec.protocol.backend import Backend, Job, Rehearsal
 from flspec.protocol.events import Event
-from flspec.protocol.plan import FEATURES, ClientTask, Plan
+from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Requirement
 from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import ServerState, Weights
@@ -28,19 +28,26 @@ from flspec.protocol.updates import ClientUpdate
 from flspec_torch import unsupported_training
 from flspec_torch.scoring_batches import examples_at_once
 
-__all__ = ["LocalBackend"]
+if TYPE_CHECKING:
+    from flspec_local.crew import Crew
 
-_WORTH_A_THREAD = 2_000_000  # multiplications in one step
+__all__ = ["LocalBackend"]
 
 
 class LocalBackend(Backend):
-    """Clients on a thread pool in this process, one torch thread each. Other backends are compared with it."""
+    """Clients side by side, one torch thread each: see `flspec_local.crew`. Other backends are compared with it.
+
+    Its variants say who trains, which else is chosen by what the first steps took.
+    """
 
     name = "local"
+    variants = ("threads", "processes")
     requirements = (Requirement("torch", "torch"),)
     packages = ("flspec_torch",)
     reads = frozenset(FEATURES)
-    done_by = MappingProxyType({"client training": "flspec_torch", "transport": "threads", "server step": "flspec"})
+    done_by = MappingProxyType(
+        {"client training": "flspec_torch", "transport": "flspec_local", "server step": "flspec"}
+    )
 
     def unsupported(self, plan: Plan) -> list[str]:
         return unsupported_training(plan)
@@ -48,38 +55,23 @@ class LocalBackend(Backend):
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         import torch
 
+        from flspec_local.crew import Crew
         from flspec_torch.training import Trainer
 
         stop = Flag()
-        trainer = Trainer(plan, stop)
         versions = {"torch": torch.__version__, "python": platform.python_version()}
-        pool = ThreadPoolExecutor(
-            job.workers or _useful_workers(plan, job.num_workers),
-            thread_name_prefix="client",
-            initializer=torch.set_num_threads,
-            initargs=(1,),
-        )
-
-        def run_round(number: int, state: ServerState) -> RoundResult:
-            def train(task: ClientTask) -> ClientUpdate:
-                return trainer.train_from(state, task)
-
-            lap = timed()
-            updates = list(pool.map(train, plan.cohort(number)))
-            train_seconds = lap()
-            outcome = finish_round(plan, state, updates)
-            return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()})
-
+        crew = Crew(plan, job, self.variant, Trainer(plan, stop))
+        rounds = _Rounds(plan, crew)
         try:
-            yield from drive_rounds(plan, job, versions, run_round)
+            yield from drive_rounds(plan, job, versions, rounds.run)
         finally:
             stop.set()  # clients in training stop at their next batch
-            pool.shutdown(wait=True, cancel_futures=True)
+            crew.close()
 
     def rehearse(self, plan: Plan) -> Rehearsal | None:
         from flspec_local.rehearsal import rehearse
 
-        return rehearse(plan, _useful_workers(plan, os.cpu_count() or 1))
+        return rehearse(plan, os.cpu_count() or 1)
 
     def describe_module(
         self,
@@ -112,10 +104,35 @@ class LocalBackend(Backend):
         return min(map(examples_at_once, scored_networks(plan)))
 
 
-def _useful_workers(plan: Plan, cores: int) -> int:
-    """Return the number of cores, or 1 if steps are so short that threads only wait for Python's global lock.
+class _Stopwatch:
+    """The seconds that an iterator takes for its items."""
 
-    Measured: with 0.5 million multiplications in a step, two threads take 1.7 times as long as one; with 8 million, 0.6
-    times.
-    """
-    return cores if step_multiply_adds(plan) * plan.largest_batch >= _WORTH_A_THREAD else 1
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def of(self, items: Iterable[ClientUpdate]) -> Iterator[ClientUpdate]:
+        began = time.perf_counter()
+        for item in items:
+            self.seconds += time.perf_counter() - began
+            yield item
+            began = time.perf_counter()
+        self.seconds += time.perf_counter() - began
+
+
+class _Rounds:
+    """Rounds of a plan: a crew trains, and the server takes the updates one by one where its rule allows."""
+
+    def __init__(self, plan: Plan, crew: Crew) -> None:
+        self._plan, self._crew = plan, crew
+        self._one_by_one = takes_one_by_one(plan)
+
+    def run(self, number: int, state: ServerState) -> RoundResult:
+        outcome, began, training = None, time.perf_counter(), _Stopwatch()
+        if self._one_by_one:
+            outcome, updates = finish_round_of(self._plan, state, training.of(self._crew.updates(state, lasting=False)))
+        if outcome is None:
+            self._one_by_one = False  # a run with one update that is not finite has more, and would train twice
+            updates = list(training.of(self._crew.updates(state, lasting=True)))
+            outcome = finish_round(self._plan, state, updates)
+        seconds = {"train": training.seconds, "aggregate": time.perf_counter() - began - training.seconds}
+        return round_result(outcome, updates, seconds, self._crew.workers)

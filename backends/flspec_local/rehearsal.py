@@ -22,6 +22,7 @@ from flspec.phases import draws_of_sample
 from flspec.protocol.backend import Rehearsal
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
+from flspec_local.choice import useful_threads, useful_workers
 from flspec_torch.private_steps import warm_up
 from flspec_torch.scoring import TorchScorer
 from flspec_torch.scoring_batches import examples_at_once
@@ -33,8 +34,9 @@ _MOST_ADDED = 2**24  # parameters of updates in a measured aggregation, which ta
 _MOST_COMBINED = 2**22  # of a rule that is of all pairs of updates
 
 
-def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
+def rehearse(plan: Plan, cores: int) -> Rehearsal | None:
     """Measure with as many clients at once as a run would train. None if a single example takes too long."""
+    workers = useful_threads(plan, cores)
     plan = replace(plan, noise_key=b"none of a run's")
     work = step_multiply_adds(plan)
     if work > _MOST_WORK:
@@ -48,7 +50,8 @@ def rehearse(plan: Plan, workers: int) -> Rehearsal | None:
     if plan.settings.private_steps:
         warm_up()
     seconds_a_step, num_steps, updates = _train(plan, tasks)
-    train = seconds_a_step * full / cut * _mean_steps_in_a_row(plan, workers)
+    step = seconds_a_step * full / cut
+    train = step * _mean_steps_in_a_row(plan, useful_workers(plan, workers, step, cores))
     return Rehearsal(train + _aggregate(plan, updates) + _evaluate(plan, num_examples), num_steps)
 
 

@@ -50,7 +50,8 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
         )
     weights = result.weights.sha256[:12] if result.weights else "none"
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
-    notes = [f"{startup}{result.seconds.total:.1f} s in all; weights sha256 {weights}"]
+    workers = f" by {result.backend.workers.title}" if result.backend.workers else ""
+    notes = [f"{startup}{result.seconds.total:.1f} s in all{workers}; weights sha256 {weights}"]
     notes += features_in_words([result.features], [record.evaluation or {} for record in rounds[-1:]])
     if privacy := result.privacy:
         notes.append(privacy.statement)

@@ -172,7 +172,7 @@ class Remote(Backend):
         if self._inner.offline:
             command = [sys.executable, "-I", "-S", own_network.__file__, *command]
         try:
-            self._worker = _Worker(command, log, _environment(self._python))
+            self._worker = _Worker(command, log, worker_environment(self._python))
         except OSError as error:
             raise BackendError(f"{self.name}: its process cannot be started: {error}") from error
         return self._worker
@@ -375,7 +375,7 @@ def _save_plan(plan: Plan, folder: Path) -> None:
         raise InputError(f"{folder} holds plan {found[:12]}, not {plan.digest[:12]}; choose another folder")
 
 
-def _environment(python: Path) -> dict[str, str]:
+def worker_environment(python: Path) -> dict[str, str]:
     """Return the environment variables of the warden and the worker, whose interpreter is `python`."""
     search = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     threads = dict.fromkeys(_THREAD_COUNTS, "1")  # one thread each, so sums have a fixed order

@@ -15,7 +15,7 @@ from flspec.execution.parts import learned_weights, server_optimizer_of
 from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records
 from flspec.privacy.spending import ending_budget
 from flspec.protocol.backend import Job, kept_state
-from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted
+from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted, Workers
 from flspec.protocol.named_records import Records
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state, save_state
@@ -35,6 +35,7 @@ class RoundResult:
     seconds: Mapping[str, float]
     dropped: Mapping[int, str]  # by position in the cohort
     sums: Mapping[str, int] = field(default_factory=dict)
+    workers: Workers | None = None
 
 
 def drive_rounds(
@@ -69,6 +70,7 @@ def drive_rounds(
             dropped=dict(result.dropped),
             sums=dict(result.sums),
             seconds=dict(result.seconds),
+            workers=result.workers,
             state=str(kept.relative_to(job.folder)) if kept else None,
         )
     if (budget := ending_budget(plan)) is not None:
@@ -76,7 +78,12 @@ def drive_rounds(
     yield RunFinished()
 
 
-def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds: Mapping[str, float]) -> RoundResult:
+def round_result(
+    outcome: RoundOutcome,
+    updates: Sequence[ClientUpdate],
+    seconds: Mapping[str, float],
+    workers: Workers | None = None,
+) -> RoundResult:
     """Build the report of a round from what `finish_round` returned."""
     in_order = sorted(updates, key=lambda update: (update.client, update.repeat))
     return RoundResult(
@@ -87,6 +94,7 @@ def round_result(outcome: RoundOutcome, updates: Sequence[ClientUpdate], seconds
         seconds=seconds,
         dropped=outcome.dropped,
         sums=outcome.sums,
+        workers=workers,
     )
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "Software",
+    "Workers",
     "dump_event",
     "parse_event",
 ]
@@ -52,6 +53,20 @@ class RunStarted(Document):
     versions: dict[str, str]  # of the engine's packages and its Python
 
 
+class Workers(Document):
+    """Who trains the clients, and why: how an engine works, which changes nothing that it computes."""
+
+    kind: Literal["threads", "processes"]
+    number: int  # of processes with the one that began the run, which trains, too
+    why: str
+
+    @property
+    def title(self) -> str:
+        """`1 thread`, `2 processes`."""
+        one = {"threads": "thread", "processes": "process"}[self.kind]
+        return f"{self.number} {self.kind if self.number > 1 else one}"
+
+
 class RoundFinished(Document):
     """One round has ended and the server has new weights.
 
@@ -66,6 +81,7 @@ class RoundFinished(Document):
     dropped: dict[int, str]  # by position in the cohort: why that update did not count
     seconds: dict[str, float]  # wall clock: train (clients, messages), and aggregate if it is measured separately
     sums: dict[str, int] = {}  # noqa: RUF012  # with simulated secure aggregation: values that were clipped and wrapped
+    workers: Workers | None = None  # at the end of the round, where an engine chooses
     state: str | None = None  # file of the server state after the round, if it is saved
 
 

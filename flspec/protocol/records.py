@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flspec.core.components import Document
 from flspec.metrics import Confusion
-from flspec.protocol.events import ImageFile, Software
+from flspec.protocol.events import ImageFile, Software, Workers
 
 __all__ = [
     "BackendInfo",
@@ -90,6 +90,7 @@ class BackendInfo(Document):
 
     name: str  # as selected, e.g. "flower" or "flower:inprocess"
     versions: dict[str, str]
+    workers: Workers | None = None  # that trained the last round; None if the backend does not tell
 
 
 class Seconds(Document):

@@ -176,7 +176,9 @@ class Attempt:
             plan_digest=plan.digest,
             spec=dict(plan.spec),
             seed=plan.spec["seed"],
-            backend=BackendInfo(name=self._attempted.backend, versions=self.recorder.versions),
+            backend=BackendInfo(
+                name=self._attempted.backend, versions=self.recorder.versions, workers=self.recorder.workers
+            ),
             environment=describe_environment(),
             software=software[-1],
             earlier=tuple(one for at, one in enumerate(software[:-1]) if one not in software[at + 1 :]),

@@ -22,6 +22,7 @@ from flspec.protocol.events import (
     RoundFinished,
     RunAttempted,
     RunStarted,
+    Workers,
 )
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import load_state
@@ -40,6 +41,7 @@ class Recorder:
 
     def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None, keeps_all: bool = False) -> None:
         self.versions: dict[str, str] = {}
+        self.workers: Workers | None = None  # that trained the last round
         self.attempts: list[RunAttempted] = []
         self.rounds = KeptRecords()
         self.best = BestSoFar(plan.settings.evaluation.best)
@@ -90,6 +92,8 @@ class Recorder:
                 self.attempts.append(event)
             case RunStarted():
                 self.versions = event.versions
+            case RoundFinished():
+                self.workers = event.workers
 
     def _check(self, event: RoundFinished) -> None:
         """Check a backend's report of a round against the plan."""
