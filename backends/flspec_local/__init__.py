@@ -69,9 +69,11 @@ class LocalBackend(Backend):
             crew.close()
 
     def rehearse(self, plan: Plan) -> Rehearsal | None:
+        from flspec_local.choice import useful_threads
         from flspec_local.rehearsal import rehearse
 
-        return rehearse(plan, os.cpu_count() or 1)
+        cores = os.cpu_count() or 1
+        return rehearse(plan, useful_threads(plan, cores), cores)
 
     def describe_module(
         self,

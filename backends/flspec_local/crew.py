@@ -108,13 +108,13 @@ class Crew:
 
     def _hand_out(self, work: _Round) -> None:
         """Give parts of a round to all who are free."""
-        while work.again and self._is_thread_free(work):
+        while work.again and self._is_thread_free:
             first, end = work.again.popleft()
             self._give_to_threads(work, first, end)
         for process in self._ready:
             while work.is_left and process.has_room and self._may_wait(len(process.asked)):
                 self._give_to_process(work, process)
-        while work.is_left and self._is_thread_free(work):
+        while work.is_left and self._is_thread_free and not self._is_ahead(work):
             first, work.first = work.first, work.first + self._size(work)
             self._give_to_threads(work, first, work.first)
 
@@ -131,9 +131,13 @@ class Crew:
         """Return whether a worker that was given so many parts may have one more: it waits only if tasks are short."""
         return num_given < (2 if self._seconds_a_task < _SHORT_SECONDS else 1)
 
-    def _is_thread_free(self, work: _Round) -> bool:
-        is_ahead = work.of_threads >= _MOST_AHEAD * self._num_threads
-        return self._may_wait(self._threads.num_given // self._num_threads) and not is_ahead
+    @property
+    def _is_thread_free(self) -> bool:
+        return self._may_wait(self._threads.num_given // self._num_threads)
+
+    def _is_ahead(self, work: _Round) -> bool:
+        """Return whether threads have trained so much more than has come out that it would fill memory."""
+        return work.of_threads >= _MOST_AHEAD * self._num_threads
 
     def _size(self, work: _Round) -> int:
         """Return how many tasks to give at once: few at the end of a round, so that all end at the same time."""

@@ -22,7 +22,7 @@ from flspec.phases import draws_of_sample
 from flspec.protocol.backend import Rehearsal
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.updates import ClientUpdate
-from flspec_local.choice import useful_threads, useful_workers
+from flspec_local.choice import useful_workers
 from flspec_torch.private_steps import warm_up
 from flspec_torch.scoring import TorchScorer
 from flspec_torch.scoring_batches import examples_at_once
@@ -34,9 +34,11 @@ _MOST_ADDED = 2**24  # parameters of updates in a measured aggregation, which ta
 _MOST_COMBINED = 2**22  # of a rule that is of all pairs of updates
 
 
-def rehearse(plan: Plan, cores: int) -> Rehearsal | None:
-    """Measure with as many clients at once as a run would train. None if a single example takes too long."""
-    workers = useful_threads(plan, cores)
+def rehearse(plan: Plan, workers: int, cores: int = 1) -> Rehearsal | None:
+    """Measure with so many clients at once, as a run begins with; a long run may go on with one a core.
+
+    None if a single example takes too long.
+    """
     plan = replace(plan, noise_key=b"none of a run's")
     work = step_multiply_adds(plan)
     if work > _MOST_WORK:

@@ -128,7 +128,8 @@ def _conclude(
     summed: _Summed | None = None,
 ) -> RoundOutcome:
     """Return the round's outcome of all updates, in client order."""
-    number, kept = state.round + 1, [update for place, update in enumerate(every) if place not in dropped]
+    number = state.round + 1
+    kept = [update for place, update in enumerate(every) if place not in dropped]
     if len(kept) < plan.settings.min_clients and not acts_without_updates(plan):
         why = f"the round has fewer updates than min_clients: {plan.settings.min_clients}"
         return RoundOutcome(replace(state, round=number), {}, dict.fromkeys(range(len(every)), why) | dropped)
