@@ -12,7 +12,16 @@ import numpy as np
 from flspec.protocol.plan import Plan
 from flspec.protocol.updates import ClientUpdate
 
-__all__ = ["add_up", "draw_batches", "draw_rows", "epsilon_of", "read_and_hash", "shuffle", "split_by_python"]
+__all__ = [
+    "add_up",
+    "copy_all",
+    "draw_batches",
+    "draw_rows",
+    "epsilon_of",
+    "read_and_hash",
+    "shuffle",
+    "split_by_python",
+]
 
 
 def draw_batches(plan: Plan) -> None:
@@ -37,6 +46,14 @@ def add_up(updates: Sequence[ClientUpdate]) -> dict[str, np.ndarray]:
         for name in mean:
             mean[name] += np.float32(update.weight / total) * update.delta[name]
     return mean
+
+
+def copy_all(updates: Sequence[ClientUpdate]) -> None:
+    """Copy every update, one over the other: what memory takes to read and write as many bytes."""
+    into = {name: np.empty_like(value) for name, value in updates[0].delta.items()}
+    for update in updates:
+        for name, value in update.delta.items():
+            np.copyto(into[name], value)
 
 
 def epsilon_of(noise: float, probability: float, rounds: int, delta: float) -> float:

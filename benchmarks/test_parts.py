@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.floors_of_parts import add_up, draw_batches, epsilon_of, read_and_hash
-from benchmarks.measuring import measure
+from benchmarks.floors_of_parts import add_up, copy_all, draw_batches, epsilon_of, read_and_hash
+from benchmarks.measuring import ALL_CORES, measure
 from flspec.aggregators import Aggregator
 from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
@@ -70,16 +70,32 @@ def updates() -> list[ClientUpdate]:
 
 @pytest.mark.parametrize("aggregator", [FedAvg(), FedAdam(learning_rate=0.1)], ids=["fedavg", "fedadam"])
 def test_aggregation(benchmark: BenchmarkFixture, updates: list[ClientUpdate], aggregator: Aggregator) -> None:
-    plan = Plan.build(
+    plan = one_round(aggregator, SHAPE)
+    group = f"aggregate {CLIENTS} updates of {SHAPE[0] * SHAPE[1]:,} parameters"
+    step = partial(finish_round, plan, initial_state(plan), updates)
+    measure(benchmark, group, step, partial(add_up, updates), pairs=10)
+
+
+def one_round(aggregator: Aggregator, shape: tuple[int, ...]) -> Plan:
+    return Plan.build(
         settings=settings_with(aggregator=aggregator.model_dump(mode="json")),
-        weights={"w": np.zeros(SHAPE, np.float32)},
+        weights={"w": np.zeros(shape, np.float32)},
         clients=[np.arange(1)],
         rounds=[[ClientTask(0, 1, (np.arange(1),))]],
         spec={},
     )
-    group = f"aggregate {CLIENTS} updates of {SHAPE[0] * SHAPE[1]:,} parameters"
+
+
+def test_large_aggregation(benchmark: BenchmarkFixture, is_measured: bool) -> None:
+    """All 4.4 GB are read, of twelve arrays that are larger together than any cache."""
+    clients, size = (100, 11_000_000) if is_measured else (4, 1000)
+    rng = np.random.default_rng(0)
+    deltas = [rng.standard_normal(size, np.float32) for _ in range(min(12, clients))]
+    updates = [ClientUpdate(n, {"w": deltas[n % len(deltas)]}, 10 + n, 1, {}) for n in range(clients)]
+    plan = one_round(FedAvg(), (size,))
     step = partial(finish_round, plan, initial_state(plan), updates)
-    measure(benchmark, group, step, partial(add_up, updates), pairs=10)
+    group = f"aggregate {clients} updates of {size:,} parameters, beside copying them"
+    measure(benchmark, group, step, partial(copy_all, updates), cores=ALL_CORES)
 
 
 def test_accountant(benchmark: BenchmarkFixture, is_measured: bool) -> None:

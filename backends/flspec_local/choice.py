@@ -51,8 +51,7 @@ def useful_threads(plan: Plan, cores: int) -> int:
     Measured: with 0.5 million multiplications in a step, two threads take 1.7 times as long as one; with 8 million, 0.6
     times.
     """
-    batch = int(plan.batch_sizes.max(initial=0))
-    return cores if step_multiply_adds(plan) * batch >= _WORTH_A_THREAD else 1
+    return cores if step_multiply_adds(plan) * plan.largest_batch >= _WORTH_A_THREAD else 1
 
 
 def first_choice(plan: Plan, asked: int, cores: int, variant: str | None) -> Workers:

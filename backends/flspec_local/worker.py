@@ -22,12 +22,14 @@ from flspec.protocol.updates import ClientUpdate
 from flspec_local.messages import READY, Part, Sent, unpacked
 from flspec_local.shared import SharedMemory, Stored
 
+__all__ = ["end_with", "main"]
+
 _TICK_SECONDS = 1.0
 
 
 def main(connection: Connection, parent: int, shared: SharedMemory, own: SharedMemory) -> None:
     """Serve until the other end of the connection is closed."""
-    threading.Thread(target=_end_with, args=(connection.fileno(), parent), name="lifeline", daemon=True).start()
+    threading.Thread(target=end_with, args=(connection.fileno(), parent), name="lifeline", daemon=True).start()
     worker = _Worker(unpacked(shared.load(connection.recv())), own)
     connection.send(READY)
     while True:
@@ -66,7 +68,7 @@ class _Worker:
         return self._trainer.train(task, self.weights, state, self.server)
 
 
-def _end_with(descriptor: int, parent: int) -> None:
+def end_with(descriptor: int, parent: int) -> None:
     """End this process when the other end of its connection is closed, in whatever way its parent ends.
 
     Another child of the parent may hold that end open, so the parent itself is looked for, too.

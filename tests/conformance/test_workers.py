@@ -146,5 +146,6 @@ def test_a_parts_error_in_a_worker_process_is_told_as_in_a_thread(crew: list[cre
         told[str(raised.value)] += 1
     ((message, times),) = told.items()
     assert times == 2
-    assert "finish raised ValueError: counted beyond 2 in counting.py:" in message
+    assert "finish raised ValueError: counted beyond 2 in " in message
+    assert "counting.py:24; repair finish there" in message
     assert crew[-1].num_tasks["processes"] >= 1
