@@ -66,7 +66,7 @@ def test_what_is_missing_of_each_is_told_from_its_declaration(acme: Path) -> Non
     assert listed["needy"] == {"variants": ["whole", "slim"], "missing": needs}
     wanted = "its Python environment is not installed; flspec backends install apart"
     assert listed["apart"] == {"variants": [], "missing": wanted}
-    assert listed["local"] == {"variants": [], "missing": None}
+    assert listed["local"] == {"variants": ["threads", "processes"], "missing": None}
 
 
 def test_an_environment_without_pins_is_broken_and_in_nobodys_way(acme: Path) -> None:
