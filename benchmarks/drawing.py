@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from flspec.report.palette import INK, MUTED, PALETTE, RULE
 
@@ -38,21 +38,25 @@ def draw_dots(places: Sequence[str], curves: Sequence[Curve], label: str, joined
             _plot(axes, points, number, "-" if joined else "", curve.label.replace("`", ""))
         axes.set_xticks(range(len(places)), places, rotation=25, ha="right")
         _finish(axes, label)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if _is_labelled(value) else ""))
         figure.legend(loc="outside right upper", frameon=False)
         return _svg(figure)
 
 
 def draw_panels(panels: Mapping[str, Sequence[tuple[int, float]]], label: str) -> str:
-    """Draw one panel for each title: values over sizes, both on axes of powers."""
+    """Draw one panel for each title: values, from 0, over sizes on an axis of powers."""
     with _figure(2.6 * len(panels), 2.6) as figure:
         for number, (title, points) in enumerate(panels.items()):
             axes = figure.add_subplot(1, len(panels), number + 1)
             _plot(axes, points, 1, "-", "")
             axes.set_xscale("log")
             axes.set_xticks([size for size, _ in points], [f"{size:,}" for size, _ in points])
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.minorticks_off()
             axes.set_title(title, fontsize=9.0, color=INK)
             _finish(axes, label if number == 0 else "")
+            axes.set_ylim(bottom=0.0)
         return _svg(figure)
 
 
@@ -63,13 +67,14 @@ def _plot(axes: Axes, points: Sequence[tuple[float, float]], number: int, line: 
 
 def _finish(axes: Axes, label: str) -> None:
     axes.axhline(1.0, color=MUTED, linewidth=1.0)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else ""))
     axes.set_ylabel(label)
     axes.grid(visible=True, axis="y", which="both", color=RULE, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
+
+
+def _is_labelled(value: float) -> bool:
+    return f"{value:.0e}"[0] in "25"
 
 
 @contextmanager
