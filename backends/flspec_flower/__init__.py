@@ -8,8 +8,10 @@ from types import MappingProxyType
 
 from flspec.protocol.backend import Backend, Job
 from flspec.protocol.events import Event
+from flspec.protocol.native import is_native
 from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Requirement
+from flspec_flower.natives import NATIVES, unsupported_native
 from flspec_flower.ray_access import why_open
 from flspec_torch import unsupported_training
 
@@ -29,11 +31,13 @@ class FlowerBackend(Backend):
     packages = ("flspec_torch",)
     offline = True
     reads = frozenset(FEATURES)
+    natives = NATIVES
     done_by = MappingProxyType({"client training": "flspec_torch", "transport": "Flower", "server step": "flspec"})
 
     def unsupported(self, plan: Plan) -> list[str]:
         is_open = None if self.variant == "inprocess" else why_open()
-        return [*filter(None, [is_open]), *unsupported_training(plan)]
+        own = unsupported_native(plan) if is_native(plan) else ()
+        return [*filter(None, [is_open]), *own, *unsupported_training(plan)]
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         from flspec_flower.simulation import run_in_process, run_on_ray

@@ -2,7 +2,7 @@
 
 Flower's own strategies draw each cohort at random and sum replies as they arrive. A plan has decided both. This
 ServerApp therefore sends the planned tasks, to one SuperNode for each client, and passes the replies to
-`flspec.execution.server_step`.
+`flspec.execution.server_step`, which passes them on to a strategy of Flower's where the plan asks for it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from flspec.execution.rounds import RoundResult, drive_rounds, round_result, tim
 from flspec.execution.server_step import finish_round
 from flspec.protocol.backend import Job
 from flspec.protocol.events import Event
+from flspec.protocol.native import definition_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
 from flspec_flower.client import prepare_message, read_reply, task_message
+from flspec_flower.strategies import strategy_step
 
 
 def server_app(
@@ -36,14 +38,19 @@ def server_app(
         nodes = assign_nodes(grid, plan, stop)
         prepare_clients(grid, list(nodes.values())[: job.num_workers], plan, job)
 
-        def run_round(number: int, state: ServerState) -> RoundResult:
-            lap = timed()
-            updates = train_cohort(grid, nodes, plan, job, number, state)
-            train_seconds = lap()
-            outcome = finish_round(plan, state, updates)
-            return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()})
+        def rounds_of(plan: Plan) -> Callable[[int, ServerState], RoundResult]:
+            step = strategy_step(plan)
 
-        for event in drive_rounds(plan, job, versions, run_round):
+            def run_round(number: int, state: ServerState) -> RoundResult:
+                lap = timed()
+                updates = train_cohort(grid, nodes, plan, job, number, state)
+                train_seconds = lap()
+                outcome = finish_round(plan, state, updates, step)
+                return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()})
+
+            return run_round
+
+        for event in drive_rounds(plan, job, versions, rounds_of(plan), rounds_of(definition_of(plan))):
             emit(event)
             if stop.is_set():
                 return

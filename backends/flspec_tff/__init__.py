@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from flspec.execution.rounds import drive_rounds
 from flspec.protocol.backend import STAGES, Backend, Job
 from flspec.protocol.events import Event
+from flspec.protocol.native import definition_of, is_native
 from flspec.protocol.plan import Plan
 from flspec.protocol.requirements import Environment
 from flspec_tff.aggregation import is_aggregated_by_tff
+from flspec_tff.natives import NATIVES, unsupported_native
 from flspec_tff.support import unsupported
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class TffBackend(Backend):
         gigabytes=2.0,
     )
     done_by = MappingProxyType(dict.fromkeys(STAGES, "TensorFlow Federated"))
+    natives = NATIVES
     # Each by name, so that a feature that comes later is refused until it is translated.
     reads = frozenset(
         {
@@ -79,10 +82,10 @@ class TffBackend(Backend):
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)
-        self._built: FederatedAveraging | SeparateUpdates | None = None
+        self._built: dict[tuple[str, bytes], FederatedAveraging | SeparateUpdates] = {}
 
     def unsupported(self, plan: Plan) -> list[str]:
-        return unsupported(plan)
+        return [*unsupported_native(plan), *unsupported(plan)]
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at import
@@ -91,7 +94,7 @@ class TffBackend(Backend):
 
         start_runtime(job.num_workers)
         try:
-            yield from drive_rounds(plan, job, _versions(), self._built_for(plan).run_round)
+            yield from drive_rounds(plan, job, _versions(), *(one.run_round for one in self._built_for(plan)))
         except GeneratorExit:
             raise
         except BaseException:
@@ -101,19 +104,20 @@ class TffBackend(Backend):
     def stages(self, plan: Plan) -> Mapping[str, str]:
         return self.done_by if is_aggregated_by_tff(plan) else {**self.done_by, "server step": "flspec"}
 
-    def _built_for(self, plan: Plan) -> FederatedAveraging | SeparateUpdates:
-        """Return what executes the plan. It is reused for the same plan, because building it may take a minute.
+    def _built_for(self, plan: Plan) -> list[FederatedAveraging | SeparateUpdates]:
+        """Return what executes the plan, and beside TFF's own algorithm what executes flspec's definition.
 
-        A certificate executes each plan twice.
+        It is reused for the same plan, because building it may take a minute. A certificate executes each plan twice.
         """
         from flspec_tff.rounds import FederatedAveraging
         from flspec_tff.separate_updates import SeparateUpdates
 
-        built = self._built
+        plans = [plan, definition_of(plan)] if is_native(plan) else [plan]
         # A key belongs to one run: another run's noise would be known to whoever knows both.
-        if built is None or (built.plan.digest, built.plan.noise_key) != (plan.digest, plan.noise_key):
-            built = self._built = (FederatedAveraging if is_aggregated_by_tff(plan) else SeparateUpdates)(plan)
-        return built
+        keyed = {(one.digest, one.noise_key): one for one in plans}
+        build = FederatedAveraging if is_aggregated_by_tff(plan) else SeparateUpdates
+        self._built = {key: self._built.get(key) or build(one) for key, one in keyed.items()}
+        return list(self._built.values())
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from flspec.data.examples import Split
 from flspec.data.store import open_data
+from flspec.execution.native import deviation_between
 from flspec.execution.parts import aggregator_of, client_optimizer_of, learned_weights, network_of
 from flspec.execution.rounds import RoundResult, timed
-from flspec.protocol.events import NOT_FINITE
+from flspec.execution.server_step import finish_round
+from flspec.protocol.events import NOT_FINITE, Deviation
+from flspec.protocol.native import definition_of, is_native
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.clients import Planned, client_dataset, element_spec, masks_for
+from flspec_tff.collecting import build_collecting_mean, read_updates
 from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
 from flspec_tff.model import build_model
 from flspec_tff.own_training import train_program
@@ -55,10 +59,15 @@ class FederatedAveraging:
             all_to_tensorflow(plan.weights),
             train,
             element,
-            build_server_optimizer(self._rule, [name in self._learned for name in plan.weights]),
-            self._private.build if self._private else build_weighted_mean,
+            build_server_optimizer(self._rule, [name in self._learned for name in plan.weights], is_native(plan)),
+            self._build_aggregation(),
         )
         self._blank = self._process.initialize()
+
+    def _build_aggregation(self) -> Callable[[Any], tff.templates.AggregationProcess]:
+        if self._private:
+            return self._private.build
+        return build_collecting_mean if is_native(self.plan) else build_weighted_mean
 
     def run_round(self, number: int, state: ServerState) -> RoundResult:
         """Execute round `number` from `state`, for `flspec.execution.rounds.drive_rounds`."""
@@ -69,14 +78,21 @@ class FederatedAveraging:
         metrics = output.metrics["client_work"]["train"]
         rejected = bool(output.metrics["finalizer"]["update_non_finite"])
         num_trained = 0 if rejected else int(metrics["num_trained"].sum())
+        after = self._read(output.state, number, state.optimizer.step + (not rejected))
         return RoundResult(
-            state=self._read(output.state, number, state.optimizer.step + (not rejected)),
+            state=after,
             cohort=tuple(task.client for task in tasks),
             num_trained=num_trained,
             train=_train_metrics(metrics["sums"], num_trained),
             seconds={"train": lap()},  # includes aggregation, which TFF does in the same call
             dropped=_dropped(tasks, metrics["num_trained"], rejected),
+            deviation=self._deviation(state, after, output.metrics["aggregator"]) if is_native(self.plan) else None,
         )
+
+    def _deviation(self, before: ServerState, after: ServerState, rows: NDArray[np.float32]) -> Deviation:
+        """Return how far TFF's step is from flspec's of the same updates, which an aggregation has collected."""
+        defined = finish_round(definition_of(self.plan), before, read_updates(self.plan, rows)).state
+        return deviation_between(self.plan, before.weights, defined.weights, after.weights)
 
     def _write(self, number: int, state: ServerState) -> tff.learning.templates.LearningAlgorithmState:
         return self._blank._replace(

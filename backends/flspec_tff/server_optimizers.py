@@ -1,7 +1,8 @@
 """The plan's server optimizers as `tff.learning.optimizers.Optimizer`.
 
-TFF's own gradient descent is used, because its definition is flspec's. The other rules are written out here: TFF 0.87's
-Adam and Yogi have only the form with epsilon_hat, and its Adagrad has epsilon inside the root.
+TFF's own gradient descent is used, because its definition is flspec's. The other rules are written out here, unless a
+plan asks for TFF's own: TFF 0.87's Adam and Yogi have only the form with epsilon_hat, and its Adagrad has epsilon
+inside the root.
 
 TFF's gradient g is flspec's -Delta.
 """
@@ -19,7 +20,7 @@ import tensorflow_federated as tff
 from flspec.protocol.state import OptimizerState
 from flspec.server_optimizers import ServerOptimizer
 from flspec.server_optimizers.adagrad import Adagrad
-from flspec.server_optimizers.adam import MomentOptimizer
+from flspec.server_optimizers.adam import Adam, MomentOptimizer
 from flspec.server_optimizers.sgd import Sgd
 from flspec.server_optimizers.yogi import Yogi
 from flspec_tff.layout import all_from_tensorflow, all_to_tensorflow
@@ -31,9 +32,11 @@ State = Mapping[str, Any]
 Slots = Mapping[str, tf.Tensor]  # of one weight, float64
 
 
-def build_server_optimizer(rule: ServerOptimizer, learned: Sequence[bool]) -> tff.learning.optimizers.Optimizer:
+def build_server_optimizer(
+    rule: ServerOptimizer, learned: Sequence[bool], native: bool = False
+) -> tff.learning.optimizers.Optimizer:
     """Build the optimizer of TFF's server. `learned` says of each tensor that is sent whether the rule is for it."""
-    optimizer = _build(rule)
+    optimizer = _build_native(rule) if native else _build(rule)
     return optimizer if all(learned) else _BesideStatistics(optimizer, learned)
 
 
@@ -46,18 +49,35 @@ def _build(rule: ServerOptimizer) -> tff.learning.optimizers.Optimizer:
     raise ValueError(f"no TFF translation for server optimizer {rule!r}")
 
 
+def _build_native(rule: ServerOptimizer) -> tff.learning.optimizers.Optimizer:
+    """Build TFF's own optimizer of a rule; `natives` says which fields it has."""
+    optimizers = tff.learning.optimizers
+    match rule:
+        case Sgd():
+            return _build(rule)
+        case Yogi():
+            moments = (rule.beta_1, rule.beta_2, rule.epsilon)
+            return optimizers.build_yogi(rule.learning_rate, *moments, rule.initial_accumulator)
+        case Adam():
+            return optimizers.build_adam(rule.learning_rate, rule.beta_1, rule.beta_2, rule.epsilon)
+        case Adagrad():
+            return optimizers.build_adagrad(rule.learning_rate, rule.initial_accumulator, rule.epsilon)
+    raise ValueError(f"TFF has no server optimizer of its own for {rule!r}")
+
+
 def write_server_state(rule: ServerOptimizer, blank: State, state: OptimizerState, rate: float) -> State:
     """Convert `state` to the state of TFF's server optimizer in a round. `blank` is the latter's initial state.
 
     `rate` is the factor of the learning rate in the round.
     """
     written = OrderedDict(blank)
-    if isinstance(rule, Sgd):
-        written["learning_rate"] = np.float32(rule.learning_rate * rate)
+    if _is_of_tff(blank):
+        written["learning_rate"] = np.float32(rule.learning_rate * rate)  # type: ignore[attr-defined]
+        written |= {"step": np.int32(state.step)} if "step" in blank else {}
     else:
         written |= {"step": np.int64(state.step), "rate": np.float64(rate)}
     for slot, tensors in state.slots.items():
-        key, sign = _place(rule, slot)
+        key, sign = _place(blank, slot)
         written[key] = tuple(sign * tensor for tensor in all_to_tensorflow(tensors))
     return written
 
@@ -66,15 +86,28 @@ def read_server_state(rule: ServerOptimizer, written: State, step: int, names: S
     """Invert `write_server_state`. `step` is a parameter, because TFF's own optimizers do not count steps."""
     slots = {}
     for slot in rule.initial_slots():
-        key, sign = _place(rule, slot)
+        key, sign = _place(written, slot)
         slots[slot] = all_from_tensorflow(names, [sign * np.asarray(tensor) for tensor in written[key]])
     return OptimizerState(step, slots)
 
 
-def _place(rule: ServerOptimizer, slot: str) -> tuple[str, np.float32]:
-    """Return the key of a slot in TFF's state, and its sign there."""
-    # TFF's velocity sums gradients, flspec's sums Deltas.
-    return ("accumulator", np.float32(-1)) if isinstance(rule, Sgd) else (slot, np.float32(1))
+# Where TFF's own optimizers have a slot, and its sign there: TFF's sums are of gradients, flspec's of Deltas.
+_OF_TFF = {
+    "momentum": ("accumulator", np.float32(-1)),
+    "first_moment": ("accumulator", np.float32(-1)),
+    "second_moment": ("preconditioner", np.float32(1)),
+    "accumulator": ("preconditioner", np.float32(1)),
+}
+
+
+def _is_of_tff(state: State) -> bool:
+    """Return whether a state is of an optimizer of TFF's own, not of one that is written out here."""
+    return "learning_rate" in state
+
+
+def _place(state: State, slot: str) -> tuple[str, np.float32]:
+    """Return the key of a slot in a state of TFF's server, and its sign there."""
+    return _OF_TFF[slot] if _is_of_tff(state) else (slot, np.float32(1))
 
 
 class _BesideStatistics(tff.learning.optimizers.Optimizer):

@@ -42,8 +42,15 @@ class Aggregator(Component, OmitDefaults, ABC):
     Every client counts the same in it. One in which they count by what they hold is a `WeightedAggregator`.
     """
 
-    omitted: ClassVar[dict[str, Any]] = {"schedule": None}
+    omitted: ClassVar[dict[str, Any]] = {"schedule": None, "implementation": "flspec"}
 
+    implementation: Annotated[
+        Literal["flspec", "native"],
+        Field(
+            description="whose code: flspec's, as defined here, or the engine's own algorithm of this name, whose "
+            "deviation from the definition the result states; each cohort then trains twice"
+        ),
+    ] = "flspec"
     schedule: Annotated[
         OneOf[Schedule] | None, Field(description="how the server's learning rate changes; absent: it does not")
     ] = None

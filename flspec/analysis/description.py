@@ -29,6 +29,7 @@ from flspec.execution.parts import aggregator_of, bytes_per_client, secure_aggre
 from flspec.metrics.undefined import why_never_defined
 from flspec.partitioners import Partitioner
 from flspec.privacy.statement import privacy_record
+from flspec.protocol.native import is_native
 from flspec.protocol.part_scope import using_its_parts
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import PrivacyRecord
@@ -307,7 +308,7 @@ def _rounds(plan: Plan) -> RoundFacts:
         min_steps=int(steps.min()),
         max_steps=int(steps.max()),
         total_steps=int(steps.sum()),
-        remarks=tuple(_rates(plan)),
+        remarks=(*_rates(plan), *_natively(plan)),
     )
 
 
@@ -317,6 +318,13 @@ def _rates(plan: Plan) -> Iterator[str]:
         if (factors := plan.arrays.get(f"{who}_rates")) is not None:
             span = f"{factors[0]:.3g} in the first round and {factors[-1]:.3g} in the last, {factors.max():.3g} at most"
             yield f"the {who}'s learning rate is multiplied by {span}"
+
+
+def _natively(plan: Plan) -> Iterator[str]:
+    """Yield that the server's step is the engine's own, and what that costs."""
+    if is_native(plan):
+        kind = plan.settings.aggregator["kind"]
+        yield f"the engine's own {kind}, beside flspec's definition of it: each round is trained twice, once for each"
 
 
 def _model(plan: Plan) -> ModelFacts:

@@ -26,6 +26,7 @@ from flspec.execution.parts import (
     step_values,
 )
 from flspec.layers import count_values_at_once
+from flspec.protocol.native import is_native
 from flspec.protocol.part_scope import using_its_parts
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
@@ -78,12 +79,14 @@ def _server_bytes(plan: Plan) -> int:
     """
     slots = len(aggregator_of(plan).server_optimizer.initial_slots()) + len(client_algorithm_of(plan).server_slots)
     sizes = [weight.size for weight in plan.weights.values()]
-    states = 2 * (1 + slots) * _FLOAT32 * sum(sizes)
+    runs = 2 if is_native(plan) else 1  # the definition's own goes on beside a native one
+    states = 2 * runs * (1 + slots) * _FLOAT32 * sum(sizes)
     updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes) * (1 + len(client_algorithm_of(plan).sends))
     sums = _FLOAT64 * (sum(sizes) + (2 + slots) * max(sizes, default=0))  # the mean whole, the rest a tensor at a time
     remembered = _FLOAT64 * sum(sizes) * sum(part.num_remembered for part in postprocessors_of(plan))
     combined = _combining_bytes(plan) + (_MASKED * _FLOAT64 * sum(sizes) if plan.settings.secure_aggregation else 0)
-    return states + updates + sums + remembered + combined + _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
+    kept = runs * _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)
+    return states + updates + sums + remembered + combined + kept
 
 
 def _combining_bytes(plan: Plan) -> int:

@@ -98,10 +98,22 @@ def _list(section: str | None, kind: str | None, as_json: bool) -> None:
         print_json(dataclasses.asdict(chosen)) if as_json else _print_section(chosen)
         return
     one = _find(chosen, kind)
+    natives = _natives(chosen, kind)
     if as_json:
-        print_json(dataclasses.asdict(one))
-    else:
-        _print_part(chosen, one)
+        print_json(dataclasses.asdict(one) | ({"native": natives} if natives else {}))
+        return
+    _print_part(chosen, one)
+    if natives:
+        print_rows(("native on", "whose algorithm, and with which settings"), list(natives.items()))
+
+
+def _natives(section: Section, kind: str) -> dict[str, str]:
+    """Return in words the own algorithm of each backend that has one for a kind of aggregator."""
+    from flspec.protocol.registry import natives_of
+
+    if section.section != "aggregator":
+        return {}
+    return {backend: native.in_words for backend, native in natives_of(kind).items()}
 
 
 def _find(section: Section, name: str) -> Kind | SpecKey:

@@ -55,6 +55,8 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     notes += features_in_words([result.features], [record.evaluation or {} for record in rounds[-1:]])
     if privacy := result.privacy:
         notes.append(privacy.statement)
+    if native := result.native:
+        notes.append(native.in_words)
     if best := result.best:
         notes.append(f"best is round {best.round}, by {best.on} {best.metric}: {short_number(best.value)}")
     elif why := _why_no_best(result):
@@ -132,10 +134,7 @@ def certificate_table(certificate: Certificate) -> Table:
     for name, verdict in certificate.backends.items():
         why = verdict.reason or verdict.caveat or _praise(verdict)
         table.add_row(name, verdict.verdict, *_distances(verdict), why)
-    remarks = [
-        f"{name}: {'; '.join(filter(None, (verdict.scope(certificate.reference), verdict.resolves)))}"
-        for name, verdict in certificate.backends.items()
-    ]
+    remarks = [f"{name}: {remark}" for name, remark in certificate.remarks.items()]
     notes = (*remarks, certificate.not_compared, f"tolerance {certificate.tolerance}")
     table.caption = lines(*notes, style="table.caption")
     return table
@@ -182,6 +181,8 @@ def plain_table(title: str | None = None) -> Table:
 
 
 def _distances(verdict: BackendVerdict) -> tuple[str, str, str]:
+    if native := verdict.native:
+        return f"{native.lockstep.largest:.2g}", "", f"{native.free_running.largest:.2g}"
     if not verdict.lockstep or not verdict.free_running:
         return "", "", ""
     share = max(entry.of_tolerance for entry in verdict.lockstep.by_round)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.components import Document
+from flspec.core.distances import MOST, largest_magnitude, share_of
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import kept_state
 from flspec.protocol.named_records import Records
@@ -21,7 +22,6 @@ __all__ = ["TOLERANCE_RULE", "Agreement", "Divergence", "Resolution", "RoundAgre
 
 _STEP = 2.0**-23  # one float32 step, relative
 _OF_VALUE, _OF_MOVEMENT, _OF_SENSITIVITY = 4.0, 64.0, 4.0
-_MOST = float(np.finfo(np.float64).max)  # in place of what is not finite, for which JSON has no word
 _WEIGHTS, _STATISTICS = "weights", "weights/statistics"  # groups of tensors
 _MANY = 1_000  # weights of a tensor, of which rounding does not by chance cancel a deviation
 _LARGE = 1e-2  # share of a round's movement; a tolerance above it shows too little
@@ -92,7 +92,7 @@ class Resolution(Document):
 
     @classmethod
     def of(cls, rounds: Sequence[RoundAgreement]) -> Resolution:
-        moving = [entry for entry in rounds if entry.resolution < _MOST] or rounds
+        moving = [entry for entry in rounds if entry.resolution < MOST] or rounds
         worst = max(moving, key=lambda entry: entry.resolution)
         middle = _middle([entry.resolution for entry in moving])
         return cls(median=middle, worst=worst.resolution, worst_round=worst.round)
@@ -160,22 +160,22 @@ def _compare_round(
 ) -> tuple[RoundAgreement, str]:
     """Return the distance of one round, and the tensor that uses the largest share of its tolerance."""
     if odd := _form(ours) ^ _form(theirs):  # a tensor is missing, extra or of another shape, which no number describes
-        most = _MOST
+        most = MOST
         entry = RoundAgreement(round=number, max_abs_diff=most, max_rel_diff=most, of_tolerance=most, resolution=0.0)
         return entry, min(str(place) for place, _, _ in odd)
     differences = {name: _distance(value, theirs[name]) for name, value in ours.items()}
     # A new entry of a client's state starts at 0.
     movements = {name: _distance(value, before.get(name, np.zeros_like(value))) for name, value in ours.items()}
     tolerances = _tolerances(ours, movements, nudged)
-    shares = {name: _share(difference, tolerances[name]) for name, difference in differences.items()}
+    shares = {name: share_of(difference, tolerances[name]) for name, difference in differences.items()}
     worst = max(shares, key=lambda name: shares[name])
     model, moved = [name for name in ours if name.group in (_WEIGHTS, _STATISTICS)], _largest_of_groups(movements)
     entry = RoundAgreement(
         round=number,
         max_abs_diff=max(differences[name] for name in model),
-        max_rel_diff=max(_share(differences[name], moved[name.group]) for name in model),
+        max_rel_diff=max(share_of(differences[name], moved[name.group]) for name in model),
         of_tolerance=shares[worst],
-        resolution=min(_resolution(tolerances, movements), _shown(before, ours, theirs) if nudged else _MOST),
+        resolution=min(_resolution(tolerances, movements), _shown(before, ours, theirs) if nudged else MOST),
     )
     return entry, str(worst)
 
@@ -190,7 +190,7 @@ def _tolerances(ours: Tensors, movements: Mapping[_Place, float], nudged: Sequen
     )
     return {
         name: max(
-            _STEP * (_OF_VALUE * _largest(value) + _OF_MOVEMENT * moved[name.group]),
+            _STEP * (_OF_VALUE * largest_magnitude(value) + _OF_MOVEMENT * moved[name.group]),
             _OF_SENSITIVITY * sensitive[name.group],
         )
         for name, value in ours.items()
@@ -210,7 +210,7 @@ def _resolution(tolerances: Mapping[_Place, float], movements: Mapping[_Place, f
     One tensor of large values, whose tolerance is wide, then does not speak for all others.
     """
     moving = [name for name, moved in movements.items() if moved and name.group == _WEIGHTS]
-    return _middle([_share(tolerances[name], movements[name]) for name in moving] or [_MOST])
+    return _middle([share_of(tolerances[name], movements[name]) for name in moving] or [MOST])
 
 
 def _shown(before: Tensors, ours: Tensors, theirs: Tensors) -> float:
@@ -227,17 +227,17 @@ def _shown(before: Tensors, ours: Tensors, theirs: Tensors) -> float:
         moved = _norm(after - before.get(name, np.zeros_like(after)).astype(np.float64))
         least = _STEP * (_OF_VALUE * _norm(after) + _OF_MOVEMENT * moved)
         if moved:
-            shares.append(_share(max(_norm(after - theirs[name].astype(np.float64)), least), moved))
-    return _middle(shares or [_MOST])
+            shares.append(share_of(max(_norm(after - theirs[name].astype(np.float64)), least), moved))
+    return _middle(shares or [MOST])
 
 
 def _norm(values: NDArray[np.float64]) -> float:
     norm = float(np.linalg.norm(values))
-    return norm if np.isfinite(norm) else _MOST
+    return norm if np.isfinite(norm) else MOST
 
 
 def _middle(values: Sequence[float]) -> float:
-    return min(median(values), _MOST)  # the mean of two that are not finite would be infinite
+    return min(median(values), MOST)  # the mean of two that are not finite would be infinite
 
 
 def _tensors(state: ServerState, statistics: frozenset[str]) -> dict[_Place, NDArray[np.generic]]:
@@ -261,16 +261,4 @@ def _same(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> bool:
 
 
 def _distance(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
-    return 0.0 if _same(ours, theirs) else _largest(ours.astype(np.float64) - theirs.astype(np.float64))
-
-
-def _largest(values: NDArray[np.generic]) -> float:
-    """Return the largest magnitude; a value that is not finite counts as larger than any."""
-    largest = float(np.max(np.abs(values.astype(np.float64)), initial=0.0))
-    return largest if np.isfinite(largest) else _MOST
-
-
-def _share(difference: float, whole: float) -> float:
-    if difference == 0.0:
-        return 0.0
-    return min(difference / whole, _MOST) if whole else _MOST
+    return 0.0 if _same(ours, theirs) else largest_magnitude(ours.astype(np.float64) - theirs.astype(np.float64))

@@ -13,22 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states
 from flspec.comparison.nudging import nudge, nudged_outcome
+from flspec.comparison.verdicts import DEFINITION, NOT_CERTIFIED, BackendVerdict, Certificate, Verdict
 from flspec.compiler.first_steps import first_steps_of
-from flspec.core.components import Document
 from flspec.core.files import is_empty, numbered_folder, write_atomically
 from flspec.core.reading import PYDANTIC_VALUE, read_json
-from flspec.core.text import first_steps_in_words, join_all
 from flspec.errors import FlspecError, InputError, PlanViolation
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import CHECKPOINTS, STAGES, Backend, Job, kept_state
 from flspec.protocol.events import RoundFinished
+from flspec.protocol.native import is_native
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import find_backend
 from flspec.protocol.state import ServerState, load_state, save_state
@@ -49,7 +47,6 @@ __all__ = [
     "load_certificate",
 ]
 
-Verdict = Literal["equivalent", "different", "inconclusive", "refused", "failed"]
 Phase = Literal["free-running", "lockstep"]
 CertifyWatch = Callable[[str, Phase, RoundRecord], None]
 
@@ -60,86 +57,6 @@ _COARSE_REASON = (
     "within rounding, but rounding alone moves most rounds by more than a hundredth of what they learn, so little is "
     "shown; certify fewer first steps of each task (--first-steps), or with fewer steps a round"
 )
-
-
-NOT_COMPARED = (
-    "every backend is given the same plan, data, transforms and schedules, and one evaluator measures all models, so "
-    "no comparison of backends checks these"
-)
-
-
-class BackendVerdict(Document):
-    """The verdict on one backend."""
-
-    verdict: Verdict
-    lockstep: Agreement | None = None
-    free_running: Agreement | None = None
-    first_divergence: Divergence | None = None  # in lockstep
-    reason: str | None = None
-    bitwise: bool = False  # in the free run, every round's state equals the reference's to the last bit
-    independent: tuple[str, ...] = ()  # stages of a round that this backend does with other code than the reference
-    shared: dict[str, str] = Field(default_factory=dict)  # stages that the same code does for both, and whose it is
-
-    @property
-    def caveat(self) -> str | None:
-        """Which round shows least, if a deviation of a hundredth of its movement could hide there."""
-        if self.lockstep is None or self.lockstep.bitwise or not (found := self.lockstep.resolution).has_coarse_round:
-            return None
-        return (
-            f"round {found.worst_round} could hide a deviation of {found.worst:.0%} of what it learns, half of the "
-            f"rounds less than {found.median:.1g}"
-        )
-
-    @property
-    def resolves(self) -> str | None:
-        """Say how small a deviation would have shown; None where nothing was compared or all bits are the same."""
-        if self.lockstep is None or self.lockstep.bitwise:
-            return None
-        found = self.lockstep.resolution
-        return (
-            f"half of the rounds resolve {found.median:.1g} of what they learn, the worst, round {found.worst_round}, "
-            f"{found.worst:.1g}"
-        )
-
-    def scope(self, reference: str) -> str:
-        """Say what the comparison with the reference checks: the stages of a round that each does by its own code."""
-        if not (self.independent or self.shared):
-            return f"it does not declare whose code does its rounds, so what it shares with {reference} is not known"
-        own = (
-            f"agreement checks {join_all(self.independent)}"
-            if self.independent
-            else "agreement checks no stage of a round"
-        )
-        same = [f"{stage} ({whose})" for stage, whose in self.shared.items()]
-        return (
-            f"{own}; {join_all(same)} {_are(same)} the same code as {reference}'s"
-            if same
-            else f"{own}, all by own code"
-        )
-
-
-class Certificate(Document):
-    """The verdicts on the backends that executed one plan."""
-
-    schema_version: Literal[1] = 1
-    name: str
-    plan_digest: str
-    reference: str
-    tolerance: str
-    not_compared: str = NOT_COMPARED
-    rounds: int
-    first_steps: int | None = None  # of each task, which is all that was executed; None: whole tasks
-    backends: dict[str, BackendVerdict]
-
-    @property
-    def is_equivalent(self) -> bool:
-        """Whether every requested backend carried out the plan."""
-        return all(verdict.verdict == "equivalent" for verdict in self.backends.values())
-
-    @property
-    def extent(self) -> str:
-        """Say of what part of each task the verdicts are; empty if of all."""
-        return first_steps_in_words(self.first_steps)
 
 
 def certify(
@@ -236,30 +153,37 @@ class _Session:
         for name in (self.reference, *names):
             shutil.rmtree(self._home(name), ignore_errors=True)  # of a session that was killed
         try:
-            self.run_reference()
-            verdicts = {name: self.with_stages(name, self.judge(name)) for name in names}
+            stated = self._measured(names) if is_native(self.plan) else self._judged(names)
         finally:
             self.forget_states()
         certificate = Certificate(
             name=self.plan.spec["name"],
             plan_digest=self.plan.digest,
-            reference=self.reference,
-            tolerance=TOLERANCE_RULE,
             rounds=self.plan.num_rounds,
             first_steps=self.plan.settings.first_steps or None,
-            backends=verdicts,
+            **stated,
         )
         content = certificate.model_dump_json(indent=2) + "\n"
         write_atomically(self.folder / CERTIFICATE, content.encode())
         return certificate
+
+    def _judged(self, names: Sequence[str]) -> dict[str, Any]:
+        self.run_reference()
+        verdicts = {name: self.with_stages(name, self.judge(name, self._compare)) for name in names}
+        return {"reference": self.reference, "tolerance": TOLERANCE_RULE, "backends": verdicts}
+
+    def _measured(self, names: Sequence[str]) -> dict[str, Any]:
+        """Run the own algorithm of each backend: what differs by intent has no reference among them."""
+        verdicts = {name: self.judge(name, self._measure) for name in (self.reference, *names)}
+        return {"reference": DEFINITION, "tolerance": "none", "not_compared": NOT_CERTIFIED, "backends": verdicts}
 
     def run_reference(self) -> Result:
         with self.open(self.reference) as engine:
             refuse_unsupported(engine, self.reference, self.plan)
             return self._run_freely(engine, self.reference)
 
-    def judge(self, name: str) -> BackendVerdict:
-        """Execute the plan on one backend, freely and then in lockstep, and compare both with the reference."""
+    def judge(self, name: str, judge: Callable[[Backend, str], BackendVerdict]) -> BackendVerdict:
+        """Have `judge` execute the plan on one backend, unless it is refused."""
         with ExitStack() as stack:
             try:
                 engine = stack.enter_context(self.open(name))
@@ -267,7 +191,7 @@ class _Session:
             except InputError as error:
                 return BackendVerdict(verdict="refused", reason="; ".join(str(error).splitlines()))
             try:
-                return self._compare(engine, name)
+                return judge(engine, name)
             except PlanViolation as error:
                 divergence = Divergence(round=error.round, tensor=None)
                 return BackendVerdict(verdict="different", reason=str(error), first_divergence=divergence)
@@ -292,7 +216,14 @@ class _Session:
             for folder in list(self.folder.glob(pattern)):
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def _measure(self, engine: Backend, name: str) -> BackendVerdict:
+        """Execute the plan freely; the run itself states how far it is from the definition."""
+        native = self._run_freely(engine, name).native
+        assert native, "a native run states its deviation"
+        return BackendVerdict(verdict="native", native=native, reason=native.in_words)
+
     def _compare(self, engine: Backend, name: str) -> BackendVerdict:
+        """Execute the plan freely and then in lockstep, and compare both with the reference."""
         rounds = self._run_freely(engine, name).rounds
         free = compare_states(self.plan, self._home(self.reference), self._home(name))
         lockstep, folders = free, (self._home(self.reference), self._home(name))
@@ -379,10 +310,6 @@ class _Session:
 
     def _home(self, name: str) -> Path:
         return self.folder / name.replace(":", "-")
-
-
-def _are(words: Sequence[str]) -> str:
-    return "is" if len(words) == 1 else "are"
 
 
 def _earliest(*divergences: Divergence | None) -> Divergence | None:

@@ -74,6 +74,7 @@ class Comparison:
                     "weights_diff": run.weights_diff,
                     "final": run.result.final.model_dump(mode="json") if run.result.final else None,
                     "best": run.result.best.model_dump(mode="json") if run.result.best else None,
+                    "native": run.result.native.model_dump(mode="json") if run.result.native else None,
                     "privacy": run.result.privacy.model_dump(mode="json") if run.result.privacy else None,
                     "startup_seconds": run.result.seconds.startup,
                     "seconds_a_round": run.seconds_a_round,
@@ -104,6 +105,8 @@ class Comparison:
 
 
 def _of_run(run: ComparedRun, first: ComparedRun) -> Iterator[str]:
+    if native := run.result.native:
+        yield f"{run.folder} ran {native.in_words}"
     if run.was_changed:
         yield f"{run.folder}: result.json is not as the run wrote it; it was changed since, so do not rely on it"
     earlier = (what for one in run.result.earlier for what in software_differences(one, run.result.software))

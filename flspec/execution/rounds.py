@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from flspec.compiler.acting_parts import check_code
 from flspec.errors import RunError
 from flspec.execution.ledger import note_end, note_release
+from flspec.execution.native import deviation_between
 from flspec.execution.parts import learned_weights, server_optimizer_of
 from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records
 from flspec.privacy.spending import ending_budget
 from flspec.protocol.backend import Job, kept_state
-from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted, Workers
+from flspec.protocol.events import Deviation, Event, NativeRound, RoundFinished, RunFinished, RunStarted, Workers
 from flspec.protocol.named_records import Records
+from flspec.protocol.native import is_native
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state, save_state
 from flspec.protocol.updates import ClientUpdate
@@ -36,15 +38,24 @@ class RoundResult:
     dropped: Mapping[int, str]  # by position in the cohort
     sums: Mapping[str, int] = field(default_factory=dict)
     workers: Workers | None = None
+    deviation: Deviation | None = None  # of a native round, from the definition
+
+
+RunRound = Callable[[int, ServerState], RoundResult]
 
 
 def drive_rounds(
-    plan: Plan, job: Job, versions: Mapping[str, str], run_round: Callable[[int, ServerState], RoundResult]
+    plan: Plan,
+    job: Job,
+    versions: Mapping[str, str],
+    run_round: RunRound,
+    run_definition: RunRound | None = None,
 ) -> Generator[Event, None, None]:
     """Run the rounds: give each its starting state, save the planned states, and yield the events.
 
-    `run_round(number, state)` executes round `number` from `state`. Raises RunError if weights are not finite,
-    InputError if a part's code is not what the plan was compiled with.
+    `run_round(number, state)` executes round `number` from `state`. Where the plan asks for the engine's own algorithm
+    that is native, and `run_definition` executes the same round by flspec's definition (`native.definition_of`). Raises
+    RunError if weights are not finite, InputError if a part's code is not what the plan was compiled with.
     """
     check_code(plan.settings, of_evaluation=False)
     state = load_state(job.start, plan.digest) if job.start else initial_state(plan)
@@ -54,10 +65,12 @@ def drive_rounds(
             state = load_state(kept_state(job.follow, number - 1), plan.digest)
         if plan.settings.privacy:
             note_release(job.folder, number)
-        result = run_round(number, state)
-        state, kept = result.state, None
-        if not all(np.isfinite(weight).all() for weight in state.weights.values()):
-            raise RunError(f"round {number}: the server's weights are not finite; lower aggregator.learning_rate")
+        result, kept, beside = run_round(number, state), None, None
+        if is_native(plan):
+            assert run_definition, "a backend that declares natives runs the definition, too"
+            result, beside = _with_definition(plan, state, result, run_definition)
+        state = result.state
+        _check_finite(state)
         if job.keep == "all" or plan.keeps(number):
             kept = kept_state(job.folder, number)
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +82,7 @@ def drive_rounds(
             train=dict(result.train),
             dropped=dict(result.dropped),
             sums=dict(result.sums),
+            native=beside,
             seconds=dict(result.seconds),
             workers=result.workers,
             state=str(kept.relative_to(job.folder)) if kept else None,
@@ -76,6 +90,26 @@ def drive_rounds(
     if (budget := ending_budget(plan)) is not None:
         note_end(job.folder, plan.num_rounds, budget)
     yield RunFinished()
+
+
+def _with_definition(
+    plan: Plan, before: ServerState, result: RoundResult, run_definition: RunRound
+) -> tuple[RoundResult, NativeRound]:
+    """Have the definition's own run go on by a round; return the result with its state, and how far the two are."""
+    assert before.definition, "a native run begins beside the definition"
+    assert result.deviation, "a native round states its deviation"
+    lap = timed()
+    defined = run_definition(result.state.round, before.definition).state
+    _check_finite(defined)
+    free = deviation_between(plan, plan.weights, defined.weights, result.state.weights)
+    seconds = {**result.seconds, "definition": lap()}
+    beside = NativeRound(lockstep=result.deviation, free_running=free)
+    return replace(result, state=replace(result.state, definition=defined), seconds=seconds), beside
+
+
+def _check_finite(state: ServerState) -> None:
+    if not all(np.isfinite(weight).all() for weight in state.weights.values()):
+        raise RunError(f"round {state.round}: the server's weights are not finite; lower aggregator.learning_rate")
 
 
 def round_result(
@@ -95,6 +129,7 @@ def round_result(
         dropped=outcome.dropped,
         sums=outcome.sums,
         workers=workers,
+        deviation=outcome.deviation,
     )
 
 
@@ -103,7 +138,8 @@ def initial_state(plan: Plan) -> ServerState:
     own: Records = {**({"weights": plan.local} if plan.local else {}), **initial_client_records(plan)}
     clients = dict.fromkeys(plan.participants, own) if own else {}
     optimizer = server_optimizer_of(plan).initialize(learned_weights(plan))
-    return ServerState(0, plan.weights, optimizer, initial_records(plan), clients)
+    state = ServerState(0, plan.weights, optimizer, initial_records(plan), clients)
+    return replace(state, definition=state) if is_native(plan) else state
 
 
 def timed() -> Callable[[], float]:

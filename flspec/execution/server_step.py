@@ -17,6 +17,7 @@ from flspec.errors import RunError
 from flspec.execution.compression import initial_memory, restored
 from flspec.execution.faults import attacked, lost_updates
 from flspec.execution.masked_mean import masked_mean
+from flspec.execution.native import NativeStep, deviation_between
 from flspec.execution.part_checks import PartCall
 from flspec.execution.parts import (
     acts_without_updates,
@@ -29,7 +30,7 @@ from flspec.execution.parts import (
 )
 from flspec.execution.postprocessing import Postprocessing, initial_postprocessor_records
 from flspec.faults import UpdateFault
-from flspec.protocol.events import NOT_FINITE
+from flspec.protocol.events import NOT_FINITE, Deviation
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState
@@ -57,10 +58,13 @@ class RoundOutcome:
     train: dict[str, float]  # by metric: means over the examples of the clients whose update counts
     dropped: dict[int, str]  # by position in the cohort, which is in client order: why that update did not count
     sums: dict[str, int] = field(default_factory=dict)  # of masked sums: the values that were clipped and wrapped
+    deviation: Deviation | None = None  # of the engine's own algorithm from the definition, in this round
 
 
-def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> RoundOutcome:
-    """Turn a cohort's updates into the next server state.
+def finish_round(
+    plan: Plan, state: ServerState, updates: Sequence[ClientUpdate], native: NativeStep | None = None
+) -> RoundOutcome:
+    """Turn a cohort's updates into the next server state, by flspec's definition or the engine's own algorithm.
 
     An update that the plan loses, or with a value that is not finite, is dropped, with its part of the metrics and the
     client's new state. If fewer than the plan's `min_clients` are left, the server's weights, optimizer state and
@@ -72,7 +76,7 @@ def finish_round(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]
     every = attacked(plan, number, sorted(updates, key=lambda update: (update.client, update.repeat)))
     finite = map_on_cores(_is_finite, every, sum(value.size for update in every for value in update.delta.values()))
     dropped = {place: NOT_FINITE for place, fine in enumerate(finite) if not fine}
-    return _conclude(plan, state, every, dropped | lost_updates(plan, number, every))
+    return _conclude(plan, state, every, dropped | lost_updates(plan, number, every), native=native)
 
 
 def finish_round_of(
@@ -126,19 +130,25 @@ def _conclude(
     every: Sequence[ClientUpdate],
     dropped: dict[int, str],
     summed: _Summed | None = None,
+    native: NativeStep | None = None,
 ) -> RoundOutcome:
     """Return the round's outcome of all updates, in client order."""
     number = state.round + 1
     kept = [update for place, update in enumerate(every) if place not in dropped]
     if len(kept) < plan.settings.min_clients and not acts_without_updates(plan):
         why = f"the round has fewer updates than min_clients: {plan.settings.min_clients}"
-        return RoundOutcome(replace(state, round=number), {}, dict.fromkeys(range(len(every)), why) | dropped)
+        unmet, still = dict.fromkeys(range(len(every)), why) | dropped, Deviation(largest=0.0, relative=0.0)
+        return RoundOutcome(replace(state, round=number), {}, unmet, deviation=still if native else None)
     _check_enough(plan, number, len(kept), len(every))
     delta, records, sums = _combine(plan, state, kept, summed)
     optimizer, weights = _step(plan, state, delta)
+    deviation = None
+    if native:
+        defined, (optimizer, weights) = weights, native(state, kept)
+        deviation = deviation_between(plan, state.weights, defined, weights)
     clients = dict(state.clients) | {update.client: update.client_state for update in kept if update.client_state}
     after = ServerState(number, weights, optimizer, records, clients)
-    return RoundOutcome(after, _train_metrics(kept), dropped, sums)
+    return RoundOutcome(after, _train_metrics(kept), dropped, sums, deviation)
 
 
 def _combine(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from flspec.core.tokens import Tokens
 from flspec.layers import BatchNormPolicy, Shape, TorchModule
 from flspec.protocol.events import Event
+from flspec.protocol.native import Native, native_refusals
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Environment, Requirement, module_names, pip_command
@@ -64,6 +65,7 @@ class Backend(ABC):
     packages: ClassVar[tuple[str, ...]] = ()  # that have code of its own, beside the package that the class is in
     environment: ClassVar[Environment | None] = None  # the Python environment it needs, if not this one
     reads: ClassVar[frozenset[str]] = frozenset()  # those of `plan.FEATURES` that it carries out, or refuses itself
+    natives: ClassVar[Mapping[str, Native]] = MappingProxyType({})  # its own algorithms, by the kind of aggregator
     # Whose code does each of STAGES: `stages` may say otherwise of a plan. Comparing two backends says nothing of a
     # stage that the same code does for both.
     done_by: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -90,13 +92,15 @@ class Backend(ABC):
     def refusals(self, plan: Plan) -> list[str]:
         """Return every reason not to run a plan, field first: missing packages, features not read, or `unsupported`.
 
-        A backend that was written before a feature existed therefore refuses it, and does not silently ignore it.
+        A backend that was written before a feature existed therefore refuses it, and does not silently ignore it. One
+        without an algorithm of its own refuses `implementation: native`.
         """
         unread = dict.fromkeys(FEATURES[key] for key in plan.features if key not in self.reads)
         why = f"{self.name} does not read this; remove it, or choose another backend"
         # `unsupported` may misread a plan with a feature that the backend does not read, so it is not called then.
         with using_parts_of(plan.settings):
-            return [*self._missing(), *([f"{field}: {why}" for field in unread] or self.unsupported(plan))]
+            own = native_refusals(plan, self.name, self.natives)
+            return [*self._missing(), *([f"{field}: {why}" for field in unread] or [*own, *self.unsupported(plan)])]
 
     def missing(self) -> list[Requirement]:
         """Return those of `requirements` that this variant needs and that are not installed. Imports none of them."""

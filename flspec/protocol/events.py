@@ -11,8 +11,10 @@ from flspec.metrics import Confusion
 
 __all__ = [
     "NOT_FINITE",
+    "Deviation",
     "Event",
     "ImageFile",
+    "NativeRound",
     "RoundEvaluated",
     "RoundFinished",
     "RunAttempted",
@@ -67,6 +69,20 @@ class Workers(Document):
         return f"{self.number} {self.kind if self.number > 1 else one}"
 
 
+class Deviation(Document):
+    """How far an engine's own algorithm is from flspec's definition of it."""
+
+    largest: float  # absolute difference of any weight
+    relative: float  # the same, divided by the largest movement of any weight by the definition
+
+
+class NativeRound(Document):
+    """One round of an engine's own algorithm beside flspec's definition."""
+
+    lockstep: Deviation  # both from the same state and updates; movements are the round's
+    free_running: Deviation  # each from where it was after the round before; movements are from the initial weights
+
+
 class RoundFinished(Document):
     """One round has ended and the server has new weights.
 
@@ -82,6 +98,7 @@ class RoundFinished(Document):
     seconds: dict[str, float]  # wall clock: train (clients, messages), and aggregate if it is measured separately
     sums: dict[str, int] = {}  # noqa: RUF012  # with simulated secure aggregation: values that were clipped and wrapped
     workers: Workers | None = None  # at the end of the round, where an engine chooses
+    native: NativeRound | None = None  # None: the server's step is flspec's definition
     state: str | None = None  # file of the server state after the round, if it is saved
 
 

@@ -16,7 +16,7 @@ __all__ = ["RESERVED", "Records", "Weights", "flatten", "unflatten"]
 Weights = Mapping[str, NDArray[np.float32]]  # tensor name -> values, in the plan's order, torch's layouts
 Records = Mapping[str, Weights]  # record name -> its tensors; a slash groups records, e.g. `optimizer/momentum`
 # Names of records, and first parts of names, that flspec itself uses; a client algorithm's records have others.
-RESERVED = ("weights", "optimizer", "schedule", "clients", "postprocessors", "aggregator", "compression")
+RESERVED = ("weights", "optimizer", "schedule", "clients", "postprocessors", "aggregator", "compression", "definition")
 
 
 def flatten(records: Records) -> dict[str, NDArray[np.float32]]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flspec.core.components import Document
 from flspec.metrics import Confusion
-from flspec.protocol.events import ImageFile, Software, Workers
+from flspec.protocol.events import Deviation, ImageFile, NativeRound, Software, Workers
 
 __all__ = [
     "BackendInfo",
@@ -18,6 +18,7 @@ __all__ = [
     "FinalRecord",
     "LabelDistance",
     "LabelEntropy",
+    "NativeRecord",
     "PrivacyRecord",
     "Promise",
     "Result",
@@ -83,6 +84,26 @@ class RoundRecord(Document):
     failures: tuple[Failure, ...] = ()
     faults: dict[str, int] = {}  # noqa: RUF012  # by what planned faults do: the tasks of this round that they hit
     sums: dict[str, int] = {}  # noqa: RUF012  # with simulated secure aggregation: values that were clipped and wrapped
+    native: NativeRound | None = None  # None: the server's step is flspec's definition
+
+
+class NativeRecord(Document):
+    """How far the engine's own algorithm was from flspec's definition, over a run."""
+
+    algorithm: str  # whose, and its name there
+    lockstep: Deviation  # of the round in which it was furthest, relatively, both from the same state and updates
+    round: int
+    free_running: Deviation  # after the last round, each having gone its own way
+
+    @property
+    def in_words(self) -> str:
+        """Say it in one sentence."""
+        return (
+            f"{self.algorithm} in place of flspec's definition, from which it differs by intent: in a round from the "
+            f"same state by up to {self.lockstep.largest:.2g}, {self.lockstep.relative:.2g} of what the definition "
+            f"moves (round {self.round}); running freely by {self.free_running.largest:.2g} in the end, "
+            f"{self.free_running.relative:.2g} of that"
+        )
 
 
 class BackendInfo(Document):
@@ -191,4 +212,5 @@ class Result(Document):
     weights: WeightsFile | None
     privacy: PrivacyRecord | None = None  # None if the spec asks for none
     features: FeatureSpaceRecord | None = None  # None if the model makes no pictures
+    native: NativeRecord | None = None  # None: the server's steps were flspec's definition
     first_steps: int | None = None  # of each task, the rest of which was not run; None: whole tasks

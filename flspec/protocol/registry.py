@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 
 from flspec.errors import InputError, choose
 from flspec.protocol.backend import Backend
+from flspec.protocol.native import Native
 
-__all__ = ["GROUP", "REFERENCE", "find_backend", "installed_backends"]
+__all__ = ["GROUP", "REFERENCE", "find_backend", "installed_backends", "natives_of"]
 
 GROUP = "flspec.backends"
 REFERENCE = "local"  # scores every backend's models; the doctor compares other backends with it
@@ -32,3 +34,13 @@ def find_backend(selection: str) -> Backend:
         choices = ", ".join(f"{name}:{choice}" for choice in backend_class.variants) or f"{name} alone"
         raise InputError(f"backend: {name!r} has no variant {variant!r}; choose {choices}")
     return backend_class(variant or None)
+
+
+def natives_of(kind: str) -> dict[str, Native]:
+    """Return the backends that have an algorithm of their own for a kind of aggregator."""
+    found: dict[str, Native] = {}
+    for name in installed_backends():
+        with suppress(InputError):  # a backend that cannot be loaded is told elsewhere
+            if own := find_backend(name).natives.get(kind):
+                found[name] = own
+    return found

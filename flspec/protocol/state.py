@@ -1,8 +1,9 @@
 """Server state: what the server carries from one round to the next, and the file that stores it.
 
 A state is one safetensors file. It has the server's tensors as `RECORD/NAME`, where the weights are the record
-`weights`, and each client's as `clients/CLIENT/RECORD/NAME`. Its header has the round, the plan's digest and a SHA-256
-of everything, because safetensors does not detect changed bits. A file is complete or does not exist.
+`weights`, and each client's as `clients/CLIENT/RECORD/NAME`; those of a run beside it have `definition/` in front. Its
+header has the round, the plan's digest and a SHA-256 of everything, because safetensors does not detect changed bits. A
+file is complete or does not exist.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ __all__ = [
 _MOST_BYTES = 2**35  # of the file of a state
 _OPTIMIZER = "optimizer/"  # prefix of the server optimizer's records: `optimizer/SLOT`
 _CLIENTS = "clients/"  # prefix of client state: `clients/CLIENT/RECORD/NAME`
-_RESERVED = ("weights", "optimizer", "clients")  # record names that no algorithm may use
+_DEFINITION = "definition/"  # prefix of all of the state that flspec's definition has beside a native run's
+_RESERVED = ("weights", "optimizer", "clients", "definition")  # record names that no algorithm may use
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,8 @@ class ServerState:
     `records` is what else the server carries, such as a client algorithm's control variate. `clients` is the client
     state: for each client the record `weights` of its local tensors, and `optimizer` and `optimizer/SLOT` of an
     optimizer that continues from round to round. Client state is neither sent nor aggregated. It is part of the server
-    state so that a run can be resumed, followed in lockstep and compared completely.
+    state so that a run can be resumed, followed in lockstep and compared completely. `definition` is the state that
+    flspec's definition has reached by itself, where an engine's own algorithm makes the rounds.
     """
 
     round: int
@@ -62,6 +65,7 @@ class ServerState:
     optimizer: OptimizerState = field(default_factory=OptimizerState)
     records: Records = field(default_factory=dict)
     clients: Mapping[int, Records] = field(default_factory=dict)
+    definition: ServerState | None = None
 
     @property
     def carried(self) -> dict[str, Weights]:
@@ -77,12 +81,20 @@ def state_file(folder: Path, round_number: int) -> Path:
 
 def save_state(path: Path, state: ServerState, plan_digest: str) -> str:
     """Write `state` so that it survives a crash, and return the SHA-256 of the file."""
+    tensors = _tensors_of(state)
+    header = {"round": state.round, "step": state.optimizer.step, "plan_digest": plan_digest}
+    if beside := state.definition:
+        tensors |= {f"{_DEFINITION}{place}": value for place, value in _tensors_of(beside).items()}
+        header["definition_step"] = beside.optimizer.step
+    return _save(path, tensors, header)
+
+
+def _tensors_of(state: ServerState) -> dict[str, NDArray[np.float32]]:
     assert not any(name.split("/")[0] in _RESERVED for name in state.records), f"a record is named {[*state.records]}"
     tensors = flatten(state.carried)
     for client, records in state.clients.items():
         tensors |= {f"{_CLIENTS}{client}/{path}": value for path, value in flatten(records).items()}
-    header = {"round": state.round, "step": state.optimizer.step, "plan_digest": plan_digest}
-    return _save(path, tensors, header)
+    return tensors
 
 
 def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
@@ -95,8 +107,18 @@ def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
             f"{path} belongs to plan {str(header.get('plan_digest'))[:12]}, not {plan_digest[:12]}; "
             "use the spec that the plan was compiled from"
         )
-    if not all(isinstance(header.get(key), int) and header[key] >= 0 for key in ("round", "step")):
+    numbers = number, step, step_beside = header["round"], header.get("step", -1), header.get("definition_step", 0)
+    if not all(isinstance(one, int) and one >= 0 for one in numbers):
         raise InputError(f"{path} states no round and step from 0; it is not a state that flspec wrote")
+    beside = {place: value for place, value in tensors.items() if place.startswith(_DEFINITION)}
+    state = _state_of(path, {place: value for place, value in tensors.items() if place not in beside}, number, step)
+    if not beside:
+        return state
+    beside = {place.removeprefix(_DEFINITION): value for place, value in beside.items()}
+    return replace(state, definition=_state_of(path, beside, number, step_beside))
+
+
+def _state_of(path: Path, tensors: Weights, round_number: int, step: int) -> ServerState:
     of_clients: dict[int, dict[str, NDArray[np.float32]]] = {}
     of_server: dict[str, NDArray[np.float32]] = {}
     for place, value in tensors.items():
@@ -111,7 +133,7 @@ def load_state(path: Path, plan_digest: str | None = None) -> ServerState:
     weights = records.pop("weights", {})
     slots = {name.removeprefix(_OPTIMIZER): records.pop(name) for name in [*records] if name.startswith(_OPTIMIZER)}
     clients = {client: unflatten(owned) for client, owned in of_clients.items()}
-    return ServerState(header["round"], weights, OptimizerState(header["step"], slots), records, clients)
+    return ServerState(round_number, weights, OptimizerState(step, slots), records, clients)
 
 
 def save_weights(path: Path, weights: Weights) -> str:

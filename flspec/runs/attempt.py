@@ -28,6 +28,7 @@ from flspec.runs.evaluation import Evaluator
 from flspec.runs.event_log import EVENTS, read_events, rewrite_events
 from flspec.runs.folders import remove_all_partials
 from flspec.runs.following import Followers
+from flspec.runs.native import native_record
 from flspec.runs.pictured import feature_space_of
 from flspec.runs.recording import Recorder
 from flspec.runs.result import (
@@ -68,10 +69,11 @@ class Attempt:
         evaluator: Evaluator,
         memory: MemoryMeter,
         followers: Followers,
+        algorithm: str = "",  # the engine's own, in words, if the plan asks for one
     ) -> None:
         self.recorder = Recorder(plan, job.folder, evaluator, keeps_all=job.keep == "all")
         self.memory = memory
-        self._followers = followers
+        self._followers, self._algorithm = followers, algorithm
         self._attempted, self._plan, self._folder = attempted, plan, job.folder
         self._began = time.perf_counter()
         self._startup: float | None = None
@@ -193,6 +195,7 @@ class Attempt:
             privacy=self._privacy(),
             first_steps=plan.settings.first_steps or None,
             features=feature_space_of(plan),
+            native=native_record(self._algorithm, rounds),
         )
         if completed:
             (self._folder / ERROR).unlink(missing_ok=True)  # of an earlier attempt

@@ -24,6 +24,7 @@ from flspec.protocol.events import (
     RunStarted,
     Workers,
 )
+from flspec.protocol.native import is_native
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import load_state
 from flspec.runs.best_round import BestSoFar
@@ -102,6 +103,8 @@ class Recorder:
             raise PlanViolation(due, f"the backend reports round {event.round} of {self._plan.num_rounds}")
         if (self._keeps_all or self._plan.keeps(due)) and not (event.state and (self._folder / event.state).is_file()):
             raise BackendError(f"round {due}: the backend did not store the state that it was asked to store")
+        if is_native(self._plan) and event.native is None:
+            raise BackendError(f"round {due}: the backend did not state how far its own algorithm is from flspec's")
         tasks = self._plan.cohort(due)
         planned = tuple(task.client for task in tasks)
         if event.cohort != planned:
@@ -177,6 +180,7 @@ class Recorder:
             failures=(*self._absent(event), *_dropped(event)),
             faults=self._faults(event.round),
             sums=event.sums,
+            native=event.native,
         )
         self.rounds.append(record)
         self.best.see(record.round, record.evaluation)

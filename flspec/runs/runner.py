@@ -165,7 +165,9 @@ def _execute(
 ) -> Result:
     followers = Followers(trackers, job.folder)
     attempted = attempt_of(selection, plan, engine)
-    attempt = Attempt(attempted, plan, job, evaluator or Evaluator(plan), memory or MemoryMeter(), followers)
+    own = engine.declaration.natives.get(plan.settings.aggregator["kind"])
+    parts = (evaluator or Evaluator(plan), memory or MemoryMeter(), followers)
+    attempt = Attempt(attempted, plan, job, *parts, algorithm=own.title if own else "")
     if resume:
         job = replace(job, start=attempt.resume())
     else:

@@ -22,11 +22,13 @@ from flspec.core.components import parse_component
 from flspec.layers import one_network, parse_layers
 from flspec.losses import parse_loss
 from flspec.protocol.settings import ClipSettings
+from flspec.server_optimizers import ServerOptimizer
 from flspec_tff.client_optimizers import build_client_optimizer
 from flspec_tff.layers import build_forward
 from flspec_tff.layout import all_from_tensorflow, channels_last, from_tensorflow, to_tensorflow
 from flspec_tff.losses import build_loss, count_correct
 from flspec_tff.private_mean import bounded
+from flspec_tff.server_optimizers import build_server_optimizer, read_server_state, write_server_state
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -84,6 +86,24 @@ def answer_optimizer(question: Mapping[str, Any], arrays: Arrays) -> dict[str, n
     return all_from_tensorflow(list(weights), [weight.numpy() for weight in current])
 
 
+def answer_server(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
+    """A server's weights after as many rounds as there are rows in the `deltas`, by TFF's own optimizer.
+
+    Each round begins with flspec's state of the one before.
+    """
+    rule, weights = parse_component(ServerOptimizer, question["optimizer"]), _below("weights/", arrays)
+    optimizer, deltas = build_server_optimizer(rule, [True] * len(weights), native=True), _below("deltas/", arrays)
+    current = tuple(tf.constant(to_tensorflow(weight)) for weight in weights.values())
+    blank = optimizer.initialize(tuple(tf.TensorSpec(weight.shape, weight.dtype) for weight in current))
+    state = rule.initialize(weights)
+    for number in range(question["steps"]):
+        written = tf.nest.map_structure(tf.convert_to_tensor, write_server_state(rule, blank, state, question["rate"]))
+        gradients = tuple(tf.constant(to_tensorflow(-deltas[name][number])) for name in weights)
+        after, current = optimizer.next(written, current, gradients)
+        state = read_server_state(rule, after, number + 1, list(weights))
+    return all_from_tensorflow(list(weights), [weight.numpy() for weight in current])
+
+
 def answer_private(question: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
     """What a client's update of a `weight` counts in a private mean's sums, under a `clip`."""
     update = {name: tf.constant(value) for name, value in _below("update/", arrays).items()}
@@ -119,6 +139,7 @@ def main(folder: Path) -> None:
         "optimizer": answer_optimizer,
         "keras": answer_keras,
         "private": answer_private,
+        "server": answer_server,
     }
     with np.load(folder / "questions.npz") as file:
         arrays = dict(file)

@@ -16,6 +16,11 @@ from flspec.client_optimizers import ClientOptimizer
 from flspec.client_optimizers.adam import Adam
 from flspec.client_optimizers.adamw import AdamW
 from flspec.client_optimizers.sgd import Sgd
+from flspec.server_optimizers import ServerOptimizer
+from flspec.server_optimizers.adagrad import Adagrad
+from flspec.server_optimizers.adam import Adam as ServerAdam
+from flspec.server_optimizers.sgd import Sgd as ServerSgd
+from flspec.server_optimizers.yogi import Yogi
 from tests.conformance.tensorflow_questions import STEP, Answers, Arrays, answers_of, ask, below, furthest
 from tests.torch_passes import largest_deviation
 
@@ -57,6 +62,14 @@ OPTIMIZERS: dict[str, tuple[ClientOptimizer, dict[str, Any] | None]] = {
     "hardly clipped": (Adam(**MOMENTS), {"norm": 1e6, "by": "global"}),
 }
 KERAS = {"keras adam": "Adam", "keras adamw": "AdamW"}  # what Keras calls them
+# TFF's own, which `implementation: native` asks for; Adam and Yogi have the one form that TFF has.
+SERVERS: dict[str, ServerOptimizer] = {
+    "tff sgd": ServerSgd(learning_rate=0.1),
+    "tff momentum": ServerSgd(learning_rate=0.1, momentum=0.9),
+    "tff adam": ServerAdam(**MOMENTS, epsilon_hat=True),
+    "tff yogi": Yogi(**MOMENTS, epsilon_hat=True, bias_correction=True, initial_accumulator=0.05),
+    "tff adagrad": Adagrad(learning_rate=0.1, epsilon=1e-2, initial_accumulator=0.05),
+}
 RATE, NUM_STEPS = 0.5, 5  # the factor of the learning rates, and how many steps are taken
 SHAPES = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "output.weight": (2, 5), "output.bias": (2,)}
 WEIGHTS = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
@@ -83,6 +96,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
         question = {"kind": kind, "settings": in_keras_words(OPTIMIZERS[name][0]), "steps": NUM_STEPS}
         given = below(weights=WEIGHTS, gradients=GRADIENTS)
         ask(questions, arrays, f"{name} itself", {"about": "keras", **question}, given)
+    for name, served in SERVERS.items():
+        question = {"optimizer": served.model_dump(mode="json"), "rate": RATE, "steps": NUM_STEPS}
+        ask(questions, arrays, name, {"about": "server", **question}, below(weights=WEIGHTS, deltas=GRADIENTS))
     return answers_of(questions, arrays, folder)
 
 
@@ -198,3 +214,45 @@ def test_another_place_of_epsilon_is_caught(answers: Answers, name: str, wrong: 
 @pytest.mark.parametrize(("name", "other"), [("clipped", "clipped each"), ("clipped each", "clipped")])
 def test_clipping_all_together_is_not_clipping_each(answers: Answers, name: str, other: str) -> None:
     assert furthest(answers(name), descend_by_hand(*OPTIMIZERS[other])) > 1e-3
+
+
+# -------------------------------------------------------------------------------------------- TFF's server optimizers
+
+
+def serve_by_hand(rule: Any) -> Arrays:
+    """The weights by the formulas in TFF's source, in float64; g is the gradient, -Delta."""
+    w = {name: weight.astype(np.float64) for name, weight in WEIGHTS.items()}
+    first = {name: np.zeros_like(weight) for name, weight in w.items()}
+    second = {name: np.full_like(weight, getattr(rule, "initial_accumulator", 0.0)) for name, weight in w.items()}
+    for t in range(1, NUM_STEPS + 1):
+        for name, weight in w.items():
+            g, rate = -GRADIENTS[name][t - 1].astype(np.float64), rule.learning_rate * RATE
+            if isinstance(rule, ServerSgd):
+                first[name] = rule.momentum * first[name] + g
+                w[name] = weight - rate * first[name]
+            elif isinstance(rule, Adagrad):
+                second[name] = second[name] + g**2
+                w[name] = weight - rate * g / np.sqrt(second[name] + rule.epsilon)
+            else:
+                first[name] = first[name] + (g - first[name]) * (1 - rule.beta_1)
+                square = np.sign(g**2 - second[name]) * g**2 if isinstance(rule, Yogi) else g**2 - second[name]
+                second[name] = second[name] + (1 - rule.beta_2) * square
+                rate *= np.sqrt(1 - rule.beta_2**t) / (1 - rule.beta_1**t)
+                w[name] = weight - rate * first[name] / (np.sqrt(second[name]) + rule.epsilon)
+    return w
+
+
+def serve_by_definition(rule: ServerOptimizer) -> Arrays:
+    weights: Arrays = WEIGHTS
+    state = rule.initialize(weights)
+    for t in range(NUM_STEPS):
+        delta = {name: GRADIENTS[name][t].astype(np.float64) for name in weights}
+        state, weights = rule.apply(state, weights, delta, RATE)
+    return weights
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_tffs_own_server_optimizers_are_the_definitions_except_for_adagrad(answers: Answers, name: str) -> None:
+    """Whose epsilon is inside of the root: that is what a native run states."""
+    assert furthest(answers(name), serve_by_hand(SERVERS[name])) <= 16 * STEP
+    assert (furthest(answers(name), serve_by_definition(SERVERS[name])) > 1e-4) == (name == "tff adagrad")

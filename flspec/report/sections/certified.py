@@ -13,6 +13,7 @@ _BADGES = {
     "equivalent": Badge("equivalent", "good"),
     "inconclusive": Badge("inconclusive", "unsure"),
     "different": Badge("different", "bad"),
+    "native": Badge("native", "plain"),
     "refused": Badge("refused", "unsure"),
     "failed": Badge("failed", "bad"),
 }
@@ -40,6 +41,8 @@ def status(certificate: Certificate) -> Badge:
     verdicts = {verdict.verdict for verdict in certificate.backends.values()}
     if "different" in verdicts:
         return Badge("not equivalent", "bad")
+    if "native" in verdicts:
+        return Badge("native, nothing certified", "unsure")
     if verdicts == {"equivalent"}:
         return Badge("equivalent", "good")
     return Badge("incomplete", "unsure")
@@ -64,10 +67,16 @@ def blocks(subject: Subject, certificate: Certificate) -> list[Table | Paragraph
         _COLUMNS,
         [_row(run, certificate.backends.get(run.name)) for run in subject.runs],
     )
+    remarks = certificate.remarks
+    told = [
+        *(Paragraph(f"{run.label}: {brief(remarks[run.name], 400)}.") for run in subject.runs if run.name in remarks),
+        Paragraph(f"{_capital(certificate.not_compared)}."),
+    ]
+    if not remarks:
+        return [table, *told]
     return [
         table,
-        *(Paragraph(_remark(run.label, verdict, reference)) for run, verdict in _judged(subject)),
-        Paragraph(f"{_capital(certificate.not_compared)}."),
+        *told,
         Paragraph(_LOCKSTEP.format(reference=reference)),
         Paragraph(_RESOLVES),
         Paragraph(f"Tolerance {typeset(brief(certificate.tolerance, 400))}."),
@@ -77,12 +86,6 @@ def blocks(subject: Subject, certificate: Certificate) -> list[Table | Paragraph
 def _judged(subject: Subject) -> list[tuple[ReportedRun, BackendVerdict]]:
     verdicts = subject.certificate.backends if subject.certificate else {}
     return [(run, verdicts[run.name]) for run in subject.runs if run.name in verdicts]
-
-
-def _remark(label: str, verdict: BackendVerdict, reference: str) -> str:
-    """Return what the comparison checks and how small a deviation would have shown."""
-    words = "; ".join(filter(None, (verdict.scope(reference), verdict.resolves)))
-    return f"{label}: {brief(words, 400)}."
 
 
 def _in_extent(certificate: Certificate) -> str:
@@ -101,6 +104,8 @@ def _clause(label: str, verdict: BackendVerdict, num_rounds: int) -> str:
         return f"{label} failed before it could be compared"
     if verdict.verdict == "different":
         return f"{label} did not carry out the same plan{_where(verdict)}"
+    if verdict.verdict == "native":
+        return f"{label} ran {brief(verdict.reason or 'an algorithm of its own', 400)}"
     if verdict.verdict == "inconclusive":
         return f"{label} is inconclusive: {brief(verdict.reason or 'nothing is known', 200)}"
     if verdict.bitwise:
@@ -123,19 +128,26 @@ def _where(verdict: BackendVerdict) -> str:
 def _row(run: ReportedRun, verdict: BackendVerdict | None) -> list[str | Badge]:
     if verdict is None:
         return [run.label, Badge("reference", "plain"), *[DASH] * 3, "the measure"]
-    free = verdict.free_running
     why = verdict.reason or verdict.caveat or ("identical to the last bit" if verdict.bitwise else "within rounding")
     return [
         run.label,
         _BADGES[verdict.verdict],
         _lockstep(verdict),
         _largest_share(verdict),
-        number(free.max_abs_diff if free else None, 2),
-        brief(why.strip().partition("\n")[0], 200),  # the rest stands among the failures
+        _freely(verdict),
+        brief(why.strip().partition("\n")[0], 400),  # the rest stands among the failures
     ]
 
 
+def _freely(verdict: BackendVerdict) -> str:
+    if verdict.native:
+        return number(verdict.native.free_running.largest, 2)
+    return number(verdict.free_running.max_abs_diff if verdict.free_running else None, 2)
+
+
 def _lockstep(verdict: BackendVerdict) -> str:
+    if verdict.native:
+        return number(verdict.native.lockstep.largest, 2)
     return number(verdict.lockstep.max_abs_diff if verdict.lockstep else None, 2)
 
 

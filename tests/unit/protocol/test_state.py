@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,17 @@ def saved(tmp_path):
 def test_a_state_comes_back_bit_for_bit_and_in_order(saved):
     assert content(load_state(saved, PLAN)) == content(state())
     assert content(load_state(saved, PLAN)) != content(state(shift=1e-7))
+
+
+def test_the_definitions_state_beside_a_native_run_comes_back_and_is_taken_for_no_part_of_it(tmp_path):
+    both = replace(state(), definition=replace(state(shift=0.5), optimizer=OptimizerState(3, {})))
+    save_state(tmp_path / "both", both, PLAN)
+    found = load_state(tmp_path / "both", PLAN)
+    assert found.definition
+    assert content(found) == content(state())
+    assert content(found.definition) == content(both.definition)
+    save_state(tmp_path / "alone", replace(found, definition=None), PLAN)
+    assert load_state(tmp_path / "alone", PLAN).definition is None
 
 
 def test_equal_states_have_equal_files(tmp_path, saved):

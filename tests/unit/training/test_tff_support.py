@@ -181,7 +181,7 @@ def test_a_process_is_kept_for_a_plan_but_not_for_another_runs_secret_noise(make
     monkeypatch.setitem(sys.modules, "flspec_tff.separate_updates", SimpleNamespace(SeparateUpdates=None))
     backend, plan = TffBackend(), make_plan()
     for key in (b"one", b"one", b"other"):
-        assert backend._built_for(replace(plan, noise_key=key)).plan.noise_key == key
+        assert backend._built_for(replace(plan, noise_key=key))[0].plan.noise_key == key
     assert built == [b"one", b"other"]
 
 
