@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import pytest
 
 
@@ -18,3 +21,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     timed = [item for item in items if item.get_closest_marker("holds_times")]
     items[:] = [item for item in items if item not in timed]
     config.hook.pytest_deselected(items=timed)
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-benchmark's
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """Note the load of the last quarter of an hour, so that a page can tell measurements of a busy machine."""
+    machine_info["load"] = round(os.getloadavg()[2], 1)

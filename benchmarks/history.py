@@ -30,6 +30,7 @@ class Run:
     machine: Machine
     commit: str
     date: str  # ISO 8601
+    load: float | None  # mean number of processes that ran or wanted to, the benchmarks' own among them
     benchmarks: Mapping[str, Beside]
     groups: Mapping[str, str]
 
@@ -69,6 +70,7 @@ def _read(file: Path) -> Run:
         Machine(cpu.get("brand_raw", "unknown"), cpu["count"]),
         document["commit_info"]["id"],
         document["datetime"],
+        document["machine_info"].get("load"),
         {one["fullname"]: Beside(**{name: one["extra_info"][name] for name in _FIELDS}) for one in timed},
         {one["fullname"]: one["group"] for one in timed},
     )

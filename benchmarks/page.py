@@ -37,7 +37,7 @@ def write_page(history: Sequence[Run], baseline: Baseline | None, folder: Path) 
     pictures.mkdir(parents=True, exist_ok=True)
     sections = [
         _INTRODUCTION,
-        f"Last measured on {_machine(last.machine)}, commit {last.commit[:12]}, {last.date[:10]}.\n",
+        f"Last measured on {_machine(last.machine)}, commit {last.commit[:12]}, {last.date[:10]}{_load(last)}.\n",
         *_rounds(measured, pictures),
         *peers_table(folder.parent / "benchmarks" / "peers" / "measured.json"),
         *_scaling(measured, pictures),
@@ -49,6 +49,14 @@ def write_page(history: Sequence[Run], baseline: Baseline | None, folder: Path) 
 
 def _machine(machine: Machine) -> str:
     return f"{machine.cpu}, {machine.cores} cores"
+
+
+def _load(run: Run) -> str:
+    """Tell what else the machine had to do, where it is known: times of a busy one mean little."""
+    most = run.machine.cores + 1
+    if run.load is None or run.load <= most:
+        return ""
+    return f", while {run.load:.0f} processes shared them, so take these figures for a trial"
 
 
 def _latest(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, tuple[str, Beside]]:
@@ -197,7 +205,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _ratio(one: Beside | None) -> str:
-    return f"{one.ratio:.3g} ± {one.ratio * one.spread:.1g}" if one else ""
+    error = one.ratio * one.spread if one else 0.0
+    return f"{one.ratio:.3g} ± {error:{'.1g' if error < 9.5 else '.0f'}}" if one else ""
 
 
 def _times(ratio: float | None) -> str:

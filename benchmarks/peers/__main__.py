@@ -73,9 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=5, help="rounds of each, in turns with the floor's")
     parser.add_argument("--small", action="store_true", help="tiny plans, to see that all works; stores nothing")
     chosen = parser.parse_args(arguments)
-    found = {name: measure(known[name], chosen.plans, chosen.pairs, chosen.small) for name in chosen.only}
-    for name, one in found.items():
-        print(name, *(f"{plan} {beside.ratio:.3g}" for plan, beside in one.rounds.items()), one.absent)
+    found: dict[str, Found] = {}
+    for name in chosen.only:
+        one = found[name] = measure(known[name], chosen.plans, chosen.pairs, chosen.small)
+        print(name, *(f"{plan} {beside.ratio:.3g}" for plan, beside in one.rounds.items()), one.absent, flush=True)
     if not chosen.small:
         MEASURED.write_text(json.dumps(document(found, _machine()), indent=1) + "\n", encoding="utf-8")
     return 0

@@ -64,7 +64,7 @@ class Bench:
         (template,) = self._document["benchmarks"]
         document = self._document | {
             "datetime": f"2026-01-{self._count:02}T00:00:00+00:00",
-            "machine_info": {"cpu": {"brand_raw": "a processor", "count": cores}},
+            "machine_info": {"cpu": {"brand_raw": "a processor", "count": cores}, "load": 9.0},
             "benchmarks": [template | {"fullname": name, "extra_info": asdict(one)} for name, one in measured.items()],
         }
         file = self.root / ".benchmarks" / "machine" / f"{self._count:04}_run.json"
@@ -207,6 +207,7 @@ def test_the_page_shows_what_was_measured_last_and_is_the_same_each_time(bench):
     assert bench.compare() == 0
     page = (bench.root / "docs" / "benchmarks.md").read_text()
     assert "| `local` | 0.5 ± 0.005 |" in page
+    assert "while 9 processes shared them" in page
     assert "1,000 | 1 s | 1 s | 1.05 ± 0.01" in page  # the baseline's
     pictures = {file: file.read_bytes() for file in (bench.root / "docs").rglob("*.svg")}
     assert {f"benchmarks/{file.name}" for file in pictures} == set(picture_names(page))
