@@ -43,10 +43,11 @@ def blocks_of(split: Split, task: ClientTask, numbers: range) -> Iterator[Block]
 def _block(split: Split, task: ClientTask, numbers: range) -> Block:
     batches = task.batches[numbers.start : numbers.stop]
     sizes, rows = [len(batch) for batch in batches], np.concatenate(batches)
+    labels = np.asarray(split.labels)[rows]
     if split.transforms:  # whose random draws are those of each step
-        return Block(numbers, sizes, [inputs_of(split, task, number) for number in numbers], split.labels[rows])
+        return Block(numbers, sizes, [inputs_of(split, task, number) for number in numbers], labels)
     inputs = torch.split_with_sizes(torch.from_numpy(split.inputs(rows)), sizes)
-    return Block(numbers, sizes, inputs, split.labels[rows])
+    return Block(numbers, sizes, inputs, labels)
 
 
 def inputs_of(split: Split, task: ClientTask, number: int) -> Tensor:

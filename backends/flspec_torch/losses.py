@@ -25,6 +25,7 @@ _aten: Any = torch.ops.aten
 _nll_loss, _nll_loss_backward = _aten.nll_loss_forward.default, _aten.nll_loss_backward.default
 _square_backward, _huber_backward = _aten.mse_loss_backward.default, _aten.huber_loss_backward.default
 _MEAN, _SUM = 1, 2  # torch's numbers for reductions
+_ONES = {dtype: torch.ones((), dtype=dtype) for dtype in (torch.float32, torch.float64)}  # the gradient of a loss
 _NO_CLASS = -100  # torch's default for a label to ignore
 
 
@@ -50,7 +51,7 @@ class _CrossEntropy(TorchLoss):
         return F.cross_entropy(outputs, targets)
 
     def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return _of_classes(outputs, targets, None, _MEAN, 1.0)
+        return _of_classes(outputs, targets, None, _MEAN, _ONES[outputs.dtype])
 
 
 class _WeightedCrossEntropy(TorchLoss):
@@ -61,18 +62,18 @@ class _WeightedCrossEntropy(TorchLoss):
         return F.cross_entropy(outputs, targets, self._weights, reduction="sum") / len(targets)
 
     def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        total, gradient = _of_classes(outputs, targets, self._weights, _SUM, 1 / len(targets))
+        share = torch.full((), 1 / len(targets), dtype=outputs.dtype)
+        total, gradient = _of_classes(outputs, targets, self._weights, _SUM, share)
         return total / len(targets), gradient
 
 
 def _of_classes(
-    outputs: Tensor, classes: Tensor, weights: Tensor | None, reduction: int, factor: float
+    outputs: Tensor, classes: Tensor, weights: Tensor | None, reduction: int, factor: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the cross entropy, and a factor times its gradient."""
     log_p = torch.log_softmax(outputs, 1)
     loss, divisor = _nll_loss(log_p, classes, weights, reduction, _NO_CLASS)
-    scale = torch.full((), factor, dtype=outputs.dtype)
-    gradient = _nll_loss_backward(scale, log_p, classes, weights, reduction, _NO_CLASS, divisor)
+    gradient = _nll_loss_backward(factor, log_p, classes, weights, reduction, _NO_CLASS, divisor)
     return loss, torch._log_softmax_backward_data(gradient, log_p, 1, outputs.dtype)
 
 
@@ -98,8 +99,7 @@ class _MeanSquaredError(TorchLoss):
         return F.mse_loss(outputs, targets)
 
     def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        loss = self(outputs, targets)
-        return loss, _square_backward(torch.ones_like(loss), outputs, targets, _MEAN)
+        return self(outputs, targets), _square_backward(_ONES[outputs.dtype], outputs, targets, _MEAN)
 
 
 class _Huber(TorchLoss):
@@ -110,8 +110,8 @@ class _Huber(TorchLoss):
         return F.huber_loss(outputs, targets, delta=self._delta)
 
     def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        loss = self(outputs, targets)
-        return loss, _huber_backward(torch.ones_like(loss), outputs, targets, _MEAN, self._delta)
+        gradient = _huber_backward(_ONES[outputs.dtype], outputs, targets, _MEAN, self._delta)
+        return self(outputs, targets), gradient
 
 
 class _OwnLoss(TorchLoss):

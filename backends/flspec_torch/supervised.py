@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from flspec.protocol.plan import ClientTask, Plan
 from flspec_torch.batches import Block, blocks_of, inputs_of
 from flspec_torch.gradient import (
     BatchGradient,
-    gradient_by_autograd,
-    gradient_written_out,
+    ByAutograd,
+    LossGradient,
+    WrittenOut,
     has_derivatives,
     require_gradients,
 )
@@ -72,13 +74,13 @@ class SupervisedStep:
         return None if isinstance(objective, Supervised) else build_step_loss(objective)
 
     @cached_property
-    def gradient(self) -> Callable[[Tensors, Sequence[str]], BatchGradient]:
-        """How the gradient of `client.loss` is found, for tensors of which some are learned."""
+    def gradient(self) -> LossGradient:
+        """That of `client.loss`, which the model decides how to find."""
         with using_parts_of(self.plan.settings):
             translations = translations_of(self.network)
         if has_derivatives(translations, self.parts.batch_loss):
-            return partial(gradient_written_out, translations, self.parts.batch_loss)
-        return partial(gradient_by_autograd, self.forward, self.parts.batch_loss)
+            return WrittenOut(translations, self.parts.batch_loss)
+        return ByAutograd(self.forward, self.parts.batch_loss)
 
     def steps(
         self, task: ClientTask, numbers: range, tensors: Tensors, learned: Learned, measured: Measured
@@ -116,10 +118,10 @@ class SupervisedStep:
     def _num_correct(self, outputs: Tensor, targets: Tensor, sizes: Sequence[int]) -> list[float]:
         """Return what `count_correct` counts in each of several batches that lie one after the other."""
         correct = is_correct(self.parts.loss, outputs, targets, self.parts.is_multi_label).numpy()
-        num = correct.size // len(correct)  # of each example
-        rows = correct.reshape(len(correct), num).sum(axis=1)
-        starts = np.cumsum([0, *sizes[:-1]])
-        return [count / num for count in np.add.reduceat(rows, starts).tolist()]
+        starts = [0, *accumulate(sizes[:-1])]
+        counts = np.add.reduceat(correct, starts, axis=0, dtype=np.int64)
+        shares = counts if correct.ndim == 1 else counts.sum(axis=1) / correct.shape[1]
+        return [float(share) for share in shares.tolist()]
 
     def _steps_one_by_one(
         self,

@@ -166,23 +166,28 @@ class Trainer:
         received = {slot: to_tensors(sent.server[slot]) for slot in self.algorithm.server_slots}
         carried = {slot: to_tensors(sent.client_state[slot]) for slot in self.algorithm.client_slots}
 
+        def of_tensor(records: Mapping[str, Mapping[str, Tensor]], name: str) -> dict[str, Any]:
+            return {slot: one[name] for slot, one in records.items()}
+
+        beside: list[tuple[Any, ...] | None] = [  # what `correct` is given of each tensor that the server sends
+            (name, weight, start[name], of_tensor(received, name), of_tensor(carried, name)) if name in start else None
+            for name, weight in learned.items()
+        ]
         call = PartCall("client.algorithm", self.algorithm, "correct")
 
-        def correct_one(name: str, gradient: Tensor) -> Tensor:
-            if name not in start:
-                return gradient
-            of_server, of_client = (
-                {slot: one[name] for slot, one in records.items()} for records in (received, carried)
-            )
-            with call.guarded():
-                corrected = self.algorithm.correct(gradient, learned[name], start[name], of_server, of_client)
+        def correct_one(gradient: Tensor, name: str, weight: Tensor, *given: Any) -> Tensor:
+            corrected = self.algorithm.correct(gradient, weight, *given)
             if not isinstance(corrected, Tensor) or corrected.shape != gradient.shape:
-                given = list(corrected.shape) if isinstance(corrected, Tensor) else type(corrected).__name__
-                raise call.error(f"gave {given} for {name}, not a tensor of shape {list(gradient.shape)}")
+                what = list(corrected.shape) if isinstance(corrected, Tensor) else type(corrected).__name__
+                raise call.error(f"gave {what} for {name}, not a tensor of shape {list(gradient.shape)}")
             return corrected.to(gradient.dtype)
 
         def correct(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-            return [correct_one(name, gradient) for name, gradient in zip(learned, gradients, strict=True)]
+            with call.guarded():
+                return [
+                    correct_one(gradient, *its) if its else gradient
+                    for gradient, its in zip(gradients, beside, strict=True)
+                ]
 
         return correct
 

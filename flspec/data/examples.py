@@ -80,7 +80,7 @@ class Split:
 
     def transformed(self, indices: Indices | slice, stream: Stream | None = None) -> NDArray[Any]:
         """Return these examples after the transforms, in the type in which they are stored."""
-        images: NDArray[Any] = self.features[indices]
+        images: NDArray[Any] = np.asarray(self.features)[indices]  # faster than a mapped array's own
         for number, transform in enumerate(self.transforms):
             given = transform.apply(images, (stream or Stream(0)).child("transform", number))
             images = _as_promised(transform, images, given)
@@ -88,13 +88,15 @@ class Split:
 
     def scaled(self, features: NDArray[Any]) -> NDArray[np.float32]:
         """Scale features to a model's input: divide by the divisor, then normalise with mean and std."""
-        values = features.astype(np.float32) / np.float32(self.divisor)
+        values: NDArray[np.float32] = features.astype(np.float32)
+        values /= np.float32(self.divisor)
         if not self.mean:
             return values
         shape = (-1, *(1,) * (values.ndim - 2))
         mean, std = (np.array(constants, np.float32).reshape(shape) for constants in (self.mean, self.std))
-        scaled: NDArray[np.float32] = (values - mean) / std
-        return scaled
+        values -= mean
+        values /= std
+        return values
 
     @property
     def look(self) -> tuple[Any, ...]:

@@ -28,11 +28,12 @@ class PartCall:
     def __init__(self, field: str, part: Any, method: str, way_out: str = "") -> None:
         self._method, self._way_out = method, way_out or f"repair {method} there, or remove {field}"
         self._package = type(part).__module__.partition(".")[0]
-        self._where = f"{field}: {named_part(part, method)}"
+        self._field, self._part = field, part
 
     def error(self, what: str) -> RunError:
         """Return the error that the method did `what`."""
-        return RunError(f"{self._where}: {self._method} {' '.join(what.split())}; {self._way_out}")
+        where = f"{self._field}: {named_part(self._part, self._method)}"
+        return RunError(f"{where}: {self._method} {' '.join(what.split())}; {self._way_out}")
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -107,9 +108,11 @@ class PartCall:
     def _same_names(self, what: str, given: Any, names: Iterable[str]) -> None:
         if not isinstance(given, Mapping):
             raise self.error(f"gave {_kind(given)}, not {what} by name")
-        if missing := set(names) - set(given):
+        if (found := given.keys()) == (expected := set(names)):
+            return
+        if missing := expected - found:
             raise self.error(f"gave {what} without {_listed(missing)}")
-        if others := set(given) - set(names):
+        if others := found - expected:
             raise self.error(f"gave {what} with {_listed(others)}, which should not be there")
 
     def _array(self, value: Any, what: str, dtype: Any) -> NDArray[Any]:

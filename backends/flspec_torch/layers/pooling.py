@@ -31,7 +31,10 @@ class MaxPoolInTorch(Translation[MaxPool], of=MaxPool):
         settings: tuple[Any, ...] = ([size] * 2, [stride] * 2, [padding] * 2, [1, 1], False)
 
         def forward(x: Tensor) -> tuple[Tensor, Backward]:
-            y, places = _max_pool(x, *settings)
+            # The maxima and their places are the same in any memory format, but with channels last they are found for
+            # several channels at once: three times as fast, both conversions included.
+            y, places = _max_pool(x.contiguous(memory_format=torch.channels_last), *settings)
+            y, places = y.contiguous(), places.contiguous()
             return y, lambda gradient: ((_max_pool_backward(gradient, x, *settings, places),), ())
 
         return forward

@@ -33,8 +33,8 @@ from flspec.layers import (
 )
 from flspec.losses import Loss, parse_loss
 from flspec_torch import gradient
-from flspec_torch.gradient import gradient_by_autograd, gradient_written_out, has_derivatives
-from flspec_torch.layers import Translation
+from flspec_torch.gradient import ByAutograd, WrittenOut, has_derivatives
+from flspec_torch.layers import Translation, Wanted
 from flspec_torch.layers.linear import ConvInTorch, DenseInTorch
 from flspec_torch.layers.normalisation import BatchNormInTorch, GroupNormInTorch, LayerNormInTorch
 from flspec_torch.layers.pointwise import ActivationInTorch, AddInTorch, DropoutInTorch, MultiplyInTorch
@@ -82,8 +82,8 @@ class Found:
         tensors = as_torch(random_tensors(layers, shape), dtype)
         names = [name for name in tensors if "running" not in name] if learned is None else learned
         loss = build_loss(rule := parse_loss(of.get("loss", "mean_squared_error")), of.get("weights", ()))
-        first = translations_of(network) if way is gradient_written_out else build_forward(network)
-        of_batch = way(first, loss, tensors, names)
+        first = translations_of(network) if way is WrittenOut else build_forward(network)
+        of_batch = way(first, loss)(tensors, names)
         inputs = torch.tensor(of.get("inputs", random_inputs(shape, of.get("num", 4))), dtype=dtype)
         masks = as_torch(random_masks(layers, shape, len(inputs)), dtype)
         labels = np.random.default_rng(5).integers(0, of.get("classes", 3), of.get("labels", len(inputs)))
@@ -100,7 +100,7 @@ class Found:
 
 def differing(layers: Any, shape: Any, **settings: Any) -> list[str]:
     """What the two ways find differently. Fails if the written one calls a kernel that autograd does not call."""
-    written, other = (Found(way, layers, shape, **settings) for way in (gradient_written_out, gradient_by_autograd))
+    written, other = (Found(way, layers, shape, **settings) for way in (WrittenOut, ByAutograd))
     assert written.values.keys() == other.values.keys()
     assert {name: num for name, num in written.kernels.items() if num > other.kernels.get(name, 0)} == {}
     return [name for name, value in written.values.items() if not same(value, other.values[name])]
@@ -182,6 +182,23 @@ def residual_block() -> tuple[tuple[Layer, ...], Any]:
 def test_gradients_of_a_value_with_several_uses_are_added_in_autograds_order():
     layers, shape = residual_block()
     assert differing(layers, shape, num=5) == []
+
+
+@pytest.mark.parametrize("layer", [MaxPool(name="p", size=2), MaxPool(name="p", size=3, stride=2, padding=1)])
+@pytest.mark.parametrize("channels", [1, 3, 17])
+def test_where_several_values_of_a_window_are_the_largest_the_first_gets_the_gradient(layer, channels):
+    x = torch.randint(0, 3, (5, channels, 9, 10), generator=torch.Generator().manual_seed(2)).float()
+    x[0, 0, 4, 4] = torch.nan
+    (one,) = translations_of(one_network(chain([layer]), (channels, 9, 10)))
+    y, backward = one.vjp({}, Wanted((True,), ()))(x)
+    given = x.clone().requires_grad_()
+    expected = one({}, [given], {})
+    gradient = torch.rand(y.shape, generator=torch.Generator().manual_seed(3))
+    (found,), _ = backward(gradient)
+    assert torch.equal(y.nan_to_num(-1), expected.nan_to_num(-1))
+    assert torch.equal(found, torch.autograd.grad(expected, given, gradient)[0])
+    assert y.is_contiguous()
+    assert found.is_contiguous()
 
 
 # ------------------------------------------------------------------------------------------------------------- losses
