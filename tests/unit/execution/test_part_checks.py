@@ -11,7 +11,7 @@ import pytest
 
 from flspec.client_algorithms import ClientAlgorithm, ClientOutcome
 from flspec.errors import RunError
-from flspec.execution import server_step
+from flspec.execution import client_step, postprocessing, server_step
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
 from flspec.objectives import Objective
@@ -61,12 +61,12 @@ def round_of(
         "postprocessors": {},
     }.get(field, {})
     plan = replace(plan, settings=replace(plan.settings, **settings))
-    for module in (server_step, training, supervised):
+    for module in (server_step, client_step, postprocessing, training, supervised):
         for name, of in (("client.algorithm", "client_algorithm_of"), ("client.objective", "objective_of")):
             if field == name and hasattr(module, of):
                 monkeypatch.setattr(module, of, lambda plan: part)
     if field == "postprocessors":
-        monkeypatch.setattr(server_step, "postprocessors_of", lambda plan: (part,))
+        monkeypatch.setattr(postprocessing, "postprocessors_of", lambda plan: (part,))
     state, trainer = initial_state(plan), Trainer(plan)
     return finish_round(plan, state, [trainer.train_from(state, task) for task in plan.cohort(1)])
 
