@@ -127,6 +127,7 @@ def _expected(kind: str, context: Mapping[str, Any], details: ErrorDetails) -> s
     if wanted is None:
         return f"{details['msg']}; got {_show(given)}"
     hint = "; remove the quotes" if kind in ("int_type", "float_type") and is_number(given) else ""
+    hint += "; write it in brackets: [{...}]" if kind == "tuple_type" and isinstance(given, Mapping) else ""
     return f"expected {wanted}, got {_show(given)}{hint}"
 
 

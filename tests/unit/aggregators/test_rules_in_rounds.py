@@ -107,7 +107,7 @@ LOSSES: list[dict[str, Any]] = [
 
 def with_losses(make_plan: MakePlan, losses: list[dict[str, Any]], **more: Any) -> Plan:
     sections = {"partition": {"kind": "iid", "clients": 9}, "cohort": {"kind": "all"}, "rounds": 3}
-    return make_plan(**sections | {"aggregator": {"kind": "krum", "f": 2}, "faults": losses, **more})  # it needs 7
+    return make_plan(**sections | {"aggregator": {"kind": "krum", "f": 2}, "faults": losses} | more)  # it needs 7
 
 
 def test_a_round_that_faults_leave_too_few_updates_is_refused_by_its_number(make_plan):
@@ -122,6 +122,27 @@ def test_a_round_that_faults_leave_too_few_updates_is_refused_by_its_number(make
     with pytest.raises(SpecError, match="round 2 has 5 of 9"):
         with_losses(make_plan, LOSSES, min_clients=5)
     assert with_losses(make_plan, LOSSES[:1]).num_rounds == 3  # 7 are left
+
+
+@pytest.mark.parametrize(
+    ("losses", "min_clients", "message"),
+    [
+        ([], 10, "min_clients: is 10, but every cohort has 9, so no round would count; lower it"),
+        (
+            [{"kind": "dropout", "clients": [3]}],
+            9,
+            "min_clients: is 9, but no round has more than 8 updates that count",
+        ),
+        ([{"kind": "dropout", "rate": 1.0}], 1, "faults: lose every update of every round"),
+        ([{"kind": "dropout", "rate": 1.0, "phase": "before_training"}], 1, "faults: lose every update of every"),
+        ([{"kind": "dropout", "count": 10}], 1, "faults.0.count: is 10, but there are 9 clients"),
+        ([{"kind": "dropout", "at": [[0, 4]]}], 1, "faults.0.at: round 4 is after the last; rounds is 3"),
+    ],
+)
+def test_what_leaves_nothing_to_learn_or_is_of_nobody_is_refused(make_plan, losses, min_clients, message):
+    with pytest.raises(SpecError) as refused:
+        with_losses(make_plan, losses, min_clients=min_clients, aggregator={"kind": "median"})
+    assert message in str(refused.value)
 
 
 def test_a_later_attack_makes_an_update_that_counts_of_one_that_is_not_finite(make_plan):

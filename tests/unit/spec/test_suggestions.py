@@ -62,9 +62,11 @@ def test_an_unknown_key_is_told_with_what_may_be_meant(key, owner, section, told
             "faults.0.kind: unknown 'krum'; that is a kind of `aggregator`; choose one of",
         ),
         ("aggregator", {"kind": "krumm"}, "unknown 'krumm'; did you mean 'krum'?"),
+        ("aggregator", {"kind": "krum", "num_byzantine": 1}, "unknown key 'num_byzantine'; did you mean 'f'?"),
+        ("faults", {"kind": "dropout"}, "faults: expected a list, got a mapping; write it in brackets: [{...}]"),
     ],
 )
-def test_a_kind_of_another_section_or_name_is_told_with_its_place(section, document, told):
+def test_what_a_newcomer_writes_of_algorithms_is_told_with_its_place(section, document, told):
     with pytest.raises(SpecError) as refused:
         parse_spec(json.dumps(SMALL | {section: document}))
     assert told in str(refused.value)
