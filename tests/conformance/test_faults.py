@@ -122,10 +122,10 @@ def test_what_is_lost_might_never_have_been_in_the_cohort(every_kind, tmp_path):
 
     without_them = last_of(rounds, "less")
     for backend in ("local", *every_kind.certificate.backends):
-        weights = every_kind.states(backend)[-1].weights
-        assert all(np.array_equal(weights[name], value) for name, value in without_them.items()), backend
+        weights, near = every_kind.states(backend)[-1].weights, 1e-5 if backend == "tff" else 0.0
+        assert all(np.abs(weights[name] - value).max() <= near for name, value in without_them.items()), backend
     with_one_more = last_of([*rounds[:3], list(whole.cohort(4))], "other")
-    assert not any(np.array_equal(without_them[name], value) for name, value in with_one_more.items())
+    assert all(np.abs(without_them[name] - value).max() > 1e-3 for name, value in with_one_more.items())
 
 
 def test_clients_train_on_labels_that_are_flipped_and_are_measured_on_true_ones():
