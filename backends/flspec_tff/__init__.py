@@ -54,6 +54,7 @@ class TffBackend(Backend):
     # Each by name, so that a feature that comes later is refused until it is translated.
     reads = frozenset(
         {
+            "batch_rule",
             "clip",
             "client_algorithm",
             "client_rates",
