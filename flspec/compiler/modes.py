@@ -12,6 +12,7 @@ interrupts the training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +43,9 @@ class TrainedOn:
         """The examples of each client, its parts together."""
         return Ragged.cut(self.parts.values, np.array([len(self.parts.values)])) if self.is_pooled else self.parts
 
-    def of(self, client: int) -> Ragged:
+    def of(self, client: int) -> Sequence[NDArray[np.int64]]:
         """Return a client's parts."""
-        return self.parts if self.is_pooled else Ragged.of([self.parts[client]])
+        return self.parts if self.is_pooled else (self.parts[client],)
 
     def num_used(self, rule: BatchRule) -> NDArray[np.int64]:
         """[clients]: how many of its examples each trains on at most in a round."""

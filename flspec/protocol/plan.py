@@ -349,7 +349,8 @@ class Plan:
         if (rule := self.settings.batch_rule) is None:
             return tuple(part(self.arrays["batches"], self.arrays["batch_ends"], batch) for batch in range(start, end))
         own = self.client_examples(task[1])
-        return DrawnBatches(rule, Ragged(own, self.arrays.get("pooled_ends", np.array([len(own)]))), task, end - start)
+        parts = Ragged(own, self.arrays["pooled_ends"]) if "pooled_ends" in self.arrays else (own,)
+        return DrawnBatches(rule, parts, task, end - start)
 
     @cached_property
     def digest(self) -> str:
