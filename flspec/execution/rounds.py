@@ -65,7 +65,8 @@ def drive_rounds(
             state = load_state(kept_state(job.follow, number - 1), plan.digest)
         if plan.settings.privacy:
             note_release(job.folder, number)
-        result, kept, beside = run_round(number, state), None, None
+        result = run_round(number, state)
+        kept, beside = None, None
         if is_native(plan):
             assert run_definition, "a backend that declares natives runs the definition, too"
             result, beside = _with_definition(plan, state, result, run_definition)
