@@ -10,7 +10,7 @@ PARALLEL := --numprocesses=logical --maxprocesses=4
 # More for pytest, e.g. make test ARGS='-k flower'
 ARGS ?=
 
-.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance mutants golden schema bench bench-baseline peers clean
+.PHONY: help setup demo tff pins flwr-datasets test test-all style check check-newest check-lowest conformance mutants golden support schema bench bench-baseline peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ conformance: setup tff ## every backend against the local one and against numpy
 
 golden: setup ## rewrite the numbers that must not move; say why in the commit
 	FLSPEC_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/golden $(ARGS)
+
+support: setup tff ## run every part on every engine and rewrite docs/support.md
+	FLSPEC_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/conformance/test_support.py $(ARGS)
 
 schema: setup ## rewrite specs/schema.json
 	$(BIN)/python -c "from flspec.spec.schema import write_schema; write_schema('specs/schema.json', installed=False)"

@@ -17,8 +17,8 @@ __all__ = ["DEFINITION", "NOT_CERTIFIED", "BackendVerdict", "Certificate", "Verd
 Verdict = Literal["equivalent", "different", "inconclusive", "native", "refused", "failed"]
 
 NOT_COMPARED = (
-    "every backend is given the same plan, data, transforms and schedules, and one evaluator measures all models, so "
-    "no comparison of backends checks these"
+    "every backend is given the same plan, data, transforms and schedules and one definition of a client algorithm, "
+    "and one evaluator measures all models, so no comparison of backends checks these"
 )
 DEFINITION = "flspec's definition"  # the reference of algorithms that are native to each backend
 NOT_CERTIFIED = (

@@ -241,7 +241,7 @@ class SaysNothing(LocalBackend):
     [
         (
             TrainsByItself(),
-            "agreement checks client training; transport (threads) and server step (flspec) are the "
+            "agreement checks client training; transport (flspec_local) and server step (flspec) are the "
             "same code as local's",
         ),
         (SaysNothing(), "it does not declare whose code does its rounds, so what it shares with local is not known"),
