@@ -24,7 +24,12 @@ SETTLED = 6.0  # seconds after which local has started the workers that pay, and
 LONG = ("cnn", "cifar", "resnet18")  # seconds a round
 # The floor has one thread, and so does local beside it; ALL_CORES is what each backend takes by itself.
 LOCAL = [("local", 1), ("local", ALL_CORES)]
-OTHERS = [("flower:inprocess", ALL_CORES), ("flower:ray", ALL_CORES), ("tff", ALL_CORES)]
+OTHERS = [
+    ("local:processes", ALL_CORES),
+    ("flower:inprocess", ALL_CORES),
+    ("flower:ray", ALL_CORES),
+    ("tff", ALL_CORES),
+]
 AMONG_THE_TESTS = {"mlp-flower:inprocess-0", "mlp-tff-0"}  # others are run by the tests of conformance
 
 

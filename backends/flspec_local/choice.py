@@ -42,7 +42,7 @@ class Pace:
 class Starting:
     """The seconds from the start of a worker process until it is ready; measured once in a process."""
 
-    seconds: ClassVar[float] = 3.0  # before that: what it takes on a core of 2020
+    seconds: ClassVar[float] = 3.0  # before that: two for torch, and one for the rest
 
 
 def useful_threads(plan: Plan, cores: int) -> int:

@@ -25,6 +25,7 @@ from flspec.execution.parts import (
     scored_networks,
     step_values,
 )
+from flspec.execution.server_step import takes_one_by_one
 from flspec.layers import count_values_at_once
 from flspec.protocol.native import is_native
 from flspec.protocol.part_scope import using_its_parts
@@ -37,6 +38,7 @@ MOST_GRADIENT_VALUES = 2**26  # of single examples in a private step, at a time:
 
 _MIB = 2**20
 _PROCESS = 290 * _MIB  # bytes of Python with torch, numpy, SciPy and pydantic before any data: measured
+_MOST_AHEAD = 4  # updates for each worker that a plain mean may hold: as `flspec_local.crew` has it
 _COPIES_KEPT = 5  # of client state: before and after a round, in a file's bytes, and in its check
 _MASKED = 8  # vectors of 8 bytes a value: an update, its numbers and words, masks, sums
 _FLOAT32, _FLOAT64, _LABEL = 4, 8, 8  # bytes
@@ -51,7 +53,7 @@ def estimate_memory(plan: Plan, workers: int = 0) -> int:
     running = (
         _data_bytes(plan)
         + plan_bytes
-        + _server_bytes(plan)
+        + _server_bytes(plan, workers)
         + workers * _training_bytes(plan)
         + _scoring_bytes(plan, cores)
     )
@@ -73,15 +75,16 @@ def _reading_bytes(plan: Plan) -> int:
     return int((kind.copies_while_encoded if is_encoded else kind.copies_while_read) * _data_bytes(plan))
 
 
-def _server_bytes(plan: Plan) -> int:
-    """Return the bytes of the states before and after a round, all updates of its cohort, their mean, the server's
-    step, and what postprocessors remember of earlier rounds.
+def _server_bytes(plan: Plan, workers: int) -> int:
+    """Return the bytes of the states before and after a round, its updates, their mean, the server's step, and what
+    postprocessors remember of earlier rounds. A plain mean holds those that have not come in turn, other rules all.
     """
     slots = len(aggregator_of(plan).server_optimizer.initial_slots()) + len(client_algorithm_of(plan).server_slots)
     sizes = [weight.size for weight in plan.weights.values()]
     runs = 2 if is_native(plan) else 1  # the definition's own goes on beside a native one
     states = 2 * runs * (1 + slots) * _FLOAT32 * sum(sizes)
-    updates = _largest_cohort(plan) * _FLOAT32 * sum(sizes) * (1 + len(client_algorithm_of(plan).sends))
+    held = min(_largest_cohort(plan), _MOST_AHEAD * workers + 1) if takes_one_by_one(plan) else _largest_cohort(plan)
+    updates = _FLOAT32 * sum(sizes) * (held + _largest_cohort(plan) * len(client_algorithm_of(plan).sends))
     sums = _FLOAT64 * (sum(sizes) + (2 + slots) * max(sizes, default=0))  # the mean whole, the rest a tensor at a time
     remembered = _FLOAT64 * sum(sizes) * sum(part.num_remembered for part in postprocessors_of(plan))
     combined = _combining_bytes(plan) + (_MASKED * _FLOAT64 * sum(sizes) if plan.settings.secure_aggregation else 0)

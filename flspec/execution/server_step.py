@@ -74,9 +74,12 @@ def finish_round(
     _check_reports(plan, number, updates)
     updates = restored(plan, updates)
     every = attacked(plan, number, sorted(updates, key=lambda update: (update.client, update.repeat)))
+    lost = lost_updates(plan, number, every)
+    if summed := _summed(plan, state, [update for place, update in enumerate(every) if place not in lost]):
+        return _conclude(plan, state, every, lost, summed, native)
     finite = map_on_cores(_is_finite, every, sum(value.size for update in every for value in update.delta.values()))
     dropped = {place: NOT_FINITE for place, fine in enumerate(finite) if not fine}
-    return _conclude(plan, state, every, dropped | lost_updates(plan, number, every), native=native)
+    return _conclude(plan, state, every, dropped | lost, native=native)
 
 
 def finish_round_of(
@@ -96,9 +99,9 @@ def finish_round_of(
         if place in lost or not is_whole:
             continue
         (arrived,) = restored(plan, [update])
-        if is_whole := _is_finite(arrived):
+        if is_whole := _is_finite(arrived, of_delta=post.acts):
             mean.add(post.on_each(arrived))
-    if not is_whole:
+    if not (is_whole and all(map(all_finite, mean.values.values()))):
         return None, every
     _check_reports(plan, number, every)
     return _conclude(plan, state, every, lost, _Summed(mean.values, post)), every
@@ -117,6 +120,20 @@ class _Summed:
 
     mean: Delta
     post: Postprocessing
+
+
+def _summed(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> _Summed | None:
+    """Return the mean of updates that need nothing else; None if they do, or if one is not finite.
+
+    A mean is finite only if all that it is of is so, and to look at the mean is one look instead of one at each.
+    """
+    post = Postprocessing(plan, state)
+    if post.acts or not updates or not takes_one_by_one(plan):
+        return None
+    if not all(_is_finite(update, of_delta=False) for update in updates):
+        return None
+    mean = weighted_mean(updates)
+    return _Summed(mean, post) if all(map(all_finite, mean.values())) else None
 
 
 def _check_reports(plan: Plan, round_number: int, updates: Sequence[ClientUpdate]) -> None:
@@ -316,8 +333,8 @@ def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:
     return {name: value / num_trained for name, value in sums.items() if math.isfinite(value)}
 
 
-def _is_finite(update: ClientUpdate) -> bool:
-    tensors = [*update.delta.values()]
+def _is_finite(update: ClientUpdate, of_delta: bool = True) -> bool:
+    tensors = [*update.delta.values()] if of_delta else []
     for records in (update.client_state, update.sent):
         tensors += [value for record in records.values() for value in record.values()]
     numbers_are_finite = all(map(math.isfinite, update.numbers.values()))

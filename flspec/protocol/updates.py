@@ -90,7 +90,8 @@ class WeightedSum:
         for name, value in update.delta.items():
             if name not in self.values:
                 self.values[name] = np.zeros(value.shape)
-            _add_share(self.values[name].reshape(-1), value.reshape(-1), share, self._room)
+            with np.errstate(invalid="ignore"):  # of updates that are not finite, which the sum shows
+                _add_share(self.values[name].reshape(-1), value.reshape(-1), share, self._room)
 
 
 def weighted_sum(updates: Iterable[ClientUpdate], total: float) -> Delta:
@@ -117,8 +118,9 @@ def _mean_of(values: Sequence[NDArray[np.floating[Any]]], shares: Sequence[float
         room = np.empty(_BLOCK)
         for first in range(start, min(start + part, into.size), _BLOCK):
             block = slice(first, min(first + _BLOCK, start + part))
-            for value, share in zip(flat, shares, strict=True):
-                _add_block(into[block], value[block], share, room)
+            with np.errstate(invalid="ignore"):
+                for value, share in zip(flat, shares, strict=True):
+                    _add_block(into[block], value[block], share, room)
 
     map_on_cores(add, range(0, into.size, part), into.size * len(values))
     return mean

@@ -134,8 +134,13 @@ def test_without_its_data_a_plan_is_described_but_for_its_skew(small, monkeypatc
 
 def test_memory_grows_by_an_update_a_client(make_plan):
     model = {"kind": "mlp", "hidden": [100_000]}  # 800,003 parameters
-    one, five = (estimate_memory(make_plan(model=model, cohort=c), workers=1) for c in (sized(1), sized(5)))
+    more = {"partition": {"kind": "iid", "clients": 9}, "model": model}
+    one, five, nine = (estimate_memory(make_plan(**more, cohort=sized(size)), workers=1) for size in (1, 5, 9))
     assert five - one == pytest.approx(4 * 4 * 800_003, abs=2**20)
+    assert nine - five < 2**20  # a mean adds updates as they come, and four may come before their turn
+    median = {"aggregator": {"kind": "median"}}
+    five, nine = (estimate_memory(make_plan(**more, **median, cohort=sized(size)), workers=1) for size in (5, 9))
+    assert nine - five == pytest.approx(4 * 4 * 800_003, abs=2**20)
 
 
 def test_memory_grows_by_the_server_optimizer_s_slots(make_plan):

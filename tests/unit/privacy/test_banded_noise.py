@@ -221,7 +221,7 @@ def test_flower_gives_the_bits_of_local(banded, tmp_path):
 def test_a_killed_run_goes_on_to_the_same_bits(banded, tmp_path, monkeypatch, after):
     whole = run(banded(), out=tmp_path / "whole")
     with monkeypatch.context() as patched:
-        killed_at(patched, flspec_local, "finish_round", 5, after)
+        killed_at(patched, flspec_local, "finish_round_of", 5, after)
         with pytest.raises(Killed):
             run(banded(), out=tmp_path / "parts")
     parts = run(banded(), out=tmp_path / "parts", resume=True)  # another plan object: nothing is remembered

@@ -90,8 +90,8 @@ def killed_at(monkeypatch, where, name, number, after=False, by=Killed):
 POINTS = [  # where the fourth round is killed, and how many releases there may then have been
     (driver, "note_release", False, 3),
     (driver, "note_release", True, 4),
-    (flspec_local, "finish_round", False, 4),
-    (flspec_local, "finish_round", True, 4),
+    (flspec_local, "finish_round_of", False, 4),
+    (flspec_local, "finish_round_of", True, 4),
     (driver, "save_state", False, 4),
     (driver, "save_state", True, 4),
 ]
@@ -127,7 +127,7 @@ def test_a_killed_run_goes_on_to_the_same_bits_and_its_ledger_never_falls(
 
 def test_what_an_interrupted_run_has_released_is_in_its_result(private, tmp_path, monkeypatch):
     plan = private()
-    killed_at(monkeypatch, flspec_local, "finish_round", 3, by=KeyboardInterrupt)
+    killed_at(monkeypatch, flspec_local, "finish_round_of", 3, by=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         run(plan, out=tmp_path / "run")
     result = load_result(tmp_path / "run")
