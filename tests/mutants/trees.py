@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 __all__ = ["Tree", "copy_of"]
 
 _SECONDS = 400  # that the tests of a mutant may take
-_COPIED = ("backends", "flspec", "specs", "tests", "conftest.py", "pyproject.toml")
+_COPIED = ("backends", "benchmarks", "flspec", "specs", "tests", "conftest.py", "pyproject.toml")
 # Errors of a mutant that cannot run at all, so that it would be caught by anything and proves nothing of its test.
 _BROKEN = ("ImportError", "ModuleNotFoundError", "SyntaxError", "NameError", "UnboundLocalError")
 

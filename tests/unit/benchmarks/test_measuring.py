@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from collections.abc import Callable
 from math import log
 
 import numpy as np
@@ -36,16 +38,20 @@ def test_the_floor_goes_first(benchmark):
 def test_what_descends_from_a_process_is_stopped_and_goes_on():
     with subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as guard:
         try:
-            (worker,) = wait_for_children(guard.pid)
+            assert soon(lambda: len(psutil.Process(guard.pid).children()) == 1)
+            (worker,) = psutil.Process(guard.pid).children()
             with paused(guard.pid):
-                assert worker.status() == psutil.STATUS_STOPPED
+                assert soon(lambda: worker.status() == psutil.STATUS_STOPPED)
                 assert psutil.Process(guard.pid).status() != psutil.STATUS_STOPPED
-            assert worker.status() != psutil.STATUS_STOPPED
+            assert soon(lambda: worker.status() != psutil.STATUS_STOPPED)
         finally:
-            worker.kill()
+            for child in psutil.Process(guard.pid).children():
+                child.kill()
 
 
-def wait_for_children(process: int) -> list[psutil.Process]:
-    while not (children := psutil.Process(process).children()):
-        pass
-    return children
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether it holds within ten seconds: signals take a moment."""
+    end = time.monotonic() + 10
+    while not (held := holds()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return held
