@@ -163,7 +163,7 @@ def _conclude(
     if native:
         defined, (optimizer, weights) = weights, native(state, kept)
         deviation = deviation_between(plan, state.weights, defined, weights)
-    clients = dict(state.clients) | {update.client: update.client_state for update in kept if update.client_state}
+    clients = {**state.clients, **{update.client: update.client_state for update in kept if update.client_state}}
     after = ServerState(number, weights, optimizer, records, clients)
     return RoundOutcome(after, _train_metrics(kept), dropped, sums, deviation)
 
