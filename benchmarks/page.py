@@ -37,7 +37,7 @@ def write_page(history: Sequence[Run], baseline: Baseline | None, folder: Path) 
     pictures.mkdir(parents=True, exist_ok=True)
     sections = [
         _INTRODUCTION,
-        f"Last measured on {_machine(last.machine)}, commit {last.commit[:12]}, {last.date[:10]}{_load(last)}.\n",
+        f"Last measured at commit {last.commit[:12]}, {last.date[:10]}, on {_machine(last.machine, last.load)}.\n",
         *_rounds(measured, pictures),
         *peers_table(folder.parent / "benchmarks" / "peers" / "measured.json"),
         *_scaling(measured, pictures),
@@ -47,16 +47,12 @@ def write_page(history: Sequence[Run], baseline: Baseline | None, folder: Path) 
     (folder / "benchmarks.md").write_text("\n".join(sections), encoding="utf-8")
 
 
-def _machine(machine: Machine) -> str:
-    return f"{machine.cpu}, {machine.cores} cores"
-
-
-def _load(run: Run) -> str:
-    """Tell what else the machine had to do, where it is known: times of a busy one mean little."""
-    most = run.machine.cores + 1
-    if run.load is None or run.load <= most:
-        return ""
-    return f", while {run.load:.0f} processes shared them, so take these figures for a trial"
+def _machine(machine: Machine, load: float | None) -> str:
+    """Name the machine, and where it is known what else it had to do: times of a busy one mean little."""
+    name = f"{machine.cpu}, {machine.cores} cores"
+    if load is None or load <= machine.cores + 1:
+        return name
+    return f"{name}, while {load:.0f} processes shared them, so take these figures for a trial"
 
 
 def _latest(runs: Sequence[Run], baseline: Baseline | None) -> dict[str, tuple[str, Beside]]:
@@ -104,11 +100,12 @@ def peers_table(file: Path) -> Iterator[str]:
     if not file.exists():
         return
     document = json.loads(file.read_text(encoding="utf-8"))
+    machine = Machine(**document["machine"])
     columns = [name for name in WORKLOADS if name in document["floor"]]
     yield "## Other simulators on the same work\n"
     yield (
         "The same models, clients, examples and batch sizes; times the floor, in turns with it, by "
-        f"`make peers` on {document['machine']}. The first round is part of the start.\n"
+        f"`make peers` on {_machine(machine, document['load'])}. The first round is part of the start.\n"
     )
     floors = ["floor, one thread", "", *(_amount(document["floor"][name], "s") for name in columns)]
     rows = [

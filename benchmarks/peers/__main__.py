@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import cpuinfo
 
 from benchmarks.floor import bare_rounds
+from benchmarks.history import Machine
 from benchmarks.measuring import Beside
 from benchmarks.peers.base import Absent, Simulator, simulators
 from benchmarks.workloads import SHARED, WORKLOADS
@@ -139,14 +140,15 @@ def _started(simulator: Simulator, python: Path, plan: Plan, rounds: int) -> Ite
                 process.kill()
 
 
-def document(found: Mapping[str, Found], machine: str) -> dict[str, Any]:
+def document(found: Mapping[str, Found], machine: Machine) -> dict[str, Any]:
     """What is stored: the median floor of each plan, and each simulator's start and ratios."""
     floors: dict[str, list[float]] = {}
     for one in found.values():
         for name, beside in one.rounds.items():
             floors.setdefault(name, []).append(beside.floor)
     return {
-        "machine": machine,
+        "machine": asdict(machine),
+        "load": round(os.getloadavg()[2], 1),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "floor": {name: _rounded(statistics.median(several)) for name, several in floors.items()},
         "peers": [
@@ -161,9 +163,9 @@ def document(found: Mapping[str, Found], machine: str) -> dict[str, Any]:
     }
 
 
-def _machine() -> str:
+def _machine() -> Machine:
     info = cpuinfo.get_cpu_info()
-    return f"{info.get('brand_raw', 'an unknown processor')}, {info['count']} cores"
+    return Machine(info.get("brand_raw", "unknown"), info["count"])
 
 
 def _rounded(value: float) -> float:

@@ -45,13 +45,14 @@ def test_one_that_cannot_be_started_says_why(simulator, told):
 
 
 def test_the_table_says_what_was_measured_and_what_is_absent(monkeypatch, tmp_path):
+    from benchmarks.history import Machine
     from benchmarks.measuring import Beside
     from benchmarks.page import peers_table
 
     there = peers.Found("there", {"mlp": 2.0}, {"mlp": Beside(1.5, 1.0, 1.5, 0.01, 5)})
     gone = peers.Found("gone", absent="not installed")
     file = tmp_path / "measured.json"
-    file.write_text(json.dumps(peers.document({"there": there, "gone": gone}, "a machine")))
+    file.write_text(json.dumps(peers.document({"there": there, "gone": gone}, Machine("a processor", 2))))
     text = "\n".join(peers_table(file))
     assert "| there | 2 s | 1.5 |" in text
     assert "| gone | not installed |  |" in text
