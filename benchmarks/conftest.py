@@ -25,5 +25,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)  # pytest-benchmark's
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """Note the load of the last quarter of an hour, so that a page can tell measurements of a busy machine."""
-    machine_info["load"] = round(os.getloadavg()[2], 1)
+    """Note the load of the last five minutes, so that a page can tell measurements of a busy machine."""
+    machine_info["load"] = round(os.getloadavg()[1], 1)

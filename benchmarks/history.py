@@ -12,7 +12,17 @@ from typing import Any
 
 from benchmarks.measuring import Beside
 
-__all__ = ["Baseline", "Entry", "Machine", "Run", "baseline_of", "read_baseline", "read_history", "write_baseline"]
+__all__ = [
+    "Baseline",
+    "Entry",
+    "Machine",
+    "Run",
+    "baseline_of",
+    "is_busy",
+    "read_baseline",
+    "read_history",
+    "write_baseline",
+]
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,11 @@ class Run:
     load: float | None  # mean number of processes that ran or wanted to, the benchmarks' own among them
     benchmarks: Mapping[str, Beside]
     groups: Mapping[str, str]
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether the machine had more to do than the benchmarks, as far as it is known."""
+        return is_busy(self.machine, self.load)
 
 
 @dataclass(frozen=True)
@@ -79,10 +94,12 @@ def _read(file: Path) -> Run:
 def baseline_of(history: Sequence[Run]) -> Baseline:
     """Return the runs of the last one's commit and machine as a baseline.
 
-    Raises ValueError if there is one alone: it says nothing of how far runs are apart.
+    Raises ValueError if there is one alone, which says nothing of how far runs are apart, or if the machine was busy.
     """
     last = history[-1]
     runs = [run for run in history if (run.commit, run.machine) == (last.commit, last.machine)]
+    if any(run.was_busy for run in runs):
+        raise ValueError("the machine was busy, and what varies so much would allow anything; measure on an idle one")
     measured = {name: [run.benchmarks[name] for run in runs if name in run.benchmarks] for name in last.benchmarks}
     apart = {name: _deviation(several) for name, several in measured.items() if len(several) > 1}
     if not apart:
@@ -93,6 +110,11 @@ def baseline_of(history: Sequence[Run]) -> Baseline:
         name: _entry(several, max(usual, apart.get(name, 0.0)), last.groups[name]) for name, several in measured.items()
     }
     return Baseline(last.machine, last.commit, last.date, len(runs), entries)
+
+
+def is_busy(machine: Machine, load: float | None) -> bool:
+    """Return whether so many processes are more than the benchmarks' own, which keep all cores busy at most twice."""
+    return load is not None and load > 2 * machine.cores
 
 
 def _deviation(several: Sequence[Beside]) -> float:

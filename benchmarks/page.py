@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks.drawing import Curve, draw_dots, draw_panels
-from benchmarks.history import Baseline, Machine, Run
+from benchmarks.history import Baseline, Machine, Run, is_busy
 from benchmarks.measuring import ALL_CORES, Beside
 from benchmarks.workloads import WORKLOADS
 
@@ -50,7 +50,7 @@ def write_page(history: Sequence[Run], baseline: Baseline | None, folder: Path) 
 def _machine(machine: Machine, load: float | None) -> str:
     """Name the machine, and where it is known what else it had to do: times of a busy one mean little."""
     name = f"{machine.cpu}, {machine.cores} cores"
-    if load is None or load <= machine.cores + 1:
+    if not is_busy(machine, load):
         return name
     return f"{name}, while {load:.0f} processes shared them, so take these figures for a trial"
 

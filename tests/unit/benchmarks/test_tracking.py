@@ -58,13 +58,13 @@ class Bench:
         self._document, self.root, self._count = document, root, 0
         (root / "benchmarks").mkdir()
 
-    def run(self, measured: dict[str, Beside], cores: int = 2) -> None:
+    def run(self, measured: dict[str, Beside], cores: int = 2, load: float = 1.0) -> None:
         """Add a run in which this was measured."""
         self._count += 1
         (template,) = self._document["benchmarks"]
         document = self._document | {
             "datetime": f"2026-01-{self._count:02}T00:00:00+00:00",
-            "machine_info": {"cpu": {"brand_raw": "a processor", "count": cores}, "load": 9.0},
+            "machine_info": {"cpu": {"brand_raw": "a processor", "count": cores}, "load": load},
             "benchmarks": [template | {"fullname": name, "extra_info": asdict(one)} for name, one in measured.items()],
         }
         file = self.root / ".benchmarks" / "machine" / f"{self._count:04}_run.json"
@@ -168,6 +168,13 @@ def test_one_run_makes_no_baseline(bench, capsys):
     assert not (bench.root / "benchmarks" / "baseline.json").exists()
 
 
+def test_a_busy_machine_makes_no_baseline(bench, capsys):
+    for load in (1.0, 4.5):
+        bench.run({"kernel": Beside(1.0, 1.0, 1.0, 0.01, 5)}, load=load)
+    assert bench.baseline() == 2
+    assert "busy" in capsys.readouterr().err
+
+
 def test_the_allowance_is_of_all_three_spreads():
     before = Entry(1.0, 1.0, ratio=2.0, spread=0.03, pairs=5, between=0.04)
     assert allowed(before, Beside(1.0, 1.0, 2.0, 0.12, 5)) == pytest.approx(2.0 * exp(MOST_ERRORS * 0.13))
@@ -203,7 +210,7 @@ def test_the_page_shows_what_was_measured_last_and_is_the_same_each_time(bench):
         bench.run({name: Beside(1.0, 1.0, ratio, 0.01, 5, ALL_CORES) for name in (ROUND, *others)})
     assert bench.baseline() == 0
     shutil.rmtree(bench.root / ".benchmarks")  # as in a clone
-    bench.run({ROUND: Beside(0.5, 1.0, 0.5, 0.01, 5, ALL_CORES)})
+    bench.run({ROUND: Beside(0.5, 1.0, 0.5, 0.01, 5, ALL_CORES)}, load=9.0)
     assert bench.compare() == 0
     page = (bench.root / "docs" / "benchmarks.md").read_text()
     assert "| `local` | 0.5 ± 0.005 |" in page
