@@ -148,12 +148,15 @@ def client_optimizer_of(plan: Plan) -> ClientOptimizer:
 
 def optimizers_of(plan: Plan) -> dict[str, ClientOptimizer]:
     """Return the client optimizer of each player; the one of a plan without players is named ""."""
-    if not plan.settings.optimizers:
-        return {"": client_optimizer_of(plan)}
-    return {
-        player: _part(plan, ClientOptimizer, optimizer_alone(document))
-        for player, document in plan.settings.optimizers.items()
-    }
+    if plan not in _optimizers:
+        _optimizers[plan] = {
+            player: _part(plan, ClientOptimizer, optimizer_alone(document))
+            for player, document in plan.settings.optimizers.items()
+        } or {"": client_optimizer_of(plan)}
+    return _optimizers[plan]
+
+
+_optimizers: WeakKeyDictionary[Plan, dict[str, ClientOptimizer]] = WeakKeyDictionary()  # each task asks for them
 
 
 def keeps_optimizer(plan: Plan, player: str = "") -> bool:
