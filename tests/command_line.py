@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from flspec.cli import main, output
+from flspec.cli import consoles, main, output
 
 __all__ = ["flspec", "flspec_apart"]
 
@@ -45,7 +45,7 @@ def _as_a_process(folder: Path, arguments: tuple[str, ...], environment: dict[st
         patch.setattr(output, "_wants_json", False)
         patch.setattr(output, "_wants_tracebacks", False)
         patch.setattr(output, "_told_interrupted", False)
-        for console in (output.console, output.progress_console):
+        for console in (consoles.console, consoles.progress_console):
             patch.setattr(console, "_width", None)  # rich keeps what COLUMNS was when the console was made
         try:
             yield

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flspec.core.collection import nothing_collected
 from flspec.core.tokens import Tokens
 from flspec.execution.parts import scored_networks
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result
@@ -53,10 +54,11 @@ class LocalBackend(Backend):
         return unsupported_training(plan)
 
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
-        import torch
+        with nothing_collected():
+            import torch
 
-        from flspec_local.crew import Crew
-        from flspec_torch.training import Trainer
+            from flspec_local.crew import Crew
+            from flspec_torch.training import Trainer
 
         stop = Flag()
         versions = {"torch": torch.__version__, "python": platform.python_version()}

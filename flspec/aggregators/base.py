@@ -11,10 +11,12 @@ from pydantic import Field, field_validator
 
 from flspec.core.components import Component, OmitDefaults, OneOf
 from flspec.protocol.named_records import Weights
-from flspec.protocol.records import Skew
 from flspec.protocol.updates import ClientUpdate, Delta, weighted_mean
 from flspec.schedules import Schedule
 from flspec.server_optimizers import ServerOptimizer
+
+if TYPE_CHECKING:
+    from flspec.protocol.records import Skew
 
 __all__ = ["Aggregator", "MeanAggregator", "Need", "ServerSide", "WeightedAggregator"]
 

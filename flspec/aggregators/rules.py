@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from flspec.aggregators.base import Aggregator, ServerSide
 from flspec.aggregators.vectors import Array, Tensors, Vectors, by_coordinate
@@ -32,9 +32,6 @@ _SKEWED = 0.5  # mean label distance, of at most 2
 
 class Rule(Aggregator, ABC):
     """A rule that combines updates, with a server optimizer of its own choice."""
-
-    # Else the server optimizers of installed packages would be imported now, which may need the aggregators.
-    model_config = ConfigDict(defer_build=True)
 
     server_optimizer: Annotated[
         OneOf[ServerOptimizer],

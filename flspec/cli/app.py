@@ -1,48 +1,65 @@
-"""The commands."""
+"""The commands, each imported and built when it is asked for: all of them take as long as a spec to be validated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from flspec.cli import auditing, authoring, explaining, running, starting, tables
-from flspec.cli.backends import backends_app
-from flspec.cli.data import data_app
-from flspec.cli.evaluation_tables import compared_evaluations
-from flspec.cli.options import (
-    CellLabel,
-    DataRoot,
-    Debug,
-    Json,
-    MaxRuns,
-    Settings,
-    Small,
-    SpecFile,
-    Timeout,
-    Trust,
-    Workers,
-)
-from flspec.cli.output import console, print_json, progress_console, tell_interrupted
+from typer.core import TyperGroup
 
 __all__ = ["app"]
+
+_COMMANDS = {  # by name, in the order of --help: the module of `flspec.cli`, and the function or the group of commands
+    "new": "starting:new_file",
+    "list": "authoring:list_kinds",
+    "schema": "authoring:schema",
+    "validate": "validating:validate",
+    "plan": "explaining:plan",
+    "diff": "explaining:diff",
+    "audit": "auditing:audit",
+    "run": "running:run",
+    "certify": "comparing:certify",
+    "compare": "comparing:compare",
+    "backends": "backends:backends_app",
+    "data": "data:data_app",
+}
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._built: dict[str, Any] = {}
+        self.commands: Any = dict.fromkeys(_COMMANDS)  # the names, which suggestions are from
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _COMMANDS:
+            return None
+        if cmd_name not in self._built:
+            self._built[cmd_name] = _build(cmd_name)
+        return self._built[cmd_name]
+
+
+def _build(name: str) -> Any:
+    module, _, attribute = _COMMANDS[name].partition(":")
+    found = getattr(import_module(f"flspec.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False)
+        found.command(name)(function)
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
     name="flspec",
     help="Write a federated-learning experiment once; know that every backend ran the same thing.",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(backends_app, name="backends")
-app.add_typer(data_app, name="data")
-app.command("new")(starting.new_file)
-app.command("list")(authoring.list_kinds)
-app.command("schema")(authoring.schema)
 
 
 def _show_version(wanted: bool) -> None:
@@ -58,167 +75,3 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def validate(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Specs to check.")],
-    settings: Settings = None,
-    small: Small = False,
-    trust: Trust = False,
-    max_runs: MaxRuns = 10_000,
-    as_json: Json = False,
-) -> None:
-    """Check specs, each with its small variant, and print every problem, with its place and a way out."""
-    from flspec.errors import InputError, Problem, SpecError
-    from flspec.spec.study import check_backends, load_study, load_variants
-
-    problems: list[Problem] = []
-    runs: dict[str, int] = {}
-    small_runs: dict[str, int] = {}
-    for path in specs:
-        try:
-            if small:
-                study, variant = load_study(path, settings or (), max_runs, small, is_run_here=True), None
-            else:
-                study, variant = load_variants(path, settings or (), max_runs)
-            check_backends(study)
-            runs[str(path)] = len(study.cells)
-            small_runs |= {str(path): len(variant.cells)} if variant else {}
-        except SpecError as error:
-            problems += error.problems
-        except InputError as error:
-            problems.append(Problem(str(error)))
-    if problems:
-        raise SpecError(list(dict.fromkeys(problems)))
-    if as_json:
-        print_json({"ok": True, "specs": runs} | ({"small": small_runs} if small_runs else {}))
-    else:
-        for name, num_runs in runs.items():
-            also = f"; with --small too{_in_runs(small_runs[name])}" if name in small_runs else ""
-            console.print(f"{name}: valid{_in_runs(num_runs)}{also}")
-
-
-def _in_runs(number: int) -> str:
-    return f", {number:,} runs" if number > 1 else ""
-
-
-app.command()(explaining.plan)
-app.command()(explaining.diff)
-app.command()(auditing.audit)
-
-
-app.command()(running.run)
-
-
-@app.command()
-def certify(
-    spec: SpecFile,
-    backends: Annotated[
-        str, typer.Option(help="Backends, with commas between; the first is the reference.")
-    ] = "local,flower,tff",
-    first_steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Of each client's work in a round, the first N steps alone.")
-    ] = None,
-    settings: Settings = None,
-    small: Small = False,
-    trust: Trust = False,
-    cell: CellLabel = None,
-    max_runs: MaxRuns = 10_000,
-    out: Annotated[Path | None, typer.Option(help="Folder; else a new one below certificates/.")] = None,
-    workers: Workers = 0,
-    data_root: DataRoot = None,
-    timeout: Timeout = 3600.0,
-    debug: Debug = False,
-    as_json: Json = False,
-) -> None:
-    """Run a spec on several backends and compare their weights, round by round.
-
-    Rounding grows with the steps of a round, so where it hides what backends
-    do, compare the --first-steps of each client alone. Writes certificate.json
-    and report.html. Exits with 1 unless every backend carried out the same plan.
-    """
-    from flspec.cli.progress import CertifyProgress, decoding_progress
-    from flspec.comparison.certification import (
-        CERTIFICATE,
-        certify,
-        check_certifiable,
-        check_repeatable,
-        load_certificate,
-    )
-    from flspec.compiler.compile import compile
-    from flspec.compiler.first_steps import first_steps_of
-    from flspec.core.files import numbered_folder
-    from flspec.data.synthetic.twin_cache import twin_in_words
-    from flspec.execution.remote import Limits
-    from flspec.report import REPORT, write_certificate_report
-    from flspec.spec.places import naming_places
-    from flspec.spec.study import load_study
-
-    chosen = load_study(spec, settings or (), max_runs, small).cell(cell)
-    with nullcontext(out) if out else numbered_folder(Path("certificates"), chosen.spec.name) as folder:
-        certified = None
-        if (folder / CERTIFICATE).exists() and not (folder / REPORT).exists():  # killed between the two
-            certified = load_certificate(folder)
-        else:
-            check_certifiable(folder)
-        with decoding_progress(progress_console):
-            compiled = compile(chosen, data_root)
-        with naming_places(chosen.draft):
-            check_repeatable(compiled)
-        compiled = first_steps_of(compiled, first_steps) if first_steps else compiled
-        options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
-        if certified and certified.plan_digest == compiled.digest:
-            certificate = certified
-        else:
-            with _certifying(folder), CertifyProgress(progress_console, compiled.num_rounds) as progress:
-                certificate = certify(compiled, backends, folder, **options, watch=progress.update)
-        report = write_certificate_report(folder)
-    if as_json:
-        print_json(certificate.model_dump(mode="json") | {"folder": str(folder)})
-    else:
-        console.print(tables.certificate_table(certificate))
-        if twin := twin_in_words(compiled.spec):
-            console.print(twin)
-        console.print(f"written to {folder}; open {report}")
-    if not certificate.is_equivalent:
-        raise typer.Exit(1)
-
-
-@contextmanager
-def _certifying(folder: Path) -> Iterator[None]:
-    """Say of an interrupted certificate how to have it after all."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        tell_interrupted(f"before it was done; begin again with the same command and --out {folder}")
-        raise
-
-
-@app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; the first is the measure.")],
-    out: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Put finished runs side by side."""
-    from flspec.comparison.results import compare
-    from flspec.errors import InputError
-
-    if out and out.suffix not in (".html", ".htm"):
-        raise InputError(f"--out: {out} does not end in .html; a report replaces the file it is given")
-    comparison = compare(runs)
-    if out:
-        from flspec.report import write_comparison_report
-
-        write_comparison_report(comparison, out)
-    if as_json:
-        print_json(comparison.as_dict())
-    else:
-        console.print(tables.comparison_table(comparison))
-        if measured := compared_evaluations(comparison):
-            console.print(measured)
-        for warning in comparison.warnings:
-            console.print(f"warning: {warning}", soft_wrap=True)
-        if out:
-            console.print(f"written to {out}")

@@ -8,8 +8,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from flspec.cli.consoles import console, lines, progress_console
 from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Trust
-from flspec.cli.output import console, lines, print_json, progress_console
+from flspec.cli.output import print_json
 from flspec.cli.tables import plain_table
 
 if TYPE_CHECKING:

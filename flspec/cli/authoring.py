@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flspec.cli.consoles import console, lines
 from flspec.cli.options import OfSpec, Trust
-from flspec.cli.output import console, lines, print_json, use_json
+from flspec.cli.output import print_json, use_json
 
 if TYPE_CHECKING:
     from flspec.spec.catalogue import Kind, SpecKey

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from flspec.cli.output import console, print_json, progress_console, use_json
+from flspec.cli.consoles import console, progress_console
+from flspec.cli.output import print_json, use_json
 
 __all__ = ["backends_app"]
 
-backends_app = typer.Typer(help="List, install and check backends.", no_args_is_help=True)
+backends_app = typer.Typer(help="List, install and check backends.", no_args_is_help=True, add_completion=False)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A backend with an environment of its own, e.g. tff.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flspec.cli.authoring import kinds_of
+from flspec.cli.consoles import console
 from flspec.cli.options import OfSpec, Trust
-from flspec.cli.output import console, print_json, use_json
+from flspec.cli.output import print_json, use_json
 from flspec.core.text import and_more, join_some
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(help="Make, check and count the files of data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Make, check and count the files of data sets.", no_args_is_help=True, add_completion=False)
 
 _MOST_LABELS = 20  # shown as rows of a table
 

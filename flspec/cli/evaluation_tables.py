@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from flspec.cli.output import lines
+from flspec.cli.consoles import lines
 from flspec.cli.tables import plain_table, short_number
 from flspec.core.text import and_more
 from flspec.runs.metric_words import digits_of

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flspec.cli.consoles import console, progress_console
 from flspec.cli.options import CellLabel, DataRoot, Json, MaxRuns, Settings, Small, SpecFile, Trust
-from flspec.cli.output import console, print_json, progress_console
+from flspec.cli.output import print_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,8 +16,8 @@ from rich.text import Text
 from flspec.analysis.description import Description, TimeEstimate
 from flspec.analysis.leakage import Leakage, Overlap
 from flspec.analysis.networks import NetworkFacts
+from flspec.cli.consoles import lines
 from flspec.cli.data_tables import reading_lines
-from flspec.cli.output import lines
 from flspec.cli.tables import plain_table
 from flspec.comparison.experiments import Change, Difference, RunDifference
 from flspec.core.text import and_more, join_some

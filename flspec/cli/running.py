@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flspec.cli.consoles import console, progress_console
 from flspec.cli.options import (
     CellLabel,
     DataRoot,
@@ -24,7 +25,8 @@ from flspec.cli.options import (
     Trust,
     Workers,
 )
-from flspec.cli.output import console, print_json, progress_console, tell_interrupted
+from flspec.cli.output import print_json, tell_interrupted
+from flspec.core.collection import nothing_collected
 
 if TYPE_CHECKING:
     from flspec.protocol.plan import Plan
@@ -55,15 +57,16 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a spec on one backend and write its result; for a matrix, run every experiment that is not done yet."""
-    from flspec.cli.progress import decoding_progress
-    from flspec.compiler.compile import compile
-    from flspec.core.part_files import using
-    from flspec.errors import InputError
-    from flspec.execution.remote import Limits
-    from flspec.protocol.registry import find_backend
-    from flspec.spec.study import load_study
-    from flspec.spec.unread import unread_settings
-    from flspec.trackers import find_trackers
+    with nothing_collected():
+        from flspec.cli.progress import decoding_progress
+        from flspec.compiler.compile import compile
+        from flspec.core.part_files import using
+        from flspec.errors import InputError
+        from flspec.execution.remote import Limits
+        from flspec.protocol.registry import find_backend
+        from flspec.spec.study import load_study
+        from flspec.spec.unread import unread_settings
+        from flspec.trackers import find_trackers
 
     if resume and not out:
         raise InputError("--resume: name the interrupted run with --out")

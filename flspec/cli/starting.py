@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from flspec.cli.authoring import kinds_of, print_rows
+from flspec.cli.consoles import console, progress_console
 from flspec.cli.options import Json
-from flspec.cli.output import console, print_json, progress_console
+from flspec.cli.output import print_json
 
 __all__ = ["new_file"]
 

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 from rich.text import Text
 
-from flspec.cli.output import console, lines, print_json, progress_console, tell_interrupted
+from flspec.cli.consoles import console, lines, progress_console
+from flspec.cli.output import print_json, tell_interrupted
 from flspec.cli.tables import plain_table
 from flspec.core.text import and_more, join_some
 from flspec.data.synthetic.twin_cache import twin_in_words

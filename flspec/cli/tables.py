@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from flspec.cli.output import lines
+from flspec.cli.consoles import lines
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.privacy.promises import epsilons_in_words
 from flspec.runs.metric_words import digits_of, features_in_words, metrics_in_order

@@ -1,8 +1,8 @@
 """Client algorithms: how a client corrects its gradients, what it stores for that, and what it sends."""
 
 from flspec.client_algorithms.base import ClientAlgorithm, ClientOutcome, CohortWork, LocalWork, Pass
-from flspec.core.components import load_family
+from flspec.core.families import register_family
 
-load_family(__name__, __path__)
+register_family(__name__, __path__)
 
 __all__ = ["ClientAlgorithm", "ClientOutcome", "CohortWork", "LocalWork", "Pass"]

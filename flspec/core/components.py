@@ -13,13 +13,10 @@ and a spec those of the files that it names as `parts`, for itself alone; see `p
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
-import pkgutil
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import lru_cache, partial
-from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import (
@@ -31,30 +28,30 @@ from pydantic import (
     ValidationError,
     model_serializer,
 )
-from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_schema
 
 from flspec.core.definitions import is_current, is_offered_as
+from flspec.core.families import load_folder, load_installed, load_module, offered_to
 from flspec.core.part_files import is_from_part_file, is_in_use, known_files, load_in_use, part_files_in_use
 from flspec.core.part_sources import package_digest
 from flspec.core.text import join_all
 from flspec.errors import InputError, choose, shorten
 
 __all__ = [
-    "OTHER_KINDS",
     "Component",
     "Document",
     "OmitDefaults",
     "OneOf",
     "OneOfOthers",
     "Part",
+    "built_schema",
     "check_parts_in_use",
     "comes_with_flspec",
     "descendants",
+    "family_member",
     "family_members",
     "full_name",
     "is_offered",
-    "load_family",
-    "load_installed",
     "named_part",
     "parse_component",
     "source_digests",
@@ -64,7 +61,8 @@ __all__ = [
 class Document(BaseModel):
     """Base of everything that is stored as JSON or YAML: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    # Built when it is first needed, for most of flspec's classes are not in most commands.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True, defer_build=True)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with some fields changed; raises InputError for an unknown field, or a value it cannot have.
@@ -102,6 +100,12 @@ class Component(Document):
     goes_with: ClassVar[dict[str, Any]] = {}  # what a new spec with it says in other sections, as a tree like a spec's
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        if not comes_with_flspec(cls):
+            cls.model_rebuild()  # what is wrong with somebody else's class is told where it is defined
+
+    @classmethod
     def lacks(cls) -> list[str]:
         """Return the methods that a member of its family must define, and that this class does not."""
         return sorted(cls.__abstractmethods__)
@@ -124,77 +128,56 @@ class OmitDefaults(Document):
 class OneOfOthers:
     """Annotation that validates a family's base class as the union of its concrete members, distinguished by `kind`.
 
-    A member with a field of its own family excludes its own kind (`but`), so it cannot be nested in itself.
+    A member is found by the kind that a value names, so that nothing else of its family is imported or built. A member
+    with a field of its own family excludes its own kind (`but`), so it cannot be nested in itself.
     """
 
     def __init__(self, *but: str) -> None:
         self._but = but
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        # Pydantic's own Union of one member is that member, so `kind` could be left out while a family has one member.
-        # Specs without `kind` would then break as soon as a second member is installed.
-        installed = _outside_of_files(source)
-        fixed = _by_kind(cls for cls in installed if _is_everywhere(cls, source))
-        members = {_kind_of(cls): cls for cls in installed if not inspect.isabstract(cls) and _kind_of(cls)} | fixed
-        members = {kind: member for kind, member in sorted(members.items()) if kind not in self._but}
-        choices = {kind: handler.generate_schema(member) for kind, member in members.items()}
-        rest = core_schema.no_info_plain_validator_function(partial(_of_part_file, source, self._but))
-        return core_schema.tagged_union_schema(
-            {**choices, OTHER_KINDS: rest},
-            # A class of this process alone may be defined anew, or be another one's in a part file.
-            discriminator=_choosing(frozenset(fixed) & frozenset(choices)),
+        return core_schema.with_info_plain_validator_function(
+            partial(_one_of, source, self._but),
             metadata={"family": source, "but": self._but},
             serialization=_BY_ITS_OWN_CLASS,
         )
 
 
-OTHER_KINDS = "other kinds"  # the choice of a union for kinds that were unknown when it was made
-
-# A member of a part file is unknown to the union, so each member writes itself.
 _BY_ITS_OWN_CLASS = core_schema.wrap_serializer_function_ser_schema(
     lambda value, handler: handler(value), schema=core_schema.any_schema()
 )
 
 
-def _choosing(installed: frozenset[str]) -> Callable[[Any], str | None]:
-    """Return what says the choice of a union that a value belongs to; None if it does not say its kind."""
-
-    def kind(value: Any) -> str | None:  # pydantic shows the name
-        is_said = not isinstance(value, Mapping) or "kind" in value
-        said = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-        return said if isinstance(said, str) and said in installed else OTHER_KINDS if is_said else None
-
-    return kind
-
-
-def _of_part_file(base: type[Any], but: tuple[str, ...], value: Any) -> Any:
-    """Validate a component of a part file in use, or of a class that this process alone has."""
-    if isinstance(value, base) and not _is_everywhere(type(value), base):
+def _one_of(base: type[Any], but: tuple[str, ...], value: Any, info: core_schema.ValidationInfo[Any]) -> Any:
+    """Validate a component of a family, or a document that describes one."""
+    if isinstance(value, base) and _kind_of(type(value)) not in but:
         return value
     if not isinstance(value, Mapping):
         raise PydanticKnownError("model_attributes_type")
-    kind, known = value["kind"], {name: one for name, one in family_members(base).items() if name not in but}
-    if not isinstance(kind, str) or kind not in known:
-        told = {"discriminator": "'kind'", "tag": str(kind), "expected_tags": ", ".join(map(repr, known))}
+    if "kind" not in value:
+        raise PydanticKnownError("union_tag_not_found", {"discriminator": "'kind'"})
+    kind = value["kind"]
+    member = family_member(base, kind) if isinstance(kind, str) and kind not in but else None
+    if member is None:
+        known = (repr(name) for name in family_members(base) if name not in but)
+        told = {"discriminator": "'kind'", "tag": str(kind), "expected_tags": ", ".join(known)}
         raise PydanticKnownError("union_tag_invalid", told)
-    base_class, member = cast(Hashable, base), cast(Hashable, known[kind])
-    return _adapter_of(base_class, kind, member).validate_json(json.dumps(value))  # JSON, in which a list is a tuple
+    validator = _validator_of(kind, cast(Hashable, member))
+    # Strict validation of Python's objects refuses a list for a field that is a tuple; JSON has no tuples.
+    return validator.validate_json(json.dumps(value)) if info.mode == "json" else validator.validate_python(value)
 
 
-@lru_cache(maxsize=256)
-def _adapter_of(base: Hashable, kind: str, member: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(Annotated[base, _Only(kind, member)])  # type: ignore[arg-type]  # they are classes
+@lru_cache(maxsize=1024)
+def _validator_of(kind: str, member: Hashable) -> SchemaValidator:
+    """Return the validator of one member, with the places of errors as in a union of several."""
+    choices = {kind: built_schema(cast(type[BaseModel], member))}
+    return SchemaValidator(core_schema.tagged_union_schema(choices, discriminator="kind"))
 
 
-class _Only:
-    """Annotation that validates one member, with the places of errors as in a union of several."""
-
-    def __init__(self, kind: str, member: Any) -> None:
-        self._choice = (kind, member)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        kind, member = self._choice
-        return core_schema.tagged_union_schema({kind: handler.generate_schema(member)}, discriminator="kind")
+def built_schema(cls: type[BaseModel]) -> CoreSchema:
+    """Return what pydantic validates a class by, which is made when it is first needed."""
+    cls.model_rebuild()
+    return cls.__pydantic_core_schema__
 
 
 Part = Component | Callable[..., Any]  # a component, its class, or a function
@@ -203,45 +186,23 @@ T = TypeVar("T")
 OneOf = Annotated[C, OneOfOthers()]
 
 
-_unloaded: set[str] = set()  # families whose installed parts have not been imported
-_loading: set[str] = set()  # and those whose installed parts are being imported
+_settled: dict[tuple[type[Any], str], type[Any]] = {}  # members of families that every process finds, by kind
 
 
-def load_family(package: str, path: Iterable[str]) -> None:
-    """Import the modules of a family's folder. What installed packages offer is imported when members are first needed.
+def family_member(base: type[C], kind: str) -> type[C] | None:
+    """Return the member of a family of that kind, or None. Of the family's folder, as little is imported as will do.
 
-    Not at once, because a package with parts of several families imports these, and would find them half imported.
+    Raises InputError as `family_members` does.
     """
-    _unloaded.add(package)
-    for module in pkgutil.iter_modules(path):
-        importlib.import_module(f"{package}.{module.name}")
-
-
-def load_installed(package: str) -> list[tuple[str, Any]]:
-    """Import what installed packages offer to a family, once; returns what was imported, by the entry point's name.
-
-    Raises InputError if a part cannot be imported.
-    """
-    if package not in _unloaded or package in _loading:
-        return []
-    _loading.add(package)
-    try:
-        offered = [(entry.name, _load(package, entry)) for entry in entry_points(group=package)]
-        _unloaded.discard(package)
-    finally:
-        _loading.discard(package)
-    return offered
-
-
-def _load(package: str, entry: EntryPoint) -> Any:
-    try:
-        return entry.load()
-    except Exception as error:
-        offered_by = entry.dist.name if entry.dist else "an installed package"
-        raise InputError(
-            f"{package}: kind {entry.name!r}, offered by {offered_by}, cannot be imported: {error!r}; "
-            f"repair or uninstall {offered_by}"
-        ) from error
+    found = _settled.get((base, kind))
+    if found is None:
+        load_installed(package := _folder_of(base))
+        load_module(package, kind)
+        found = _by_kind(cls for cls in descendants(base) if _is_everywhere(cls, base)).get(kind)
+        if found is None:
+            return family_members(base).get(kind)
+        _settled[base, kind] = found
+    return found
 
 
 def family_members(base: type[C]) -> dict[str, type[C]]:
@@ -285,16 +246,21 @@ def check_parts_in_use() -> None:
 
 def _outside_of_files(base: type[C]) -> list[type[C]]:
     """Return the classes of a family that any spec may name in this process."""
-    load_installed(base.__module__.removesuffix(".base"))
+    load_installed(_folder_of(base))
+    load_folder(_folder_of(base))
     others = [cls for cls in descendants(base) if not is_from_part_file(cls.__module__)]
     return [cls for cls in others if is_current(cls) or _is_everywhere(cls, base)]
+
+
+def _folder_of(base: type[Any]) -> str:
+    """Return the package of a family, which is its entry point group, too."""
+    return str(base.__module__).removesuffix(".base")
 
 
 def _is_everywhere(cls: type[Any], base: type[Any]) -> bool:
     """Return whether every process finds a member of a family: it comes with it, or an installed package offers it."""
     package, family = (one.__module__.partition(".")[0] for one in (cls, base))
-    group = base.__module__.removesuffix(".base")
-    return not is_from_part_file(cls.__module__) and (package == family or is_offered_as(group, cls))
+    return not is_from_part_file(cls.__module__) and (package == family or is_offered_as(_folder_of(base), cls))
 
 
 def _kind_of(cls: type[Any]) -> Any:
@@ -317,15 +283,13 @@ def _by_kind(classes: Iterable[type[C]]) -> dict[str, type[C]]:
 
 def parse_component(base: type[C], document: Mapping[str, Any]) -> C:
     """Return the component that `document`, a part of a plan, describes. No spec is needed."""
-    adapter = _family_adapter(base, tuple(_outside_of_files(base)))
     # Through JSON, because strict validation of Python objects refuses a list for a field that is a tuple.
-    found: C = adapter.validate_json(json.dumps(document))
+    found: C = _family_adapter(base).validate_json(json.dumps(document))
     return found
 
 
-@lru_cache(maxsize=64)
-def _family_adapter(base: Hashable, members: tuple[Hashable, ...]) -> TypeAdapter[Any]:
-    """Return the validator of a family. It is made anew once there are other members."""
+@lru_cache(maxsize=256)
+def _family_adapter(base: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(Annotated[base, OneOfOthers()])  # type: ignore[arg-type]  # it is a class
 
 
@@ -383,7 +347,7 @@ def is_offered(part: Component) -> bool:
     if is_from_part_file(cls.__module__):
         return True
     families = {base.__module__.removesuffix(".base") for base in cls.__mro__ if base.__module__.endswith(".base")}
-    names = (entry for family in families for entry in entry_points(group=family))
+    names = (entry for family in families for entry in offered_to(family))
     return any(entry.value == f"{cls.__module__}:{cls.__qualname__}" or entry.load() is cls for entry in names)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
+
+from flspec.core.families import offered_to
 
 __all__ = ["is_current", "is_offered_as"]
 
@@ -25,6 +26,6 @@ def is_offered_as(group: str, definition: Any) -> bool:
     return f"{definition.__module__}:{definition.__qualname__}" in _offered(group)
 
 
-@cache  # once a process, as what is offered is imported once
+@cache
 def _offered(group: str) -> frozenset[str]:
-    return frozenset(entry.value for entry in entry_points(group=group))
+    return frozenset(entry.value for entry in offered_to(group))

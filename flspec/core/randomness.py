@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import threading
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,9 @@ _NONE_BUFFERED = np.zeros(_WORDS_A_BLOCK, np.uint64)
 class _Philox(threading.local):
     """One generator a thread, set to a key and a counter for each draw: making one costs five times as much."""
 
-    def __init__(self) -> None:
-        self.bits = np.random.Philox(0)
+    @cached_property
+    def bits(self) -> np.random.Philox:  # not before it is drawn from: numpy.random takes long to import
+        return np.random.Philox(0)
 
 
 _philox = _Philox()

@@ -216,8 +216,9 @@ def _codes_of(value: Any) -> list[CodeType]:
     if isinstance(value, type):
         return [
             one.__code__
-            for member in vars(value).values()
-            if isinstance(
+            for name, member in list(vars(value).items())
+            if not name.startswith("__pydantic_")  # which would be built by being looked at
+            and isinstance(
                 one := _unwrapped(getattr(member, "fget", None) or getattr(member, "__func__", member)), FunctionType
             )
             and one.__qualname__.startswith(f"{value.__qualname__}.")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from flspec.core.components import broken_promise
 from flspec.core.randomness import Stream
 from flspec.core.tokens import Tokens
 from flspec.errors import InputError, RunError, choose, shorten
-from flspec.protocol.plan import ClientTask
-from flspec.protocol.settings import DataSettings
-from flspec.transforms import Transform
+
+if TYPE_CHECKING:
+    from flspec.protocol.plan import ClientTask
+    from flspec.protocol.settings import DataSettings
+    from flspec.transforms import Transform
 
 __all__ = [
     "MISSING_INTEGER",
@@ -242,6 +244,8 @@ class Data:
 
     def describe(self) -> DataSettings:
         """Return a plan's settings about its data: their shapes, and what is needed to find and check them."""
+        from flspec.protocol.settings import DataSettings
+
         return DataSettings(
             digest=self.digest,
             input_shape=self.input_shape,

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
@@ -15,11 +15,13 @@ from flspec.core.components import Component, OneOf
 from flspec.core.locations import candidates, locate
 from flspec.core.randomness import Stream
 from flspec.data.examples import NORMALISATIONS, Data, Split
-from flspec.data.readings import FileFacts, Reading
 from flspec.data.synthetic.twin_cache import PLACES, cached_twin
 from flspec.data.synthetic.twins import TwinSize
 from flspec.errors import InputError
 from flspec.transforms import Transform
+
+if TYPE_CHECKING:
+    from flspec.data.readings import FileFacts, Reading
 
 __all__ = ["Dataset", "ImageDataset", "Twinned"]
 

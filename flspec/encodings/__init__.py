@@ -6,13 +6,13 @@ In a spec an encoding is its kind alone (`standardise`), a mapping of its kind t
 median}`), or a mapping with `kind` and all parameters.
 """
 
-from flspec.core.components import load_family
+from flspec.core.families import register_family
 from flspec.encodings.base import Column, Encoding, Unencodable
 from flspec.encodings.steps import MOST_STEPS, Steps, line_for, parse_steps, takes_of, write_steps
 from flspec.encodings.texts import Text, text_of
 from flspec.encodings.tokenizer import Tokenizer, Vocabulary
 
-load_family(__name__, __path__)
+register_family(__name__, __path__)
 
 __all__ = [
     "MOST_STEPS",

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flspec.core.components import family_members, parse_component
+from flspec.core.components import family_member, family_members, parse_component
 from flspec.core.text import in_flow
 from flspec.encodings.base import Encoding, Given, Gives, Takes
 from flspec.errors import choose, shorten
@@ -73,25 +73,26 @@ def _written(step: Encoding) -> Any:
 
 
 def _parsed(given: Any) -> Encoding:
-    members = family_members(Encoding)
-    document = _with_kind(given, members)
-    if not isinstance(kind := document["kind"], str) or kind not in members:
-        raise ValueError(choose(kind, members))
+    document = _with_kind(given)
+    member = family_member(Encoding, kind) if isinstance(kind := document["kind"], str) else None
+    if member is None:
+        raise ValueError(choose(kind, family_members(Encoding)))
     try:
         return parse_component(Encoding, document)
     except ValidationError as error:
-        raise ValueError(_first_of(error, kind, members[kind])) from None
+        raise ValueError(_first_of(error, kind, member)) from None
 
 
-def _with_kind(given: Any, members: Mapping[str, type[Encoding]]) -> Mapping[str, Any]:
+def _with_kind(given: Any) -> Mapping[str, Any]:
     if isinstance(given, str):
         return {"kind": given}
+    if isinstance(given, Mapping) and "kind" in given:
+        return given
+    members = family_members(Encoding)
     if not isinstance(given, Mapping) or not given:
         raise ValueError(
             f"expected an encoding, as standardise or {{impute: median}}; choose one of {', '.join(members)}"
         )
-    if "kind" in given:
-        return given
     kinds = [key for key in given if key in members]
     if len(kinds) > 1:
         raise ValueError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from pydantic import Field, PositiveInt, model_validator
 
 from flspec.core.components import Component
 from flspec.core.randomness import Stream
-from flspec.protocol.plan import ClientTask
 from flspec.protocol.updates import Delta
+
+if TYPE_CHECKING:
+    from flspec.protocol.plan import ClientTask
 
 __all__ = ["ExampleFault", "Fault", "Loss", "UpdateFault"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from pydantic import Field
 
 from flspec.core.components import Component, OmitDefaults
 from flspec.core.randomness import Stream
-from flspec.layers import Layer, Shape, Tensor, initial_tensors
-from flspec.models import Model
+
+if TYPE_CHECKING:
+    from flspec.layers import Layer, Shape, Tensor
+    from flspec.models import Model
 
 __all__ = ["FeatureSpace", "Normalise", "Taken"]
 
@@ -67,6 +69,8 @@ class FeatureSpace(Component, OmitDefaults, ABC):
 
     def tensors(self, parameters: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
         """Return the value of each tensor, if they are from no file."""
+        from flspec.layers import initial_tensors
+
         return initial_tensors(parameters, Stream(0, "features"))
 
 

@@ -6,7 +6,7 @@ Images are channels first. Tensors have torch's layouts and names (`conv_1.weigh
 by name those for which it has no translation.
 """
 
-from flspec.core.components import load_family
+from flspec.core.families import register_family
 from flspec.layers.activations import count_values_at_once, count_values_made
 from flspec.layers.attention import Attention, Positions
 from flspec.layers.base import INPUT, BaseLayer, BatchNormPolicy, Placement, Shape, Tensor
@@ -35,7 +35,7 @@ from flspec.layers.pooling import AveragePool, GlobalAveragePool, MaxPool
 from flspec.layers.sequences import Embedding, Gru, LastStep, Lstm, MeanStep, Recurrent
 from flspec.layers.torch_module import ModuleTensor, TorchModule
 
-load_family(__name__, __path__)
+register_family(__name__, __path__)
 
 __all__ = [
     "INPUT",

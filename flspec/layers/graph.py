@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, TypeVar, get_args
 
 import numpy as np
@@ -67,9 +68,6 @@ _FlspecsOwn = (
     | TorchModule
 )
 Layer = _FlspecsOwn | OwnLayer
-_layers: TypeAdapter[tuple[_FlspecsOwn, ...]] = TypeAdapter(
-    tuple[Annotated[_FlspecsOwn, Field(discriminator="kind")], ...]
-)
 _KINDS = {layer.model_fields["kind"].default for layer in get_args(_FlspecsOwn)}
 
 
@@ -122,8 +120,13 @@ def chain(layers: Iterable[Layer], start: str = INPUT) -> tuple[Layer, ...]:
 def parse_layers(documents: Sequence[Mapping[str, Any]]) -> tuple[Layer, ...]:
     """Return the layers that a plan describes."""
     if all(document["kind"] in _KINDS for document in documents):
-        return _layers.validate_json(json.dumps(documents))
+        return _layers().validate_json(json.dumps(documents))
     return tuple(_parsed(document) for document in documents)
+
+
+@cache
+def _layers() -> TypeAdapter[tuple[_FlspecsOwn, ...]]:
+    return TypeAdapter(tuple[Annotated[_FlspecsOwn, Field(discriminator="kind")], ...])
 
 
 def _parsed(document: Mapping[str, Any]) -> Layer:

@@ -10,11 +10,18 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from flspec.core.components import OneOfOthers, comes_with_flspec, family_members, load_family, parse_component
+from flspec.core.components import (
+    OneOfOthers,
+    comes_with_flspec,
+    family_member,
+    family_members,
+    parse_component,
+)
+from flspec.core.families import register_family
 from flspec.core.part_files import PartFiles, part_files_in_use
 from flspec.losses.base import Loss, ScoredExamples
 
-load_family(__name__, __path__)
+register_family(__name__, __path__)
 
 __all__ = ["Loss", "LossDocument", "LossOrName", "ScoredExamples", "parse_loss"]
 
@@ -56,11 +63,10 @@ def _by_name(given: Any) -> Any:
     """Convert a name to a mapping."""
     if not isinstance(given, str):
         return given
-    members = family_members(Loss)
-    if given not in members:
-        quoted = [f"'{kind}'" for kind in members]
+    if (member := family_member(Loss, given)) is None:
+        quoted = [f"'{kind}'" for kind in family_members(Loss)]
         raise PydanticKnownError("literal_error", {"expected": " or ".join([", ".join(quoted[:-1]), quoted[-1]])})
-    if needed := _required(members[given]):
+    if needed := _required(member):
         raise ValueError(f"{given} needs {', '.join(needed)}; write {{kind: {given}, {needed[0]}: …}}")
     return {"kind": given}
 

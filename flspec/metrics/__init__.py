@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flspec.core.components import load_family
+from flspec.core.families import register_family
 from flspec.errors import InputError, choose
 from flspec.metrics.base import Better, Measurable, Metric, RegisteredMetrics, metric
 from flspec.metrics.confusion import Confusion, confusion_of
@@ -53,4 +53,4 @@ def measure(measured: Measurable, names: Iterable[str]) -> tuple[dict[str, float
 
 
 METRICS = RegisteredMetrics()
-load_family(__name__, __path__)  # last: the modules it imports may import the names above
+register_family(__name__, __path__)

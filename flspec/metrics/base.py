@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
 
-from flspec.core.components import comes_with_flspec, full_name, load_installed, origin_of
+from flspec.core.components import comes_with_flspec, full_name, origin_of
 from flspec.core.definitions import is_current, is_offered_as
+from flspec.core.families import load_folder, load_installed
 from flspec.core.part_files import is_from_part_file, is_in_use, known_files, load_in_use
 from flspec.core.tracebacks import place_of, raised_in
 from flspec.errors import InputError, shorten
@@ -27,6 +28,7 @@ from flspec.metrics.scores import Undefined
 __all__ = ["Better", "Measurable", "Metric", "RegisteredMetrics", "check_offered", "metric"]
 
 Better = Literal["higher", "lower", "neither"]
+_FAMILY = "flspec.metrics"  # its folder, and the entry point group
 Measured = Literal["scores", "pictures"]
 _MAKES = {"scores": "gives scores", "pictures": "makes pictures"}
 
@@ -96,7 +98,7 @@ class Metric:
     @property
     def is_everywhere(self) -> bool:
         """Whether every process has it: it comes with flspec, or an installed package offers it."""
-        return self.is_own or is_offered_as("flspec.metrics", self.of)
+        return self.is_own or is_offered_as(_FAMILY, self.of)
 
     @property
     def is_own(self) -> bool:
@@ -167,7 +169,8 @@ class RegisteredMetrics(Mapping[str, Metric]):
 
     @property
     def _now(self) -> dict[str, Metric]:
-        check_offered(load_installed("flspec.metrics"))
+        load_folder(_FAMILY)
+        check_offered(load_installed(_FAMILY))
         files = load_in_use()
         others = [one for one in _registered if not is_from_part_file(one.of.__module__) and _counts(one)]
         if files is None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidatorFunctionWrapHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 import flspec.metrics
-from flspec.core.part_files import part_files_in_use, using
 
 __all__ = ["MetricName"]
 
@@ -17,8 +16,7 @@ class _OneOfMetrics:
     """A validator that accepts the names of the registered metrics."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        with using(None):
-            return core_schema.no_info_wrap_validator_function(_known_now, _names())
+        return core_schema.no_info_plain_validator_function(_known_now)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return handler(_names())  # those of part files in use, too
@@ -37,13 +35,11 @@ def _names() -> CoreSchema:
     return core_schema.literal_schema(list(known), metadata=metadata)
 
 
-def _known_now(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """Validate a name: with those of part files, which the literal does not have."""
-    if not isinstance(given, str) or part_files_in_use() is None:
-        return handler(given)
-    if given in (now := flspec.metrics.METRICS):
+def _known_now(given: Any) -> str:
+    """Validate a name, by the metrics of part files in use, too."""
+    if isinstance(given, str) and given in flspec.metrics.METRICS:
         return given
-    raise PydanticKnownError("literal_error", {"expected": ", ".join(repr(name) for name in now)})
+    raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, flspec.metrics.METRICS))})
 
 
 MetricName = Annotated[str, _OneOfMetrics()]

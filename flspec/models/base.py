@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ from flspec.core.components import Component, OmitDefaults
 from flspec.core.locations import Location
 from flspec.core.randomness import Stream
 from flspec.core.tokens import Tokens
-from flspec.layers import Layer, Network, Shape, Tensor, initial_tensors, one_network
+
+if TYPE_CHECKING:
+    from flspec.layers import Layer, Network, Shape, Tensor
 
 __all__ = ["MOST_LAYERS", "Model", "TextModel"]
 
@@ -68,6 +70,8 @@ class Model(Component, OmitDefaults, ABC):
         self, networks: Mapping[str, Network], parameters: Mapping[str, Tensor], stream: Stream
     ) -> dict[str, NDArray[np.float32]]:
         """Draw the initial value of each of `parameters`, tensors of the networks, by name."""
+        from flspec.layers import initial_tensors
+
         return initial_tensors(parameters, stream)
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
@@ -76,6 +80,8 @@ class Model(Component, OmitDefaults, ABC):
 
     def networks(self, input_shape: Shape, num_outputs: int) -> Mapping[str, Network]:
         """Return the networks for examples of `input_shape`, by name: those of `network_names`, in that order."""
+        from flspec.layers import one_network
+
         return {"": one_network(self.layers(input_shape, num_outputs), input_shape)}
 
 

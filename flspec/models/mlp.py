@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from flspec.layers import Activation, Dense, Flatten, Layer, Shape, chain
 from flspec.models.base import MOST_LAYERS, Model
+
+if TYPE_CHECKING:
+    from flspec.layers import Layer, Shape
 
 
 class Mlp(Model):
@@ -20,6 +22,8 @@ class Mlp(Model):
     activation: Annotated[Literal["relu", "tanh"], Field(description="function after each hidden layer")] = "relu"
 
     def layers(self, input_shape: Shape, num_outputs: int) -> tuple[Layer, ...]:
+        from flspec.layers import Activation, Dense, Flatten, chain
+
         graph: list[Layer] = [Flatten(name="flatten")]
         for number, units in enumerate(self.hidden, start=1):
             graph += [

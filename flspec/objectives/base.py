@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flspec.core.components import Component
-from flspec.layers import Network
-from flspec.phases import Phase, Sample
+
+if TYPE_CHECKING:
+    from flspec.layers import Network
+    from flspec.phases import Phase, Sample
 
 __all__ = ["Objective"]
 

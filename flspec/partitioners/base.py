@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from pydantic import Field
 
 from flspec.core.components import Component
 from flspec.core.randomness import Stream
-from flspec.data.examples import Examples
 from flspec.errors import InputError
+
+if TYPE_CHECKING:
+    from flspec.data.examples import Examples
 
 __all__ = ["ByClass", "ClientIndices", "Count", "Counted", "Partitioner"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from flspec.core.components import OneOfOthers
 from flspec.core.randomness import Stream
@@ -21,8 +21,6 @@ class Mixed(Partitioner):
 
     If `iid_share` is absent, the first clients' share of the examples is their share of the clients.
     """
-
-    model_config = ConfigDict(defer_build=True)  # built once all kinds are known, since any of them can be nested
 
     kind: Literal["mixed"] = "mixed"
     iid_clients: Annotated[

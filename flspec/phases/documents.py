@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, TypeAdapter
@@ -82,12 +83,14 @@ class Sample(OmitDefaults):
         return tuple(dict.fromkeys(call.network for call in self.calls))
 
 
-_phases: TypeAdapter[tuple[Phase, ...]] = TypeAdapter(tuple[Phase, ...])
+@cache
+def _phases() -> TypeAdapter[tuple[Phase, ...]]:
+    return TypeAdapter(tuple[Phase, ...])
 
 
 def parse_phases(documents: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
     """Return the phases that a plan describes."""
-    return _phases.validate_json(json.dumps(documents))
+    return _phases().validate_json(json.dumps(documents))
 
 
 def parse_sample(document: Mapping[str, Any]) -> Sample:

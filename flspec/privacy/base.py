@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from pydantic import Field
 from flspec.core.components import Component, Document
 from flspec.errors import Problem, SpecError
 from flspec.postprocessors import Postprocessor
-from flspec.privacy.calibration import rounds_within
-from flspec.protocol.settings import PrivacySettings, PrivateSteps
 from flspec.samplers import Sampling
+
+if TYPE_CHECKING:
+    from flspec.protocol.settings import PrivacySettings, PrivateSteps
 
 __all__ = ["ClientsWork", "Noised", "PlannedPrivacy", "Privacy", "Refusal", "problem", "refused"]
 
@@ -150,6 +151,8 @@ class Noised(Privacy, ABC):
         """
         if self.stop is None:
             return rounds
+        from flspec.privacy.calibration import rounds_within
+
         allowed = rounds_within(cost, rounds, self.stop.epsilon)
         if allowed < rounds and cost(allowed) == 0.0:
             raise problem("stop", _too_dear(self.stop.epsilon, cost(allowed + 1)))

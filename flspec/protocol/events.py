@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -137,7 +138,11 @@ class RunEnded(Document):
 
 
 Event = RunAttempted | RunStarted | RoundFinished | RoundEvaluated | RunFinished | RunEnded
-_events: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+@cache
+def _events() -> TypeAdapter[Event]:
+    return TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
 def dump_event(event: Event) -> str:
@@ -147,4 +152,4 @@ def dump_event(event: Event) -> str:
 
 def parse_event(line: str | bytes) -> Event:
     """Read an event that `dump_event` wrote. Raises pydantic's ValidationError for anything else."""
-    return _events.validate_json(line)
+    return _events().validate_json(line)

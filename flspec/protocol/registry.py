@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from flspec.core.families import offered_to
 from flspec.errors import InputError, choose
-from flspec.protocol.backend import Backend
-from flspec.protocol.native import Native
 
-__all__ = ["GROUP", "REFERENCE", "find_backend", "installed_backends", "natives_of"]
+if TYPE_CHECKING:
+    from flspec.protocol.backend import Backend
+    from flspec.protocol.native import Native
+
+__all__ = ["GROUP", "REFERENCE", "find_backend", "installed_backends", "natives_of", "why_no_backend"]
 
 GROUP = "flspec.backends"
 REFERENCE = "local"  # scores every backend's models; the doctor compares other backends with it
@@ -17,7 +22,19 @@ REFERENCE = "local"  # scores every backend's models; the doctor compares other 
 
 def installed_backends() -> dict[str, EntryPoint]:
     """Return the entry points of all installed backends, by name."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+    return {entry.name: entry for entry in sorted(offered_to(GROUP), key=lambda entry: entry.name)}
+
+
+def why_no_backend(selection: str) -> str | None:
+    """Return why there is no such backend, or None. Its code is not imported where its name alone says so."""
+    known = installed_backends()
+    if selection in known and find_spec(known[selection].module) is not None:
+        return None
+    try:
+        find_backend(selection)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def find_backend(selection: str) -> Backend:

@@ -1,8 +1,8 @@
 """Secure aggregation, simulated: the arithmetic by which a server would learn a sum of updates and nothing else."""
 
-from flspec.core.components import load_family
+from flspec.core.families import register_family
 from flspec.secure_aggregation.base import MaskedMean, SecureAggregation, Sender
 
-load_family(__name__, __path__)
+register_family(__name__, __path__)
 
 __all__ = ["MaskedMean", "SecureAggregation", "Sender"]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from flspec.core.components import OTHER_KINDS, Component, comes_with_flspec, family_members, origin_of
+from flspec.core.components import Component, comes_with_flspec, family_members, origin_of
 from flspec.core.part_files import PartFiles, part_files_in_use
 from flspec.errors import InputError, choose
 from flspec.spec.spec import Spec
@@ -183,10 +183,11 @@ def _package(member: type[Component]) -> str:
 class _Plain(GenerateJsonSchema):
     """A schema that says only "component" or "section" of a field that holds one, and not its contents."""
 
-    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        own = (kind for kind in family_members(schema["metadata"]["family"]) if kind not in schema["metadata"]["but"])
-        installed = [kind for kind in schema["choices"] if kind != OTHER_KINDS]
-        return {"type": "component", "enum": list(dict.fromkeys([*installed, *own]))}
+    def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:
+        if "family" not in (family := schema.get("metadata", {})):
+            return super().function_plain_schema(schema)
+        kinds = [kind for kind in family_members(family["family"]) if kind not in family["but"]]
+        return {"type": "component", "enum": kinds}
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
         """Return a family's names with all facts about them, or any other literal."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from flspec.core.components import OTHER_KINDS, Component, family_members
+from flspec.core.components import Component, family_member, family_members
 from flspec.core.text import and_more
 from flspec.errors import Problem, choose
 from flspec.spec.defined_beside import defined_beside
@@ -139,11 +139,9 @@ def _resolve(
     cls: type[BaseModel] | None = model
     owner = cls
     for position, step in enumerate(location):
-        if step == OTHER_KINDS:
-            continue
         last = position == len(location) - 1
         if isinstance(value, Mapping) and step == value.get("kind") and not (last and step in value):
-            cls = family_members(cls).get(str(step)) if cls and issubclass(cls, Component) else cls
+            cls = family_member(cls, str(step)) if cls and issubclass(cls, Component) else cls
             owner = cls
             continue
         path.append(step)

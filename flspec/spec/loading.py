@@ -13,8 +13,6 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from flspec.core.components import Document
 from flspec.errors import Problem, SpecError
-from flspec.spec.diagnosis import diagnose
-from flspec.spec.from_python import draft_of_mapping, with_parts_given
 from flspec.spec.overlays import Draft, apply_overrides, compose, draft_of_text, parse_overrides, variant_of
 from flspec.spec.parts import using_parts_of_draft
 from flspec.spec.rules import contradictions
@@ -37,6 +35,8 @@ def load_spec(
 
     Raises SpecError with every problem found, InputError if the file cannot be read.
     """
+    from flspec.spec.from_python import draft_of_mapping, with_parts_given
+
     given = parse_overrides(settings)
     draft = draft_of_mapping(source) if isinstance(source, Mapping) else compose(Path(source))
     return validate_draft(with_parts_given(apply_overrides(variant_of(draft, small), given), parts))
@@ -59,7 +59,7 @@ def validate_draft(draft: Draft) -> Spec:
             spec = Spec.model_validate_json(json.dumps(draft.value)).read_in(draft.folders, part_files)
             sections = dict(spec)
         except ValidationError as error:
-            problems += diagnose(draft, error, Spec)
+            problems += _diagnosed(draft, error)
             sections = _valid_sections(draft, error)
         for found in contradictions(sections):
             problems.append(draft.problem(found.path, found.message + _where(draft, found.path, found.other)))
@@ -76,10 +76,16 @@ def mistakes_of(draft: Draft) -> list[Problem]:
             try:
                 Spec.model_validate_json(json.dumps(draft.value))
             except ValidationError as error:
-                return [problem for problem in diagnose(draft, error, Spec) if not _may_come(problem)]
+                return [problem for problem in _diagnosed(draft, error) if not _may_come(problem)]
     except SpecError as error:
         return error.problems
     return []
+
+
+def _diagnosed(draft: Draft, error: ValidationError) -> list[Problem]:
+    from flspec.spec.diagnosis import diagnose  # which knows all that a spec can say, for suggestions
+
+    return diagnose(draft, error, Spec)
 
 
 def _may_come(problem: Problem) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from flspec.core.components import comes_with_flspec, family_members
+from flspec.core.components import built_schema, comes_with_flspec, family_members
 from flspec.core.reading import read_regular
 from flspec.errors import InputError
 from flspec.spec.catalogue import first_line
@@ -85,23 +85,21 @@ class _Whole(GenerateJsonSchema):
 
     installed = True
 
-    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        base = schema["metadata"]["family"]
-        choices, excluded = schema["choices"], schema["metadata"]["but"]
-        known = {k: m for k, m in family_members(base).items() if k not in excluded}
-        members = {k: m for k, m in known.items() if self.installed or comes_with_flspec(m)}
+    def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:
+        """Return the schema of a family, or of any other function."""
+        if "family" not in (family := schema.get("metadata", {})):
+            return super().function_plain_schema(schema)
+        known = {kind: one for kind, one in family_members(family["family"]).items() if kind not in family["but"]}
+        members = {kind: one for kind, one in known.items() if self.installed or comes_with_flspec(one)}
+        documents = {kind: self.generate_inner(built_schema(one)) for kind, one in members.items()}
         kind = {
-            "description": first_line(base),
+            "description": first_line(family["family"]),
             "enum": list(members),
             "markdownEnumDescriptions": [first_line(member) for member in members.values()],
         }
-        documents = {
-            name: self.generate_inner(choices.get(name) or member.__pydantic_core_schema__)
-            for name, member in members.items()
-        }
         return {
             "type": "object",
-            "description": first_line(base),
+            "description": first_line(family["family"]),
             "properties": {"kind": kind},
             "allOf": [_when(name, document) for name, document in documents.items()],
         } | self._without_kind(list(documents.values()))

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["BestRound", "ClientWork", "Clipping", "Evaluation", "Spec"]
 
 
+# Defaults come from `model_construct`, for to validate what is known to be valid would build a validator for each.
+
+
 class Clipping(Document):
     """A bound on the gradient of each step: g * min(1, norm / ||g||), with the Euclidean norm."""
 
@@ -79,7 +82,7 @@ class ClientWork(Document):
     ] = None
     loss: Annotated[
         LossOrName, Field(description="mean over the batch of each example's loss; a name, or a mapping")
-    ] = CrossEntropy()
+    ] = CrossEntropy.model_construct()
     label_weights: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None,
         Field(
@@ -89,7 +92,9 @@ class ClientWork(Document):
             examples=[[1.0, 3.0]],
         ),
     ] = None
-    objective: Annotated[OneOf[Objective], Field(description="loss of a step that a client minimises")] = Supervised()
+    objective: Annotated[OneOf[Objective], Field(description="loss of a step that a client minimises")] = (
+        Supervised.model_construct()
+    )
     clip: Annotated[Clipping | None, Field(description="bound of each step's gradient; absent: no bound")] = None
     algorithm: Annotated[
         OneOf[ClientAlgorithm] | None,
@@ -174,8 +179,10 @@ class Spec(Document):
             examples=[{"epochs": 1, "batch_size": 16, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}],
         ),
     ]
-    cohort: Annotated[OneOf[Sampler], Field(description="the clients of a round")] = All()
-    aggregator: Annotated[OneOf[Aggregator], Field(description="combination of their updates on the server")] = FedAvg()
+    cohort: Annotated[OneOf[Sampler], Field(description="the clients of a round")] = All.model_construct()
+    aggregator: Annotated[OneOf[Aggregator], Field(description="combination of their updates on the server")] = (
+        FedAvg.model_construct()
+    )
     privacy: Annotated[
         OneOf[Privacy] | None, Field(description="differential privacy, and what it is accounted for; absent: none")
     ] = None
@@ -205,7 +212,9 @@ class Spec(Document):
     min_clients: Annotated[
         PositiveInt, Field(description="a round in which fewer updates count leaves the server's state as it was")
     ] = 1
-    evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = Evaluation()
+    evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = (
+        Evaluation.model_construct()
+    )
     _folders: tuple[Path, ...] = PrivateAttr(())
     _part_files: PartFiles | None = PrivateAttr(None)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from pydantic import JsonValue, ValidationError
 
 from flspec.errors import InputError, Problem, SpecError, choose
-from flspec.spec.diagnosis import diagnose
 from flspec.spec.loading import in_order, mistakes_in_small, mistakes_of, validate_draft
 from flspec.spec.matrix import Combination, Matrix, combinations, count, mistakes
 from flspec.spec.overlays import (
@@ -157,13 +156,10 @@ def check_backends(study: Study) -> None:
 
 
 def _why_no_backend(draft: Draft, name: str) -> Problem | None:
-    from flspec.protocol.registry import find_backend
+    from flspec.protocol.registry import why_no_backend
 
-    try:
-        find_backend(name)
-    except InputError as error:
-        return draft.problem(("backend",), str(error).removeprefix("backend: "))
-    return None
+    why = why_no_backend(name)
+    return draft.problem(("backend",), why.removeprefix("backend: ")) if why else None
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
@@ -184,6 +180,8 @@ def _matrix(draft: Draft, given: Sequence[Override], max_runs: int) -> Matrix:
     try:
         matrix = Matrix.model_validate_json(json.dumps(draft.value["matrix"]))
     except ValidationError as error:
+        from flspec.spec.diagnosis import diagnose
+
         problems = diagnose(draft, error, Matrix, ("matrix",))
         raise SpecError(in_order([*problems, *mistakes_of(draft.without("matrix"))])) from None
     found = [draft.problem(("matrix", *path), message) for path, message in mistakes(matrix)]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flspec.core.cache import cache_folder
 from flspec.core.files import write_atomically
@@ -18,7 +19,10 @@ from flspec.core.ownership import make_own, require_own
 from flspec.core.reading import read_regular
 from flspec.core.text import join_some
 from flspec.errors import InputError
-from flspec.protocol.plan import Plan
+
+if TYPE_CHECKING:
+    from flspec.protocol.plan import Plan
+
 
 __all__ = ["check_trusted_plan", "trust", "trust_all", "why_not_trusted"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from flspec.protocol.plan import Plan
-from flspec.protocol.records import Result, RoundRecord
+if TYPE_CHECKING:
+    from flspec.protocol.plan import Plan
+    from flspec.protocol.records import Result, RoundRecord
 
 __all__ = ["Tracker"]
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from flspec.compressors import Compressor
 from flspec.privacy import Privacy
-from flspec.privacy.local import Local
 from flspec.spec.rules.base import Contradiction, rule
 
 
@@ -18,6 +17,8 @@ from flspec.spec.rules.base import Contradiction, rule
 def _promised_of_what_is_sent(privacy: Privacy | None, compression: Compressor | None) -> Iterator[Contradiction]:
     if privacy is None or compression is None or privacy.in_training:
         return
+    from flspec.privacy.local import Local  # with the accountant, which few specs need
+
     if isinstance(privacy, Local):
         message = (
             "would round or leave out what a client then noises, so it would send the noise in full; remove "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flspec.cli.app import app
-from flspec.cli.output import console
+from flspec.cli.consoles import console
 
 
 @pytest.fixture

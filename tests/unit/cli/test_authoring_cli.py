@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from flspec.cli.app import app
-from flspec.cli.output import console
+from flspec.cli.consoles import console
 from flspec.metrics import METRICS
 from flspec.spec.catalogue import families, find_family
 from flspec.spec.loading import load_spec, parse_spec

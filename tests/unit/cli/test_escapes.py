@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flspec.cli.output import console, lines
+from flspec.cli.consoles import console, lines
 from flspec.protocol.plan import Plan
 from flspec.runs.runner import run
 from flspec.spec.spec import Spec

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from flspec.cli.consoles import EscapingConsole
 from flspec.cli.folding import folded
-from flspec.cli.output import EscapingConsole
 from flspec.cli.tables import plain_table
 
 NUMBERS = [[str(row * 1000 + column) + ".123456" for column in range(9)] for row in (1, 2)]

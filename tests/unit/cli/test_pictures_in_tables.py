@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from flspec.cli.consoles import EscapingConsole
 from flspec.cli.evaluation_tables import evaluation_tables
-from flspec.cli.output import EscapingConsole
 from flspec.cli.progress import _metrics
 from flspec.cli.tables import comparison_table, run_table
 from flspec.comparison.experiments import _metrics as changes_of

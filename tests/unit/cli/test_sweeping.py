@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from flspec.cli.output import EscapingConsole
+from flspec.cli.consoles import EscapingConsole
 from flspec.cli.sweeping import SweepProgress, run_study, sweep_table
 from flspec.protocol.backend import Job
 from flspec.runs.result import load_result, save_result

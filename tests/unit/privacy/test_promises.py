@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from flspec.cli.output import EscapingConsole
+from flspec.cli.consoles import EscapingConsole
 from flspec.cli.sweeping import sweep_table
 from flspec.cli.tables import comparison_table
 from flspec.privacy.promises import epsilons_in_words, most_costly

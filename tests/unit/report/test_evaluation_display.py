@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.table import Table
 
+from flspec.cli.consoles import EscapingConsole
 from flspec.cli.evaluation_tables import compared_evaluations, evaluation_tables
-from flspec.cli.output import EscapingConsole
 from flspec.cli.tables import comparison_table, run_table
 from flspec.report import write_comparison_report
 from flspec.runs.result import Result

@@ -175,7 +175,7 @@ def test_there_is_a_slip_for_every_kind():
 
 def test_every_family_has_a_part_to_start_from_or_a_reason_why_not():
     folders = [path.parent for path in Path(flspec.__file__).parent.glob("*/__init__.py")]
-    families = {one.name for one in folders if "registry" in text_of(one) or "load_family(" in text_of(one)}
+    families = {one.name for one in folders if "registry" in text_of(one) or "register_family(" in text_of(one)}
     assert families == {*KIND_OF, *NOT_WRITTEN}
     assert sorted(KIND_OF.values()) == part_kinds()
 
