@@ -97,7 +97,7 @@ def test_worker_processes_of_local_end_with_a_killed_run_which_goes_on(launched:
         raise Seen
 
     with pytest.raises(Seen):
-        run(launched.folder.parent / "spec.yaml", "local", launched.folder, resume=True, watch=stop)
+        run(launched.folder.parent / "spec.yaml", "local:processes", launched.folder, resume=True, watch=stop)
 
 
 class Seen(Exception):
