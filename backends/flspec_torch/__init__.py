@@ -6,7 +6,7 @@ This module imports no torch, because `unsupported_training` is called before an
 from __future__ import annotations
 
 from flspec.client_optimizers import ClientOptimizer
-from flspec.core.components import family_members
+from flspec.core.components import family_member
 from flspec.losses import Loss, LossDocument
 from flspec.objectives import Objective
 from flspec.protocol.plan import Plan
@@ -32,7 +32,7 @@ def unsupported_training(plan: Plan) -> list[str]:
 
 def _unsupported_optimizer(field: str, document: ComponentDocument) -> list[str]:
     kind, schedule, problems = document["kind"], document.get("schedule"), []
-    cls = family_members(ClientOptimizer).get(str(kind))
+    cls = family_member(ClientOptimizer, str(kind))
     if kind not in _OPTIMIZERS and (cls is None or cls.torch is ClientOptimizer.torch):
         problems.append(f"{field}: {kind} has no torch translation; known: {', '.join(_OPTIMIZERS)}")
     if schedule and schedule["kind"] != "plateau":
@@ -45,7 +45,7 @@ def _unsupported_optimizer(field: str, document: ComponentDocument) -> list[str]
 def _unsupported_loss(document: LossDocument, is_weighted: bool) -> list[str]:
     """Return why torch cannot minimise a loss of another package; empty if it can."""
     kind = document if isinstance(document, str) else str(document["kind"])
-    cls = family_members(Loss).get(kind)
+    cls = family_member(Loss, kind)
     if kind in _LOSSES:
         return []
     if cls is not None and cls.torch is not Loss.torch:
@@ -56,7 +56,7 @@ def _unsupported_loss(document: LossDocument, is_weighted: bool) -> list[str]:
 
 def _unsupported_objective(kind: str) -> list[str]:
     """Return why torch cannot minimise an objective of another package; empty if it can."""
-    cls = family_members(Objective).get(kind)
+    cls = family_member(Objective, kind)
     if cls is None:
         return [f"client.objective: {kind} is not installed here"]
     return [] if cls.torch is not Objective.torch else [f"client.objective: {kind} has no method `torch`"]

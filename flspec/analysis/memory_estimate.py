@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from flspec.core.components import family_members
+from flspec.core.components import family_member
 from flspec.datasets import Dataset
 from flspec.execution.parts import (
     aggregator_of,
@@ -70,7 +70,7 @@ def _data_bytes(plan: Plan) -> int:
 
 def _reading_bytes(plan: Plan) -> int:
     """Return the bytes of reading the data set's files, before anything runs."""
-    kind = family_members(Dataset).get(plan.spec["dataset"]["kind"], Dataset)
+    kind = family_member(Dataset, plan.spec["dataset"]["kind"]) or Dataset
     is_encoded = any(step["kind"] != "as_is" for one in plan.settings.data.encodings for step in one["steps"])
     return int((kind.copies_while_encoded if is_encoded else kind.copies_while_read) * _data_bytes(plan))
 
