@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from flspec.core.collection import nothing_collected
+
 __all__ = ["app"]
 
 _COMMANDS = {  # by name, in the order of --help: the module of `flspec.cli`, and the function or the group of commands
@@ -43,7 +45,8 @@ class _Commands(TyperGroup):
 
 def _build(name: str) -> Any:
     module, _, attribute = _COMMANDS[name].partition(":")
-    found = getattr(import_module(f"flspec.cli.{module}"), attribute)
+    with nothing_collected():
+        found = getattr(import_module(f"flspec.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False)
         found.command(name)(function)

@@ -9,6 +9,7 @@ import typer
 
 from flspec.cli.options import Json, MaxRuns, Settings, Small, Trust
 from flspec.cli.output import print_json
+from flspec.core.collection import nothing_collected
 from flspec.errors import InputError, Problem, SpecError, printable
 
 __all__ = ["validate"]
@@ -23,7 +24,8 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Check specs, each with its small variant, and print every problem, with its place and a way out."""
-    from flspec.spec.study import check_backends, load_study, load_variants
+    with nothing_collected():
+        from flspec.spec.study import check_backends, load_study, load_variants
 
     problems: list[Problem] = []
     runs: dict[str, int] = {}
