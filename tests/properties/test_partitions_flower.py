@@ -21,7 +21,7 @@ from flspec.core.randomness import Stream
 from flspec.data.examples import Examples
 from flspec.partitioners import Partitioner
 from tests.conformance.harness import absent
-from tests.flower_datasets.environment import find_python
+from tests.flower_datasets.environment import ENVIRONMENT
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), [120, 150, 180, 200, 250]))
 USERS = np.array([f"user {i * i % 37:02d}" for i in range(900)])
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.release("needs an environment of its own, and hundreds 
 @pytest.fixture(scope="session")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     """Puts a question to Flower Datasets; see tests/flower_datasets/answers.py."""
-    if (python := find_python()) is None:
+    if (python := ENVIRONMENT.find_python()) is None:
         absent("flwr-datasets", "its environment is not installed; make flwr-datasets")
     columns = tmp_path_factory.mktemp("flower") / "columns.json"
     columns.write_text(json.dumps(COLUMNS))

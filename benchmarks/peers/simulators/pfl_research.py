@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.base import Absent, Simulator, client_arrays
-from benchmarks.peers.environment import find_python
+from benchmarks.peers.environment import ENVIRONMENT
 from flspec.protocol.plan import Plan
 
 
@@ -18,7 +18,7 @@ class PflResearch(Simulator):
     title = "pfl-research 0.6"
 
     def python(self) -> Path:
-        if (python := find_python()) is None:
+        if (python := ENVIRONMENT.find_python()) is None:
             raise Absent("not installed; python -m benchmarks.peers.environment makes its environment")
         return python
 
