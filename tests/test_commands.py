@@ -35,6 +35,7 @@ HERE_FOR_A_RELEASE = {  # with what of pytest is enough to see that it runs
 TARGETS = {
     **dict.fromkeys(["setup", "tff", "test", "style"], CI),
     **dict.fromkeys(["flwr-datasets", "test-all", "mutants"], CI),  # before a release
+    "support": "test_the_tables_are_what_the_engines_show",
     **dict.fromkeys(["check-newest", "check-lowest", "pins"], "a release, by hand: they ask the package index"),
     "peers": "by hand: its simulators are of others; test_a_simulator_is_timed_beside_the_floor has its code",
     "bench-baseline": "by hand, on an idle machine: test_a_slowed_kernel_fails_by_name calls what it runs",

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, cast
 
@@ -71,11 +72,11 @@ def load_installed(package: str) -> list[tuple[str, Any]]:
 
 def offered_to(group: str) -> EntryPoints:
     """Return what installed packages offer in an entry point group."""
-    return _all_offered().select(group=group)
+    return _all_offered(tuple(sys.path)).select(group=group)
 
 
-@cache  # once a process, as what is offered is imported once
-def _all_offered() -> EntryPoints:
+@lru_cache(maxsize=1)  # reading what is installed takes longer than most questions about it
+def _all_offered(search_path: tuple[str, ...]) -> EntryPoints:
     return cast(EntryPoints, entry_points())  # before Python 3.12 another class with the same `select`
 
 

@@ -63,7 +63,8 @@ def test_ray_is_bound_to_loopback_and_does_nothing_without_the_token(launched: L
     (token,) = {process.environ()["RAY_AUTH_TOKEN"] for process in launched.processes() if is_ray(process)}
     assert len(token) == 64
     assert not [process for process in launched.processes() if token in " ".join(process.cmdline())]
-    places = [launched.folder, *(Path("/tmp", f"flspec-{worker}") for worker in launched.tokens)]
+    temporary = {"/tmp", tempfile.gettempdir()}
+    places = [launched.folder, *(Path(place, f"flspec-{worker}") for worker in launched.tokens for place in temporary)]
     files = [file for place in places for file in place.rglob("*") if file.is_file()]
     assert len(files) > 20  # Ray's logs, too
     assert not [file for file in files if token.encode() in file.read_bytes()]

@@ -43,7 +43,7 @@ def test_each_plan_has_what_it_is_to_show(plans: Mapping[support.Row, Plan]) -> 
     assert len({plan.digest for plan in plans.values()}) >= len(plans) - same
 
 
-@pytest.mark.release("runs each of fifty parts on three engines; make test has some of each family")
+@pytest.mark.release("runs each of fifty parts on three engines; `make test` holds rows and refusals to the families")
 def test_the_tables_are_what_the_engines_show(
     plans: Mapping[support.Row, Plan], engines: Engines, tmp_path: Path
 ) -> None:

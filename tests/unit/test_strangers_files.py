@@ -291,7 +291,7 @@ READERS: dict[str, tuple[str, str]] = {
     "npz": ("data.npz", READ_NPZ),
     "idx": ("a-ubyte", READ_IDX),
     "idx.gz": ("a-ubyte.gz", READ_IDX.replace("a-ubyte", "a-ubyte.gz")),
-    "cifar": ("b.bin", "flspec.datasets.cifar10._read_binary(Path('b.bin'))"),
+    "cifar": ("b.bin", "from flspec.datasets.cifar10 import _read_binary; _read_binary(Path('b.bin'))"),
     "leaf": ("train/a.json", BOMBS["leaf"][1]),
     "parquet": ("a.parquet", PARQUET),
     "csv": ("a.csv", "from flspec.data.csv_files import read_header; read_header(Path('a.csv'), ',')"),

@@ -41,7 +41,9 @@ def document(tmp_path_factory):
     (folder / "pytest.ini").write_text("[pytest]\n")
     storage = f"--benchmark-storage={folder / 'history'}"
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--benchmark-autosave", storage]
-    assert pytest.main([*options, f"--rootdir={folder}", str(folder)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTEST_XDIST_WORKER", raising=False)  # with which it measures nothing
+        assert pytest.main([*options, f"--rootdir={folder}", str(folder)]) == 0
     (file,) = folder.glob("history/*/*.json")
     return json.loads(file.read_text())
 

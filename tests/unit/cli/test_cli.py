@@ -108,7 +108,7 @@ def test_problems_are_objects_under_json(folder: Path) -> None:
         (["run", "wrong.yaml"], "wrong.yaml:3:1: rounds"),
         (["run", "spec.yaml", "--backend", "flowr"], "unknown 'flowr'; did you mean 'flower'? choose one of flower"),
         (["run", "spec.yaml", "--backend", "flower:rai"], "no variant 'rai'; choose flower:ray, flower:inprocess"),
-        (["run", "spec.yaml", "--backend", "local:fast"], "no variant 'fast'; choose local alone"),
+        (["run", "spec.yaml", "--backend", "local:fast"], "no variant 'fast'; choose local:threads, local:processes"),
         (["run", "spec.yaml", "--resume"], "--resume: name the interrupted run with --out"),
         (["run", "spec.yaml", "--resume", "--out", "nowhere"], "nowhere holds no run to go on with; leave"),
         (["run", "spec.yaml", "--workers", "-1"], "--workers"),

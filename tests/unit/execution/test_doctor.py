@@ -196,7 +196,7 @@ def test_availability_is_told_of_every_backend_without_starting_any(monkeypatch:
     without(monkeypatch, "ray")
     monkeypatch.setattr(doctor, "open_backend", None)
     found = availability()
-    assert found["local"] == {"variants": [], "missing": None}
+    assert found["local"] == {"variants": ["threads", "processes"], "missing": None}
     assert found["flower"]["variants"] == ["ray", "inprocess"]
     assert found["flower"]["missing"].endswith("ray not installed; pip install 'flspec[flower]'")
     assert found["tff"]["missing"].endswith("; flspec backends install tff")

@@ -19,10 +19,10 @@ from flspec.runs.runner import run
     [
         ({"layers": ()}, "the plan cannot be carried out here: IndexError"),
         ({"loss": {"x": 1}}, "the plan cannot be carried out here: ValidationError"),
-        ({"aggregator": {"learning_rate": 1.0}}, "the plan's Aggregator .* cannot be read here: .*discriminator kind"),
+        ({"aggregator": {"learning_rate": 1.0}}, "the plan's Aggregator .* cannot be read here: .*discriminator 'kind"),
         (
             {"client_optimizer": {"learning_rate": 0.1}},
-            "the plan's ClientOptimizer .* cannot be read here: .*discriminator kind",
+            "the plan's ClientOptimizer .* cannot be read here: .*discriminator 'kind",
         ),
         ({"aggregator": {"kind": "gone"}}, "the plan's Aggregator .* cannot be read here: .*'gone'"),
         ({"postprocessors": ({"kind": "gone"},)}, "the plan's Postprocessor .* cannot be read here: .*'gone'"),

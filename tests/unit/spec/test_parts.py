@@ -48,7 +48,9 @@ def test_two_specs_have_the_same_kind_in_different_files_at_once(tmp_path):
 def test_a_part_counts_for_its_spec_alone(tmp_path):
     spec = load_spec(write(tmp_path))
     assert kind_of_aggregator(spec) == "scaled"
-    with pytest.raises(SpecError, match=r"unknown 'scaled'; choose one of bulyan, .*fedavg"):
+    with pytest.raises(
+        SpecError, match=r"unknown 'scaled'; that is a kind of `faults`; choose one of bulyan, .*fedavg"
+    ):
         parse_spec(SPEC.replace("parts: [my_parts.py]", ""))
     assert "misses" not in METRICS
     with using(spec.part_files):
