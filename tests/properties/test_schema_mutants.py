@@ -23,7 +23,7 @@ from tests.properties.mutations import TEXTS, Raw, mutate, nodes, tree, write
 
 SCHEMA = spec_schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
-COUNT = 1500
+COUNT = 800
 PLAIN = ["null", "true", "0", "1", "3", "1e1", "1.0", "0.5", "-1", "1e9", '"1"', "mean", "[8]", "[]", "{}", "uniform"]
 
 
