@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,7 @@ def _compiled(written: Spec, data: Path | None) -> Plan:
         raise SpecError([Problem(wrong, "cohort")])
     whole, rule = clients.whole, _batch_rule(spec)
     spec = spec.model_copy(update={"cohort": spec.cohort.for_clients(whole.sizes, folder)})
-    spec, privacy = made_private(
-        spec, whole.sizes, rule, lambda number: _cohort(spec.cohort, number, len(clients), root.child("cohort"))
-    )
+    spec, privacy = made_private(spec, whole.sizes, rule, partial(_cohort_of_round, spec, len(clients)))
     networks = networks_for(spec, examples)
     phases = planned_phases(spec, networks, examples.input_shape)
     parameters = placements(spec, tensors_of(networks))
@@ -169,7 +168,7 @@ def _rounds(spec: Spec, rule: BatchRule, clients: TrainedOn, draws: bool) -> Ite
     root, used = Stream(rule.seed), clients.num_used(rule)
     steps = rule.num_steps(used)
     for number in range(1, spec.rounds + 1):
-        cohort = _cohort(spec.cohort, number, len(clients), root.child("cohort"))
+        cohort = _cohort_of_round(spec, len(clients), number)
         repeats = np.arange(len(cohort)) - np.searchsorted(cohort, cohort)  # equal clients stand together
         yield [
             ClientTask(
@@ -302,6 +301,10 @@ def _is_held(spec: Spec, rule: BatchRule, clients: TrainedOn) -> bool:
             )
             raise SpecError([Problem(message, f"faults.{n}")])
     return False
+
+
+def _cohort_of_round(spec: Spec, num_clients: int, number: int) -> NDArray[np.int64]:
+    return _cohort(spec.cohort, number, num_clients, Stream(spec.seed).child("cohort"))
 
 
 def _cohort(sampler: Sampler, number: int, num_clients: int, stream: Stream) -> NDArray[np.int64]:
