@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -27,7 +28,8 @@ __all__ = [
     "write_atomically",
 ]
 
-_LOCK = ".lock"
+_LOCK, _NUMBERS = ".lock", ".numbers"
+_NUMBERED = re.compile(r"(.+)-([0-9]{1,15})")
 _PARTIAL = re.compile(r"\..+\.\d+\.partial")  # the names that `partial_file` gives
 _POLL_SECONDS = 0.05
 
@@ -199,23 +201,60 @@ def made_folder(folder: Path) -> Iterator[None]:
 def numbered_folder(parent: Path, name: str) -> Iterator[Path]:
     """Make a new folder below `parent`, `NAME-1`, `NAME-2` and so on, as `made_folder`, and yield it.
 
-    Processes that do this at the same time get different folders.
+    Processes that do this at the same time get different folders. A number is not given again when its folder has
+    gone, because the last one of each name is in `.numbers`; only one of which nothing came is free again.
     """
-    stem, number = parent / name.replace(":", "-"), 1
-    while True:
-        folder = stem.with_name(f"{stem.name}-{number}").absolute()
-        made = _missing(folder)
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-            continue
-        except (OSError, ValueError) as error:
-            raise InputError(f"out: {folder} cannot be made: {error}") from None
-        with _removing_again(made):
-            yield folder
-        return
+    stem, made = name.replace(":", "-"), _missing(parent)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder, number = _next_folder(parent, stem)
+    except (OSError, ValueError) as error:
+        _remove_empty(made)
+        raise InputError(f"out: a folder {parent / stem}-1 cannot be made: {error}") from None
+    with _removing_again([folder, *made], lambda: _free(parent, stem, number)):
+        yield folder
+
+
+def _next_folder(parent: Path, stem: str) -> tuple[Path, int]:
+    """Make the folder with a name's next number."""
+    with _numbers(parent) as numbers:
+        taken = (_NUMBERED.fullmatch(found) for found in os.listdir(parent))
+        number = max([numbers.get(stem, 0), *(int(one[2]) for one in taken if one and one[1] == stem)]) + 1
+        folder = (parent / f"{stem}-{number}").absolute()
+        folder.mkdir()
+        numbers[stem] = number
+    return folder, number
+
+
+def _free(parent: Path, stem: str, number: int) -> None:
+    """Have a number given again, unless a later one has been given meanwhile."""
+    with suppress(OSError), _numbers(parent) as numbers:
+        if numbers.get(stem) == number:
+            numbers[stem] = number - 1
+
+
+@contextmanager
+def _numbers(parent: Path) -> Iterator[dict[str, int]]:
+    """Yield the last number of each name, to be changed; there is no file where there are none."""
+    path = parent / _NUMBERS
+    with locked(path.with_name(path.name + _LOCK), waiting=lambda: None):
+        before = _read_numbers(path)
+        yield (numbers := dict(before))
+        numbers = {name: number for name, number in numbers.items() if number}
+        if not numbers:
+            path.unlink(missing_ok=True)
+        elif numbers != before:
+            write_atomically(path, (json.dumps(numbers, indent=1) + "\n").encode())
+
+
+def _read_numbers(path: Path) -> dict[str, int]:
+    """Return what a file of numbers says; one that was spoilt says nothing, and the folders that are there count."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    items = found.items() if isinstance(found, dict) else ()
+    return {name: number for name, number in items if isinstance(number, int)}
 
 
 def _missing(folder: Path) -> list[Path]:
@@ -226,16 +265,21 @@ def _missing(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _removing_again(made: list[Path]) -> Iterator[None]:
+def _removing_again(made: list[Path], undo: Callable[[], None] = lambda: None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
         if made and (isinstance(error, InputError) or (made[0].is_dir() and is_empty(made[0]))):
             shutil.rmtree(made[0], ignore_errors=True)
-            for parent in made[1:]:
-                with suppress(OSError):  # others may have put something there
-                    parent.rmdir()
+            undo()
+            _remove_empty(made[1:])
         raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # others may have put something there
+            folder.rmdir()
 
 
 def check_new_folder(folder: Path) -> None:
