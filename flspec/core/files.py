@@ -18,6 +18,7 @@ __all__ = [
     "append_durably",
     "check_new_folder",
     "is_empty",
+    "is_locked",
     "locked",
     "locked_folder",
     "made_folder",
@@ -147,6 +148,20 @@ def locked_folder(folder: Path) -> Iterator[None]:
             reason = (error.strerror if isinstance(error, OSError) else None) or error
             raise InputError(f"out: {folder} is not a folder that can be written to: {reason}") from None
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether another flspec, or another thread of this one, holds a folder. Changes nothing there."""
+    from filelock import lock_descriptor
+
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not lock_descriptor(descriptor, blocking=False)
+    finally:
+        os.close(descriptor)
 
 
 def _take(file: Path) -> int | None:

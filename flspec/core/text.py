@@ -11,7 +11,7 @@ from typing import Any
 
 from flspec.errors import printable, shorten
 
-__all__ = ["and_more", "first_steps_in_words", "in_flow", "join_all", "join_some", "letters"]
+__all__ = ["and_more", "first_steps_in_words", "in_flow", "join_all", "join_some", "letters", "natural"]
 
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # text that YAML takes for text without quotes, but for these words
@@ -37,6 +37,12 @@ def and_more(num: int, what: str = "") -> str:
 def letters(index: int) -> str:
     """Return a, b, …, z, aa, …"""
     return (letters(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
+
+
+def natural(name: str) -> list[tuple[float, str]]:
+    """Return a key by which run-2 comes before run-10, and 0.05 before 0.2."""
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", name)
+    return [(float(part), "") if number % 2 else (-1.0, part) for number, part in enumerate(parts)]
 
 
 def first_steps_in_words(steps: int | None) -> str:

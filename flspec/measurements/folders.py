@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from flspec.core.text import natural
 from flspec.errors import InputError
 from flspec.runs.result import RESULT
 
@@ -46,11 +46,5 @@ def _in(folder: Path, levels: int) -> Iterator[Path]:
     elif levels and folder.is_dir():
         with os.scandir(folder) as entries:
             inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        for name in sorted(inner, key=_natural):
+        for name in sorted(inner, key=natural):
             yield from _in(folder / name, levels - 1)
-
-
-def _natural(name: str) -> list[tuple[float, str]]:
-    """Return a key by which cell 2 comes before cell 10, and 0.05 before 0.2."""
-    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", name)
-    return [(float(part), "") if number % 2 else (-1.0, part) for number, part in enumerate(parts)]

@@ -1,0 +1,92 @@
+"""Runs that were found as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from flspec.cli.consoles import lines
+from flspec.cli.tables import plain_table, short_number
+from flspec.core.text import and_more, join_some
+from flspec.errors import shorten
+from flspec.measurements.listing import ListedRun, Listing, text_of
+from flspec.runs.metric_words import digits_of
+from flspec.spec.study import short_names
+
+if TYPE_CHECKING:
+    from flspec.runs.found import FoundRun
+
+__all__ = ["notes_below", "runs_table", "when"]
+
+_MOST_AXES = 6  # columns of settings
+_MOST_REASONS = 10  # why runs did not finish
+_LONGEST_VALUE, _LONGEST_REASON = 24, 200  # characters
+
+
+def runs_table(listing: Listing, chosen: Sequence[ListedRun], sort: str | None, metrics: Sequence[str]) -> Table:
+    """Return runs as a table, one a row: the settings that differ, and what came of each."""
+    table = plain_table()
+    axes = listing.axes[:_MOST_AXES]
+    if sort and sort in listing.runs[0].settings and sort not in axes:
+        axes = [*axes, sort]
+    is_mixed = len({run.found.backend for run in chosen}) > 1
+    for heading in ("run", *short_names(axes).values(), "started", *(["backend"] if is_mixed else []), "status"):
+        table.add_column(heading, no_wrap=True)
+    is_partial = any(run.found.status != "finished" for run in chosen)
+    if is_partial:
+        table.add_column("rounds", justify="right", no_wrap=True)
+    shown = _shown(listing, sort, metrics)
+    for name in shown:
+        table.add_column(lines(*name.rsplit("/", 1)), justify="right", no_wrap=True)
+    for run in chosen:
+        table.add_row(
+            run.name,
+            *(_setting(run, path) for path in axes),
+            when(run.found.started),
+            *([run.found.backend] if is_mixed else []),
+            run.found.status,
+            *([_rounds(run.found)] if is_partial else []),
+            *(short_number(run.metrics.get(name), f".{digits_of(name.rpartition('/')[2])}f") for name in shown),
+        )
+    return table
+
+
+def _setting(run: ListedRun, path: str) -> str:
+    """Return a setting in so few characters that it stands in one line."""
+    return shorten(text_of(run.settings[path]), _LONGEST_VALUE).replace(" ", "") if path in run.settings else ""
+
+
+def _rounds(found: FoundRun) -> str:
+    """Return `7/10`: how many rounds are done, of how many that were asked for."""
+    return "/".join("?" if number is None else str(number) for number in (found.last_round, found.num_rounds))
+
+
+def notes_below(listing: Listing, chosen: Sequence[ListedRun]) -> Iterator[str]:
+    """Yield why runs are not finished, and what the table has no room for."""
+    if len(backends := {run.found.backend for run in chosen}) == 1:
+        yield f"{len(chosen):,} runs, all on {backends.pop()}" if len(chosen) > 1 else f"on {backends.pop()}"
+    unfinished = [run for run in chosen if run.found.why]
+    for run in unfinished[:_MOST_REASONS]:
+        yield f"{run.name} {run.found.status}: {shorten(run.found.why, _LONGEST_REASON)}"
+    yield from filter(None, [and_more(len(unfinished) - _MOST_REASONS, "did not finish")])
+    if more := and_more(len(listing.axes) - _MOST_AXES, "settings differ"):
+        yield f"{more}: {join_some(listing.axes[_MOST_AXES:])}"
+
+
+def when(started: str) -> str:
+    """Return a time in this machine's zone as `ls` writes it, in twelve characters; as it is written if it is none."""
+    try:
+        time = datetime.fromisoformat(started).astimezone()
+    except ValueError:
+        return shorten(started, 12)
+    return time.strftime("%b %d %H:%M" if time.year == datetime.now().astimezone().year else "%b %d %Y")
+
+
+def _shown(listing: Listing, sort: str | None, metrics: Sequence[str]) -> list[str]:
+    """Return the metrics to be shown: those that are named, else accuracy, else the first that there is."""
+    usual = [name for name in ("test/accuracy", *listing.metrics) if name in listing.metrics][:1]
+    sorted_by = [sort] if sort in listing.metrics else []
+    return list(dict.fromkeys((*sorted_by, *(metrics or usual))))
