@@ -76,7 +76,7 @@ def test_the_curve_of_a_shipped_spec_does_not_move(compiled: Plan, tmp_path: Pat
 
 
 @pytest.mark.parametrize("compiled", [one for one in ALONE if one[0] == "mnist_tutorial_softmax"], indirect=True)
-@pytest.mark.parametrize("backend", ["local", "flower", "tff"])
+@pytest.mark.parametrize("backend", ["local", "flower:inprocess", "tff"])
 def test_the_published_table_of_the_tutorial_comes_out_digit_for_digit(
     compiled: Plan, backend: str, tmp_path: Path, missing: Any
 ) -> None:
