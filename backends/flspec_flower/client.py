@@ -88,11 +88,12 @@ def read_reply(reply: Message, plan: Plan) -> ClientUpdate:
         sent=_read_records(reply.content, "sent"),
         numbers={name: float(value) for name, value in numbers.items()},
         payload=payload,
+        seconds=float(metrics["seconds"]),
     )
 
 
 def _encode(update: ClientUpdate) -> RecordDict:
-    metrics = ("client", "repeat", "weight", "num_trained")
+    metrics = ("client", "repeat", "weight", "num_trained", "seconds")
     content: dict[str, Record] = {
         "delta": ArrayRecord(list(update.delta.values())),
         "update": MetricRecord({name: getattr(update, name) for name in metrics}),

@@ -18,7 +18,7 @@ from flspec.errors import BackendError
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result, timed
 from flspec.execution.server_step import finish_round
 from flspec.protocol.backend import Job
-from flspec.protocol.events import Event
+from flspec.protocol.events import Event, Workers
 from flspec.protocol.native import definition_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
@@ -28,7 +28,7 @@ from flspec_flower.strategies import strategy_step
 
 
 def server_app(
-    plan: Plan, job: Job, versions: Mapping[str, str], emit: Callable[[Event], None], stop: Flag
+    plan: Plan, job: Job, versions: Mapping[str, str], workers: Workers, emit: Callable[[Event], None], stop: Flag
 ) -> ServerApp:
     """Build an app that runs the plan's rounds over a Grid, and emits an event after each, until `stop` is set."""
     app = ServerApp()
@@ -36,7 +36,7 @@ def server_app(
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         nodes = assign_nodes(grid, plan, stop)
-        prepare_clients(grid, list(nodes.values())[: job.num_workers], plan, job)
+        prepare_clients(grid, list(nodes.values())[: workers.number], plan, job)
 
         def rounds_of(plan: Plan) -> Callable[[int, ServerState], RoundResult]:
             step = strategy_step(plan)
@@ -46,7 +46,7 @@ def server_app(
                 updates = train_cohort(grid, nodes, plan, job, number, state)
                 train_seconds = lap()
                 outcome = finish_round(plan, state, updates, step)
-                return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()})
+                return round_result(outcome, updates, {"train": train_seconds, "aggregate": lap()}, workers)
 
             return run_round
 

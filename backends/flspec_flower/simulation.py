@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 # flwr and Ray read these variables at import. They turn off all reporting of usage.
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
@@ -16,12 +17,13 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
+import numpy as np
 from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
 
 from flspec.analysis.memory_estimate import kept_bytes
 from flspec.protocol.backend import Job
-from flspec.protocol.events import Event
+from flspec.protocol.events import Event, Workers
 from flspec.protocol.plan import Plan
 from flspec_flower.client import app as client_app
 from flspec_flower.inprocess import InProcessGrid
@@ -32,13 +34,14 @@ _SMALLEST_STORE = 128 * 2**20  # least size of Ray's object store in shared memo
 
 def run_in_process(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[Event, None, None]:
     """Run the apps on threads of this process."""
+    workers = _workers("threads", plan, job)
 
     def engine(app: ServerApp) -> None:
-        with ThreadPoolExecutor(job.num_workers, thread_name_prefix="supernode") as pool:
+        with ThreadPoolExecutor(workers.number, thread_name_prefix="supernode") as pool:
             grid = InProcessGrid(client_app, len(plan.participants), pool)
             app(grid, Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}))
 
-    yield from _stream(plan, job, versions, engine)
+    yield from _stream(plan, job, versions, workers, engine)
 
 
 def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[Event, None, None]:
@@ -50,7 +53,8 @@ def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[E
 
     # Room for everything in transit at once: the weights and client state, to and from each worker.
     sent = sum(weight.nbytes for weight in plan.weights.values()) + kept_bytes(plan)
-    in_flight = 8 * job.num_workers * sent
+    workers = _workers("processes", plan, job)
+    in_flight = 8 * workers.number * sent
 
     def engine(app: ServerApp) -> None:
         run_simulation(
@@ -61,7 +65,7 @@ def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[E
                 "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
                 "init_args": LOCAL_ONLY
                 | {
-                    "num_cpus": job.num_workers,
+                    "num_cpus": workers.number,
                     "object_store_memory": max(_SMALLEST_STORE, in_flight),
                     "log_to_driver": True,
                     "_temp_dir": str(Path(tempfile.gettempdir()) / "ray"),
@@ -69,16 +73,24 @@ def run_on_ray(plan: Plan, job: Job, versions: Mapping[str, str]) -> Generator[E
             },
         )
 
-    yield from _stream(plan, job, versions, engine)
+    yield from _stream(plan, job, versions, workers, engine)
+
+
+def _workers(kind: Literal["threads", "processes"], plan: Plan, job: Job) -> Workers:
+    """Return who trains: no more than the most clients that a round has."""
+    most = int(np.diff(plan.arrays["round_task_ends"], prepend=0).max(initial=1))
+    if job.num_workers > most:
+        return Workers(kind=kind, number=most, why="no round has more clients")
+    return Workers(kind=kind, number=job.num_workers, why="as selected" if job.workers else "one for each core")
 
 
 def _stream(
-    plan: Plan, job: Job, versions: Mapping[str, str], engine: Callable[[ServerApp], None]
+    plan: Plan, job: Job, versions: Mapping[str, str], workers: Workers, engine: Callable[[ServerApp], None]
 ) -> Generator[Event, None, None]:
     """Run an engine on a thread, and yield its ServerApp's events at once. Raises what the engine raises."""
     events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
     stop = threading.Event()
-    app = server_app(plan, job, versions, events.put, stop)
+    app = server_app(plan, job, versions, workers, events.put, stop)
 
     def run() -> None:
         try:

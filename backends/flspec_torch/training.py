@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -95,7 +96,7 @@ class Trainer:
 
         Metrics are measured on each batch before its step.
         """
-        own = client_state.get("weights", {})
+        began, own = time.perf_counter(), client_state.get("weights", {})
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
         sent = Given(task, weights, server, client_state)
         measured_before = self._measured_at_start(task, tensors, weights)
@@ -110,7 +111,8 @@ class Trainer:
                 steppers = self._take(one, sent, tensors, measured, plateau)
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
         sums, carried = measured.sums(task.num_trained), self._carried(steppers, plateau)
-        return finish_task(self.plan, sent, Trained(after, sums, passed, carried, **measured_before))
+        update = finish_task(self.plan, sent, Trained(after, sums, passed, carried, **measured_before))
+        return replace(update, seconds=time.perf_counter() - began)
 
     def _take(
         self, one: Pass, sent: Given, tensors: Mapping[str, Tensor], measured: Measured, plateau: PlateauTracker | None

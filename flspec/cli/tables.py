@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -51,7 +53,7 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     weights = result.weights.sha256[:12] if result.weights else "none"
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
     workers = f" by {result.backend.workers.title}" if result.backend.workers else ""
-    notes = [f"{startup}{result.seconds.total:.1f} s in all{workers}; weights sha256 {weights}"]
+    notes = [f"{startup}{result.seconds.total:.1f} s in all{workers}{_beside(result)}; weights sha256 {weights}"]
     notes += features_in_words([result.features], [record.evaluation or {} for record in rounds[-1:]])
     if privacy := result.privacy:
         notes.append(privacy.statement)
@@ -74,6 +76,13 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
         notes.append(f"shown are the first, the last and one in {step} of {len(rounds)} rounds")
     table.caption = lines(*notes, style="table.caption")
     return table
+
+
+def _beside(result: Result) -> str:
+    """Say what a round takes beside its clients' training, where it is known."""
+    if not result.overhead or result.overhead.round is None:
+        return ""
+    return f", {result.overhead.round:.3f} s a round beside training"
 
 
 def _why_no_best(result: Result) -> str | None:
@@ -169,9 +178,23 @@ def comparison_table(comparison: Comparison) -> Table:
         )
     finals = [run.result.final.evaluation for run in comparison.runs if run.result.final and run.result.features]
     notes = [*notes, *features_in_words([run.result.features for run in comparison.runs], finals)]
+    notes += _overheads([run.result for run in comparison.runs])
     if notes:
         table.caption = lines(*notes, style="table.caption")
     return table
+
+
+def _overheads(results: Sequence[Result]) -> list[str]:
+    """Say what a round takes beside its clients' training on each backend, in the median of its runs."""
+    by_backend: dict[str, list[float]] = {}
+    for result in results:
+        found = by_backend.setdefault(result.backend.name, [])
+        if result.overhead and result.overhead.round is not None:
+            found.append(result.overhead.round)
+    if not any(by_backend.values()):
+        return []
+    told = (f"{name} {f'{median(found):.3f} s' if found else 'unknown'}" for name, found in by_backend.items())
+    return [f"a round takes beside training: {', '.join(told)}"]
 
 
 def plain_table(title: str | None = None) -> Table:

@@ -78,6 +78,7 @@ class Comparison:
                     "privacy": run.result.privacy.model_dump(mode="json") if run.result.privacy else None,
                     "startup_seconds": run.result.seconds.startup,
                     "seconds_a_round": run.seconds_a_round,
+                    "overhead": run.result.overhead.model_dump(mode="json") if run.result.overhead else None,
                     "peak_bytes": run.result.memory.get("peak_bytes"),
                 }
                 for run in self.runs

@@ -38,6 +38,7 @@ class RoundResult:
     dropped: Mapping[int, str]  # by position in the cohort
     sums: Mapping[str, int] = field(default_factory=dict)
     workers: Workers | None = None
+    clients_seconds: float | None = None  # as in `RoundFinished`
     deviation: Deviation | None = None  # of a native round, from the definition
 
 
@@ -85,6 +86,7 @@ def drive_rounds(
             sums=dict(result.sums),
             native=beside,
             seconds=dict(result.seconds),
+            clients_seconds=result.clients_seconds,
             workers=result.workers,
             state=str(kept.relative_to(job.folder)) if kept else None,
         )
@@ -121,6 +123,7 @@ def round_result(
 ) -> RoundResult:
     """Build the report of a round from what `finish_round` returned."""
     in_order = sorted(updates, key=lambda update: (update.client, update.repeat))
+    trained = [update.seconds for update in in_order if update.seconds is not None]
     return RoundResult(
         state=outcome.state,
         cohort=tuple(update.client for update in in_order),
@@ -130,6 +133,7 @@ def round_result(
         dropped=outcome.dropped,
         sums=outcome.sums,
         workers=workers,
+        clients_seconds=sum(trained) if len(trained) == len(in_order) else None,
         deviation=outcome.deviation,
     )
 

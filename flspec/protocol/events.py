@@ -60,7 +60,7 @@ class Workers(Document):
     """Who trains the clients, and why: how an engine works, which changes nothing that it computes."""
 
     kind: Literal["threads", "processes"]
-    number: int  # of processes with the one that began the run, which trains, too
+    number: int  # of those who train; of processes, the one that began the run is one if it trains, too
     why: str
 
     @property
@@ -97,6 +97,7 @@ class RoundFinished(Document):
     train: dict[str, float]  # means over those examples, each measured before the step that uses it
     dropped: dict[int, str]  # by position in the cohort: why that update did not count
     seconds: dict[str, float]  # wall clock: train (clients, messages), and aggregate if it is measured separately
+    clients_seconds: float | None = None  # wall clock: each client's training, added up; None if nobody measured it
     sums: dict[str, int] = {}  # noqa: RUF012  # with simulated secure aggregation: values that were clipped and wrapped
     workers: Workers | None = None  # at the end of the round, where an engine chooses
     native: NativeRound | None = None  # None: the server's step is flspec's definition

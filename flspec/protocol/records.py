@@ -19,6 +19,7 @@ __all__ = [
     "LabelDistance",
     "LabelEntropy",
     "NativeRecord",
+    "Overhead",
     "PrivacyRecord",
     "Promise",
     "Result",
@@ -121,6 +122,16 @@ class Seconds(Document):
     total: float
 
 
+class Overhead(Document):
+    """Seconds by the clock that an engine took beside its clients' training. None is not 0: it is not known."""
+
+    startup: float | None  # until it was ready for the first round
+    first_round: float | None  # by which the first round took longer than the later ones in the median
+    round: float | None  # the later rounds' in the median, without their clients' training, which workers share
+    client: float | None  # the same, divided by the number of the cohort's tasks
+    unknown: str | None = None  # why the last two are not known
+
+
 class WeightsFile(Document):
     """A file of weights, relative to the run's folder."""
 
@@ -204,6 +215,7 @@ class Result(Document):
     earlier: tuple[Software, ...] = ()  # other software that carried out its beginning (`--anyway`)
     started: str  # ISO 8601, UTC
     seconds: Seconds
+    overhead: Overhead | None = None  # None in results of earlier versions
     memory: dict[str, int]  # peak_bytes: of this process and its descendants; in a sweep, of the cell's worker
     skew: Skew | None = None  # of the clients' training examples; None if an example may have several labels
     rounds: tuple[RoundRecord, ...]

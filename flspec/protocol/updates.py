@@ -50,6 +50,7 @@ class ClientUpdate:
     repeat: int = 0  # of the task: which of a client's tasks in this round, from 0
     # What is sent in place of the tensors that `delta` lacks: `flspec.execution.compression`. Empty: it lacks none.
     payload: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    seconds: float | None = None  # wall clock, of the client's training; None if the engine does not measure it
 
 
 def norm_of(delta: Delta) -> float:

@@ -186,6 +186,7 @@ class Attempt:
             earlier=tuple(one for at, one in enumerate(software[:-1]) if one not in software[at + 1 :]),
             started=self.recorder.attempts[0].started,
             seconds=Seconds(startup=self._startup, total=time.perf_counter() - self._began),
+            overhead=self.recorder.overheads.record(self._startup),
             memory={"peak_bytes": self.memory.peak_bytes},
             skew=plan_skew(plan),
             rounds=tuple(rounds),

@@ -32,6 +32,7 @@ from flspec.runs.evaluation import Evaluator
 from flspec.runs.event_log import append_events
 from flspec.runs.image_files import save_images
 from flspec.runs.kept_records import KeptRecords
+from flspec.runs.overheads import Overheads
 from flspec.runs.result import Failure, RoundRecord
 
 __all__ = ["Recorder"]
@@ -45,6 +46,7 @@ class Recorder:
         self.workers: Workers | None = None  # that trained the last round
         self.attempts: list[RunAttempted] = []
         self.rounds = KeptRecords()
+        self.overheads = Overheads()
         self.best = BestSoFar(plan.settings.evaluation.best)
         self.confusion: dict[int, dict[str, Confusion]] = {}  # for the last round, and for each best round so far
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
@@ -93,8 +95,10 @@ class Recorder:
                 self.attempts.append(event)
             case RunStarted():
                 self.versions = event.versions
+                self.overheads.start()
             case RoundFinished():
                 self.workers = event.workers
+                self.overheads.add(event)
 
     def _check(self, event: RoundFinished) -> None:
         """Check a backend's report of a round against the plan."""

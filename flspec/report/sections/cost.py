@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from statistics import median
 
 from flspec.report.charts import Bar, draw_bars
@@ -19,6 +19,9 @@ _COLUMNS = (
     Column("startup (s)"),
     Column("train (s\u00a0a\u00a0round)"),
     Column("aggregate (s\u00a0a\u00a0round)"),
+    Column("first round (s\u00a0more)"),
+    Column("overhead (s\u00a0a\u00a0round)"),
+    Column("overhead (ms\u00a0a\u00a0client)"),
     Column("total (s)"),
     Column("peak memory (MiB)"),
     Column("to clients (MiB)"),
@@ -28,11 +31,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class _Cost:
-    """The cost of a run; None where it was not measured."""
+    """The cost of a run, a column each; None where it was not measured."""
 
     startup: float | None  # seconds
     train: float | None  # seconds, median over rounds
     aggregate: float | None
+    first: float | None  # seconds, of the first round more than of the later ones
+    beside: float | None  # seconds a round beside the clients' training
+    beside_client: float | None  # the same a client, in milliseconds
     total: float | None  # seconds
     memory: float | None  # MiB
     down: float | None  # MiB, over all rounds
@@ -52,12 +58,15 @@ def _table(subject: Subject, plan: PlanGroup) -> Table:
     rows = []
     for run in plan.runs:
         cost = _cost(run.result)
-        values = (cost.startup, cost.train, cost.aggregate, cost.total, cost.memory, cost.down, cost.up)
-        rows.append([run.label, *(number(value, 3) for value in values)])
+        rows.append([run.label, *(number(value, 3) for value in astuple(cost))])
     caption = (
         "Wall-clock time, peak memory of all processes, and traffic of weights. Train and aggregate are medians over "
-        "the rounds; the total includes evaluation."
+        "the rounds; the total includes evaluation. Overhead is what a round takes beside its clients' training, which "
+        "its workers share: messages, the server's step, and workers that wait for the last one. "
     )
+    told = [run.result.overhead.unknown for run in plan.runs if run.result and run.result.overhead]
+    if reasons := "; ".join(dict.fromkeys(why for why in told if why)):
+        caption += f"Where it is missing, it is not known: {reasons}."
     return Table(subject.heading(plan) + caption, (Column(subject.noun, "word"), *_COLUMNS), rows)
 
 
@@ -88,13 +97,16 @@ def _rest(cost: _Cost) -> float | None:
 
 def _cost(result: Result | None) -> _Cost:
     if result is None:
-        return _Cost(None, None, None, None, None, None, None)
-    rounds = result.rounds
+        return _Cost(*(None for _ in fields(_Cost)))
+    rounds, overhead = result.rounds, result.overhead
     peak = result.memory.get("peak_bytes")
     return _Cost(
         startup=result.seconds.startup,
         train=_median(result, "train"),
         aggregate=_median(result, "aggregate"),
+        first=overhead.first_round if overhead else None,
+        beside=overhead.round if overhead else None,
+        beside_client=overhead.client * 1000 if overhead and overhead.client is not None else None,
         total=result.seconds.total,
         memory=peak / _MEBIBYTE if peak else None,
         down=sum(record.bytes_down for record in rounds) / _MEBIBYTE if rounds else None,

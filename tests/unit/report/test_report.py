@@ -165,13 +165,24 @@ def test_what_is_missing_is_a_dash(tmp_path: Path) -> None:
     parsed = Parsed(page)
     for backend in ("empty", "gone"):
         assert parsed.row(backend)[2:5] == ["–", "–", "–"]
-    costs = [cells for cells in parsed.cells if len(cells) == 8]
+    costs = [cells for cells in parsed.cells if len(cells) == 11]
     assert costs[1:] == [
-        ["local", "1.50", "–", "–", "4.00", "–", "1.00", "1.00"],
-        ["empty", "–", "–", "–", "1.00", "300", "–", "–"],
-        ["gone", *["–"] * 7],
+        ["local", "1.50", *["–"] * 5, "4.00", "–", "1.00", "1.00"],
+        ["empty", *["–"] * 6, "1.00", "300", "–", "–"],
+        ["gone", *["–"] * 10],
     ]
     assert not [text for texts in parsed.texts.values() for text in texts if re.search(r"\b(nan|None|inf)\b", text)]
+
+
+def test_overheads_stand_beside_what_training_takes_and_what_is_not_known_says_why(tmp_path: Path) -> None:
+    told = {"startup": 1.5, "first_round": 0.75, "round": 0.125, "client": 0.0125}
+    untold = {"startup": 4.5, "first_round": 2.5, "round": None, "client": None, "unknown": "nobody tells"}
+    results = {"local": a_result("local", overhead=told), "tff": a_result("tff", overhead=untold)}
+    page = certificate_page(tmp_path, {"local": SAME, "tff": NEAR}, results)
+    costs = {cells[0]: cells[4:7] for cells in Parsed(page).cells if len(cells) == 11}
+    assert costs["local"] == ["0.750", "0.125", "12.5"]
+    assert costs["tff"] == ["2.50", "–", "–"]
+    assert "it is not known: nobody tells" in page
 
 
 @pytest.mark.parametrize("rounds", [[], [a_round(1, train={"loss": 1.7e308}, evaluation={"test": {"loss": 1e38}})]])

@@ -65,6 +65,9 @@ def test_a_result_has_the_fields_that_others_rely_on(plan: Plan, tmp_path: Path)
     assert "torch" in document["backend"]["versions"]
     assert document["environment"]["flspec"]
     assert document["seconds"]["total"] >= document["seconds"]["startup"] >= 0
+    assert document["overhead"]["startup"] == document["seconds"]["startup"]
+    whole = sum(document["rounds"][1]["seconds"][stage] for stage in ("train", "aggregate"))
+    assert 0 < document["overhead"]["client"] < document["overhead"]["round"] < 100 * whole
     assert document["memory"]["peak_bytes"] > 0
     assert [entry["round"] for entry in document["rounds"]] == list(range(1, 8))
     second = document["rounds"][1]
