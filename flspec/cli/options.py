@@ -67,7 +67,7 @@ Trackers = Annotated[
     typer.Option(
         "--tracker",
         metavar="NAME",
-        help="A tracker, e.g. csv: a table of rounds; repeatable.",
+        help="A tracker: csv, mlflow, tensorboard, wandb; repeatable.",
         autocompletion=_tracker_names,
     ),
 ]

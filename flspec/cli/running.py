@@ -66,7 +66,7 @@ def run(
         from flspec.protocol.registry import find_backend
         from flspec.spec.study import load_study
         from flspec.spec.unread import unread_settings
-        from flspec.trackers import find_trackers
+        from flspec.trackers import chosen_trackers
 
     if resume and not out:
         raise InputError("--resume: name the interrupted run with --out")
@@ -74,7 +74,7 @@ def run(
     selection = backend or study.backend
     find_backend(selection)  # reports an unknown name before the plan is made, which takes time
     with using(study.cells[0].spec.part_files):
-        find_trackers(trackers or ())
+        chosen_trackers(study.cells[0].spec.track, trackers or ())
     is_matrix = study.is_matrix and cell is None
     _check_options(is_matrix, resume, anyway, workers, jobs)
     for remark in unread_settings(study.cells if is_matrix else [study.cell(cell)]):

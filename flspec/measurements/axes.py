@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 __all__ = ["axes_of", "settings_by_path"]
 
-_NO_AXES = ("flspec", "name", "backend", "seed")
+_NO_AXES = ("flspec", "name", "backend", "track", "seed")
 
 
 def settings_by_path(spec: Mapping[str, Any]) -> dict[str, JsonValue]:

@@ -31,7 +31,7 @@ from flspec.runs.result import Result
 from flspec.runs.resuming import forget_old_states
 from flspec.spec.spec import Spec
 from flspec.spec.study import load_study
-from flspec.trackers import Chosen, find_trackers
+from flspec.trackers import Chosen, chosen_trackers
 
 __all__ = ["Experiment", "Watch", "attempt_of", "execute_plan", "planned", "refuse_unsupported", "run", "run_in_folder"]
 
@@ -93,7 +93,7 @@ def run_in_folder(
         raise InputError(f"workers is {workers}; give 0 for one a core, or how many clients to train at once")
     plan, source = planned(experiment, data, source)
     with using_parts_of(plan.settings):
-        followed_by = find_trackers(trackers)
+        followed_by = chosen_trackers(plan.spec.get("track", ()), trackers)
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:
         refuse_unsupported(engine, selection, plan)

@@ -40,7 +40,7 @@ from flspec.runs.result import Result, RoundRecord
 from flspec.runs.runner import attempt_of, execute_plan, refuse_unsupported
 from flspec.runs.sweep_summary import BestRound, CellRecord, Sweep, groups_of
 from flspec.spec.study import Cell, Study
-from flspec.trackers import Chosen, Tracker, find_trackers
+from flspec.trackers import Chosen, Tracker, chosen_trackers
 
 __all__ = ["Standing", "SweepWatch", "cell_folder", "sweep"]
 
@@ -85,13 +85,14 @@ def sweep(
 
     A failed cell is recorded and stops no other. A cell that other software left unfinished begins again, so that none
     mixes the two; with `anyway` it goes on. One that other software finished is not run again, and its record
-    says so. Each cell has its own `trackers`. Raises InputError before anything runs if nothing can run.
+    says so. Each cell has its own `trackers`, beside those of its `track`. Raises InputError before anything runs if
+    nothing can run.
     """
     if jobs < 0:
         raise InputError(f"jobs is {jobs}; give 0 for the default, or the number of cells to run at once")
     selection, folder, stop = backend or study.backend, Path(folder).absolute(), threading.Event()
     with using(study.cells[0].spec.part_files):
-        classes = find_trackers(trackers)
+        followed_by = {track: chosen_trackers(track, trackers) for track in {cell.spec.track for cell in study.cells}}
     with open_backend(selection):
         pass  # checks the backend and its environment before anything is written
     num_jobs = min(jobs or _default_jobs(), len(study.cells))
@@ -104,7 +105,7 @@ def sweep(
         ]
         cores = max(1, (os.cpu_count() or 1) // num_jobs)
         others: OtherSoftware = "go on" if anyway else "begin again"
-        _run_all(_CellRunner(study.cells, selection, folder, data, cores, stop, board, classes, others), engines)
+        _run_all(_CellRunner(study.cells, selection, folder, data, cores, stop, board, followed_by, others), engines)
         return board.sweep()
 
 
@@ -160,7 +161,7 @@ class _CellRunner:
         cores: int,
         stop: threading.Event,
         board: _Board,
-        trackers: Sequence[Chosen],
+        trackers: Mapping[tuple[str, ...], Sequence[Chosen]],  # by what a spec's `track` names
         others: OtherSoftware,
     ) -> None:
         self.stop, self.board, self._trackers, self._others = stop, board, trackers, others
@@ -226,7 +227,7 @@ class _CellRunner:
                 resume=begun,
                 watch=watch,
                 memory=MemoryMeter(lambda: engine.process),  # not this process, which serves other cells too
-                trackers=self._trackers,
+                trackers=self._trackers[cell.spec.track],
             )
 
     def _heed_stop(self) -> None:

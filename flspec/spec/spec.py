@@ -29,6 +29,7 @@ from flspec.samplers import Sampler
 from flspec.samplers.all import All
 from flspec.secure_aggregation import SecureAggregation
 from flspec.spec.evaluation import BestRound, Evaluation
+from flspec.trackers.names import TrackerName
 
 if TYPE_CHECKING:
     from flspec.spec.study import Study
@@ -154,6 +155,14 @@ class Spec(Document):
             json_schema_extra={"patternErrorMessage": "a backend, as local, flower or flower:inprocess"},
         ),
     ] = "local"
+    track: Annotated[
+        tuple[TrackerName, ...],
+        Field(
+            max_length=16,
+            description="trackers that follow each run, beside those of --tracker; they change no result",
+            examples=[["tensorboard"]],
+        ),
+    ] = ()
     parts: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...],
         Field(

@@ -1,4 +1,4 @@
-"""Trackers: consumers of a run's records that are chosen for a run, as `flspec run SPEC --tracker csv`.
+"""Trackers: consumers of a run's records, chosen in a spec, `track: [csv]`, or for a run, `--tracker csv`.
 
 The folder is the registry. An installed package offers its own under its name; it is imported when a run asks for it:
 
@@ -11,28 +11,53 @@ A spec's part files bring theirs for that spec alone.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from flspec.core.components import descendants
 from flspec.core.part_files import is_from_part_file, is_in_use, load_in_use
 from flspec.errors import InputError, choose
+from flspec.protocol.requirements import module_names, pip_command
 from flspec.trackers.base import Tracker
 
-__all__ = ["Chosen", "Tracker", "find_tracker", "find_trackers", "tracker_names"]
+__all__ = [
+    "Chosen",
+    "Tracker",
+    "chosen_trackers",
+    "find_tracker",
+    "find_trackers",
+    "own_trackers",
+    "tracker_names",
+    "tracker_summaries",
+]
 
 Chosen = type[Tracker] | Tracker  # a class, which each run instantiates, or an instance
 
 
+def chosen_trackers(named: Iterable[str], given: str | Chosen | Sequence[str | Chosen] = ()) -> list[Chosen]:
+    """Return the trackers that a spec names, and those given for this run: one that both choose, once, as given."""
+    also = find_trackers(given)
+    taken = {tracker.name for tracker in also}
+    return [*find_trackers([name for name in named if name not in taken]), *also]
+
+
 def find_trackers(chosen: str | Chosen | Sequence[str | Chosen]) -> list[Chosen]:
-    """Return the chosen trackers; raises InputError if a name is unknown or chosen twice."""
+    """Return the chosen trackers.
+
+    Raises InputError if a name is unknown or chosen twice, or if what a tracker needs is not installed.
+    """
     several = [chosen] if isinstance(chosen, str | type | Tracker) else list(chosen)
     found = [find_tracker(one) if isinstance(one, str) else _checked(one) for one in several]
     names = [tracker.name for tracker in found]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"tracker: {twice[0]!r} is chosen twice; leave one out")
+    for tracker in found:
+        if missing := [one for one in tracker.requirements if importlib.util.find_spec(one.module) is None]:
+            needs = f"{tracker.name} needs {module_names(missing)}, not installed here"
+            raise InputError(f"tracker: {needs}; install it with {pip_command(missing)}, or leave the tracker out")
     return found
 
 
@@ -56,7 +81,17 @@ def tracker_names() -> list[str]:
 
     Raises InputError, with the line, if a tracker there lacks something, or its name is taken.
     """
-    return sorted({*_own(), *(entry.name for entry in _offered()), *_of_part_files()})
+    return sorted({*own_trackers(), *(entry.name for entry in _offered()), *_of_part_files()})
+
+
+def tracker_summaries() -> dict[str, str]:
+    """Return by name what each tracker does, in a line; of an installed package's, which is not imported, whose it is.
+
+    Raises as `tracker_names` does.
+    """
+    offered = {entry.name: f"a tracker of {_package(entry)}" for entry in _offered()}
+    known = offered | {name: inspect.getdoc(cls) or "" for name, cls in (own_trackers() | _of_part_files()).items()}
+    return {name: known[name].partition("\n")[0] for name in sorted(known)}
 
 
 def find_tracker(name: str) -> type[Tracker]:
@@ -66,13 +101,13 @@ def find_tracker(name: str) -> type[Tracker]:
     if name in (beside := _of_part_files()):
         return beside[name]
     offered = [entry for entry in _offered() if entry.name == name]
-    sources = [*(["flspec"] if name in _own() else []), *map(_package, offered)]
+    sources = [*(["flspec"] if name in own_trackers() else []), *map(_package, offered)]
     if len(sources) > 1:
         raise InputError(f"tracker: {name!r} is offered by both {sources[0]} and {sources[1]}; uninstall one")
-    return _load(offered[0]) if offered else _own()[name]
+    return _load(offered[0]) if offered else own_trackers()[name]
 
 
-def _own() -> dict[str, type[Tracker]]:
+def own_trackers() -> dict[str, type[Tracker]]:
     """Return the trackers of this folder."""
     found: dict[str, type[Tracker]] = {}
     for module in pkgutil.iter_modules(__path__):
@@ -85,7 +120,7 @@ def _of_part_files() -> dict[str, type[Tracker]]:
     """Return the trackers of the part files in use."""
     if (files := load_in_use()) is None:
         return {}
-    taken = {name: f"{cls.__module__}.{cls.__qualname__}" for name, cls in _own().items()}
+    taken = {name: f"{cls.__module__}.{cls.__qualname__}" for name, cls in own_trackers().items()}
     taken |= {entry.name: _package(entry) for entry in _offered()}
     found: dict[str, type[Tracker]] = {}
     for cls in descendants(Tracker):

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from flspec.protocol.requirements import Requirement
+
 if TYPE_CHECKING:
     from flspec.protocol.plan import Plan
     from flspec.protocol.records import Result, RoundRecord
@@ -21,7 +23,8 @@ class Tracker(ABC):
     one of its methods raises, a warning says so, the tracker is called no more, and the run goes on.
     """
 
-    name: ClassVar[str]  # what `--tracker` is given
+    name: ClassVar[str]  # what `track` and `--tracker` are given
+    requirements: ClassVar[tuple[Requirement, ...]] = ()  # packages; a run that chooses it is refused without them
 
     def start(self, plan: Plan, folder: Path) -> None:  # noqa: B027  # nothing to do is usual
         """Begin to follow the run of a plan, new or resumed, in its folder."""
