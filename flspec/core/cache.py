@@ -14,7 +14,7 @@ from flspec.core.files import locked
 from flspec.core.ownership import make_own, require_own
 from flspec.errors import InputError
 
-__all__ = ["cache_folder", "partial_folder", "workplace"]
+__all__ = ["cache_folder", "discard", "partial_folder", "workplace"]
 
 _PARTIAL, _LOCK = ".partial-", ".lock"
 _HINT = "set FLSPEC_CACHE to a folder of your own"
@@ -64,6 +64,18 @@ def partial_folder(folder: Path) -> Iterator[Path]:
         except OSError:
             if not folder.is_dir():  # another process has made the same folder first
                 raise
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder of the cache; a kill meanwhile leaves nothing that could pass for it.
+
+    Raises OSError, which names the file.
+    """
+    if path.is_dir():
+        going = path.rename(path.with_name(f"{_PARTIAL}{secrets.token_hex(8)}"))  # which others take for abandoned
+        shutil.rmtree(going)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

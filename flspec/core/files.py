@@ -19,10 +19,12 @@ __all__ = [
     "check_new_folder",
     "is_empty",
     "is_locked",
+    "keep_number",
     "locked",
     "locked_folder",
     "made_folder",
     "name_file",
+    "num_bytes",
     "numbered_folder",
     "partial_file",
     "remove_partials",
@@ -193,6 +195,16 @@ def _is_at(file: Path, descriptor: int) -> bool:
 # Folders
 
 
+def num_bytes(path: Path) -> int:
+    """Return how many bytes a file, or all files in a folder, have on disk."""
+    files = [path] if path.is_file() else (Path(place, name) for place, _, names in os.walk(path) for name in names)
+    found = 0
+    for file in files:
+        with suppress(OSError):  # it has just gone
+            found += file.lstat().st_blocks * 512
+    return found
+
+
 def is_empty(folder: Path) -> bool:
     """Return whether a folder is empty, except for the lock of `locked_folder` and killed processes' partial files."""
     return all(path.name == _LOCK or _PARTIAL.fullmatch(path.name) for path in folder.iterdir())
@@ -228,6 +240,13 @@ def numbered_folder(parent: Path, name: str) -> Iterator[Path]:
         raise InputError(f"out: a folder {parent / stem}-1 cannot be made: {error}") from None
     with _removing_again([folder, *made], lambda: _free(parent, stem, number)):
         yield folder
+
+
+def keep_number(folder: Path) -> None:
+    """Note the number of a folder that is about to go, so that no other folder is given it."""
+    if one := _NUMBERED.fullmatch(folder.name):
+        with _numbers(folder.parent) as numbers:
+            numbers[one[1]] = max(numbers.get(one[1], 0), int(one[2]))
 
 
 def _next_folder(parent: Path, stem: str) -> tuple[Path, int]:

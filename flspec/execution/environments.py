@@ -34,12 +34,14 @@ from flspec.protocol.registry import find_backend, installed_backends
 from flspec.protocol.requirements import Environment
 
 __all__ = [
+    "current_environments",
     "environment_folder",
     "environment_python",
     "find_environment",
     "install_environment",
     "is_installed",
     "remove_environment",
+    "remove_folder",
     "why_damaged",
     "why_unavailable",
     "why_untrusted",
@@ -157,9 +159,23 @@ def remove_environment(name: str) -> list[Path]:
     named = re.compile(re.escape(find_environment(name).name) + "-[0-9a-f]{12}")
     folders = [path for path in cache_folder().glob("environments/*") if named.fullmatch(path.name) and path.is_dir()]
     for folder in folders:
-        with _locked(folder, lambda line: None):
-            _clear(folder)
-            shutil.rmtree(folder)
+        remove_folder(folder)
+    return folders
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove an environment by its folder; another process that installs it is waited for."""
+    with _locked(folder, lambda line: None):
+        _clear(folder)
+        shutil.rmtree(folder)
+
+
+def current_environments() -> list[Path]:
+    """Return the folders, whether or not they are there, of the environments that installed backends have today."""
+    folders: list[Path] = []
+    for name in installed_backends():
+        with suppress(InputError):  # it has none, or cannot be loaded
+            folders.append(environment_folder(find_environment(name)))
     return folders
 
 
