@@ -86,13 +86,14 @@ def one_round(aggregator: Aggregator, shape: tuple[int, ...]) -> Plan:
     )
 
 
-def test_large_aggregation(benchmark: BenchmarkFixture, is_measured: bool) -> None:
+@pytest.mark.parametrize("aggregator", [FedAvg(), FedAdam(learning_rate=0.1)], ids=["fedavg", "fedadam"])
+def test_large_aggregation(benchmark: BenchmarkFixture, is_measured: bool, aggregator: Aggregator) -> None:
     """All 4.4 GB are read, of twelve arrays that are larger together than any cache."""
     clients, size = (100, 11_000_000) if is_measured else (4, 1000)
     rng = np.random.default_rng(0)
     deltas = [rng.standard_normal(size, np.float32) for _ in range(min(12, clients))]
     updates = [ClientUpdate(n, {"w": deltas[n % len(deltas)]}, 10 + n, 1, {}) for n in range(clients)]
-    plan = one_round(FedAvg(), (size,))
+    plan = one_round(aggregator, (size,))
     step = partial(finish_round, plan, initial_state(plan), updates)
     group = f"aggregate {clients} updates of {size:,} parameters, beside copying them"
     measure(benchmark, group, step, partial(copy_all, updates), cores=ALL_CORES)

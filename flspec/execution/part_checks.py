@@ -18,6 +18,7 @@ from flspec.core.randomness import Stream
 from flspec.core.tracebacks import place_of, raised_in
 from flspec.errors import FlspecError, RunError, shorten
 from flspec.protocol.named_records import Records, Weights
+from flspec.protocol.updates import all_finite
 
 __all__ = ["PartCall", "read_only", "read_only_records", "stream_for"]
 
@@ -102,7 +103,7 @@ class PartCall:
 
     def check_finite(self, tensors: Mapping[str, NDArray[Any]], what: str) -> None:
         """Raise RunError if a value is not finite."""
-        if wrong := [name for name, value in tensors.items() if not np.isfinite(value).all()]:
+        if wrong := [name for name, value in tensors.items() if not all_finite(value)]:
             raise self.error(f"gave {what}: {wrong[0]} with values that are not finite")
 
     def _same_names(self, what: str, given: Any, names: Iterable[str]) -> None:

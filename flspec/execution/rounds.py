@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from flspec.compiler.acting_parts import check_code
 from flspec.errors import RunError
 from flspec.execution.ledger import note_end, note_release
@@ -21,7 +19,7 @@ from flspec.protocol.named_records import Records
 from flspec.protocol.native import is_native
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state, save_state
-from flspec.protocol.updates import ClientUpdate
+from flspec.protocol.updates import ClientUpdate, all_finite
 
 __all__ = ["RoundResult", "drive_rounds", "initial_state", "round_result", "timed"]
 
@@ -111,7 +109,7 @@ def _with_definition(
 
 
 def _check_finite(state: ServerState) -> None:
-    if not all(np.isfinite(weight).all() for weight in state.weights.values()):
+    if not all(map(all_finite, state.weights.values())):
         raise RunError(f"round {state.round}: the server's weights are not finite; lower aggregator.learning_rate")
 
 

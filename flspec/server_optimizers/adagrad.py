@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +31,7 @@ class Adagrad(AdagradParameters, ServerOptimizer):
     """
 
     kind: Literal["adagrad"] = "adagrad"
+    is_elementwise: ClassVar[bool] = True
 
     def initial_slots(self) -> dict[str, float]:
         return {"accumulator": self.initial_accumulator}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -77,6 +77,7 @@ class Adam(MomentOptimizer):
     """
 
     kind: Literal["adam"] = "adam"
+    is_elementwise: ClassVar[bool] = True
 
     def next_second(self, second: Array, square: Array) -> Array:
         return self.beta_2 * second + (1 - self.beta_2) * square

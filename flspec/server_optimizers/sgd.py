@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ class Sgd(SgdParameters, ServerOptimizer):
     """v <- momentum * v + Delta; w <- w + learning_rate * v. Learning rate 1 without momentum is plain FedAvg."""
 
     kind: Literal["sgd"] = "sgd"
+    is_elementwise: ClassVar[bool] = True
 
     def initial_slots(self) -> dict[str, float]:
         return {"momentum": 0.0} if self.momentum else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -32,6 +32,7 @@ class Yogi(YogiParameters, MomentOptimizer):
     """
 
     kind: Literal["yogi"] = "yogi"
+    is_elementwise: ClassVar[bool] = True
 
     def next_second(self, second: Array, square: Array) -> Array:
         return second - (1 - self.beta_2) * square * np.sign(second - square)

@@ -13,6 +13,7 @@ from flspec.aggregators.fedadam import FedAdam
 from flspec.aggregators.fedavg import FedAvg
 from flspec.aggregators.fedavgm import FedAvgM
 from flspec.aggregators.fedyogi import FedYogi
+from flspec.core import threads
 from flspec.protocol.state import ServerState, load_state, save_state
 from flspec.server_optimizers.adagrad import Adagrad
 from flspec.server_optimizers.adam import Adam
@@ -226,3 +227,48 @@ def test_applying_changes_neither_the_weights_nor_the_state_it_was_given():
     optimizer.apply(state, weights, {"w": np.ones(3)})
     assert (weights["w"] == 1.0).all()
     assert not state.slots["first_moment"]["w"].any()
+
+
+class Whole(Sgd):
+    """What is derived from a rule of each entry may look at a whole tensor."""
+
+    def step(self, number, delta, slots):
+        return delta / np.linalg.norm(delta), {}
+
+
+RULES = [
+    Sgd(learning_rate=0.5, momentum=0.9),
+    Adam(learning_rate=0.1),
+    Yogi(learning_rate=0.1),
+    Adagrad(learning_rate=0.1),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+def test_pieces_of_large_tensors_step_on_several_cores_to_the_bits_of_whole_ones(rule, monkeypatch):
+    rng, shape = np.random.default_rng(0), (2, 2**15 + 3)
+    weights = {"a": rng.normal(size=shape).astype(np.float32), "b": rng.normal(size=3).astype(np.float32)}
+    delta = {name: rng.normal(size=weight.shape) for name, weight in weights.items()}
+    start = rule.initialize(weights)
+    state, stepped = rule.apply(start, weights, delta, 0.3)
+    monkeypatch.setattr(threads, "_WORTH_THREADS", 1)
+    assert taken(rule.apply(start, weights, delta, 0.3)) == taken((state, stepped))
+    for name, weight in weights.items():
+        before = {slot: values[name].astype(np.float64) for slot, values in start.slots.items()}
+        change, after = rule.step(1, delta[name], before)
+        assert stepped[name].tobytes() == (weight + 0.3 * change).astype(np.float32).tobytes()
+        assert {slot: values[name].tobytes() for slot, values in state.slots.items()} == {
+            slot: value.astype(np.float32).tobytes() for slot, value in after.items()
+        }
+
+
+def taken(given):
+    state, weights = given
+    return [value.tobytes() for values in (weights, *state.slots.values()) for value in values.values()]
+
+
+def test_a_rule_that_does_not_say_that_it_works_on_each_entry_gets_whole_tensors():
+    weights = {"a": np.zeros((2, 2**15 + 3), np.float32)}
+    whole = Whole()
+    _, stepped = whole.apply(whole.initialize(weights), weights, {"a": np.ones((2, 2**15 + 3))})
+    assert np.linalg.norm(stepped["a"]) == pytest.approx(1, abs=1e-4)  # of pieces, the root of their number
