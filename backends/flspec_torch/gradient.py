@@ -16,45 +16,74 @@ import torch
 from torch import Tensor
 
 from flspec.layers import INPUT
-from flspec_torch.layers import Backward, Masks, Translation, Wanted
-from flspec_torch.losses import TorchLoss
+from flspec_torch.layers import Backward, Masks, Translation, Vjp, Wanted
+from flspec_torch.losses import LossGradient, TorchLoss
 from flspec_torch.model import Forward
 
-__all__ = ["BatchGradient", "ByAutograd", "LossGradient", "WrittenOut", "has_derivatives", "require_gradients"]
-
-# (inputs [batch, ...], targets, masks) -> the mean loss, the outputs, and in order the gradient of each learned tensor,
-# None where the loss does not depend on it.
-BatchGradient = Callable[[Tensor, Tensor, Masks], tuple[Tensor, Tensor, Sequence[Tensor | None]]]
+__all__ = ["Batches", "BatchesOf", "ByAutograd", "ModelGradient", "WrittenOut", "has_derivatives", "require_gradients"]
 
 
-class LossGradient(ABC):
+class Batches(ABC):
+    """Consecutive batches. Called with the inputs and masks of one after the other, it gives gradients of its loss.
+
+    They are those of each learned tensor, in order, and None where the loss does not depend on it.
+    """
+
+    def __init__(self) -> None:
+        self.outputs: list[Tensor] = []  # of the batches so far, [batch, outputs] each
+        self.means: list[Tensor] = []  # of their loss
+
+    @abstractmethod
+    def __call__(self, inputs: Tensor, masks: Masks) -> Sequence[Tensor | None]:
+        """Return the gradients of the next batch, [batch, ...]. Tensors are changed in place from one to the next."""
+
+
+BatchesOf = Callable[[Tensor, Sequence[int]], Batches]  # of the targets of all of them, and of their sizes
+
+
+class ModelGradient(ABC):
     """The gradient of a loss of a model of one network, whose one input is an example."""
 
     @abstractmethod
-    def __call__(self, tensors: Mapping[str, Tensor], learned: Sequence[str]) -> BatchGradient:
-        """Return the function of a batch, for tensors that are changed in place from step to step.
-
-        `learned` names those whose gradient is wanted.
-        """
+    def __call__(self, tensors: Mapping[str, Tensor], learned: Sequence[str]) -> BatchesOf:
+        """Return the gradients for these tensors. `learned` names those whose gradient is wanted."""
 
 
-class ByAutograd(LossGradient):
+class ByAutograd(ModelGradient):
     """That which autograd finds. `tensors` require gradients where they are learned, and nowhere else."""
 
     def __init__(self, forward: Forward, loss: TorchLoss) -> None:
         self._forward, self._loss = forward, loss
 
-    def __call__(self, tensors: Mapping[str, Tensor], learned: Sequence[str]) -> BatchGradient:
+    def __call__(self, tensors: Mapping[str, Tensor], learned: Sequence[str]) -> BatchesOf:
         variables = require_gradients(tensors, learned)
 
-        @torch.enable_grad()
-        def of_batch(inputs: Tensor, targets: Tensor, masks: Masks) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
-            outputs = self._forward(tensors, inputs, masks)
-            mean = self._loss(outputs, targets)
-            gradients = torch.autograd.grad(mean, variables, allow_unused=True)
-            return mean.detach(), outputs.detach(), gradients
+        def outputs_of(inputs: Tensor, masks: Masks) -> Tensor:
+            return self._forward(tensors, inputs, masks)
 
-        return of_batch
+        return lambda targets, sizes: _Differentiated(
+            outputs_of, variables, self._loss, torch.split_with_sizes(targets, sizes)
+        )
+
+
+class _Differentiated(Batches):
+    def __init__(
+        self,
+        outputs_of: Callable[[Tensor, Masks], Tensor],
+        variables: Sequence[Tensor],
+        loss: TorchLoss,
+        targets: Sequence[Tensor],
+    ) -> None:
+        super().__init__()
+        self._outputs_of, self._variables, self._loss, self._targets = outputs_of, variables, loss, iter(targets)
+
+    @torch.enable_grad()
+    def __call__(self, inputs: Tensor, masks: Masks) -> Sequence[Tensor | None]:
+        outputs = self._outputs_of(inputs, masks)
+        mean = self._loss(outputs, next(self._targets))
+        self.outputs.append(outputs.detach())
+        self.means.append(mean.detach())
+        return torch.autograd.grad(mean, self._variables, allow_unused=True)
 
 
 def require_gradients(tensors: Mapping[str, Tensor], learned: Iterable[str]) -> list[Tensor]:
@@ -66,7 +95,7 @@ def require_gradients(tensors: Mapping[str, Tensor], learned: Iterable[str]) -> 
 
 def has_derivatives(translations: Sequence[Translation[Any]], loss: TorchLoss) -> bool:
     """Return whether the loss and each layer have a derivative that is written out."""
-    return loss.has_vjp and all(one.has_vjp for one in translations)
+    return loss.has_gradients and all(one.has_vjp for one in translations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,59 +107,71 @@ class _Step:
     wanted: Wanted
     given: tuple[str, ...]  # the names of its inputs, and of its mask
     done: tuple[str, ...]  # those of them that no later layer needs
-    inputs: tuple[str, ...]  # of its inputs those whose gradient is wanted; "" in place of others
-    places: tuple[int | None, ...]  # of the tensors that it learns, among all learned ones
+    inputs: tuple[tuple[int, str], ...]  # those whose gradient is wanted, by their places among all
+    places: tuple[tuple[int, int], ...]  # of the tensors that it learns: among its own, and among all learned ones
+    is_behind: bool  # whether the gradient of its output is wanted
 
 
-class WrittenOut(LossGradient):
+class WrittenOut(ModelGradient):
     """That of layers and a loss which all have derivatives."""
 
     def __init__(self, translations: Sequence[Translation[Any]], loss: TorchLoss) -> None:
         self._translations, self._loss = translations, loss
         self._steps: dict[tuple[str, ...], list[_Step]] = {}  # by what is learned
+        last = translations[-1]
+        self._num_outputs = last.layer.output_shape(*last.inputs)[0]
 
-    def __call__(self, tensors: Mapping[str, Tensor], learned: Sequence[str]) -> BatchGradient:
+    def __call__(self, tensors: Mapping[str, Tensor], learned: Sequence[str]) -> BatchesOf:
         names = tuple(learned)
         if names not in self._steps:
             self._steps[names] = _steps(self._translations, names)
-        steps, num, loss = self._steps[names], len(names), self._loss.vjp
-        forwards = [(step, step.translation.vjp(tensors, step.wanted)) for step in steps]
-        output = steps[-1].name
+        layers = [(step, step.translation.vjp(tensors, step.wanted)) for step in self._steps[names]]
+        like = next(iter(tensors.values())).new_empty(0, self._num_outputs)
 
-        def of_batch(inputs: Tensor, targets: Tensor, masks: Masks) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-            values = {INPUT: inputs}
-            for name, mask in masks.items():
-                values[_mask_of(name)] = mask
-            backwards = []
-            for step, forward in forwards:
-                values[step.name], backward = forward(*[values[name] for name in step.given])
-                backwards.append(backward)
-                for name in step.done:
-                    del values[name]
-            outputs = values[output]
-            mean, gradient = loss(outputs, targets)
-            return mean, outputs, _backward(steps, backwards, {output: gradient}, num)
+        num_learned = len(names)
 
-        return of_batch
+        def of_batches(targets: Tensor, sizes: Sequence[int]) -> Batches:
+            return _Written(layers, self._loss.gradients(targets, sizes, like), num_learned)
+
+        return of_batches
 
 
-def _backward(
-    steps: Sequence[_Step], backwards: list[Backward], gradients: dict[str, Tensor], num: int
-) -> list[Tensor | None]:
+class _Written(Batches):
+    def __init__(self, layers: Sequence[tuple[_Step, Vjp]], of_loss: Sequence[LossGradient], num_learned: int) -> None:
+        super().__init__()
+        self._layers, self._of_loss, self._num_learned = layers, iter(of_loss), num_learned
+
+    def __call__(self, inputs: Tensor, masks: Masks) -> Sequence[Tensor | None]:
+        values, behind = {INPUT: inputs}, list[tuple[_Step, Backward]]()
+        for name, mask in masks.items():
+            values[_mask_of(name)] = mask
+        for step, forward in self._layers:
+            given = step.given
+            y, backward = forward(values[given[0]]) if len(given) == 1 else forward(*[values[name] for name in given])
+            values[step.name] = y
+            if step.is_behind:
+                behind.append((step, backward))
+            for name in step.done:
+                del values[name]
+        mean, gradient = next(self._of_loss)(y)
+        self.outputs.append(y)
+        self.means.append(mean)
+        return _backward(behind, {step.name: gradient}, self._num_learned)
+
+
+def _backward(behind: list[tuple[_Step, Backward]], gradients: dict[str, Tensor], num: int) -> list[Tensor | None]:
     """Return the gradients of the learned tensors. What a layer remembers is let go once its gradients are known."""
     found: list[Tensor | None] = [None] * num
-    for step in reversed(steps):
-        backward = backwards.pop()
-        if step.name not in gradients:  # no tensor before it is learned
+    while behind:
+        step, backward = behind.pop()
+        if step.name not in gradients:
             continue
         of_inputs, of_learned = backward(gradients.pop(step.name))
-        for place, own in zip(step.places, of_learned, strict=True):
-            if place is not None:
-                found[place] = own
-        for name, gradient in zip(step.inputs, of_inputs, strict=True):
-            if name:
-                known = gradients.get(name)
-                gradients[name] = gradient if known is None else known + gradient
+        for own, place in step.places:
+            found[place] = of_learned[own]
+        for own, name in step.inputs:
+            known = gradients.get(name)
+            gradients[name] = of_inputs[own] if known is None else known + of_inputs[own]
     return found
 
 
@@ -143,13 +184,14 @@ def _steps(translations: Sequence[Translation[Any]], learned: Sequence[str]) -> 
     for one in translations:
         layer = one.layer
         own = tuple(places.get(layer.tensor_name(suffix)) for suffix in one.learns)
-        inputs = tuple(name if name in behind else "" for name in layer.inputs)
-        if any(inputs) or any(place is not None for place in own):
-            behind.add(layer.name)
+        wanted = Wanted(tuple(name in behind for name in layer.inputs), tuple(place is not None for place in own))
+        inputs = tuple((number, name) for number, name in enumerate(layer.inputs) if name in behind)
+        learns = tuple((number, place) for number, place in enumerate(own) if place is not None)
+        is_behind = bool(inputs or learns)
+        behind |= {layer.name} if is_behind else set()
         mask = (_mask_of(layer.name),) if one.takes_mask else ()
         done = tuple(name for name in dict.fromkeys(layer.inputs) if last_use[name] == layer.name)
-        wanted = Wanted(tuple(map(bool, inputs)), tuple(place is not None for place in own))
-        steps.append(_Step(layer.name, one, wanted, (*layer.inputs, *mask), (*done, *mask), inputs, own))
+        steps.append(_Step(layer.name, one, wanted, (*layer.inputs, *mask), (*done, *mask), inputs, learns, is_behind))
     return steps
 
 

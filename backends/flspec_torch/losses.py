@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,15 @@ from flspec.losses.cross_entropy import CrossEntropy
 from flspec.losses.huber import Huber
 from flspec.losses.mean_squared_error import MeanSquaredError
 
-__all__ = ["TorchLoss", "build_loss", "check_loss", "count_correct", "is_correct", "to_targets"]
+__all__ = ["LossGradient", "TorchLoss", "build_loss", "check_loss", "count_correct", "is_correct", "to_targets"]
 
 _aten: Any = torch.ops.aten
-_nll_loss, _nll_loss_backward = _aten.nll_loss_forward.default, _aten.nll_loss_backward.default
 _square_backward, _huber_backward = _aten.mse_loss_backward.default, _aten.huber_loss_backward.default
-_MEAN, _SUM = 1, 2  # torch's numbers for reductions
+_MEAN = 1  # torch's number for this reduction
 _ONES = {dtype: torch.ones((), dtype=dtype) for dtype in (torch.float32, torch.float64)}  # the gradient of a loss
-_NO_CLASS = -100  # torch's default for a label to ignore
+
+# Of a batch's outputs [batch, outputs]: their mean loss, and its gradient.
+LossGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class TorchLoss(ABC):
@@ -36,22 +38,29 @@ class TorchLoss(ABC):
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of outputs [batch, outputs]."""
 
-    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and its gradient, by the kernels that autograd calls, in its order."""
+    def gradients(self, targets: Tensor, sizes: Sequence[int], like: Tensor) -> Sequence[LossGradient]:
+        """Return the mean loss and its gradient of each of several batches, whose targets lie one after the other.
+
+        They call the kernels that autograd calls, in its order. What does not depend on outputs is computed here, once
+        for all batches. `like` has the outputs' type, and their number in its last dimension.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no derivative")
 
     @property
-    def has_vjp(self) -> bool:
-        """Whether `vjp` is written out. Without it, a step goes through autograd."""
-        return type(self).vjp is not TorchLoss.vjp
+    def has_gradients(self) -> bool:
+        """Whether `gradients` is written out. Without it, a step goes through autograd."""
+        return type(self).gradients is not TorchLoss.gradients
 
 
 class _CrossEntropy(TorchLoss):
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets)
 
-    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return _of_classes(outputs, targets, None, _MEAN, _ONES[outputs.dtype])
+    def gradients(self, targets: Tensor, sizes: Sequence[int], like: Tensor) -> Sequence[LossGradient]:
+        return _of_classes(self._mean_of, targets, _shares(tuple(sizes), like.dtype), sizes, like)
+
+    def _mean_of(self, log_p: Tensor, classes: Tensor) -> Tensor:
+        return F.nll_loss(log_p, classes)
 
 
 class _WeightedCrossEntropy(TorchLoss):
@@ -61,20 +70,32 @@ class _WeightedCrossEntropy(TorchLoss):
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets, self._weights, reduction="sum") / len(targets)
 
-    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        share = torch.full((), 1 / len(targets), dtype=outputs.dtype)
-        total, gradient = _of_classes(outputs, targets, self._weights, _SUM, share)
-        return total / len(targets), gradient
+    def gradients(self, targets: Tensor, sizes: Sequence[int], like: Tensor) -> Sequence[LossGradient]:
+        shares = self._weights[targets] * _shares(tuple(sizes), like.dtype)
+        return _of_classes(self._mean_of, targets, shares, sizes, like)
+
+    def _mean_of(self, log_p: Tensor, classes: Tensor) -> Tensor:
+        return F.nll_loss(log_p, classes, self._weights, reduction="sum") / len(classes)
+
+
+@lru_cache(maxsize=16)
+def _shares(sizes: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return minus the share of each example in the mean of its batch: [examples]."""
+    return torch.repeat_interleave(-1 / torch.tensor(sizes, dtype=dtype), torch.tensor(sizes))
 
 
 def _of_classes(
-    outputs: Tensor, classes: Tensor, weights: Tensor | None, reduction: int, factor: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the cross entropy, and a factor times its gradient."""
-    log_p = torch.log_softmax(outputs, 1)
-    loss, divisor = _nll_loss(log_p, classes, weights, reduction, _NO_CLASS)
-    gradient = _nll_loss_backward(factor, log_p, classes, weights, reduction, _NO_CLASS, divisor)
-    return loss, torch._log_softmax_backward_data(gradient, log_p, 1, outputs.dtype)
+    mean_of: Callable[[Tensor, Tensor], Tensor], classes: Tensor, shares: Tensor, sizes: Sequence[int], like: Tensor
+) -> Sequence[LossGradient]:
+    """Return for each batch its loss, and the gradient of sum_i share_i log p_i(class_i)."""
+    of_log_p = like.new_zeros(len(classes), like.shape[-1]).scatter_(1, classes.unsqueeze(1), shares.unsqueeze(1))
+
+    def of_batch(of_log_p: Tensor, classes: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        log_p = torch.log_softmax(outputs, 1)
+        return mean_of(log_p, classes), torch._log_softmax_backward_data(of_log_p, log_p, 1, log_p.dtype)
+
+    parts = (torch.split_with_sizes(of_all, sizes) for of_all in (of_log_p, classes))
+    return [partial(of_batch, *its) for its in zip(*parts, strict=True)]
 
 
 class _BinaryCrossEntropy(TorchLoss):
@@ -84,7 +105,10 @@ class _BinaryCrossEntropy(TorchLoss):
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=self._weights)
 
-    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, targets: Tensor, sizes: Sequence[int], like: Tensor) -> Sequence[LossGradient]:
+        return [partial(self._of_batch, its) for its in torch.split_with_sizes(targets, sizes)]
+
+    def _of_batch(self, targets: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         chances = outputs.sigmoid()
         if self._weights is None:
             gradient = chances.sub_(targets)
@@ -98,7 +122,10 @@ class _MeanSquaredError(TorchLoss):
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.mse_loss(outputs, targets)
 
-    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, targets: Tensor, sizes: Sequence[int], like: Tensor) -> Sequence[LossGradient]:
+        return [partial(self._of_batch, its) for its in torch.split_with_sizes(targets, sizes)]
+
+    def _of_batch(self, targets: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         return self(outputs, targets), _square_backward(_ONES[outputs.dtype], outputs, targets, _MEAN)
 
 
@@ -109,7 +136,10 @@ class _Huber(TorchLoss):
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.huber_loss(outputs, targets, delta=self._delta)
 
-    def vjp(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, targets: Tensor, sizes: Sequence[int], like: Tensor) -> Sequence[LossGradient]:
+        return [partial(self._of_batch, its) for its in torch.split_with_sizes(targets, sizes)]
+
+    def _of_batch(self, targets: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         gradient = _huber_backward(_ONES[outputs.dtype], outputs, targets, _MEAN, self._delta)
         return self(outputs, targets), gradient
 

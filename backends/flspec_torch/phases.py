@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -57,6 +58,8 @@ class PhasesStep:
     @cached_property
     def scored(self) -> dict[str, tuple[str, ...]]:
         return scored_values(self.phases)
+
+    is_written_out: ClassVar[bool] = False
 
     def steps(
         self, task: ClientTask, numbers: range, tensors: Mapping[str, Tensor], learned: Learned, measured: Measured

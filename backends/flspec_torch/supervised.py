@@ -21,9 +21,9 @@ from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import ClientTask, Plan
 from flspec_torch.batches import Block, blocks_of, inputs_of
 from flspec_torch.gradient import (
-    BatchGradient,
+    BatchesOf,
     ByAutograd,
-    LossGradient,
+    ModelGradient,
     WrittenOut,
     has_derivatives,
     require_gradients,
@@ -37,6 +37,8 @@ from flspec_torch.private_steps import Sums, add_noise, sum_of_clipped
 from flspec_torch.step import Learned, StepInputs, StepParts, Turn, draw_factors
 
 __all__ = ["SupervisedStep"]
+
+_NO_MASKS: Masks = {}
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,19 @@ class SupervisedStep:
         return None if isinstance(objective, Supervised) else build_step_loss(objective)
 
     @cached_property
-    def gradient(self) -> LossGradient:
+    def gradient(self) -> ModelGradient:
         """That of `client.loss`, which the model decides how to find."""
         with using_parts_of(self.plan.settings):
             translations = translations_of(self.network)
         if has_derivatives(translations, self.parts.batch_loss):
             return WrittenOut(translations, self.parts.batch_loss)
         return ByAutograd(self.forward, self.parts.batch_loss)
+
+    @property
+    def is_written_out(self) -> bool:
+        """Whether its gradients are found without autograd."""
+        by_blocks = not (self.plan.settings.private_steps or self.step_loss)
+        return by_blocks and isinstance(self.gradient, WrittenOut)
 
     def steps(
         self, task: ClientTask, numbers: range, tensors: Tensors, learned: Learned, measured: Measured
@@ -98,30 +106,27 @@ class SupervisedStep:
             yield from self._steps_of(block, task, gradient, names, measured)
 
     def _steps_of(
-        self, block: Block, task: ClientTask, gradient: BatchGradient, names: Sequence[str], measured: Measured
+        self, block: Block, task: ClientTask, gradient: BatchesOf, names: Sequence[str], measured: Measured
     ) -> Iterator[Sequence[Turn]]:
         targets = to_targets(self.parts.loss, block.labels, self.parts.num_outputs)
-        losses: list[Tensor] = []
-        outputs: list[Tensor] = []
-        masks: Masks = {}
-        of_steps = torch.split_with_sizes(targets, block.sizes)
-        for number, x, y in zip(block.numbers, block.inputs, of_steps, strict=True):
+        batches, masks = gradient(targets, block.sizes), _NO_MASKS
+        for number, inputs in zip(block.numbers, block.inputs, strict=True):
             if self._draws:
-                masks = draw_factors(self.network, len(x), step_stream(task, number))
-            loss, output, gradients = gradient(x, y, masks)
-            losses.append(loss)
-            outputs.append(output)
-            yield (("", self._complete(names, gradients)),)
-        measured.extend("loss", [loss.item() * n for loss, n in zip(losses, block.sizes, strict=True)], block.sizes)
-        measured.extend("accuracy", self._num_correct(torch.cat(outputs), targets, block.sizes), block.sizes)
+                masks = draw_factors(self.network, len(inputs), step_stream(task, number))
+            yield (("", self._complete(names, batches(inputs, masks))),)
+        means = torch.stack(batches.means).tolist()
+        losses = [mean * size for mean, size in zip(means, block.sizes, strict=True)]
+        measured.extend("loss", losses, block.sizes)
+        measured.extend("accuracy", self._num_correct(torch.cat(batches.outputs), targets, block.sizes), block.sizes)
 
     def _num_correct(self, outputs: Tensor, targets: Tensor, sizes: Sequence[int]) -> list[float]:
-        """Return what `count_correct` counts in each of several batches that lie one after the other."""
-        correct = is_correct(self.parts.loss, outputs, targets, self.parts.is_multi_label).numpy()
+        """Return what `count_correct` counts in batches that lie one after the other: of each, or of all together."""
+        correct = is_correct(self.parts.loss, outputs, targets, self.parts.is_multi_label)
+        if correct.ndim == 1:
+            return [float(torch.count_nonzero(correct))]  # whole numbers, whose order does not matter
         starts = [0, *accumulate(sizes[:-1])]
-        counts = np.add.reduceat(correct, starts, axis=0, dtype=np.int64)
-        shares = counts if correct.ndim == 1 else counts.sum(axis=1) / correct.shape[1]
-        return [float(share) for share in shares.tolist()]
+        counts = np.add.reduceat(correct.numpy(), starts, axis=0, dtype=np.int64)
+        return [float(share) for share in (counts.sum(axis=1) / correct.shape[1]).tolist()]
 
     def _steps_one_by_one(
         self,

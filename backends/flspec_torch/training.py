@@ -88,7 +88,14 @@ class Trainer:
         server = sent_with_weights(self.plan, state)
         return self.train(task, state.weights, state.clients.get(task.client, {}), server)
 
-    @torch.no_grad()
+    @cached_property
+    def _keeps_no_graph(self) -> bool:
+        """Whether nothing in a task can ask autograd, so that torch need not note what it would need."""
+        never_corrects = type(self.algorithm).correct is ClientAlgorithm.correct
+        knows_optimizers = all(type(one).torch is ClientOptimizer.torch for one in self.optimizers.values())
+        asks_nothing_else = never_corrects and knows_optimizers and not self.algorithm.measured_at_start
+        return asks_nothing_else and self.step.is_written_out
+
     def train(
         self, task: ClientTask, weights: Weights, client_state: Records = _NOTHING, server: Records = _NOTHING
     ) -> ClientUpdate:
@@ -96,7 +103,13 @@ class Trainer:
 
         Metrics are measured on each batch before its step.
         """
-        began, own = time.perf_counter(), client_state.get("weights", {})
+        began = time.perf_counter()
+        with torch.inference_mode() if self._keeps_no_graph else torch.no_grad():
+            update = self._train(task, weights, client_state, server)
+        return replace(update, seconds=time.perf_counter() - began)
+
+    def _train(self, task: ClientTask, weights: Weights, client_state: Records, server: Records) -> ClientUpdate:
+        own = client_state.get("weights", {})
         tensors = self.constants | to_tensors(weights) | to_tensors(own)
         sent = Given(task, weights, server, client_state)
         measured_before = self._measured_at_start(task, tensors, weights)
@@ -111,8 +124,7 @@ class Trainer:
                 steppers = self._take(one, sent, tensors, measured, plateau)
         after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
         sums, carried = measured.sums(task.num_trained), self._carried(steppers, plateau)
-        update = finish_task(self.plan, sent, Trained(after, sums, passed, carried, **measured_before))
-        return replace(update, seconds=time.perf_counter() - began)
+        return finish_task(self.plan, sent, Trained(after, sums, passed, carried, **measured_before))
 
     def _take(
         self, one: Pass, sent: Given, tensors: Mapping[str, Tensor], measured: Measured, plateau: PlateauTracker | None

@@ -64,9 +64,10 @@ class Kernels(TorchDispatchMode):
 
 
 class Found:
-    """What one of the two ways finds for random tensors and a random batch, and the kernels that it calls.
+    """What one of the two ways finds for random tensors and two random batches, and the kernels that it calls.
 
-    The values are the loss, the outputs, the gradient of each learned tensor, and all tensors afterwards.
+    The second batch lacks the first's last example, so that each has its own part of what is computed for both at once.
+    The values are the losses, the outputs, the gradients of each learned tensor, and all tensors afterwards.
     """
 
     def __init__(
@@ -83,18 +84,21 @@ class Found:
         names = [name for name in tensors if "running" not in name] if learned is None else learned
         loss = build_loss(rule := parse_loss(of.get("loss", "mean_squared_error")), of.get("weights", ()))
         first = translations_of(network) if way is WrittenOut else build_forward(network)
-        of_batch = way(first, loss)(tensors, names)
         inputs = torch.tensor(of.get("inputs", random_inputs(shape, of.get("num", 4))), dtype=dtype)
         masks = as_torch(random_masks(layers, shape, len(inputs)), dtype)
         labels = np.random.default_rng(5).integers(0, of.get("classes", 3), of.get("labels", len(inputs)))
         outputs = build_forward(network)(as_torch(random_tensors(layers, shape), dtype), inputs, masks)
         targets = to_targets(rule, labels, outputs.shape[1])
+        targets = targets if targets.dtype is torch.int64 else targets.to(dtype)
+        sizes = [len(inputs), max(1, len(inputs) - 1)]
+        of_batches = way(first, loss)(tensors, names)
         with torch.no_grad(), Kernels() as kernels:
-            mean, given, gradients = of_batch(
-                inputs, targets if targets.dtype is torch.int64 else targets.to(dtype), masks
-            )
+            batches = of_batches(torch.cat([targets[:size] for size in sizes]), sizes)
+            each = [batches(inputs[:size], {name: mask[:size] for name, mask in masks.items()}) for size in sizes]
         self.kernels = {name: num for name, num in kernels.called.items() if any(part in name for part in COSTLY)}
-        self.values = {"loss": mean, "outputs": given} | dict(zip(names, gradients, strict=True))
+        self.values = {"losses": torch.stack(batches.means), "outputs": torch.cat(batches.outputs)}
+        for number, gradients in enumerate(each):
+            self.values |= {name + " again" * number: gradient for name, gradient in zip(names, gradients, strict=True)}
         self.values |= {f"{name} after": tensor.detach() for name, tensor in tensors.items()}
 
 
@@ -273,4 +277,4 @@ def test_gradients_that_are_added_in_another_order_are_caught(monkeypatch):
 
     layers, shape = residual_block()
     monkeypatch.setattr(gradient, "_steps", swapped)
-    assert set(differing(layers, shape, num=5)) == {"a.weight", "a.bias"}
+    assert {name.removesuffix(" again") for name in differing(layers, shape, num=5)} == {"a.weight", "a.bias"}
