@@ -25,6 +25,8 @@ _COMMANDS = {  # by name, in the order of --help: the module of `flspec.cli`, an
     "certify": "comparing:certify",
     "compare": "comparing:compare",
     "runs": "finding:runs",
+    "show": "finding:show",
+    "reproduce": "reproducing:reproduce",
     "rm": "tidying:rm",
     "clean": "tidying:clean",
     "backends": "backends:backends_app",

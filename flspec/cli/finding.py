@@ -14,7 +14,7 @@ from flspec.cli.output import print_json
 if TYPE_CHECKING:
     from flspec.measurements.listing import ListedRun
 
-__all__ = ["runs"]
+__all__ = ["runs", "show"]
 
 
 def runs(
@@ -56,6 +56,28 @@ def runs(
         console.print(runs_table(listing, chosen, sort, metrics or ()))
         for note in notes_below(listing, chosen):
             console.print(note, soft_wrap=True)
+
+
+def show(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")], as_json: Json = False
+) -> None:
+    """Show one run: what it is, its results and costs, its settings and who said them, how to repeat it."""
+    from flspec.runs.description import describe_run
+
+    described = describe_run(run)
+    if as_json:
+        print_json(described.model_dump(mode="json"))
+        return
+    from flspec.cli.evaluation_tables import evaluation_tables
+    from flspec.cli.explanation_tables import settings_table
+    from flspec.cli.run_tables import facts_table
+    from flspec.cli.tables import run_table
+
+    console.print(facts_table(described))
+    if result := described.result:
+        for table in (run_table(result), *evaluation_tables(result)):
+            console.print(table)
+    console.print(settings_table(described.settings))
 
 
 def _as_dict(run: ListedRun) -> dict[str, Any]:

@@ -10,16 +10,18 @@ from rich.table import Table
 
 from flspec.cli.consoles import lines
 from flspec.cli.tables import plain_table, short_number
-from flspec.core.text import and_more, join_some
+from flspec.core.text import and_more, in_units, join_some
 from flspec.errors import shorten
 from flspec.measurements.listing import ListedRun, Listing, text_of
 from flspec.runs.metric_words import digits_of
 from flspec.spec.study import short_names
 
 if TYPE_CHECKING:
+    from flspec.runs.description import RunDescription
     from flspec.runs.found import FoundRun
+    from flspec.runs.result import Result
 
-__all__ = ["notes_below", "runs_table", "when"]
+__all__ = ["facts_table", "notes_below", "runs_table", "when"]
 
 _MOST_AXES = 6  # columns of settings
 _MOST_REASONS = 10  # why runs did not finish
@@ -74,6 +76,55 @@ def notes_below(listing: Listing, chosen: Sequence[ListedRun]) -> Iterator[str]:
     yield from filter(None, [and_more(len(unfinished) - _MOST_REASONS, "did not finish")])
     if more := and_more(len(listing.axes) - _MOST_AXES, "settings differ"):
         yield f"{more}: {join_some(listing.axes[_MOST_AXES:])}"
+
+
+def facts_table(described: RunDescription) -> Table:
+    """Return what a run is as a table, one fact a row."""
+    table = plain_table(f"{described.name}, plan {described.plan_digest[:12]}")
+    table.show_header = False
+    table.add_column("fact", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for fact, sentences in _facts(described):
+        if sentences := [sentence for sentence in sentences if sentence]:
+            table.add_row(fact, lines(*sentences))
+    return table
+
+
+def _facts(described: RunDescription) -> Iterator[tuple[str, Sequence[str]]]:
+    result = described.result
+    yield "folder", [f"{described.folder}, {in_units(described.num_bytes)}"]
+    yield "status", [described.status, described.why]
+    yield "started", [when(described.started)]
+    yield "on", [_on(described)]
+    yield "written as", [described.written_as]
+    if result:
+        yield "took", [_took(result)]
+        yield "sent", [_sent(result)]
+        best = result.best
+        yield "best", [f"round {best.round}, by {best.on} {best.metric}: {best.value:.4f}" if best else ""]
+        yield "private", [result.privacy.statement if result.privacy else ""]
+        yield "ran in", [", ".join(f"{name} {value}" for name, value in result.environment.items())]
+    yield "remarks", described.remarks
+    yield "again by", described.commands
+
+
+def _on(described: RunDescription) -> str:
+    info = described.result.backend if described.result else None
+    versions = ", ".join(f"{name} {version}" for name, version in info.versions.items()) if info else ""
+    workers = info.workers.title if info and info.workers else ""
+    return ", ".join(filter(None, (described.backend, versions, workers)))
+
+
+def _took(result: Result) -> str:
+    rounds, seconds = len(result.rounds), result.seconds
+    start = f"{seconds.startup:.1f} s to start, " if seconds.startup is not None else ""
+    peak = result.memory.get("peak_bytes", 0)
+    return f"{start}{seconds.total:.1f} s in all for {rounds:,} rounds; at most {in_units(peak)} of memory"
+
+
+def _sent(result: Result) -> str:
+    down, up = (sum(getattr(one, name) for one in result.rounds) for name in ("bytes_down", "bytes_up"))
+    return f"{in_units(down)} to clients, {in_units(up)} back"
 
 
 def when(started: str) -> str:

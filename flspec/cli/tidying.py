@@ -11,7 +11,7 @@ import typer
 from flspec.cli.consoles import console, progress_console
 from flspec.cli.options import Json
 from flspec.cli.output import print_json
-from flspec.core.text import join_all
+from flspec.core.text import in_units, join_all
 
 __all__ = ["clean", "rm"]
 
@@ -89,16 +89,6 @@ def clean(
         print_json({"removed": done, "bytes": total, "found": rows})
     elif found:
         console.print(f"{'removed' if done else 'would remove'} {in_units(total)}")
-
-
-def in_units(num_bytes: int) -> str:
-    """Return a size as `19.3 MB`."""
-    size = float(num_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
 
 
 def _count(number: int, what: str, plural: str = "") -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from flspec.errors import printable, shorten
 
-__all__ = ["and_more", "first_steps_in_words", "in_flow", "join_all", "join_some", "letters", "natural"]
+__all__ = ["and_more", "first_steps_in_words", "in_flow", "in_units", "join_all", "join_some", "letters", "natural"]
 
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # text that YAML takes for text without quotes, but for these words
@@ -50,6 +50,16 @@ def first_steps_in_words(steps: int | None) -> str:
     if not steps:
         return ""
     return f"of the first {f'{steps:,} steps' if steps > 1 else 'step'} of each task"
+
+
+def in_units(num_bytes: int) -> str:
+    """Return a size as `19.3 MB`."""
+    size = float(num_bytes)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
 
 
 def in_flow(value: Any) -> str:

@@ -25,7 +25,7 @@ from flspec.protocol.events import RunAttempted
 from flspec.runs.event_log import EVENTS, read_events
 from flspec.runs.result import RESULT, Result, load_result
 
-__all__ = ["FoundRun", "Status", "find_runs", "found_run", "is_run"]
+__all__ = ["FoundRun", "Status", "check_run", "find_runs", "found_run", "is_run"]
 
 Status = Literal["finished", "running", "interrupted", "failed", "damaged"]
 
@@ -77,6 +77,17 @@ def find_runs(paths: Iterable[str | Path]) -> list[FoundRun]:
 def is_run(folder: Path) -> bool:
     """Return whether a run has begun in a folder."""
     return (folder / RESULT).is_file() or ((folder / EVENTS).is_file() and not _is_certificate(folder))
+
+
+def check_run(folder: Path) -> None:
+    """Raise InputError unless a run has begun in a folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; flspec runs lists those there are")
+    if not is_run(folder):
+        inner = sum(1 for _ in _folders(folder, _MOST_LEVELS))
+        raise InputError(
+            f"{folder}: is no run{f', but has {inner} inside; name those, e.g. {folder}/*' if inner else ''}"
+        )
 
 
 def found_run(folder: Path, is_held: bool = False) -> FoundRun:

@@ -17,7 +17,7 @@ from flspec.execution.ledger import LEDGER
 from flspec.execution.noise_key import NOISE_KEY
 from flspec.protocol.backend import kept_state
 from flspec.runs.event_log import EVENTS
-from flspec.runs.found import find_runs, is_run
+from flspec.runs.found import check_run
 from flspec.runs.result import RESULT
 from flspec.runs.stored_models import kept_rounds
 
@@ -37,13 +37,8 @@ def removable(folder: Path) -> Removable:
     """Return the run in a folder; raises InputError unless there is one, at which no process works."""
     if folder.is_symlink():
         raise InputError(f"{folder}: a link; name the folder that it leads to")
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder; flspec runs lists those there are")
+    check_run(folder)
     whole = folder.resolve()
-    if not is_run(whole):
-        inner = len(find_runs([whole]))
-        way_out = f"but has {inner} inside; name those, e.g. {folder}/*" if inner else "and is left alone"
-        raise InputError(f"{folder}: is no run, {way_out}")
     if is_locked(whole):
         raise InputError(f"{folder}: a run is at work there; end it first")
     return Removable(whole, num_bytes(whole), tuple(name for name in (NOISE_KEY, LEDGER) if (whole / name).exists()))

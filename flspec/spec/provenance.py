@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import JsonValue
@@ -12,7 +12,7 @@ from flspec.spec.overlays import Draft
 from flspec.spec.spec import Spec
 from flspec.spec.yaml_reader import KeyPath, dotted
 
-__all__ = ["Provenance", "Replaced", "provenance"]
+__all__ = ["Provenance", "Replaced", "provenance", "provenance_of"]
 
 
 class Replaced(Document):
@@ -35,10 +35,13 @@ def provenance(spec: Spec, draft: Draft) -> tuple[Provenance, ...]:
     """Return the provenance of every value of `spec`, in the order of its sections, by `draft`; absent values are left
     out.
     """
+    return provenance_of(spec.model_dump(mode="json"), draft)
+
+
+def provenance_of(values: Mapping[str, Any], draft: Draft) -> tuple[Provenance, ...]:
+    """Return the same of a spec that was validated before, as a run's result has it."""
     return tuple(
-        _of_value(path, value, draft)
-        for path, value in _leaves(spec.model_dump(mode="json"), ())
-        if value is not None or path in draft.said
+        _of_value(path, value, draft) for path, value in _leaves(values, ()) if value is not None or path in draft.said
     )
 
 

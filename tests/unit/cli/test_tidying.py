@@ -74,7 +74,7 @@ def test_removed_runs_are_gone_and_their_numbers_are_not_given_again(home: Path)
     ("named", "told"),
     [
         (["runs"], "runs: is no run, but has 2 inside; name those, e.g. runs/*"),
-        (["empty"], "empty: is no run, and is left alone"),
+        (["empty"], "empty: is no run"),
         (["nowhere"], "nowhere: there is no such folder"),
         (["link"], "link: a link; name the folder"),
         (["runs/tidied-1", "held"], "held: a run is at work there; end it first"),
