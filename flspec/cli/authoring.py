@@ -77,7 +77,7 @@ def list_kinds(
     trust: Trust = False,
     as_json: Json = False,
 ) -> None:
-    """List the sections of a spec, their kinds or keys, and a kind's parameters."""
+    """List what a spec can say: sections, kinds, a kind's parameters."""
     from flspec.spec.parts import using_parts_of_file
 
     with using_parts_of_file(spec):

@@ -50,7 +50,7 @@ def certify(
     debug: Debug = False,
     as_json: Json = False,
 ) -> None:
-    """Run a spec on several backends and compare their weights, round by round.
+    """Run a spec on several backends; compare weights round by round.
 
     Rounding grows with the steps of a round, so where it hides what backends
     do, compare the --first-steps of each client alone. Writes certificate.json

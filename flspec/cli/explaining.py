@@ -89,7 +89,7 @@ def plan(
 
 
 def diff(a: Experiment, b: Experiment, trust: Trust = False, data_root: DataRoot = None, as_json: Json = False) -> None:
-    """Say how two experiments differ: in settings, in what was decided, in what that does, in results."""
+    """Say how two experiments differ: settings, decisions, results."""
     from flspec.cli.explanation_tables import difference_tables, sameness
     from flspec.comparison.experiments import difference
 

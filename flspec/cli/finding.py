@@ -33,7 +33,7 @@ def runs(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List runs: what differs between them, when they ran, what came of them.
+    """List runs: what differs between them, and what came of each.
 
     A CONDITION compares a setting, a metric, name, status, backend, seed, plan or
     started by = != < <= > or >=: aggregator=fedadam, 'test/accuracy>0.9'.
@@ -61,7 +61,7 @@ def runs(
 def show(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")], as_json: Json = False
 ) -> None:
-    """Show one run: what it is, its results and costs, its settings and who said them, how to repeat it."""
+    """Show one run: its results, its costs, who said its settings."""
     from flspec.runs.description import describe_run
 
     described = describe_run(run)

@@ -30,7 +30,7 @@ def reproduce(
     debug: Debug = False,
     as_json: Json = False,
 ) -> None:
-    """Run a run's plan again, on its backend, and say what came out the same.
+    """Run a run's plan again, and say what came out the same.
 
     Exits with 1 if weights or any value of any round differ.
     """

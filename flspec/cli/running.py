@@ -56,7 +56,7 @@ def run(
     debug: Debug = False,
     as_json: Json = False,
 ) -> None:
-    """Run a spec on one backend and write its result; for a matrix, run every experiment that is not done yet."""
+    """Run a spec on one backend; of a matrix, all that is not done yet."""
     with nothing_collected():
         from flspec.cli.progress import decoding_progress
         from flspec.compiler.compile import compile

@@ -26,7 +26,7 @@ def rm(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove runs. Asks first; refuses what is no run, and what is running."""
+    """Remove runs, after a question."""
     from flspec.errors import InputError
     from flspec.runs.removal import removable, remove_run
 
@@ -59,7 +59,7 @@ def clean(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove earlier states of finished runs, and of the cache what no run needs.
+    """Remove states and parts of the cache that no run needs.
 
     What stays: all that a run goes on from, models, noise keys, ledgers, data
     that a run here names, what a process uses, and environments of today.

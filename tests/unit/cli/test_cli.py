@@ -26,6 +26,7 @@ def write_spec(folder: Path, spec: Spec) -> None:
 
 
 COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "audit", "compare", "backends", "data")
+COMMANDS += ("runs", "show", "reproduce", "rm", "clean")
 
 
 @pytest.fixture
