@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -26,8 +26,12 @@ from flspec.cli.options import (
     Workers,
 )
 from flspec.cli.output import print_json, tell_interrupted
+from flspec.cli.ranking_tables import pairs_table, ranking_notes, settings_table
 
 __all__ = ["certify", "compare"]
+
+OfRound = Literal["last", "best"]
+_MOST_RUNS = 8  # of several plans, each in a row of its own
 
 
 def certify(
@@ -114,28 +118,51 @@ def _certifying(folder: Path) -> Iterator[None]:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; the first is the measure.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Folders of runs and sweeps; the first run is the measure of weights."),
+    ],
+    metric: Annotated[str | None, typer.Option(help="What settings are compared by; else accuracy.")] = None,
+    on: Annotated[str, typer.Option(help="Set of examples that it was measured on.")] = "test",
+    of_round: Annotated[OfRound, typer.Option("--round", help="Model: of the last round, or the best one.")] = "last",
     out: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Put finished runs side by side."""
+    """Put finished runs side by side.
+
+    Runs of one plan: are their weights the same? Runs of several: which
+    settings are better, where seeds are enough to say so. Runs that were not
+    measured alike are told apart by the field in which they differ.
+    """
+    from flspec.comparison.ranking import rank
     from flspec.comparison.results import compare
     from flspec.errors import InputError
+    from flspec.measurements import Measurements, run_folders
 
     if out and out.suffix not in (".html", ".htm"):
         raise InputError(f"--out: {out} does not end in .html; a report replaces the file it is given")
-    comparison = compare(runs)
+    folders = run_folders(paths)
+    comparison = compare(folders)
+    measured = Measurements(tuple(folders), tuple(run.result for run in comparison.runs))
+    ranking = rank(measured, metric, on, of_round) if len(comparison.plan_digests) > 1 else None
     if out:
         from flspec.report import write_comparison_report
 
         write_comparison_report(comparison, out)
     if as_json:
-        print_json(comparison.as_dict())
-    else:
+        print_json(comparison.as_dict() | ({"ranking": ranking.as_dict()} if ranking else {}))
+        return
+    if len(folders) <= _MOST_RUNS or not ranking:
         console.print(tables.comparison_table(comparison))
-        if measured := compared_evaluations(comparison):
-            console.print(measured)
-        for warning in comparison.warnings:
-            console.print(f"warning: {warning}", soft_wrap=True)
-        if out:
-            console.print(f"written to {out}")
+        if table := compared_evaluations(comparison):
+            console.print(table)
+    if ranking:
+        console.print(settings_table(ranking))
+        if ranking.pairs:
+            console.print(pairs_table(ranking))
+        for note in ranking_notes(ranking):
+            console.print(note, soft_wrap=True)
+    for warning in comparison.warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
+    if out:
+        console.print(f"written to {out}")

@@ -87,16 +87,11 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know before these runs are ranked or believed, the plans first."""
+        """What a reader must know before these runs are believed."""
         return [*self._of_plans(), *(text for run in self.runs for text in _of_run(run, self.runs[0]))]
 
     def _of_plans(self) -> Iterator[str]:
-        if len(self.plan_digests) > 1:
-            yield (
-                f"these runs carry out {len(self.plan_digests)} different plans, so their metrics answer different "
-                "questions and are not ranked"
-            )
-        elif self.has_secret_noise:
+        if len(self.plan_digests) == 1 and self.has_secret_noise:
             yield SECRET_NOISE
 
     @property

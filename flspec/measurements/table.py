@@ -53,6 +53,11 @@ class Measurements:
         """The settings in which the runs differ, by path; a section with a kind stands for its kind."""
         return axes_of(self._settings)
 
+    @property
+    def axis_values(self) -> list[dict[str, JsonValue]]:
+        """Each run's values of the axes, by path."""
+        return [{path: settings.get(path) for path in self.axes} for settings in self._settings]
+
     @cached_property
     def rows(self) -> list[Measurement]:
         """Every value: what clients measured in training, evaluations, and what each round cost."""

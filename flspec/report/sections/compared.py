@@ -26,7 +26,7 @@ _COLUMNS = (
 def status(subject: Subject) -> Badge:
     """Return whether the runs can be compared."""
     if not subject.has_one_plan:
-        return Badge("different plans", "bad")
+        return Badge("several plans", "plain")
     if subject.comparison and subject.comparison.warnings:
         return Badge("same plan, with a warning", "unsure")
     completed = all(run.result and run.result.status == "completed" for run in subject.runs)
@@ -36,9 +36,8 @@ def status(subject: Subject) -> Badge:
 def sentence(subject: Subject) -> str:
     """Return one clause for each run, as a sentence."""
     num_runs = len(subject.runs)
-    if subject.comparison and not subject.has_one_plan:
-        warning = subject.comparison.warnings[0]
-        return f"{warning[0].upper()}{warning[1:]}."
+    if not subject.has_one_plan:
+        return f"These {num_runs} runs carry out {len(subject.plans)} plans: they differ in their settings or seeds."
     first, *others = _pairs(subject)
     if not others:
         return f"One run, of {first[0].label}: there is nothing to compare it with."
@@ -47,9 +46,9 @@ def sentence(subject: Subject) -> str:
 
 
 def warnings(subject: Subject) -> list[Paragraph]:
-    """Return what is to be known before the runs are believed; that their plans differ is told elsewhere."""
+    """Return what is to be known before the runs are believed."""
     every = subject.comparison.warnings if subject.comparison else []
-    return [Paragraph(f"{brief(text, 600)}.", "bad") for text in (every if subject.has_one_plan else every[1:])]
+    return [Paragraph(f"{brief(text, 600)}.", "bad") for text in every]
 
 
 def table(subject: Subject) -> Table:

@@ -25,8 +25,10 @@ def write_spec(folder: Path, spec: Spec) -> None:
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False))
 
 
-COMMANDS = ("schema", "list", "new", "validate", "plan", "run", "certify", "audit", "compare", "backends", "data")
-COMMANDS += ("runs", "show", "reproduce", "rm", "clean")
+COMMANDS = (
+    *("schema", "list", "new", "validate", "plan", "run", "certify", "audit", "compare", "backends", "data"),
+    *("runs", "show", "reproduce", "rm", "clean"),
+)
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ def test_problems_are_objects_under_json(folder: Path) -> None:
         (["certify", "spec.yaml", "--first-steps", "-1"], "--first-steps"),
         (["certify", "spec.yaml", "--first-steps", "two"], "--first-steps"),
         (["certify", "spec.yaml", "--first-steps", "4"], "first steps: 4 are more than any task has; give 1 to 3, or"),
-        (["compare", "nowhere"], "nowhere: no readable result.json"),
+        (["compare", "nowhere"], "nowhere: no run with a result here"),
         (["backends", "install", "flower"], "'flower' has no environment of its own"),
         (["plan"], "SPEC"),
         (["fly"], "No such command 'fly'"),
@@ -223,7 +225,9 @@ def test_compare_says_when_runs_answer_different_questions(folder: Path, make_sp
     assert document["runs"][1]["weights_diff"] == 0.0
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
     different = flspec(folder, "compare", "a", "c")
-    assert "2 different plans" in " ".join(different.stdout.split())
+    assert different.returncode == 0
+    assert "too few seeds" in different.stdout
+    assert {"rounds", "3", "2"} <= set(different.stdout.split())
 
 
 def test_a_report_does_not_replace_what_is_no_report(folder: Path) -> None:

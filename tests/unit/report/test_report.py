@@ -248,7 +248,7 @@ def test_runs_of_different_plans_are_warned_of_and_drawn_apart(tmp_path: Path) -
     page = write_comparison_report(compare_results(*results), tmp_path / "r.html").read_text(encoding="utf-8")
     legends = [re.findall(r"</svg>(\w+)</li>", legend) for legend in re.findall(r"<ul.*?</ul>", page, re.DOTALL)]
     assert legends == [["local", "flower"]] * 2 + [["tff"]] * 2
-    assert "These runs carry out 2 different plans" in page
+    assert "These 3 runs carry out 2 plans" in page
     assert "do not rank" in page
     assert Parsed(page).row("tff")[1:] == ["B, 2b2b2b2b2b2b", "completed", "3", "another plan"]
 
