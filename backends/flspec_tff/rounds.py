@@ -86,6 +86,7 @@ class FederatedAveraging:
             train=_train_metrics(metrics["sums"], num_trained),
             seconds={"train": lap()},  # includes aggregation, which TFF does in the same call
             dropped=_dropped(tasks, metrics["num_trained"], rejected),
+            clients={"trained": [float(num) for num in metrics["num_trained"][: len(tasks)]]},
             deviation=self._deviation(state, after, output.metrics["aggregator"]) if is_native(self.plan) else None,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,8 @@ class RoundResult:
     workers: Workers | None = None
     clients_seconds: float | None = None  # as in `RoundFinished`
     deviation: Deviation | None = None  # of a native round, from the definition
+    clients: Mapping[str, Sequence[float | None]] = field(default_factory=dict)  # as in `RoundFinished`
+    not_finite: Mapping[int, str] = field(default_factory=dict)  # likewise
 
 
 RunRound = Callable[[int, ServerState], RoundResult]
@@ -86,6 +89,8 @@ def drive_rounds(
             seconds=dict(result.seconds),
             clients_seconds=result.clients_seconds,
             workers=result.workers,
+            clients={name: tuple(values) for name, values in result.clients.items()} if job.client_rows else {},
+            not_finite=dict(result.not_finite),
             state=str(kept.relative_to(job.folder)) if kept else None,
         )
     if (budget := ending_budget(plan)) is not None:
@@ -109,8 +114,10 @@ def _with_definition(
 
 
 def _check_finite(state: ServerState) -> None:
-    if not all(map(all_finite, state.weights.values())):
-        raise RunError(f"round {state.round}: the server's weights are not finite; lower aggregator.learning_rate")
+    for name, weight in state.weights.items():
+        if not all_finite(weight):
+            why = "the server's weights are not finite"
+            raise RunError(f"round {state.round}: {why}, first {name}; lower aggregator.learning_rate")
 
 
 def round_result(
@@ -133,7 +140,24 @@ def round_result(
         workers=workers,
         clients_seconds=sum(trained) if len(trained) == len(in_order) else None,
         deviation=outcome.deviation,
+        clients=_by_client(outcome, in_order),
+        not_finite=outcome.not_finite,
     )
+
+
+def _by_client(outcome: RoundOutcome, updates: Sequence[ClientUpdate]) -> dict[str, list[float | None]]:
+    """Return what is known of each client, as in `RoundFinished`."""
+    names = list(updates[0].sums) if updates else []
+    values = {
+        name: [one.sums[name] / one.num_trained if one.num_trained else None for one in updates] for name in names
+    }
+    values = {"trained": [float(one.num_trained) for one in updates], **values}
+    values |= {"update_norm": list(outcome.norms), "seconds": [one.seconds for one in updates]}
+    return {name: [_finite(value) for value in column] for name, column in values.items()}
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def initial_state(plan: Plan) -> ServerState:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ from flspec.protocol.events import NOT_FINITE, Deviation
 from flspec.protocol.named_records import Records, Weights
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import OptimizerState, ServerState
-from flspec.protocol.updates import ClientUpdate, Delta, WeightedSum, all_finite, weighted_mean, weighted_sum
+from flspec.protocol.updates import ClientUpdate, Delta, WeightedSum, all_finite, norm_of, weighted_mean, weighted_sum
 
 __all__ = [
     "RoundOutcome",
@@ -59,6 +60,8 @@ class RoundOutcome:
     dropped: dict[int, str]  # by position in the cohort, which is in client order: why that update did not count
     sums: dict[str, int] = field(default_factory=dict)  # of masked sums: the values that were clipped and wrapped
     deviation: Deviation | None = None  # of the engine's own algorithm from the definition, in this round
+    norms: tuple[float | None, ...] = ()  # of each update as it arrived, by position; None: it was lost
+    not_finite: dict[int, str] = field(default_factory=dict)  # by position: the first tensor or number that is not
 
 
 def finish_round(
@@ -75,11 +78,13 @@ def finish_round(
     updates = restored(plan, updates)
     every = attacked(plan, number, sorted(updates, key=lambda update: (update.client, update.repeat)))
     lost = lost_updates(plan, number, every)
+    norms = tuple(None if place in lost else _norm_of(update) for place, update in enumerate(every))
     if summed := _summed(plan, state, [update for place, update in enumerate(every) if place not in lost]):
-        return _conclude(plan, state, every, lost, summed, native)
-    finite = map_on_cores(_is_finite, every, sum(value.size for update in every for value in update.delta.values()))
-    dropped = {place: NOT_FINITE for place, fine in enumerate(finite) if not fine}
-    return _conclude(plan, state, every, dropped | lost, native=native)
+        return replace(_conclude(plan, state, every, lost, summed, native), norms=norms)
+    first = map_on_cores(_not_finite, every, sum(value.size for update in every for value in update.delta.values()))
+    wrong = {place: name for place, name in enumerate(first) if name}
+    outcome = _conclude(plan, state, every, dict.fromkeys(wrong, NOT_FINITE) | lost, native=native)
+    return replace(outcome, norms=norms, not_finite=wrong)
 
 
 def finish_round_of(
@@ -93,18 +98,20 @@ def finish_round_of(
     number, cohort = state.round + 1, plan.cohort(state.round + 1)
     lost, post, every = lost_updates(plan, number), Postprocessing(plan, state), list[ClientUpdate]()
     mean = WeightedSum(sum(task.weight for place, task in enumerate(cohort) if place not in lost))
-    is_whole = True
+    is_whole, norms = True, list[float | None]()
     for place, update in enumerate(updates):
         every.append(replace(update, delta={}, payload={}))
         if place in lost or not is_whole:
+            norms.append(None)
             continue
         (arrived,) = restored(plan, [update])
-        if is_whole := _is_finite(arrived, of_delta=post.acts):
+        norms.append(_norm_of(arrived))
+        if is_whole := _not_finite(arrived, of_delta=post.acts) is None:
             mean.add(post.on_each(arrived))
     if not (is_whole and all(map(all_finite, mean.values.values()))):
         return None, every
     _check_reports(plan, number, every)
-    return _conclude(plan, state, every, lost, _Summed(mean.values, post)), every
+    return replace(_conclude(plan, state, every, lost, _Summed(mean.values, post)), norms=tuple(norms)), every
 
 
 def takes_one_by_one(plan: Plan) -> bool:
@@ -130,7 +137,7 @@ def _summed(plan: Plan, state: ServerState, updates: Sequence[ClientUpdate]) -> 
     post = Postprocessing(plan, state)
     if post.acts or not updates or not takes_one_by_one(plan):
         return None
-    if not all(_is_finite(update, of_delta=False) for update in updates):
+    if any(_not_finite(update, of_delta=False) for update in updates):
         return None
     mean = weighted_mean(updates)
     return _Summed(mean, post) if all(map(all_finite, mean.values())) else None
@@ -333,9 +340,15 @@ def _train_metrics(updates: Sequence[ClientUpdate]) -> dict[str, float]:
     return {name: value / num_trained for name, value in sums.items() if math.isfinite(value)}
 
 
-def _is_finite(update: ClientUpdate, of_delta: bool = True) -> bool:
-    tensors = [*update.delta.values()] if of_delta else []
+def _norm_of(update: ClientUpdate) -> float:
+    with np.errstate(over="ignore"):  # of an update that diverges
+        return norm_of(update.delta)
+
+
+def _not_finite(update: ClientUpdate, of_delta: bool = True) -> str | None:
+    """Return the name of the first tensor or number of an update that is not finite; None if all are."""
+    tensors: list[tuple[str, NDArray[np.floating[Any]]]] = [*update.delta.items()] if of_delta else []
     for records in (update.client_state, update.sent):
-        tensors += [value for record in records.values() for value in record.values()]
-    numbers_are_finite = all(map(math.isfinite, update.numbers.values()))
-    return numbers_are_finite and all(map(all_finite, tensors))
+        tensors += [(f"{of}/{name}", value) for of, record in records.items() for name, value in record.items()]
+    wrong = (name for name, number in update.numbers.items() if not math.isfinite(number))
+    return next(wrong, None) or next((name for name, value in tensors if not all_finite(value)), None)

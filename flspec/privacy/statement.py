@@ -26,6 +26,7 @@ _OWN_PARTS = (
     "the parts of the model that stay with each client, and whatever is measured with them, such as test/clients/worst"
 )
 _SIZES = "how many examples each client has, by which its batches are drawn and its update may be weighed"
+_ROWS = "what each client measured in each round, which client_rows has the run write into clients.csv"
 _CUT = "the steps of each task after its first {steps:,}, which this run left out: whole tasks cost more"
 _PUBLIC_SEED = (
     "the noise of this run follows from the seed in its spec: the promise is the algorithm's, and whoever knows the "
@@ -67,7 +68,7 @@ def privacy_record(plan: Plan, rounds: int) -> PrivacyRecord:
         claimed_population=privacy.claimed_population,
         simulated_cohort=privacy.simulated_cohort,
         curve=tuple((number, cost_after(plan, number).spent.epsilon) for number in points),
-        not_covered=(*_NOT_COVERED, *_own_parts(plan), *_cut(plan), *_of_mechanism(privacy)),
+        not_covered=(*_NOT_COVERED, *_own_parts(plan), *_cut(plan), *_rows(plan), *_of_mechanism(privacy)),
         software=accountant_version(),
         statement=" ".join([_statement(cost, rounds), *_ending(plan, rounds)]),
         mechanism=privacy.mechanism,
@@ -82,6 +83,10 @@ def _own_parts(plan: Plan) -> list[str]:
     with using_parts_of(plan.settings):
         algorithm = family_members(ClientAlgorithm).get((plan.settings.client_algorithm or {}).get("kind", ""))
     return [_OWN_PARTS] if plan.local or (algorithm and algorithm.personal) else []
+
+
+def _rows(plan: Plan) -> list[str]:
+    return [_ROWS] if plan.spec.get("client_rows") else []
 
 
 def _cut(plan: Plan) -> list[str]:

@@ -39,6 +39,7 @@ class Job:
     follow: Path | None = None  # lockstep: another run's folder; round r starts from its state after round r - 1
     keep: Literal["planned", "all"] = "planned"  # rounds whose state is written to the folder
     workers: int = 0  # clients trained at once; 0 leaves it to the backend
+    client_rows: bool = False  # whether the events of rounds tell what each client measured
     cores: int = 0  # CPU cores that the backend may use while others run beside it; 0: all
 
     @property

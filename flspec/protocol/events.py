@@ -101,6 +101,10 @@ class RoundFinished(Document):
     sums: dict[str, int] = {}  # noqa: RUF012  # with simulated secure aggregation: values that were clipped and wrapped
     workers: Workers | None = None  # at the end of the round, where an engine chooses
     native: NativeRound | None = None  # None: the server's step is flspec's definition
+    # By position in the cohort: the examples that each client trained on, means of its training metrics over them, the
+    # Euclidean norm of its update as it arrived, its seconds. None: unknown. Empty: not asked for, or not known.
+    clients: dict[str, tuple[float | None, ...]] = {}  # noqa: RUF012
+    not_finite: dict[int, str] = {}  # noqa: RUF012  # by position: the first tensor of an update that is not finite
     state: str | None = None  # file of the server state after the round, if it is saved
 
 

@@ -13,6 +13,7 @@ from flspec.protocol.events import Deviation, ImageFile, NativeRound, Software, 
 __all__ = [
     "BackendInfo",
     "BestRecord",
+    "ClientRows",
     "Failure",
     "FeatureSpaceRecord",
     "FinalRecord",
@@ -139,6 +140,14 @@ class WeightsFile(Document):
     sha256: str
 
 
+class ClientRows(Document):
+    """The table of what each client did in each round."""
+
+    path: str | None = None  # relative to the run's folder; None: there is none
+    missing: tuple[str, ...] = ()  # columns that the engine knows of no client
+    note: str | None = None  # why there is none, or a caution for readers
+
+
 class FinalRecord(Document):
     """Evaluation of the last model."""
 
@@ -219,6 +228,7 @@ class Result(Document):
     memory: dict[str, int]  # peak_bytes: of this process and its descendants; in a sweep, of the cell's worker
     skew: Skew | None = None  # of the clients' training examples; None if an example may have several labels
     rounds: tuple[RoundRecord, ...]
+    clients: ClientRows | None = None  # None in results of earlier versions, and of a certificate's runs
     final: FinalRecord | None
     best: BestRecord | None = None  # None if the spec asks for none, or no round has a value
     weights: WeightsFile | None

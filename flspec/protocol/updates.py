@@ -53,7 +53,7 @@ class ClientUpdate:
     seconds: float | None = None  # wall clock, of the client's training; None if the engine does not measure it
 
 
-def norm_of(delta: Delta) -> float:
+def norm_of(delta: Mapping[str, NDArray[np.floating[Any]]]) -> float:
     """Return the Euclidean norm of all tensors of an update together."""
     return math.hypot(*(float(np.linalg.norm(value)) for value in delta.values()))
 

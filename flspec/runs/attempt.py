@@ -24,6 +24,7 @@ from flspec.protocol.named_records import flatten
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import PrivacyRecord
 from flspec.protocol.state import load_state, save_weights
+from flspec.runs.client_rows import ClientTable, unwritten_rows
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.event_log import EVENTS, read_events, rewrite_events
 from flspec.runs.folders import remove_all_partials
@@ -71,7 +72,8 @@ class Attempt:
         followers: Followers,
         algorithm: str = "",  # the engine's own, in words, if the plan asks for one
     ) -> None:
-        self.recorder = Recorder(plan, job.folder, evaluator, keeps_all=job.keep == "all")
+        table = ClientTable(plan, job.folder) if job.client_rows else None
+        self.recorder = Recorder(plan, job.folder, evaluator, keeps_all=job.keep == "all", table=table)
         self.memory = memory
         self._followers, self._algorithm = followers, algorithm
         self._attempted, self._plan, self._folder = attempted, plan, job.folder
@@ -190,6 +192,7 @@ class Attempt:
             memory={"peak_bytes": self.memory.peak_bytes},
             skew=plan_skew(plan),
             rounds=tuple(rounds),
+            clients=self.recorder.table.record if self.recorder.table else unwritten_rows(plan),
             final=FinalRecord(evaluation=last, confusion=confusion) if completed and last else None,
             best=self._best(),
             weights=self._save_model(plan.num_rounds, *_LAST_MODEL) if completed else None,

@@ -28,6 +28,7 @@ from flspec.protocol.native import is_native
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import load_state
 from flspec.runs.best_round import BestSoFar
+from flspec.runs.client_rows import ClientTable
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.event_log import append_events
 from flspec.runs.image_files import save_images
@@ -41,7 +42,15 @@ __all__ = ["Recorder"]
 class Recorder:
     """A writer of `events.jsonl` into a run's folder, and of the records of its rounds."""
 
-    def __init__(self, plan: Plan, folder: Path, evaluator: Evaluator | None, keeps_all: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        evaluator: Evaluator | None,
+        keeps_all: bool = False,
+        table: ClientTable | None = None,
+    ) -> None:
+        self.table = table  # of rows by client, if they are written
         self.versions: dict[str, str] = {}
         self.workers: Workers | None = None  # that trained the last round
         self.attempts: list[RunAttempted] = []
@@ -52,6 +61,7 @@ class Recorder:
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
         self._bytes_down, self._bytes_up = bytes_per_client(plan)
         self._titles = [fault.title for fault in faults_of(plan)]
+        self._first_bad = ""  # round, client and tensor of the first update that was not finite
         self._accounted = set(points_of(plan.num_rounds)) if plan.settings.privacy else set()
 
     def record(self, events: Iterable[Event]) -> Iterator[RoundRecord]:
@@ -98,6 +108,7 @@ class Recorder:
                 self.overheads.start()
             case RoundFinished():
                 self.workers = event.workers
+                self._first_bad = self._first_bad or _first_bad(event)
                 self.overheads.add(event)
 
     def _check(self, event: RoundFinished) -> None:
@@ -132,8 +143,9 @@ class Recorder:
         whole = [place for place, task in enumerate(tasks) if not task.faults]
         is_diverged = whole and all(event.dropped.get(place, "").endswith("not finite") for place in whole)
         if is_diverged and not acts_without_updates(self._plan):
+            first = f" (first not: {self._first_bad})" if self._first_bad else ""
             raise RunError(
-                f"round {event.round}: no client's update is finite, so the model has diverged; "
+                f"round {event.round}: no client's update is finite{first}, so the model has diverged; "
                 "lower client.optimizer.learning_rate"
             )
 
@@ -187,10 +199,21 @@ class Recorder:
             native=event.native,
         )
         self.rounds.append(record)
+        if self.table:
+            self.table.add(event, record.failures)
         self.best.see(record.round, record.evaluation)
         if evaluated and evaluated.confusion:
             self.confusion[record.round] = evaluated.confusion
         return record
+
+
+def _first_bad(event: RoundFinished) -> str:
+    """Return the client and tensor of the round's first update that is not finite; empty if all are."""
+    for place, why in sorted(event.dropped.items()):
+        if why.endswith("not finite"):
+            name = event.not_finite.get(place)
+            return f"round {event.round}, client {event.cohort[place]}{f', {name}' if name else ''}"
+    return ""
 
 
 def _dropped(event: RoundFinished) -> Iterator[Failure]:

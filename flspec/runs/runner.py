@@ -24,6 +24,7 @@ from flspec.protocol.events import RunAttempted
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.runs.attempt import Attempt, Watch
+from flspec.runs.client_rows import wants_client_rows
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.folders import OtherSoftware, prepared_folder
 from flspec.runs.following import Followers
@@ -103,7 +104,7 @@ def run_in_folder(
         with nullcontext(Path(out).absolute()) if out else new as folder:
             attempt = attempt_of(selection, plan, engine)
             with prepared_folder(folder, plan, attempt, source, resume=resume, others=others) as begun:
-                job = Job(folder, workers=workers)
+                job = Job(folder, workers=workers, client_rows=wants_client_rows(plan))
                 return folder, execute_plan(
                     engine, selection, plan, job, evaluator=evaluator, resume=begun, watch=watch, trackers=followed_by
                 )

@@ -34,6 +34,7 @@ from flspec.protocol.backend import Job
 from flspec.protocol.events import Software
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import Promise
+from flspec.runs.client_rows import wants_client_rows
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.folders import OtherSoftware, finished_result, prepared_folder
 from flspec.runs.result import Result, RoundRecord
@@ -222,7 +223,7 @@ class _CellRunner:
                 engine,
                 self._selection,
                 plan,
-                Job(folder, cores=self._cores),
+                Job(folder, client_rows=wants_client_rows(plan), cores=self._cores),
                 evaluator=evaluator,
                 resume=begun,
                 watch=watch,

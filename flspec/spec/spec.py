@@ -163,6 +163,13 @@ class Spec(Document):
             examples=[["tensorboard"]],
         ),
     ] = ()
+    client_rows: Annotated[
+        bool | None,
+        Field(
+            description="clients.csv beside the result, with what each client measured in each round; absent: unless "
+            "privacy is set, as no epsilon covers it"
+        ),
+    ] = None
     parts: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...],
         Field(

@@ -140,7 +140,7 @@ def test_no_damage_of_an_interrupted_run_is_resumed_as_another_result(make_plan:
         run(plan, out=tmp_path / "stopped", watch=stop_after(3))
     stopped = tmp_path / "stopped"
     draw, refused = random.Random(0), 0
-    files = [stopped / "events.jsonl", *(path for path in stopped.rglob("*") if path.is_file())]
+    files = [*2 * [stopped / "events.jsonl"], *(path for path in stopped.rglob("*") if path.is_file())]
     for number in range(60):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         shutil.copytree(tmp_path / "stopped", tmp_path / "run")

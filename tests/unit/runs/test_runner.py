@@ -14,7 +14,8 @@ from flspec.analysis.description import plan_skew
 from flspec.data.examples import Data, Split
 from flspec.data.store import store_data
 from flspec.errors import BackendError, InputError, PlanViolation, RunError
-from flspec.execution.rounds import RoundResult, drive_rounds
+from flspec.execution.rounds import RoundResult, drive_rounds, round_result
+from flspec.execution.server_step import finish_round
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Event, RoundEvaluated, RoundFinished, RunEnded, RunFinished, RunStarted
 from flspec.protocol.plan import Plan
@@ -24,6 +25,7 @@ from flspec.runs.result import Result, RoundRecord, load_result
 from flspec.runs.resuming import forget_old_states
 from flspec.runs.runner import execute_plan, run
 from flspec_local import LocalBackend
+from flspec_torch.training import Trainer
 from tests.plan_settings import settings_with
 from tests.unit.runs.stopping import stop_after
 
@@ -49,7 +51,8 @@ def test_states_that_a_backend_kept_ahead_of_its_reports_are_left_alone(tmp_path
 def test_a_run_folder_holds_what_it_promises(plan: Plan, tmp_path: Path) -> None:
     result = run(plan, out=tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"spec.yaml", "plan", "events.jsonl", "result.json", "weights.safetensors", "checkpoints"}
+    files = {"spec.yaml", "events.jsonl", "result.json", "weights.safetensors", "clients.csv"}
+    assert names == {*files, "plan", "checkpoints"}
     assert load_result(tmp_path / "run") == result
     assert Plan.load(tmp_path / "run" / "plan").digest == plan.digest == result.plan_digest
 
@@ -185,8 +188,28 @@ def test_a_diverged_run_fails_with_its_round(make_plan: MakePlan, tmp_path: Path
         run(make_plan(client=STEEP | {"epochs": 200}, model={"kind": "mlp", "hidden": [6, 6, 6]}), out=tmp_path / "run")
     result = load_result(tmp_path / "run")
     assert result.status == "failed"
-    assert "round 1" in str(result.error)
+    assert "round 1, client " in str(result.error)
     assert result.weights is None
+
+
+def test_a_diverged_run_names_the_first_client_and_tensor_that_were_not_finite(plan: Plan, tmp_path: Path) -> None:
+    culprit, others = plan.cohort(2)[1].client, {task.client for task in plan.cohort(4)}
+
+    class Diverging(LocalBackend):
+        def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
+            def run_round(number: int, state: ServerState) -> RoundResult:
+                updates = [Trainer(plan).train_from(state, task) for task in plan.cohort(number)]
+                spoilt = {culprit} if number == 2 else others if number == 4 else set[int]()
+                for update in updates:
+                    if update.client in spoilt:
+                        update.delta["output.bias"][0] = np.nan
+                return round_result(finish_round(plan, state, updates), updates, {})
+
+            yield from drive_rounds(plan, job, {}, run_round)
+
+    (tmp_path / "run").mkdir()
+    with pytest.raises(RunError, match=rf"finite \(first not: round 2, client {culprit}, output\.bias\), so the model"):
+        execute_plan(Diverging(), "local", plan, Job(tmp_path / "run"))
 
 
 def test_server_weights_that_overflow_fail_with_their_round(make_plan: MakePlan, tmp_path: Path) -> None:
