@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flspec.core.text import first_steps_in_words
 from flspec.runs.result import load_result
 from flspec.spec.spec import Spec
 from tests.command_line import flspec, flspec_apart
@@ -268,17 +269,16 @@ def test_help_says_what_an_argument_is(folder: Path) -> None:
     assert "A spec, e.g. specs/quickstart.yaml." in flspec(folder, "run", "--help", COLUMNS="80").stdout
 
 
-@pytest.mark.parametrize(("steps", "words"), [("1", "of the first step of each task"), ("2", "first 2 steps of each")])
-def test_a_certificate_of_first_steps_says_so_everywhere(folder: Path, steps: str, words: str) -> None:
-    arguments = ["certify", "spec.yaml", "--backends", "local,flower:inprocess", "--first-steps", steps]
-    shown = flspec(folder, *arguments, "--out", "c", COLUMNS="200")
+def test_a_certificate_of_first_steps_says_so_everywhere(folder: Path) -> None:
+    arguments = ["certify", "spec.yaml", "--backends", "local,flower:inprocess", "--first-steps", "2", "--out", "c"]
+    shown = flspec(folder, *arguments, COLUMNS="200")
     assert shown.returncode == 0
+    words = "first 2 steps of each"
+    assert first_steps_in_words(1) == "of the first step of each task"
     assert words in shown.stdout.splitlines()[0]
     page = (folder / "c" / "report.html").read_text()
     assert page.count(words) >= 3  # the sentence, the table, the plan
-    document = json.loads(flspec(folder, *arguments, "--out", "d", "--json").stdout)
-    assert document["first_steps"] == int(steps)
-    assert json.loads((folder / "c" / "certificate.json").read_text())["first_steps"] == int(steps)
-    whole = json.loads(flspec(folder, *arguments[:-2], "--json").stdout)
-    assert whole["first_steps"] is None
+    document = json.loads((folder / "c" / "certificate.json").read_text())
+    assert document["first_steps"] == 2
+    whole = json.loads(flspec(folder, "plan", "spec.yaml", "--json").stdout)
     assert whole["plan_digest"] != document["plan_digest"]
