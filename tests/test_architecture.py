@@ -43,6 +43,7 @@ ROOMS = (
     "comparison",
     "report",
     "api",
+    "exports",
     "cli",
 )
 MOST_AT_THE_ROOT = {"__init__.py", "__main__.py", "errors.py"}
@@ -149,7 +150,18 @@ def test_an_import_from_a_room_above_is_found():
 
 
 # What a backend has no business with: it is given a plan, and yields events.
-CLOSED_TO_BACKENDS = {"spec", "compiler", "analysis", "runs", "measurements", "comparison", "report", "api", "cli"}
+CLOSED_TO_BACKENDS = {
+    "spec",
+    "compiler",
+    "analysis",
+    "runs",
+    "measurements",
+    "comparison",
+    "report",
+    "api",
+    "exports",
+    "cli",
+}
 
 
 def closed_rooms_entered(source: str) -> set[str]:

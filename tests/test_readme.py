@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pyarrow import compute, parquet
 
 from flspec.compiler.compile import compile
 from flspec.data.client_names import client_names
@@ -217,6 +218,8 @@ def test_each_of_its_files_counts_in_its_digest(own: Path) -> None:
 @pytest.mark.parametrize(("name", "num_rows"), [("digits_matrix", 6), ("digits_modes", 3)])
 def test_the_matrix_in_the_readme_is_what_it_prints(tmp_path: Path, name: str, num_rows: int) -> None:
     check_matrix(tmp_path, name, num_rows)
+    if name == "digits_matrix":
+        check_paper_table(tmp_path)
 
 
 @pytest.mark.release("runs what a page shows or a make target whole, for minutes")
@@ -237,6 +240,28 @@ def check_matrix(tmp_path: Path, name: str, num_rows: int) -> None:
     rows = [line.split() for line in printed.splitlines() if "±" in line and "sd" not in line]
     assert len(rows) == num_rows
     check_shown(rows)
+
+
+def check_paper_table(folder: Path) -> None:
+    """Hold the table in LaTeX to the raw rows, whose means and deviations pyarrow takes."""
+    (command,) = re.findall(r"^    (flspec export .*)$", README, flags=re.MULTILINE)
+    assert flspec(folder, *shlex.split(command)[1:]).returncode == 0
+    lines = (folder / "table.tex").read_text(encoding="utf-8").splitlines()
+    body = lines[lines.index("\\midrule") + 1 : lines.index("\\bottomrule")]
+    shown = {(cells[0], cells[1]): cells[2:] for cells in (line.removesuffix(" \\\\").split(" & ") for line in body)}
+    assert flspec(folder, "export", *command.split()[2:3], "--to", "parquet", "--out", "rows.parquet").returncode == 0
+    last = [("split", "==", "test"), ("round", "==", 20)]
+    rows = parquet.read_table(folder / "rows.parquet", filters=last).group_by(
+        ["partition.alpha", "aggregator", "metric"]
+    )
+    for num_less, is_right in ((1, True), (0, False)):  # 0: the deviation of a whole population
+        found: dict[tuple[str, str], list[str]] = {}
+        deviation = ("value", "stddev", compute.VarianceOptions(ddof=num_less))
+        for row in sorted(rows.aggregate([("value", "mean"), deviation]).to_pylist(), key=lambda row: row["metric"]):
+            key = f"{row['partition.alpha']:g}", row["aggregator"]
+            found.setdefault(key, ["3"]).insert(1, f"{row['value_mean']:.4f} $\\pm$ {row['value_stddev']:.4f}")
+        assert len(found) == 6
+        assert (found == shown) == is_right
 
 
 def test_the_readme_names_the_plan_it_shows_and_leaves_nothing_to_fill_in(tmp_path: Path) -> None:

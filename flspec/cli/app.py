@@ -29,6 +29,7 @@ _COMMANDS = {  # by name, in the order of --help: the module of `flspec.cli`, an
     "reproduce": "reproducing:reproduce",
     "rm": "tidying:rm",
     "clean": "tidying:clean",
+    "export": "exporting:export",
     "backends": "backends:backends_app",
     "data": "data:data_app",
 }

@@ -1,9 +1,13 @@
-"""The long table, and what is read off it."""
+"""The long table, and what is read off it.
+
+It is read run by run and round by round, so that it may be far larger than memory.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,15 +16,35 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from flspec.errors import InputError, choose
+from flspec.errors import InputError, RunWarning, choose
 from flspec.measurements.axes import axes_of, settings_by_path
-from flspec.measurements.folders import distinct_names, run_folders
+from flspec.measurements.folders import distinct_names, find_runs
+from flspec.measurements.missing import LostCell, lost_cells
+from flspec.measurements.stored import StoredResults
 from flspec.measurements.tally import Tally
-from flspec.runs.result import Result, RoundRecord, load_result
+from flspec.runs.result import Result, RoundRecord
 
-__all__ = ["Measurement", "Measurements", "measurements_of"]
+__all__ = ["Measurement", "Measurements", "Run", "measurements_of"]
 
-_NAMED = ("run", "plan", "seed", "backend", "status")  # columns of a run, beside its settings
+_OF_A_RUN = ("run", "plan", "seed", "backend", "status")  # columns, beside the settings
+_OF_A_VALUE = ("round", "split", "group", "client", "metric", "value")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run without its rounds: what each of its rows says of it, and which of its models is which."""
+
+    name: str  # tells it from the others
+    folder: Path
+    experiment: str  # the spec's name
+    plan: str  # digest
+    seed: int
+    backend: str
+    status: str
+    error: str | None
+    settings: Mapping[str, JsonValue]  # by path
+    last_round: int | None  # None: none was done
+    best_round: int | None  # by the spec's evaluation.best
 
 
 @dataclass(frozen=True)
@@ -41,45 +65,63 @@ class Measurements:
     """What any number of runs measured. Runs are told apart by their names, and by the settings that differ."""
 
     folders: tuple[Path, ...]
-    results: tuple[Result, ...]
+    results: Sequence[Result]  # may be read anew at each access
+    lost: tuple[LostCell, ...] = ()  # experiments of sweeps that left no folder
+    unread: tuple[str, ...] = field(default=(), repr=False)  # why runs beside these are left out, each in a sentence
 
     @cached_property
+    def runs(self) -> list[Run]:
+        """The runs, in the order of the results."""
+        names = distinct_names(self.folders)
+        every = zip(names, self.folders, self.results, strict=True)
+        return [_run(name, folder, result) for name, folder, result in every]
+
+    @property
     def names(self) -> list[str]:
         """The runs' names: the ends of their folders' paths that differ."""
-        return distinct_names(self.folders)
+        return [run.name for run in self.runs]
 
     @cached_property
     def axes(self) -> list[str]:
         """The settings in which the runs differ, by path; a section with a kind stands for its kind."""
-        return axes_of(self._settings)
+        return axes_of([run.settings for run in self.runs])
 
     @property
     def axis_values(self) -> list[dict[str, JsonValue]]:
         """Each run's values of the axes, by path."""
-        return [{path: settings.get(path) for path in self.axes} for settings in self._settings]
+        return [{path: run.settings.get(path) for path in self.axes} for run in self.runs]
 
-    @cached_property
-    def rows(self) -> list[Measurement]:
-        """Every value: what clients measured in training, evaluations, and what each round cost."""
-        return [row for run, result in enumerate(self.results) for one in result.rounds for row in _rows(run, one)]
+    @property
+    def rows(self) -> Iterator[Measurement]:
+        """Every value, read anew each time: what clients measured in training, evaluations, what each round cost."""
+        for number, result in enumerate(self.results):
+            for record in result.rounds:
+                yield from values_of(number, record)
 
     def has(self, path: str) -> bool:
         """Return whether any run's spec has a setting of that path."""
-        return any(path in settings for settings in self._settings)
+        return any(path in run.settings for run in self.runs)
+
+    @property
+    def columns(self) -> list[str]:
+        """The long table's columns: run, plan, the axes by path, seed, backend, status, round, split, …, value."""
+        return [*_OF_A_RUN[:2], *self.axes, *_OF_A_RUN[2:], *_OF_A_VALUE]
+
+    def cells(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the long table row by row, each with a cell for each of `columns`."""
+        of_runs = [tuple(self._of_run(run).values()) for run in self.runs]
+        for row in self.rows:
+            yield (*of_runs[row.run], row.round, row.split, row.group, row.client, row.metric, row.value)
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the long table, a dictionary a row.
-
-        Columns: run, plan, the axes by their paths, seed, backend, status, round, split, group, client, metric, value.
-        """
-        runs = [self._of_run(number) for number in range(len(self.results))]
-        return [runs[row.run] | {name: one for name, one in vars(row).items() if name != "run"} for row in self.rows]
+        """Return the long table, a dictionary a row: see `columns`."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.cells()]
 
     def frame(self) -> Any:
         """Return the long table as a pandas DataFrame if pandas is installed, otherwise as `records()` does."""
         if find_spec("pandas") is None:
             return self.records()
-        return import_module("pandas").DataFrame.from_records(self.records())
+        return import_module("pandas").DataFrame.from_records(self.cells(), columns=self.columns)
 
     def table(
         self, by: str | Sequence[str] | None = None, metric: str = "accuracy", split: str = "test", group: str = ""
@@ -89,68 +131,76 @@ class Measurements:
         `by` names columns of the long table or paths of the spec; by default the axes. Raises InputError for a name
         that no run has.
         """
-        names = self._named(by)
-        last = {row.run: row for row in self._values(metric, split, group)}
-        done = [row for row in last.values() if self._is_of_last_model(row)]
-        return Tally.of(names, ((self._key(row, names), row.value) for row in done if row.value is not None))
+        names = self.named(by)
+        rows = [row for row in self._values(metric, split, group) if row.round == self.runs[row.run].last_round]
+        return Tally.of(names, ((self._key(row, names), row.value) for row in rows if row.value is not None))
 
     def curves(
         self, by: str | Sequence[str] | None = None, metric: str = "accuracy", split: str = "test", group: str = ""
     ) -> Tally:
         """Return mean and deviation of a metric after each evaluated round; else as `table`."""
-        names = self._named(by)
-        rows = [row for row in self._values(metric, split, group) if self.results[row.run].status == "completed"]
+        names = self.named(by)
+        rows = self._values(metric, split, group)
         values = (((*self._key(row, names), row.round), row.value) for row in rows if row.value is not None)
         return Tally.of((*names, "round"), values)
 
-    @cached_property
-    def _settings(self) -> list[dict[str, JsonValue]]:
-        return [settings_by_path(result.spec) for result in self.results]
-
-    def _of_run(self, number: int) -> dict[str, Any]:
-        result, settings = self.results[number], self._settings[number]
-        axes = {path: settings.get(path) for path in self.axes}
-        ends = {"seed": result.seed, "backend": result.backend.name, "status": result.status}
-        return {"run": self.names[number], "plan": result.plan_digest, **axes, **ends}
-
-    def _named(self, by: str | Sequence[str] | None) -> list[str]:
-        names = self.axes if by is None else [by] if isinstance(by, str) else list(by)
-        known = dict.fromkeys((*_NAMED, *(path for settings in self._settings for path in settings)))
+    def named(self, by: str | Sequence[str] | None) -> list[str]:
+        """Return the columns or paths that `by` names, by default the axes; raises InputError for an unknown one."""
+        names = self.axes if by is None else [by] if isinstance(by, str) else list(dict.fromkeys(by))
+        known = dict.fromkeys((*self.axes, *_OF_A_RUN, *(path for run in self.runs for path in run.settings)))
         for name in names:
             if name not in known:
-                raise InputError(f"by: {choose(name, dict.fromkeys((*self.axes, *_NAMED, *known)))}")
+                raise InputError(f"by: {choose(name, known)}")
         return names
 
-    def _key(self, row: Measurement, names: Sequence[str]) -> list[Any]:
-        values = self._settings[row.run] | self._of_run(row.run)
+    def of_run(self, run: Run, names: Sequence[str]) -> list[Any]:
+        """Return a run's values in some columns or settings; None where its spec has no such setting."""
+        values = {**run.settings, **self._of_run(run)}
         return [values.get(name) for name in names]
 
-    def _values(self, metric: str, split: str, group: str) -> list[Measurement]:
-        """Return the rows of one metric; raises InputError if none has it."""
-        rows: Sequence[Measurement] = self.rows
-        for name, wanted in (("split", split), ("group", group or None), ("metric", metric)):
-            found = [row for row in rows if getattr(row, name) == wanted]
-            if rows and not found:
-                known = sorted({str(getattr(row, name)) for row in rows if getattr(row, name) is not None})
-                raise InputError(f"{name}: {choose(wanted, known)}")
-            rows = found
-        return list(rows)
+    def _of_run(self, run: Run) -> dict[str, Any]:
+        axes = {path: run.settings.get(path) for path in self.axes}
+        ends = {"seed": run.seed, "backend": run.backend, "status": run.status}
+        return {"run": run.name, "plan": run.plan, **axes, **ends}
 
-    def _is_of_last_model(self, row: Measurement) -> bool:
-        result = self.results[row.run]
-        return result.status == "completed" and row.round == result.rounds[-1].round
+    def _key(self, row: Measurement, names: Sequence[str]) -> list[Any]:
+        return self.of_run(self.runs[row.run], names)
+
+    def _values(self, metric: str, split: str, group: str) -> list[Measurement]:
+        """Return the rows of one metric, of completed runs; raises InputError if no run has it."""
+        wanted = {"split": split, "group": group or None, "metric": metric}
+        known: dict[str, set[str]] = {name: set() for name in wanted}
+        found, has_it = list[Measurement](), False
+        for row in self.rows:
+            if row.client is not None or not _fits(row, wanted, known):
+                continue
+            has_it = True
+            if self.runs[row.run].status == "completed":
+                found.append(row)
+        if not has_it and (name := _first_unknown(wanted, known)):
+            raise InputError(f"{name}: {choose(wanted[name], sorted(known[name]))}")
+        return found
 
 
 def measurements_of(paths: str | Path | Iterable[str | Path]) -> Measurements:
     """Return what the runs at or below some paths measured: run folders, sweeps, certificates, in any mixture.
 
-    Raises InputError if there is no run at one of them, or a result cannot be read.
+    Warns of runs that have not ended or whose result cannot be read, and goes on with the others. Raises InputError if
+    there is no run with a result at one of the paths, or none can be read.
     """
-    folders = run_folders([paths] if isinstance(paths, str | Path) else paths)
-    return Measurements(tuple(folders), tuple(load_result(folder) for folder in folders))
+    found = find_runs([paths] if isinstance(paths, str | Path) else paths)
+    results, errors = StoredResults(found.folders).readable()
+    if errors and not len(results):
+        raise errors[0]
+    unread = [f"{error}; it is left out" for error in errors]
+    unread += [f"{folder} is left out: it has not ended; go on with --resume" for folder in found.unfinished]
+    for why in unread:
+        warnings.warn(why, RunWarning, stacklevel=2)
+    return Measurements(results.folders, results, lost_cells(found.sweeps, results.folders), tuple(unread))
 
 
-def _rows(run: int, record: RoundRecord) -> Iterator[Measurement]:
+def values_of(run: int, record: RoundRecord) -> Iterator[Measurement]:
+    """Yield every value of a run's round."""
     yield from (Measurement(run, record.round, "train", None, None, *one) for one in record.train.items())
     evaluation = record.evaluation or {}
     for name in dict.fromkeys((*evaluation, *record.undefined)):
@@ -166,3 +216,36 @@ def _costs(record: RoundRecord) -> dict[str, float]:
     costs = {"bytes_down": float(record.bytes_down), "bytes_up": float(record.bytes_up)}
     costs["seconds"] = sum(record.seconds.values())
     return costs if record.epsilon is None else costs | {"epsilon": record.epsilon}
+
+
+def _fits(row: Measurement, wanted: Mapping[str, str | None], known: Mapping[str, set[str]]) -> bool:
+    """Return whether a row has all that is wanted; what it has instead, up to the first difference, becomes known."""
+    for name, value in wanted.items():
+        found = getattr(row, name)
+        if found is not None:
+            known[name].add(found)
+        if found != value:
+            return False
+    return True
+
+
+def _first_unknown(wanted: Mapping[str, str | None], known: Mapping[str, set[str]]) -> str | None:
+    """Return the first thing wanted that no row has; None if there are no rows."""
+    unknown = (name for name, value in wanted.items() if value is not None and value not in known[name])
+    return next(unknown, None) if any(known.values()) else None
+
+
+def _run(name: str, folder: Path, result: Result) -> Run:
+    return Run(
+        name=name,
+        folder=folder,
+        experiment=result.name,
+        plan=result.plan_digest,
+        seed=result.seed,
+        backend=result.backend.name,
+        status=result.status,
+        error=result.error,
+        settings=settings_by_path(result.spec),
+        last_round=result.rounds[-1].round if result.rounds else None,
+        best_round=result.best.round if result.best else None,
+    )

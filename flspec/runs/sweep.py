@@ -3,7 +3,7 @@
 Each of several threads takes one cell after another to a worker process of its own. So an engine starts once a thread
 and not once a cell, and a cell that breaks its process hurts no other cell. A cell is done if its folder says so. The
 folder is named by the plan's digest, so the same command continues a killed sweep, and a changed experiment starts
-anew. `matrix.json` is written for readers; flspec never reads it.
+anew. `matrix.json` is written for readers; no sweep goes by it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,12 @@ from flspec.runs.evaluation import Evaluator
 from flspec.runs.folders import OtherSoftware, finished_result, prepared_folder
 from flspec.runs.result import Result, RoundRecord
 from flspec.runs.runner import attempt_of, execute_plan, refuse_unsupported
-from flspec.runs.sweep_summary import BestRound, CellRecord, Sweep, groups_of
+from flspec.runs.sweep_summary import MATRIX, BestRound, CellRecord, Sweep, groups_of
 from flspec.spec.study import Cell, Study
 from flspec.trackers import Chosen, Tracker, chosen_trackers
 
 __all__ = ["Standing", "SweepWatch", "cell_folder", "sweep"]
 
-_MATRIX = "matrix.json"
 _JOB_BYTES = 2 * 2**30  # measured: 0.4 GiB for a worker that trains mnist_cnn, 0.7 GiB for TFF, 1.1 GiB for Ray
 _TICK_SECONDS = 0.5
 _LONGEST_NAME = 130  # characters of a label in a folder's name; file systems take 255 bytes
@@ -241,7 +240,7 @@ class _Board:
 
     def __init__(self, study: Study, selection: str, folder: Path, watch: SweepWatch | None) -> None:
         self._name, self._selection, self._watch = study.name, selection, watch
-        self._path = folder / _MATRIX
+        self._path = folder / MATRIX
         self._records = {cell.label: _pending(cell) for cell in study.cells}
         self._running: dict[str, float] = {}
         self.of_the_caller: Exception | None = None  # what `watch` raised; it ends the sweep

@@ -5,15 +5,31 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from flspec.core.components import Document
+from flspec.core.reading import PYDANTIC_VALUE, read_json
+from flspec.errors import InputError
 from flspec.privacy.promises import most_costly
 from flspec.protocol.records import FeatureSpaceRecord, Promise
 
-__all__ = ["BestRound", "CellRecord", "Metrics", "SeedGroup", "Spread", "Sweep", "groups_of"]
+__all__ = [
+    "MATRIX",
+    "BestRound",
+    "CellRecord",
+    "Metrics",
+    "SeedGroup",
+    "Spread",
+    "Sweep",
+    "groups_of",
+    "load_sweep",
+    "spread_of",
+]
+
+MATRIX = "matrix.json"  # in a sweep's folder
 
 Metrics = dict[str, dict[str, float]]  # by set of examples, then by name
 
@@ -97,6 +113,16 @@ def groups_of(cells: Sequence[CellRecord]) -> tuple[SeedGroup, ...]:
     )
 
 
+def load_sweep(folder: Path) -> Sweep:
+    """Read a sweep's `matrix.json`; raises InputError if it is not valid."""
+    path = folder / MATRIX
+    try:
+        return Sweep.model_validate_json(read_json(path, PYDANTIC_VALUE))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{path}: no record of a sweep: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
 def _without_seed(values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return {path: value for path, value in values.items() if path != "seed"}
 
@@ -107,9 +133,10 @@ def _spreads(evaluations: Sequence[Metrics]) -> dict[str, dict[str, Spread]]:
         for split, metrics in evaluation.items():
             for name, value in metrics.items():
                 measured.setdefault(split, {}).setdefault(name, []).append(value)
-    return {split: {name: _spread(v) for name, v in metrics.items()} for split, metrics in measured.items()}
+    return {split: {name: spread_of(v) for name, v in metrics.items()} for split, metrics in measured.items()}
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def spread_of(values: Sequence[float]) -> Spread:
+    """Return mean and sample standard deviation of one value or more."""
     sd = statistics.stdev(values) if len(values) > 1 else None
     return Spread(num_runs=len(values), mean=statistics.fmean(values), sd=sd)

@@ -28,7 +28,7 @@ def write_spec(folder: Path, spec: Spec) -> None:
 
 COMMANDS = (
     *("schema", "list", "new", "validate", "plan", "run", "certify", "audit", "compare", "backends", "data"),
-    *("runs", "show", "reproduce", "rm", "clean"),
+    *("runs", "show", "reproduce", "rm", "clean", "export"),
 )
 
 

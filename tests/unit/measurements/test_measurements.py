@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import subprocess
 import sys
+import weakref
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +16,10 @@ from typing import Any
 import pytest
 
 import flspec
-from flspec.errors import InputError
+from flspec.errors import InputError, RunWarning
 from flspec.measurements import Measurements, Tally, measurements_of, run_folders
 from flspec.measurements.axes import axes_of, settings_by_path
+from flspec.runs.result import Result, load_result
 from flspec.runs.runner import run
 from flspec.runs.sweep import sweep
 from flspec.spec.loading import load_spec
@@ -64,7 +67,7 @@ def last_accuracies(folder: Path, rate: float) -> list[float]:
 def test_every_value_of_every_run_is_a_row(folder: Path, measured: Measurements) -> None:
     per_run = sum(len(r["train"]) + len(r["evaluation"]["test"]) + 3 for r in raw(folder)[0]["rounds"])
     assert len(measured.results) == 7
-    assert len(measured.rows) == 7 * per_run
+    assert len(list(measured.rows)) == 7 * per_run
     values = [r["evaluation"]["test"]["loss"] for result in raw(folder / "alone") for r in result["rounds"]]
     rows = [row for row in measured.records() if row["run"] == "alone" and row["split"] == "test"]
     assert [row["value"] for row in rows if row["metric"] == "loss"] == values
@@ -162,25 +165,69 @@ def test_a_run_named_twice_counts_once_and_names_tell_runs_apart(folder: Path) -
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(InputError, match="no run with a result here"):
-            measurements_of(path)
+    (tmp_path / "file").write_text("")
+    wrong = {".": "no run with a result here; name", "absent": "absent does not exist; name", "file": "is not a folder"}
+    for path, message in wrong.items():
+        with pytest.raises(InputError, match=message):
+            measurements_of(tmp_path / path)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "events.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"no run with a result here, and .*begun has not ended; go on with --resume"):
+        measurements_of(tmp_path)
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(InputError, match="not a result of this schema"):
         measurements_of(tmp_path)
+
+
+def test_what_cannot_be_read_is_told_and_the_others_count(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "alone").symlink_to(folder / "alone")
+    for name, file in {"broken": "result.json", "begun": "events.jsonl"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text("{")
+    with pytest.warns(RunWarning) as told:
+        found = measurements_of([tmp_path, tmp_path / "alone"])
+    assert found.names == ["alone"]
+    assert [re.sub(".*(broken|begun)", "\\1", str(one.message)) for one in told] == [
+        "broken/result.json: not valid JSON; was it cut short?; it is left out",
+        "begun is left out: it has not ended; go on with --resume",
+    ]
+
+
+def test_results_of_large_files_are_in_memory_one_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def most_alive(kept_bytes: int) -> int:
+        loaded, most = list[weakref.ref[Result]](), 0
+        monkeypatch.setattr("flspec.measurements.stored._KEPT_BYTES", kept_bytes)
+
+        def load(folder: Path) -> Result:
+            nonlocal most
+            result = load_result(folder)
+            loaded.append(weakref.ref(result))
+            most = max(most, sum(one() is not None for one in loaded))
+            return result
+
+        monkeypatch.setattr("flspec.measurements.stored.load_result", load)
+        measured = measurements_of(folder / "sweep")
+        assert sum(1 for _ in measured.cells()) > 0
+        assert measured.table(by="rounds").rows[0]["num_runs"] == 6
+        return most
+
+    assert most_alive(0) <= 2  # one that is read while the one before is let go
+    assert most_alive(2**23) == 6
 
 
 def test_a_frame_is_pandas_where_that_is_installed_and_records_elsewhere(
     measured: Measurements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class DataFrame:
-        from_records = staticmethod(lambda rows: ("frame", rows))
+        from_records = staticmethod(lambda rows, columns: [dict(zip(columns, row, strict=True)) for row in rows])
 
     pandas = ModuleType("pandas")
     pandas.__spec__ = ModuleSpec("pandas", None)
     pandas.DataFrame = DataFrame  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pandas", pandas)
-    assert measured.frame() == ("frame", measured.records())
+    monkeypatch.setattr(Measurements, "records", None)
+    assert measured.frame()[0]["metric"] == "loss"
+    monkeypatch.undo()
     monkeypatch.setattr("flspec.measurements.table.find_spec", lambda name: None)
     assert measured.frame() == measured.records()
 

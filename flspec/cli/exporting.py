@@ -1,0 +1,108 @@
+"""`flspec export`: what runs measured, for other programs and for papers."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from flspec.cli.options import Json
+from flspec.cli.output import print_json
+
+if TYPE_CHECKING:
+    from flspec.exports import Asked, Export
+    from flspec.measurements.outcomes import RoundChoice
+
+__all__ = ["export"]
+
+
+def _kinds(incomplete: str) -> list[str]:
+    from flspec.exports import export_kinds
+
+    return [kind for kind in export_kinds() if kind.startswith(incomplete)]
+
+
+def export(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, sweeps, certificates.")],
+    to: Annotated[
+        str, typer.Option(metavar="KIND", help="csv, parquet, json, markdown, latex.", autocompletion=_kinds)
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A new file; else it is printed.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="[SET/]NAME", help="A column of a paper's table; repeatable.")
+    ] = None,
+    round_: Annotated[
+        str | None, typer.Option("--round", metavar="last|best|N", help="After which round; last if absent.")
+    ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="A setting whose values are rows; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write what runs measured.
+
+    csv, parquet and json have every value, a row each. markdown and latex have
+    a table for a paper: mean and deviation over seeds, a row for each
+    combination of the settings in which the runs differ.
+    """
+    from flspec.core.files import partial_file
+    from flspec.errors import InputError
+    from flspec.exports import Asked, find_export
+
+    kind = find_export(to)
+    given = {"metrics": ("--metric", metric), "round": ("--round", round_), "by": ("--by", by)}
+    for name, (option, value) in given.items():
+        if value and name not in kind.reads:
+            raise InputError(f"{option}: makes no difference to {to}; leave it out")
+    asked = Asked(tuple(paths), tuple(metric or ()), _round(round_), tuple(by) if by else None)
+    if out is None:
+        if not kind.is_text or as_json:
+            why = "--json tells what is in a file" if kind.is_text else f"{to} is no text"
+            raise InputError(f"--out: {why}; name a file to write")
+        kind.write(asked, sys.stdout)
+        return
+    _check_new(out)
+    with partial_file(out) as file:
+        what = _written(kind, asked, file)
+    if as_json:
+        print_json({"file": str(out), "kind": to, "what": what})
+    else:
+        from flspec.cli.consoles import console
+
+        console.print(f"written to {out}: {what}", soft_wrap=True)
+
+
+def _written(kind: Export, asked: Asked, file: BinaryIO) -> str:
+    if not kind.is_text:
+        return kind.write(asked, file)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    try:
+        return kind.write(asked, text)
+    finally:
+        text.detach()  # which writes what is left
+
+
+def _round(text: str | None) -> RoundChoice:
+    from flspec.errors import InputError, shorten
+
+    if text is None or text == "last":
+        return "last"
+    if text == "best":
+        return "best"
+    if not (text.isascii() and text.isdecimal() and int(text[:20]) > 0):
+        raise InputError(f"--round: {shorten(text)!r} is no round; give last, best or a number from 1")
+    return int(text[:20])
+
+
+def _check_new(out: Path) -> None:
+    """Raise InputError unless a file can be made; nothing that is there is overwritten."""
+    from flspec.errors import InputError
+
+    if os.path.lexists(out):
+        raise InputError(f"--out: {out} is there already; choose another name, or remove it")
+    if not out.absolute().parent.is_dir() or not os.access(out.absolute().parent, os.W_OK | os.X_OK):
+        raise InputError(f"--out: {out} cannot be made, since {out.absolute().parent} is no folder to write to")

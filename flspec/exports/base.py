@@ -1,0 +1,100 @@
+"""An export: one file of what is at some paths."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from flspec.errors import InputError, printable
+from flspec.measurements import Measurements, measurements_of
+from flspec.measurements.outcomes import RoundChoice
+from flspec.measurements.summary import Summary, summary_of
+
+__all__ = ["Asked", "Export", "LongTable", "PaperTable"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be exported, and how: what the options of the command say."""
+
+    paths: tuple[Path, ...]
+    metrics: tuple[str, ...] = ()
+    round: RoundChoice = "last"
+    by: tuple[str, ...] | None = None
+
+    @cached_property
+    def measured(self) -> Measurements:
+        """The measurements of the runs at the paths."""
+        return measurements_of(self.paths)
+
+
+class Export(ABC):
+    """A kind of file."""
+
+    is_text: ClassVar[bool] = True  # False: it can only be written to a file
+    reads: ClassVar[frozenset[str]] = frozenset()  # the fields of Asked, beside paths, that make a difference
+
+    @abstractmethod
+    def write(self, asked: Asked, file: IO[Any]) -> str:
+        """Write the file, and return what is in it, in a few words. Raises InputError before anything is written."""
+
+
+class LongTable(Export):
+    """The long table, a row at a time: everything that was measured, to go on with in other programs."""
+
+    @abstractmethod
+    def write_rows(self, measured: Measurements, rows: Iterator[tuple[Any, ...]], file: IO[Any]) -> None:
+        """Write rows that have a cell for each of the columns: text, a number, None, or in an axis any JSON value."""
+
+    def write(self, asked: Asked, file: IO[Any]) -> str:
+        measured = asked.measured
+        rows = measured.cells()
+        first = next(rows, None)
+        if first is None:
+            raise InputError(f"nothing to export: none of {len(measured.runs):,} runs has a round")
+        counted = _Counted(chain([first], rows))
+        self.write_rows(measured, iter(counted), file)
+        return f"{counted.num:,} rows of {len(measured.runs):,} {'run' if len(measured.runs) == 1 else 'runs'}"
+
+
+class PaperTable(Export):
+    """Means and deviations by axis, as a table for a paper."""
+
+    reads = frozenset({"metrics", "round", "by"})
+
+    @abstractmethod
+    def render(self, summary: Summary) -> str:
+        """Return the table as text, with everything in it escaped."""
+
+    def write(self, asked: Asked, file: IO[Any]) -> str:
+        summary = summary_of(asked.measured, asked.metrics, asked.round, asked.by)
+        file.write(self.render(_printable(summary)))
+        return f"{len(summary.rows):,} {'row' if len(summary.rows) == 1 else 'rows'} of means and deviations"
+
+
+class _Counted:
+    """An iterable that knows how many it has given."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items, self.num = items, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._items:
+            self.num += 1
+            yield item
+
+
+def _printable(summary: Summary) -> Summary:
+    """Return a table whose texts are of one line each."""
+    return Summary(
+        title=printable(summary.title),
+        columns=tuple(map(printable, summary.columns)),
+        num_axes=summary.num_axes,
+        rows=tuple(tuple(map(printable, row)) for row in summary.rows),
+        notes=tuple(map(printable, summary.notes)),
+    )
