@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,22 @@ from flspec.losses.binary_cross_entropy import BinaryCrossEntropy
 from flspec.losses.cross_entropy import CrossEntropy
 from flspec.losses.huber import Huber
 from flspec.losses.mean_squared_error import MeanSquaredError
+from flspec_torch.devices import HOST, TorchDevice
 
 __all__ = ["LossGradient", "TorchLoss", "build_loss", "check_loss", "count_correct", "is_correct", "to_targets"]
 
 _aten: Any = torch.ops.aten
 _square_backward, _huber_backward = _aten.mse_loss_backward.default, _aten.huber_loss_backward.default
 _MEAN = 1  # torch's number for this reduction
-_ONES = {dtype: torch.ones((), dtype=dtype) for dtype in (torch.float32, torch.float64)}  # the gradient of a loss
 
 # Of a batch's outputs [batch, outputs]: their mean loss, and its gradient.
 LossGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+@cache
+def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the gradient of a loss with respect to itself."""
+    return torch.ones((), dtype=dtype, device=device)
 
 
 class TorchLoss(ABC):
@@ -57,7 +63,7 @@ class _CrossEntropy(TorchLoss):
         return F.cross_entropy(outputs, targets)
 
     def gradients(self, targets: Tensor, sizes: Sequence[int], like: Tensor) -> Sequence[LossGradient]:
-        return _of_classes(self._mean_of, targets, _shares(tuple(sizes), like.dtype), sizes, like)
+        return _of_classes(self._mean_of, targets, _shares(tuple(sizes), like.dtype, like.device), sizes, like)
 
     def _mean_of(self, log_p: Tensor, classes: Tensor) -> Tensor:
         return F.nll_loss(log_p, classes)
@@ -71,7 +77,7 @@ class _WeightedCrossEntropy(TorchLoss):
         return F.cross_entropy(outputs, targets, self._weights, reduction="sum") / len(targets)
 
     def gradients(self, targets: Tensor, sizes: Sequence[int], like: Tensor) -> Sequence[LossGradient]:
-        shares = self._weights[targets] * _shares(tuple(sizes), like.dtype)
+        shares = self._weights[targets] * _shares(tuple(sizes), like.dtype, like.device)
         return _of_classes(self._mean_of, targets, shares, sizes, like)
 
     def _mean_of(self, log_p: Tensor, classes: Tensor) -> Tensor:
@@ -79,9 +85,9 @@ class _WeightedCrossEntropy(TorchLoss):
 
 
 @lru_cache(maxsize=16)
-def _shares(sizes: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def _shares(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return minus the share of each example in the mean of its batch: [examples]."""
-    return torch.repeat_interleave(-1 / torch.tensor(sizes, dtype=dtype), torch.tensor(sizes))
+    return torch.repeat_interleave(-1 / torch.tensor(sizes, dtype=dtype), torch.tensor(sizes)).to(device)
 
 
 def _of_classes(
@@ -126,7 +132,7 @@ class _MeanSquaredError(TorchLoss):
         return [partial(self._of_batch, its) for its in torch.split_with_sizes(targets, sizes)]
 
     def _of_batch(self, targets: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        return self(outputs, targets), _square_backward(_ONES[outputs.dtype], outputs, targets, _MEAN)
+        return self(outputs, targets), _square_backward(_one(outputs.dtype, outputs.device), outputs, targets, _MEAN)
 
 
 class _Huber(TorchLoss):
@@ -140,7 +146,7 @@ class _Huber(TorchLoss):
         return [partial(self._of_batch, its) for its in torch.split_with_sizes(targets, sizes)]
 
     def _of_batch(self, targets: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        gradient = _huber_backward(_ONES[outputs.dtype], outputs, targets, _MEAN, self._delta)
+        gradient = _huber_backward(_one(outputs.dtype, outputs.device), outputs, targets, _MEAN, self._delta)
         return self(outputs, targets), gradient
 
 
@@ -157,9 +163,9 @@ class _OwnLoss(TorchLoss):
         return given  # type: ignore[no-any-return]
 
 
-def build_loss(loss: Loss, label_weights: Sequence[float] = ()) -> TorchLoss:
+def build_loss(loss: Loss, label_weights: Sequence[float] = (), device: TorchDevice = HOST) -> TorchLoss:
     """Build a loss with these label weights; without them all labels count equally."""
-    weights = torch.tensor(label_weights, dtype=torch.float32) if label_weights else None
+    weights = device.put(np.array(label_weights, np.float32)) if label_weights else None
     if type(loss).torch is not Loss.torch:
         return _OwnLoss(loss)
     match loss:
@@ -184,9 +190,9 @@ def check_loss(call: PartCall, loss: Any, trains: bool = True) -> None:
         raise call.error("gave a loss that does not depend on the weights")
 
 
-def to_targets(loss: Loss, labels: NDArray[Any], outputs: int) -> Tensor:
+def to_targets(loss: Loss, labels: NDArray[Any], outputs: int, device: TorchDevice = HOST) -> Tensor:
     """Return the targets of a loss as a tensor."""
-    return torch.from_numpy(np.ascontiguousarray(loss.targets(labels, outputs)))
+    return device.put(np.ascontiguousarray(loss.targets(labels, outputs)))
 
 
 def count_correct(loss: Loss, outputs: Tensor, labels: Tensor, is_multi_label: bool) -> float:

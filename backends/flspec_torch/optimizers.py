@@ -57,7 +57,7 @@ class Stepper(ABC, Generic[Rule]):
         """Return the state for the next stepper: a record for each slot, and the step count if the rule has one."""
         slots: dict[str, Weights] = {
             f"{self._record}/{slot}": {
-                name: np.array(value.numpy(), np.float32) for name, value in zip(self._names, values, strict=True)
+                name: np.array(value.cpu().numpy(), np.float32) for name, value in zip(self._names, values, strict=True)
             }
             for slot, values in self._slots.items()
         }
@@ -70,7 +70,7 @@ class Stepper(ABC, Generic[Rule]):
         if carried is None:
             return [torch.full_like(weight, start) for weight in self._weights]
         return [
-            torch.tensor(carried[name], dtype=weight.dtype)
+            torch.tensor(carried[name], dtype=weight.dtype, device=weight.device)
             for name, weight in zip(self._names, self._weights, strict=True)
         ]
 

@@ -82,7 +82,8 @@ def run(
     """Return the output for a batch, with `tensors` in place of the module's own. Training changes its statistics."""
     _set_mode(layer, module, training)
     given = {name: tensors[name] for name in layer.tensors}
-    given |= {name: module.get_buffer(name).clone() for name in layer.counters}
+    given |= {name: module.get_buffer(name).to(x.device) for name in layer.fixed}
+    given |= {name: module.get_buffer(name).to(x.device, copy=True) for name in layer.counters}
     call = module_call(module)
     with seeded(seed) if seed is not None else without_draws(call, training), call.guarded():
         output = torch.func.functional_call(module, given, (x,))

@@ -17,7 +17,8 @@ from flspec.execution.parts import networks_of, phases_of
 from flspec.layers import Network
 from flspec.phases import REAL, Call, Phase, Term, draws_of_step, masks_of_call, scored_values, takes_place
 from flspec.protocol.plan import ClientTask, Plan
-from flspec_torch.batches import inputs_of
+from flspec_torch.batches import Batches
+from flspec_torch.devices import HOST, TorchDevice
 from flspec_torch.gradient import require_gradients
 from flspec_torch.measuring import Measured
 from flspec_torch.model import Evaluate, build_network
@@ -26,6 +27,7 @@ from flspec_torch.step import Learned, Turn
 __all__ = ["PhasesStep"]
 
 Values = dict[str, Tensor]  # by name, [rows, ...]
+_Found = tuple[str, Tensor, int]  # a metric, its mean over some rows, and their number
 
 # Of the scores of a term [rows, 1], taken as those of real examples or not, each row's share of the loss.
 _TERMS: dict[str, Callable[[Tensor, bool], Tensor]] = {
@@ -42,6 +44,11 @@ class PhasesStep:
 
     plan: Plan
     data: Data
+    device: TorchDevice = HOST
+
+    @cached_property
+    def batches(self) -> Batches:
+        return Batches(self.data.train, self.device)
 
     @cached_property
     def phases(self) -> tuple[Phase, ...]:
@@ -66,31 +73,34 @@ class PhasesStep:
     ) -> Iterator[Iterator[Turn]]:
         """Yield the gradients of each step: one after the other, that of each phase which takes place.
 
-        Its optimizer steps before the next is asked for.
+        Its optimizer steps before the next is asked for. Metrics are in `measured` once there is no further step.
         """
         require_gradients(tensors, [name for own in learned.values() for name in own])
+        found: list[_Found] = []
         for number in numbers:
-            yield self._turns(task, number, tensors, learned, measured)
+            yield self._turns(task, number, tensors, learned, found)
+        means = torch.stack([mean for _, mean, _ in found]).cpu().tolist() if found else []
+        for (name, _, num), mean in zip(found, means, strict=True):
+            measured.add(name, mean * num, num)
 
     def _turns(
-        self, task: ClientTask, number: int, tensors: Mapping[str, Tensor], learned: Learned, measured: Measured
+        self, task: ClientTask, number: int, tensors: Mapping[str, Tensor], learned: Learned, found: list[_Found]
     ) -> Iterator[Turn]:
         stream = step_stream(task, number)
-        values = {REAL: inputs_of(self.data.train, task, number)}
+        values = {REAL: self.batches.inputs(task, number)}
         num = len(values[REAL])
         drawn = draws_of_step(self.phases, number, num, stream)
         for phase in self.phases:
             if not takes_place(phase, number):
                 continue
-            own = {name: torch.from_numpy(value) for name, value in drawn[phase.name].items()}
+            own = {name: self.device.put(value) for name, value in drawn[phase.name].items()}
             with torch.enable_grad():
                 for call in phase.calls:
                     values[call.value] = self._call(phase, call, values | own, tensors, stream)
                 loss = _loss(phase.terms, values)
                 gradients = _gradients(loss, list(learned[phase.optimizer].values()))
-            measured.add(phase.name, loss.item() * num, num)
-            for name in self.scored[phase.name]:
-                measured.add(name, values[name].detach().mean().item() * num, num)
+            found.append((phase.name, loss.detach(), num))
+            found += [(name, values[name].detach().mean(), num) for name in self.scored[phase.name]]
             yield phase.optimizer, gradients
 
     def _call(self, phase: Phase, call: Call, values: Values, tensors: Mapping[str, Tensor], stream: Stream) -> Tensor:
@@ -98,7 +108,7 @@ class PhasesStep:
         if call.detached:
             given = {name: value.detach() for name, value in given.items()}
         masks = masks_of_call(self.networks[call.network], phase, call, len(values[REAL]), stream)
-        factors = {name: torch.from_numpy(mask) for name, mask in masks.items()}
+        factors = {name: self.device.put(mask) for name, mask in masks.items()}
         return self.evaluate[call.network](tensors, given, factors)
 
 

@@ -37,7 +37,7 @@ def sum_of_clipped(step: StepInputs, learned: Mapping[str, Tensor], norm: float)
     size = max(1, MOST_GRADIENT_VALUES // sum(tensor.numel() for tensor in weights.values()))
     is_own = any(isinstance(layer, TorchModule) for layer in step.parts.network.layers)
     each = _in_turn(one) if is_own else torch.func.vmap(one, in_dims=(None, 0, 0, 0))
-    sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in weights.items()}
+    sums = {name: torch.zeros_like(tensor, dtype=torch.float64) for name, tensor in weights.items()}
     losses, outputs = [], []
     arguments = (step.inputs, step.targets, step.masks)
     for start in range(0, len(step.inputs), size):
@@ -56,7 +56,7 @@ def add_noise(sums: Sums, bound: PrivateSteps, divisor: float, stream: Stream) -
     noised = []
     for name, value in sums.items():
         noise = torch.from_numpy(stream.child(name).normal(math.prod(value.shape)).reshape(value.shape))
-        noised.append(((value + deviation * noise) / divisor).float())
+        noised.append(((value + deviation * noise.to(value.device)) / divisor).float())
     return noised
 
 

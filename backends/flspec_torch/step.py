@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from flspec.core.randomness import Stream
 from flspec.layers import Network, draw_masks
 from flspec.losses import Loss
+from flspec_torch.devices import TorchDevice
 from flspec_torch.losses import TorchLoss, count_correct, to_targets
 from flspec_torch.model import Forward
 
@@ -33,6 +33,11 @@ class StepParts:
     batch_loss: TorchLoss
     num_outputs: int
     is_multi_label: bool
+    device: TorchDevice
+
+    def targets(self, labels: NDArray[Any]) -> Tensor:
+        """Return labels in the form that the loss takes."""
+        return to_targets(self.loss, labels, self.num_outputs, self.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +52,7 @@ class StepInputs:
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the model's outputs in training, [batch, outputs], with this step's planned dropout."""
-        return self.parts.forward(self.tensors, inputs, draw_factors(self.parts.network, len(inputs), self.stream))
+        return self.parts.forward(self.tensors, inputs, draw_factors(self.parts, len(inputs), self.stream))
 
     def loss(self, outputs: Tensor) -> Tensor:
         """Return the mean of `client.loss` over the batch."""
@@ -60,14 +65,14 @@ class StepInputs:
     @cached_property
     def masks(self) -> dict[str, Tensor]:
         """This step's planned dropout for the batch: the factors of each dropout layer."""
-        return draw_factors(self.parts.network, len(self.inputs), self.stream)
+        return draw_factors(self.parts, len(self.inputs), self.stream)
 
     @cached_property
     def targets(self) -> Tensor:
         """The labels in the form that the loss takes."""
-        return to_targets(self.parts.loss, self.labels, self.parts.num_outputs)
+        return self.parts.targets(self.labels)
 
 
-def draw_factors(network: Network, num_examples: int, stream: Stream) -> dict[str, Tensor]:
+def draw_factors(parts: StepParts, num_examples: int, stream: Stream) -> dict[str, Tensor]:
     """Draw what chance does to a batch in one step, by the layer's name: `flspec.layers.draw_masks` as tensors."""
-    return {name: torch.from_numpy(mask) for name, mask in draw_masks(network, num_examples, stream).items()}
+    return {name: parts.device.put(mask) for name, mask in draw_masks(parts.network, num_examples, stream).items()}

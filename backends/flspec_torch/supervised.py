@@ -19,7 +19,8 @@ from flspec.layers import Network, draws_in_training, trace
 from flspec.objectives.supervised import Supervised
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import ClientTask, Plan
-from flspec_torch.batches import Block, blocks_of, inputs_of
+from flspec_torch.batches import Batches, Block
+from flspec_torch.devices import HOST, TorchDevice
 from flspec_torch.gradient import (
     BatchesOf,
     ByAutograd,
@@ -29,7 +30,7 @@ from flspec_torch.gradient import (
     require_gradients,
 )
 from flspec_torch.layers import Masks, Tensors
-from flspec_torch.losses import build_loss, is_correct, to_targets
+from flspec_torch.losses import build_loss, is_correct
 from flspec_torch.measuring import Measured
 from flspec_torch.model import Forward, build_forward, translations_of
 from flspec_torch.objectives import StepLoss, build_step_loss
@@ -47,6 +48,11 @@ class SupervisedStep:
 
     plan: Plan
     data: Data
+    device: TorchDevice = HOST
+
+    @cached_property
+    def batches(self) -> Batches:
+        return Batches(self.data.train, self.device)
 
     @cached_property
     def network(self) -> Network:
@@ -64,9 +70,10 @@ class SupervisedStep:
             network=self.network,
             forward=self.forward,
             loss=loss,
-            batch_loss=build_loss(loss, self.plan.settings.label_weights),
+            batch_loss=build_loss(loss, self.plan.settings.label_weights, self.device),
             num_outputs=trace(self.network)[self.network.output][0],
             is_multi_label=self.data.is_multi_label,
+            device=self.device,
         )
 
     @cached_property
@@ -102,19 +109,19 @@ class SupervisedStep:
             return
         names = list(learned[""])
         gradient = self.gradient(tensors, names)
-        for block in blocks_of(self.data.train, task, numbers):
+        for block in self.batches.blocks(task, numbers):
             yield from self._steps_of(block, task, gradient, names, measured)
 
     def _steps_of(
         self, block: Block, task: ClientTask, gradient: BatchesOf, names: Sequence[str], measured: Measured
     ) -> Iterator[Sequence[Turn]]:
-        targets = to_targets(self.parts.loss, block.labels, self.parts.num_outputs)
+        targets = self.parts.targets(block.labels)
         batches, masks = gradient(targets, block.sizes), _NO_MASKS
         for number, inputs in zip(block.numbers, block.inputs, strict=True):
             if self._draws:
-                masks = draw_factors(self.network, len(inputs), step_stream(task, number))
+                masks = draw_factors(self.parts, len(inputs), step_stream(task, number))
             yield (("", self._complete(names, batches(inputs, masks))),)
-        means = torch.stack(batches.means).tolist()
+        means = torch.stack(batches.means).cpu().tolist()
         losses = [mean * size for mean, size in zip(means, block.sizes, strict=True)]
         measured.extend("loss", losses, block.sizes)
         measured.extend("accuracy", self._num_correct(torch.cat(batches.outputs), targets, block.sizes), block.sizes)
@@ -125,7 +132,7 @@ class SupervisedStep:
         if correct.ndim == 1:
             return [float(torch.count_nonzero(correct))]  # whole numbers, whose order does not matter
         starts = [0, *accumulate(sizes[:-1])]
-        counts = np.add.reduceat(correct.numpy(), starts, axis=0, dtype=np.int64)
+        counts = np.add.reduceat(correct.cpu().numpy(), starts, axis=0, dtype=np.int64)
         return [float(share) for share in (counts.sum(axis=1) / correct.shape[1]).tolist()]
 
     def _steps_one_by_one(
@@ -157,7 +164,7 @@ class SupervisedStep:
             loss, measured = self.step_loss(self.inputs(task, number, tensors))
             gradients = torch.autograd.grad(loss, list(learned.values()), allow_unused=True)
             return self._complete(list(learned), gradients), measured
-        nothing: Sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in learned.items()}
+        nothing: Sums = {name: torch.zeros_like(tensor, dtype=torch.float64) for name, tensor in learned.items()}
         sums, measured = nothing, {"loss": 0.0, "accuracy": 0.0}
         if len(task.batches[number]):  # by chance no example may take part, and then the step has noise alone
             sums, measured = sum_of_clipped(self.inputs(task, number, tensors), learned, bound.norm)
@@ -182,5 +189,5 @@ class SupervisedStep:
 
     def inputs(self, task: ClientTask, number: int, tensors: Tensors) -> StepInputs:
         """Return the batch of a step, transformed, with the model's tensors before it."""
-        inputs, labels = inputs_of(self.data.train, task, number), self.data.train.labels[task.batches[number]]
+        inputs, labels = self.batches.inputs(task, number), self.data.train.labels[task.batches[number]]
         return StepInputs(self.parts, tensors, inputs, labels, step_stream(task, number))

@@ -36,8 +36,8 @@ from flspec.protocol.updates import ClientUpdate
 from flspec.schedules.plateau import Plateau, PlateauTracker
 from flspec_torch.at_start import gradient_of, scores_of
 from flspec_torch.clipping import clip
+from flspec_torch.devices import HOST, TorchDevice
 from flspec_torch.measuring import Measured
-from flspec_torch.model import to_tensors
 from flspec_torch.optimizers import Stepper, build_stepper
 from flspec_torch.phases import PhasesStep
 from flspec_torch.step import Learned
@@ -61,6 +61,7 @@ class Trainer:
 
     plan: Plan
     stop: threading.Event | None = None  # set to abandon training at the next batch
+    device: TorchDevice = HOST
 
     @cached_property
     def data(self) -> Data:
@@ -69,7 +70,7 @@ class Trainer:
 
     @cached_property
     def step(self) -> SupervisedStep | PhasesStep:
-        return (PhasesStep if self.plan.settings.phases else SupervisedStep)(self.plan, self.data)
+        return (PhasesStep if self.plan.settings.phases else SupervisedStep)(self.plan, self.data, self.device)
 
     @cached_property
     def optimizers(self) -> dict[str, ClientOptimizer]:
@@ -81,7 +82,7 @@ class Trainer:
 
     @cached_property
     def constants(self) -> dict[str, Tensor]:
-        return to_tensors(self.plan.constants)
+        return self.device.copies(self.plan.constants)
 
     def train_from(self, state: ServerState, task: ClientTask) -> ClientUpdate:
         """Train a task of the round that follows `state`."""
@@ -101,28 +102,29 @@ class Trainer:
     ) -> ClientUpdate:
         """Take the task's steps. `server` has the records that the server sends beside the weights.
 
-        Metrics are measured on each batch before its step.
+        Metrics are measured on each batch before its step. Raises RunError if the device has not memory enough.
         """
         began = time.perf_counter()
-        with torch.inference_mode() if self._keeps_no_graph else torch.no_grad():
+        graphs = torch.inference_mode() if self._keeps_no_graph else torch.no_grad()
+        with graphs, self.device.in_words("client training"):
             update = self._train(task, weights, client_state, server)
         return replace(update, seconds=time.perf_counter() - began)
 
     def _train(self, task: ClientTask, weights: Weights, client_state: Records, server: Records) -> ClientUpdate:
         own = client_state.get("weights", {})
-        tensors = self.constants | to_tensors(weights) | to_tensors(own)
+        tensors = self.constants | self.device.copies_of_round(weights) | self.device.copies(own)
         sent = Given(task, weights, server, client_state)
         measured_before = self._measured_at_start(task, tensors, weights)
         plateau, measured, passed = self._plateau(client_state), Measured(), dict[str, Weights]()
         steppers: Mapping[str, Stepper[Any]] = {}
         for one in self.algorithm.passes(len(task.batches), self.plan.settings.epochs):
             if one.record:
-                trained = self.constants | to_tensors(client_state[one.record])
+                trained = self.constants | self.device.copies(client_state[one.record])
                 self._take(one, sent, trained, Measured(), plateau)
-                passed[one.record] = {name: trained[name].detach().numpy() for name in client_state[one.record]}
+                passed[one.record] = self.device.read({name: trained[name] for name in client_state[one.record]})
             else:
                 steppers = self._take(one, sent, tensors, measured, plateau)
-        after = {name: tensors[name].detach().numpy() for name in (*weights, *own)}
+        after = self.device.read({name: tensors[name] for name in (*weights, *own)})
         sums, carried = measured.sums(task.num_trained), self._carried(steppers, plateau)
         return finish_task(self.plan, sent, Trained(after, sums, passed, carried, **measured_before))
 
@@ -176,9 +178,9 @@ class Trainer:
         """Return the client algorithm's correction of gradients, for the learned tensors that the server sends."""
         if not one.is_corrected or type(self.algorithm).correct is ClientAlgorithm.correct:
             return lambda gradients: gradients
-        start = to_tensors({name: sent.weights[name] for name in learned if name in sent.weights})
-        received = {slot: to_tensors(sent.server[slot]) for slot in self.algorithm.server_slots}
-        carried = {slot: to_tensors(sent.client_state[slot]) for slot in self.algorithm.client_slots}
+        start = self.device.copies({name: sent.weights[name] for name in learned if name in sent.weights})
+        received = {slot: self.device.copies(sent.server[slot]) for slot in self.algorithm.server_slots}
+        carried = {slot: self.device.copies(sent.client_state[slot]) for slot in self.algorithm.client_slots}
 
         def of_tensor(records: Mapping[str, Mapping[str, Tensor]], name: str) -> dict[str, Any]:
             return {slot: one[name] for slot, one in records.items()}

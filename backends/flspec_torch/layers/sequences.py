@@ -97,7 +97,7 @@ def recurrent(layer: Recurrent, tensors: Mapping[str, Tensor], x: Tensor) -> Ten
     )
     given = F.linear(x, w_ih, b_ih).unbind(1)  # of all steps at once, as they do not depend on the state
     step = _lstm if isinstance(layer, Lstm) else _gru
-    state = (torch.zeros(len(x), layer.units, dtype=x.dtype),) * 2
+    state = (x.new_zeros(len(x), layer.units),) * 2
     states = []
     for now in given:
         state = step(now, F.linear(state[0], w_hh, b_hh), state)
@@ -128,7 +128,7 @@ def attention(layer: Attention, x: Tensor, tokens: Tensor | None = None) -> Tens
     query, key, value = x.reshape(num, steps, 3, layer.heads, size).permute(2, 0, 3, 1, 4).unbind(0)
     scores = query @ key.transpose(-1, -2) / math.sqrt(size)  # [batch, heads, steps, steps]
     if layer.causal:
-        scores = scores.masked_fill(torch.ones(steps, steps, dtype=torch.bool).triu(1), -math.inf)
+        scores = scores.masked_fill(torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1), -math.inf)
     if tokens is not None:
         scores = scores.masked_fill(~_counts(tokens)[:, None, None, :], -math.inf)
     return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
@@ -165,4 +165,4 @@ def _lengths(tokens: Tensor) -> Tensor:
 
 def _counts(tokens: Tensor) -> Tensor:
     """Return which steps count: bool [batch, steps]."""
-    return torch.arange(tokens.shape[1]) < _lengths(tokens).unsqueeze(1)
+    return torch.arange(tokens.shape[1], device=tokens.device) < _lengths(tokens).unsqueeze(1)
