@@ -17,6 +17,8 @@ from flspec.cli.options import (
     DataRoot,
     Debug,
     Json,
+    LogFormat,
+    LogFormats,
     MaxRuns,
     Settings,
     Small,
@@ -51,6 +53,7 @@ def certify(
     workers: Workers = 0,
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
+    log_format: LogFormats = LogFormat.text,
     debug: Debug = False,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +96,8 @@ def certify(
         if certified and certified.plan_digest == compiled.digest:
             certificate = certified
         else:
-            with _certifying(folder), CertifyProgress(progress_console, compiled.num_rounds) as progress:
+            log_json = log_format is LogFormat.json
+            with _certifying(folder), CertifyProgress(progress_console, compiled.num_rounds, log_json) as progress:
                 certificate = certify(compiled, backends, folder, **options, watch=progress.update)
         report = write_certificate_report(folder)
     if as_json:

@@ -20,7 +20,7 @@ from flspec.cli.consoles import lines
 from flspec.cli.data_tables import reading_lines
 from flspec.cli.tables import plain_table
 from flspec.comparison.experiments import Change, Difference, RunDifference
-from flspec.core.text import and_more, join_some
+from flspec.core.text import and_more, bytes_in_words, join_some, seconds_in_words
 from flspec.errors import shorten
 from flspec.protocol.records import PrivacyRecord
 from flspec.spec.provenance import Provenance
@@ -89,16 +89,16 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     if privacy := description.privacy:
         yield "privacy", privacy_lines(privacy)
     down, up = description.bytes_down, description.bytes_up
-    each = f"{_bytes(down.each_time)} to a client and {_bytes(up.each_time)} back, each time"
-    yield "bytes", [each, f"{_bytes(down.total)} down and {_bytes(up.total)} up in all"]
-    yield "memory", [f"about {_bytes(description.estimates.memory_bytes)}, all in one process"]
+    each = f"{bytes_in_words(down.each_time)} to a client and {bytes_in_words(up.each_time)} back, each time"
+    yield "bytes", [each, f"{bytes_in_words(down.total)} down and {bytes_in_words(up.total)} up in all"]
+    yield "memory", [f"about {bytes_in_words(description.estimates.memory_bytes)}, all in one process"]
     if times := description.estimates.time:
         yield "time", [_time(name, estimate) for name, estimate in times.items()]
 
 
 def _network(network: NetworkFacts) -> str:
-    kept = f"{_bytes(network.num_bytes_kept)} that stay with each client" if network.num_bytes_kept else ""
-    sent = f"{_bytes(network.num_bytes)} each way" if network.num_bytes else ""
+    kept = f"{bytes_in_words(network.num_bytes_kept)} that stay with each client" if network.num_bytes_kept else ""
+    sent = f"{bytes_in_words(network.num_bytes)} each way" if network.num_bytes else ""
     where = " and ".join(filter(None, [sent, kept]))
     return f"{network.name}: {network.num_parameters:,} parameters, {where}; {network.multiply_adds:,} multiply-adds"
 
@@ -150,7 +150,8 @@ def _overlap(overlap: Overlap, one: str) -> str:
 
 
 def _time(name: str, estimate: TimeEstimate) -> str:
-    return f"about {_seconds(estimate.seconds)} on {name}, from {estimate.num_steps_measured:,} steps measured here"
+    took = seconds_in_words(estimate.seconds)
+    return f"about {took} on {name}, from {estimate.num_steps_measured:,} steps measured here"
 
 
 def settings_table(settings: Sequence[Provenance]) -> Table:
@@ -303,19 +304,3 @@ def _value(value: Any) -> str:
 
 def _span(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _bytes(number: int) -> str:
-    """Return a number of bytes in binary units, with three digits or more."""
-    value, unit = float(number), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:,.0f} {unit}" if value >= 100 or unit == "bytes" else f"{value:.3g} {unit}"
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.2g} min" if seconds < 6000 else f"{seconds / 3600:,.3g} h"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ __all__ = [
     "DataRoot",
     "Debug",
     "Json",
+    "LogFormat",
+    "LogFormats",
     "MaxRuns",
     "OfSpec",
     "Settings",
@@ -24,6 +27,13 @@ __all__ = [
     "Trust",
     "Workers",
 ]
+
+
+class LogFormat(Enum):
+    """How progress is written: bars on a terminal and lines elsewhere, or everywhere an object a line."""
+
+    text = "text"
+    json = "json"
 
 
 def use_trust(wanted: bool) -> None:
@@ -41,10 +51,12 @@ def _tracker_names(incomplete: str) -> list[str]:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=use_json)]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Print the traceback of what goes wrong, too.", callback=use_debug)
-]
+Debug = Annotated[bool, typer.Option("--debug", help="Print tracebacks of what goes wrong.", callback=use_debug)]
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, e.g. specs/quickstart.yaml.")]
+LogFormats = Annotated[
+    LogFormat,
+    typer.Option("--log-format", metavar="FORMAT", show_default=False, help="text, or json: a line a round."),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Lay a value over the spec's; repeatable.")
 ]

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from flspec.cli.progress_log import Log
 from flspec.runs.metric_words import digits_of
 from flspec.runs.result import RoundRecord
 
@@ -63,8 +64,11 @@ def _stop(bar: Progress) -> None:
 
 
 class _Bars:
-    def __init__(self, console: Console) -> None:
+    """Bars on a terminal; elsewhere, or with `as_json`, a line for each round."""
+
+    def __init__(self, console: Console, as_json: bool = False) -> None:
         self._console = console
+        self._log = Log(console, as_json)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -73,7 +77,7 @@ class _Bars:
             TextColumn("{task.fields[metrics]}", markup=False),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=self._log.is_on,
             transient=True,
         )
 
@@ -86,19 +90,20 @@ class _Bars:
     ) -> None:
         _stop(self._progress)
 
-    def _log(self, what: str, record: RoundRecord, num_rounds: int) -> None:
-        """Write a line of a completed round, unless there is a terminal, which has a bar."""
-        if not self._console.is_terminal:
-            seconds = sum(record.seconds.values())
-            line = f"{what}: round {record.round} of {num_rounds}, {_metrics(record)}, {seconds:.2f} s"
-            self._console.print(line, soft_wrap=True)
+    def _tell(self, what: str, record: RoundRecord, num_rounds: int) -> None:
+        """Write a line of a completed round, unless there is a bar."""
+        seconds = sum(record.seconds.values())
+        line = f"{what}: round {record.round} of {num_rounds}, {_metrics(record)}, {seconds:.2f} s"
+        values = {"what": what, "round": record.round, "rounds": num_rounds, "seconds": seconds}
+        measured = record.model_dump(mode="json", include={"train", "evaluation"})
+        self._log.line(what, line, record.round, num_rounds, values | measured)
 
 
 class RunProgress(_Bars):
     """The bar of one run."""
 
-    def __init__(self, console: Console, num_rounds: int, backend: str) -> None:
-        super().__init__(console)
+    def __init__(self, console: Console, num_rounds: int, backend: str, as_json: bool = False) -> None:
+        super().__init__(console, as_json)
         self._task = self._progress.add_task(f"{backend}: starting", total=num_rounds, metrics="")
         self._backend, self._num_rounds = backend, num_rounds
         self.last_round = 0
@@ -107,14 +112,14 @@ class RunProgress(_Bars):
         """Show a completed round."""
         self.last_round = record.round
         self._progress.update(self._task, description=self._backend, completed=record.round, metrics=_metrics(record))
-        self._log(self._backend, record, self._num_rounds)
+        self._tell(self._backend, record, self._num_rounds)
 
 
 class CertifyProgress(_Bars):
     """A bar for each backend and phase, in order of appearance."""
 
-    def __init__(self, console: Console, num_rounds: int) -> None:
-        super().__init__(console)
+    def __init__(self, console: Console, num_rounds: int, as_json: bool = False) -> None:
+        super().__init__(console, as_json)
         self._num_rounds = num_rounds
         self._tasks: dict[str, TaskID] = {}
 
@@ -124,7 +129,7 @@ class CertifyProgress(_Bars):
         if label not in self._tasks:
             self._tasks[label] = self._progress.add_task(label, total=self._num_rounds, metrics="")
         self._progress.update(self._tasks[label], completed=record.round, metrics=_metrics(record))
-        self._log(label, record, self._num_rounds)
+        self._tell(label, record, self._num_rounds)
 
 
 def _metrics(record: RoundRecord) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flspec.cli.consoles import console, progress_console
-from flspec.cli.options import DataRoot, Debug, Json, Timeout, Trust, Workers
+from flspec.cli.options import DataRoot, Debug, Json, LogFormat, LogFormats, Timeout, Trust, Workers
 from flspec.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def reproduce(
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
     trust: Trust = False,
+    log_format: LogFormats = LogFormat.text,
     debug: Debug = False,
     as_json: Json = False,
 ) -> None:
@@ -41,7 +42,8 @@ def reproduce(
 
     check_run(run)
     found = found_run(run)
-    with RunProgress(progress_console, found.num_rounds or 0, found.backend) as progress:
+    log_json = log_format is LogFormat.json
+    with RunProgress(progress_console, found.num_rounds or 0, found.backend, log_json) as progress:
         limits = Limits(silence=timeout)
         again = reproduce(run, out, data=data_root, workers=workers, limits=limits, watch=progress.update)
     if as_json:

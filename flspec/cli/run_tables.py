@@ -10,7 +10,7 @@ from rich.table import Table
 
 from flspec.cli.consoles import lines
 from flspec.cli.tables import plain_table, short_number
-from flspec.core.text import and_more, in_units, join_some
+from flspec.core.text import and_more, bytes_in_words, join_some
 from flspec.errors import shorten
 from flspec.measurements.listing import ListedRun, Listing, text_of
 from flspec.runs.metric_words import digits_of
@@ -92,7 +92,7 @@ def facts_table(described: RunDescription) -> Table:
 
 def _facts(described: RunDescription) -> Iterator[tuple[str, Sequence[str]]]:
     result = described.result
-    yield "folder", [f"{described.folder}, {in_units(described.num_bytes)}"]
+    yield "folder", [f"{described.folder}, {bytes_in_words(described.num_bytes)}"]
     yield "status", [described.status, described.why]
     yield "started", [when(described.started)]
     yield "on", [_on(described)]
@@ -119,12 +119,12 @@ def _took(result: Result) -> str:
     rounds, seconds = len(result.rounds), result.seconds
     start = f"{seconds.startup:.1f} s to start, " if seconds.startup is not None else ""
     peak = result.memory.get("peak_bytes", 0)
-    return f"{start}{seconds.total:.1f} s in all for {rounds:,} rounds; at most {in_units(peak)} of memory"
+    return f"{start}{seconds.total:.1f} s in all for {rounds:,} rounds; at most {bytes_in_words(peak)} of memory"
 
 
 def _sent(result: Result) -> str:
     down, up = (sum(getattr(one, name) for one in result.rounds) for name in ("bytes_down", "bytes_up"))
-    return f"{in_units(down)} to clients, {in_units(up)} back"
+    return f"{bytes_in_words(down)} to clients, {bytes_in_words(up)} back"
 
 
 def when(started: str) -> str:

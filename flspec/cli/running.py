@@ -16,6 +16,8 @@ from flspec.cli.options import (
     DataRoot,
     Debug,
     Json,
+    LogFormat,
+    LogFormats,
     MaxRuns,
     Settings,
     Small,
@@ -51,8 +53,9 @@ def run(
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Go on even with what other versions began.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Go on with what other versions began.")] = False,
     trackers: Trackers = None,
+    log_format: LogFormats = LogFormat.text,
     debug: Debug = False,
     as_json: Json = False,
 ) -> None:
@@ -75,7 +78,7 @@ def run(
     find_backend(selection)  # reports an unknown name before the plan is made, which takes time
     with using(study.cells[0].spec.part_files):
         chosen_trackers(study.cells[0].spec.track, trackers or ())
-    is_matrix = study.is_matrix and cell is None
+    is_matrix, log_json = study.is_matrix and cell is None, log_format is LogFormat.json
     _check_options(is_matrix, resume, anyway, workers, jobs)
     for remark in unread_settings(study.cells if is_matrix else [study.cell(cell)]):
         progress_console.print(f"remark: {remark}", soft_wrap=True)
@@ -84,7 +87,7 @@ def run(
         from flspec.cli.sweeping import run_study
 
         folder = out or Path("runs", f"{spec.stem}{'-small' if small else ''}-{selection}-matrix".replace(":", "-"))
-        run_study(study, selection, folder, data=data_root, jobs=jobs, **given, as_json=as_json)
+        run_study(study, selection, folder, data=data_root, jobs=jobs, **given, as_json=as_json, log_json=log_json)
         return
     chosen = study.cell(cell)
     with _folder_of_run(out, f"{study.name}-{selection}", resume) as folder:
@@ -100,18 +103,20 @@ def run(
         to_repeat |= {"--timeout": None if timeout == 3600.0 else timeout, "--out": folder}
         arguments = [str(spec), *(["--small"] if small else []), *_repeated("--set", settings)]
         command = _command([*arguments, *_repeated("--tracker", trackers)], to_repeat)
-        result = _run(compiled, selection, folder, given, command, as_json)
+        result = _run(compiled, selection, folder, given, command, as_json, log_json)
     _print_result(result, folder, as_json)
     if not as_json:
         console.print(f"written to {folder}")
 
 
-def _run(plan: Plan, selection: str, folder: Path, given: dict[str, Any], command: str, as_json: bool) -> Result:
+def _run(
+    plan: Plan, selection: str, folder: Path, given: dict[str, Any], command: str, as_json: bool, log_json: bool
+) -> Result:
     """Run a plan and show its progress; if it is interrupted, print what there is, and `command`, which goes on."""
     from flspec.cli.progress import RunProgress
     from flspec.runs.runner import run
 
-    with RunProgress(progress_console, plan.num_rounds, selection) as progress:
+    with RunProgress(progress_console, plan.num_rounds, selection, log_json) as progress:
         try:
             return run(plan, selection, folder, **given, watch=progress.update)
         except (KeyboardInterrupt, SystemExit) as interrupt:

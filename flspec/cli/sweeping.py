@@ -16,6 +16,7 @@ from rich.text import Text
 
 from flspec.cli.consoles import console, lines, progress_console
 from flspec.cli.output import print_json, tell_interrupted
+from flspec.cli.progress_log import Log
 from flspec.cli.tables import plain_table
 from flspec.core.text import and_more, join_some
 from flspec.data.synthetic.twin_cache import twin_in_words
@@ -45,11 +46,12 @@ def run_study(
     jobs: int = 0,
     limits: Limits | None = None,
     as_json: bool = False,
+    log_json: bool = False,
     anyway: bool = False,
     trackers: Sequence[str] = (),
 ) -> None:
     """Run the unfinished cells of a study and print the results; exits with 1 unless every cell is done."""
-    progress = SweepProgress(len(study.cells))
+    progress = SweepProgress(len(study.cells), log_json)
     try:
         with progress:
             options: dict[str, Any] = {"data": data, "jobs": jobs, "limits": limits, "trackers": trackers}
@@ -71,10 +73,11 @@ def run_study(
 
 
 class SweepProgress:
-    """The bar of a sweep, over the rounds left to do; nothing is shown when stderr is not a terminal."""
+    """The bar of a sweep, over the rounds left to do; where there is no terminal, a line for each cell that is done."""
 
-    def __init__(self, num_cells: int) -> None:
+    def __init__(self, num_cells: int, as_json: bool = False) -> None:
         self.num_done = 0
+        self._log, self._num_run = Log(progress_console, as_json), 0
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -82,7 +85,7 @@ class SweepProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[running]}", markup=False),
             console=progress_console,
-            disable=not progress_console.is_terminal,
+            disable=self._log.is_on,
             transient=True,
         )
         self._task = self._progress.add_task(f"0 of {num_cells} cells", total=num_cells, running="")
@@ -97,16 +100,29 @@ class SweepProgress:
     def update(self, standing: Standing) -> None:
         """Show the new state of the sweep."""
         self.num_done = standing.num_done
+        # Reused cells take no time, and counting them would make the time left too short.
+        due = standing.num_cells - standing.num_reused
+        done = standing.num_done - standing.num_reused + sum(standing.running.values())
         failed = f", {standing.num_failed} failed" if standing.num_failed else ""
         description = f"{standing.num_done} of {standing.num_cells} cells{failed}"
         self._progress.update(
             self._task,
             description=description,
-            # Reused cells take no time, and counting them would make the time left too short.
-            total=standing.num_cells - standing.num_reused,
-            completed=standing.num_done - standing.num_reused + sum(standing.running.values()),
+            total=due,
+            completed=done,
             running=_running(list(standing.running), progress_console.width - _AROUND - len(description)),
         )
+        self._tell(standing, description, done, due)
+
+    def _tell(self, standing: Standing, description: str, done: float, due: float) -> None:
+        """Write a line when a cell is done that was not done before."""
+        self._log.begin("sweep")
+        num_run = standing.num_done - standing.num_reused
+        if num_run == self._num_run:
+            return
+        self._num_run = num_run
+        names = ("num_cells", "num_done", "num_failed", "num_reused")
+        self._log.line("sweep", description, done, due, {name: getattr(standing, name) for name in names})
 
 
 def sweep_table(result: Sweep) -> Table:

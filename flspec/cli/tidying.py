@@ -11,7 +11,7 @@ import typer
 from flspec.cli.consoles import console, progress_console
 from flspec.cli.options import Json
 from flspec.cli.output import print_json
-from flspec.core.text import in_units, join_all
+from flspec.core.text import bytes_in_words, join_all
 
 __all__ = ["clean", "rm"]
 
@@ -40,15 +40,15 @@ def rm(
     if not (yes or as_json):
         for run in found:
             lost = f", with {join_all(run.private)} of a private run" if run.private else ""
-            progress_console.print(f"{run.folder}: {in_units(run.num_bytes)}{lost}", soft_wrap=True)
-    _ask(f"remove {_count(len(found), 'run')}, {in_units(sum(run.num_bytes for run in found))}?", yes)
+            progress_console.print(f"{run.folder}: {bytes_in_words(run.num_bytes)}{lost}", soft_wrap=True)
+    _ask(f"remove {_count(len(found), 'run')}, {bytes_in_words(sum(run.num_bytes for run in found))}?", yes)
     for run in found:
         remove_run(run)
     removed = {"removed": [str(run.folder) for run in found], "bytes": sum(run.num_bytes for run in found)}
     if as_json:
         print_json(removed)
     else:
-        console.print(f"removed {_count(len(found), 'run')}, {in_units(sum(run.num_bytes for run in found))}")
+        console.print(f"removed {_count(len(found), 'run')}, {bytes_in_words(sum(run.num_bytes for run in found))}")
 
 
 def clean(
@@ -77,10 +77,10 @@ def clean(
         table.add_column("path", overflow="fold")
         table.add_column("what", overflow="fold")
         for one in found:
-            table.add_row(in_units(one.num_bytes), str(one.path), one.what)
+            table.add_row(bytes_in_words(one.num_bytes), str(one.path), one.what)
         console.print(table if found else "nothing to clean")
     if found and not dry_run:
-        _ask(f"remove {_count(len(found), 'of these', 'of these')}, {in_units(total)}?", yes)
+        _ask(f"remove {_count(len(found), 'of these', 'of these')}, {bytes_in_words(total)}?", yes)
         for one in found:
             remove(one)
     done = not dry_run
@@ -88,7 +88,7 @@ def clean(
         rows = [{"path": str(one.path.absolute()), "kind": one.kind, "bytes": one.num_bytes} for one in found]
         print_json({"removed": done, "bytes": total, "found": rows})
     elif found:
-        console.print(f"{'removed' if done else 'would remove'} {in_units(total)}")
+        console.print(f"{'removed' if done else 'would remove'} {bytes_in_words(total)}")
 
 
 def _count(number: int, what: str, plural: str = "") -> str:

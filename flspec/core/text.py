@@ -11,7 +11,17 @@ from typing import Any
 
 from flspec.errors import printable, shorten
 
-__all__ = ["and_more", "first_steps_in_words", "in_flow", "in_units", "join_all", "join_some", "letters", "natural"]
+__all__ = [
+    "and_more",
+    "bytes_in_words",
+    "first_steps_in_words",
+    "in_flow",
+    "join_all",
+    "join_some",
+    "letters",
+    "natural",
+    "seconds_in_words",
+]
 
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # text that YAML takes for text without quotes, but for these words
@@ -52,14 +62,21 @@ def first_steps_in_words(steps: int | None) -> str:
     return f"of the first {f'{steps:,} steps' if steps > 1 else 'step'} of each task"
 
 
-def in_units(num_bytes: int) -> str:
-    """Return a size as `19.3 MB`."""
-    size = float(num_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
+def bytes_in_words(number: int) -> str:
+    """Return a number of bytes in binary units, with three digits or more."""
+    value, unit = float(number), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
             break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+        value, unit = value / 1024, larger
+    return f"{value:,.0f} {unit}" if value >= 100 or unit == "bytes" else f"{value:.3g} {unit}"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Return a time with two digits or more, in the unit that suits."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.2g} min" if seconds < 6000 else f"{seconds / 3600:,.3g} h"
 
 
 def in_flow(value: Any) -> str:

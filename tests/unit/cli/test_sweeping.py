@@ -153,7 +153,8 @@ def test_failed_cells_are_told_and_the_others_done_once(
     reason += "there are only 60 examples; lower it to 60 or less"
     assert stdout.splitlines().count(f"clients=70,seed=0, clients=70,seed=1 {reason}") == 1
     assert "done before" not in stdout
-    assert stderr == ""
+    assert stderr.splitlines()[0].startswith("1 of 4 cells")
+    assert stderr.splitlines()[-1].startswith("4 of 4 cells, 2 failed")
     assert len(jobs) == 2
 
     study = load_study(write(tmp_path, clients=[5]))
