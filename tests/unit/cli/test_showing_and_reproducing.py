@@ -120,7 +120,7 @@ def test_a_run_is_shown_with_its_costs_and_who_said_its_settings(home: Path) -> 
     assert "7 ← spec.yaml:13" in facts["seed"]
     assert "false ← default" in facts["evaluation.by_label"]
     result = load_result(home / "runs" / "repeated-local-1")
-    assert f"{sum(one.bytes_up for one in result.rounds) / 1000:.1f} kB back" in facts["sent"]
+    assert f"{sum(one.bytes_up for one in result.rounds) / 1024:.3g} KiB back" in facts["sent"]
 
 
 def test_a_run_that_was_killed_or_damaged_is_shown_as_far_as_it_goes(copy: Path) -> None:
