@@ -34,7 +34,8 @@ from flspec_torch.training import Trainer
 
 __all__ = ["Crew"]
 
-_SHORT_SECONDS, _LONG_SECONDS = 0.002, 0.05  # of training: what is given at once is between them, if tasks are shorter
+_LEAST_SECONDS, _MOST_SECONDS = 0.0005, 0.05  # of training: what is given at once is between them, if tasks are shorter
+_SHORT_SECONDS = 0.002  # of a task that is over sooner than others are told what comes next
 _MOST_AHEAD = 4  # parts for each thread that are trained, or being trained, and whose updates have not come out
 
 
@@ -115,6 +116,8 @@ class Crew:
             while work.is_left and process.has_room and self._may_wait(len(process.asked)):
                 self._give_to_process(work, process)
         while work.is_left and self._is_thread_free and not self._is_ahead(work):
+            if self._trains_here and work.position in work.trained:
+                return  # which frees a process's room
             first, work.first = work.first, work.first + self._size(work)
             self._give_to_threads(work, first, work.first)
 
@@ -129,10 +132,21 @@ class Crew:
 
     def _may_wait(self, num_given: int) -> bool:
         """Return whether a worker that was given so many parts may have one more: it waits only if tasks are short."""
-        return num_given < (2 if self._seconds_a_task < _SHORT_SECONDS else 1)
+        return num_given < (2 if self._are_tasks_short else 1)
+
+    @property
+    def _are_tasks_short(self) -> bool:
+        return self._seconds_a_task < _SHORT_SECONDS
+
+    @property
+    def _trains_here(self) -> bool:
+        """Whether this thread trains, not another: that one would have it wait for Python's lock at every kernel."""
+        return self._are_tasks_short and bool(self._ready) and self._num_threads == 1
 
     @property
     def _is_thread_free(self) -> bool:
+        if self._trains_here:
+            return not self._threads.num_given
         return self._may_wait(self._threads.num_given // self._num_threads)
 
     def _is_ahead(self, work: _Round) -> bool:
@@ -142,13 +156,13 @@ class Crew:
     def _size(self, work: _Round) -> int:
         """Return how many tasks to give at once: few at the end of a round, so that all end at the same time."""
         left, workers = len(work.tasks) - work.first, self._num_threads + len(self._ready)
-        least, most = (max(1, int(bound / self._seconds_a_task)) for bound in (_SHORT_SECONDS, _LONG_SECONDS))
+        least, most = (max(1, int(bound / self._seconds_a_task)) for bound in (_LEAST_SECONDS, _MOST_SECONDS))
         most = min(most, self._processes.most_tasks) if self._processes else most
         return min(left, most, max(least, left // (2 * workers)))
 
     def _give_to_threads(self, work: _Round, first: int, end: int) -> None:
         work.of_threads += 1
-        self._threads.give(work.state, work.tasks[first:end], first)
+        self._threads.give(work.state, work.tasks[first:end], first, self._trains_here)
 
     def _give_to_process(self, work: _Round, process: WorkerProcess) -> None:
         assert self._processes

@@ -42,10 +42,13 @@ class Threads:
         self.descriptor, self._wake = os.pipe()  # readable when something has finished
         os.set_blocking(self._wake, False)
 
-    def give(self, state: ServerState, tasks: Sequence[ClientTask], first: int) -> None:
-        """Have tasks trained, the first of which is at position `first` of its round's cohort."""
+    def give(self, state: ServerState, tasks: Sequence[ClientTask], first: int, here: bool) -> None:
+        """Have tasks trained, the first of which is at position `first` of its round's cohort.
+
+        By one of the threads, or `here`: by the calling thread, before this returns.
+        """
         self.num_given += 1
-        future = self._pool.submit(self._train, state, tasks)
+        future = self._trained_here(state, tasks) if here else self._pool.submit(self._train, state, tasks)
         future.add_done_callback(lambda done: self._tell(first, first + len(tasks), done))
 
     def take(self) -> list[tuple[int, int, Future[Trained]]]:
@@ -65,6 +68,17 @@ class Threads:
         self._finished.append((first, end, done))
         with suppress(BlockingIOError):  # the pipe is full, so whoever waits is awake
             os.write(self._wake, b".")
+
+    def _trained_here(self, state: ServerState, tasks: Sequence[ClientTask]) -> Future[Trained]:
+        future, before = Future[Trained](), torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            future.set_result(self._train(state, tasks))
+        except Exception as error:  # told when the update is asked for, as that of a thread
+            future.set_exception(error)
+        finally:
+            torch.set_num_threads(before)
+        return future
 
     def _train(self, state: ServerState, tasks: Sequence[ClientTask]) -> Trained:
         began, ran = time.perf_counter(), time.thread_time()

@@ -5,9 +5,12 @@ A worker process takes two seconds of processor time to import torch, so a run w
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,12 @@ from flspec.compiler.compile import compile
 from flspec.errors import RunError, RunWarning
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import RoundFinished, Workers
-from flspec.protocol.plan import Plan
+from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.registry import find_backend
+from flspec.protocol.state import ServerState
 from flspec.spec.loading import load_spec, parse_spec
 from flspec_local import crew as crews
+from flspec_local.threads import Threads, Trained
 
 PLAIN = """
 flspec: 1
@@ -108,8 +113,16 @@ def outcome(plan: Plan, selection: str, workers: int, folder: Path) -> tuple[byt
 def test_any_number_and_kind_of_workers_gives_the_same_bits(
     rich: Plan, crew: list[crews.Crew], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = compile(parse_spec(PLAIN))
-    for plan, number_of_processes in ((plain, 2), (rich, 3)):
+    plain, trained_here = compile(parse_spec(PLAIN)), Threads._trained_here
+    here: list[int] = []  # the numbers of tasks that the asking thread trained at once
+
+    def note(threads: Threads, state: ServerState, tasks: Sequence[ClientTask]) -> Future[Trained]:
+        here.append(len(tasks))
+        return trained_here(threads, state, tasks)
+
+    monkeypatch.setattr(Threads, "_trained_here", note)
+    for plan, number_of_processes, short_seconds in ((plain, 2, 0.0), (rich, 3, math.inf)):
+        monkeypatch.setattr(crews, "_SHORT_SECONDS", short_seconds)
         states, folder = set(), tmp_path / plan.spec["name"]
         for workers in (1, 2, 3):
             states.add(outcome(plan, "local:threads", workers, folder / f"threads {workers}")[0])
@@ -117,6 +130,7 @@ def test_any_number_and_kind_of_workers_gives_the_same_bits(
         assert states == {state}
         assert who == Workers(kind="processes", number=number_of_processes, why="as selected")
         assert min(crew[-1].num_tasks["threads"], crew[-1].num_tasks["processes"]) >= plan.num_rounds - 1
+        assert bool(here) is (short_seconds > 0)
     state, who = outcome(plain, "local:processes", 1, tmp_path / "alone")
     assert who == Workers(kind="threads", number=1, why="no more can be of use")
     turned_round = crews.Crew.updates
