@@ -125,12 +125,8 @@ class WrittenOut(ModelGradient):
         names = tuple(learned)
         if names not in self._steps:
             self._steps[names] = _steps(self._translations, names)
-        layers = [
-            (step, step.name, step.given, step.done, step.translation.vjp(tensors, step.wanted))
-            for step in self._steps[names]
-        ]
+        layers = [(step, step.translation.vjp(tensors, step.wanted)) for step in self._steps[names]]
         like = next(iter(tensors.values())).new_empty(0, self._num_outputs)
-
         num_learned = len(names)
 
         def of_batches(targets: Tensor, sizes: Sequence[int]) -> Batches:
@@ -148,13 +144,14 @@ class _Written(Batches):
         values, behind = {INPUT: inputs}, list[tuple[_Step, Backward]]()
         for name, mask in masks.items():
             values[_mask_of(name)] = mask
-        for step, name, given, done, forward in self._layers:
-            y, backward = forward(values[given[0]]) if len(given) == 1 else forward(*[values[one] for one in given])
-            values[name] = y
+        for step, forward in self._layers:
+            given = step.given
+            y, backward = forward(values[given[0]]) if len(given) == 1 else forward(*[values[name] for name in given])
+            values[step.name] = y
             if step.is_behind:
                 behind.append((step, backward))
-            for one in done:
-                del values[one]
+            for name in step.done:
+                del values[name]
         mean, gradient = next(self._of_loss)(y)
         self.outputs.append(y)
         self.means.append(mean)
