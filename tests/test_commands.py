@@ -42,7 +42,7 @@ TARGETS = {
     **dict.fromkeys([*HERE, *HERE_FOR_A_RELEASE], "here"),
 }
 INFO = "flspec data info data/celeba --kind celeba"
-FACES, PAGE_OF_FACES = "flspec run specs/celeba_dcgan.yaml --small --out faces", "flspec compare faces --out faces.html"
+FACES, PAGE_OF_FACES = "flspec run specs/celeba_dcgan.yaml --small --out faces", "flspec report faces"
 BEFORE = {PAGE_OF_FACES: FACES, INFO: "flspec data make celeba data/celeba --clients 20 --examples 60"}
 COMMANDS = {  # with the exit code that is due
     "flspec new my.yaml --from quickstart": 0,
@@ -63,6 +63,7 @@ ELSEWHERE = {
         [
             "flspec run specs/digits_matrix.yaml",
             "flspec export runs/digits_matrix-local-matrix --to latex --out table.tex",
+            "flspec report runs/digits_matrix-local-matrix --assets figures",
             "flspec run specs/digits_modes.yaml",
         ],
         "test_the_matrix_in_the_readme_is_what_it_prints",

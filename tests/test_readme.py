@@ -220,6 +220,10 @@ def test_the_matrix_in_the_readme_is_what_it_prints(tmp_path: Path, name: str, n
     check_matrix(tmp_path, name, num_rows)
     if name == "digits_matrix":
         check_paper_table(tmp_path)
+    sweep = f"runs/{name}-local-matrix"  # as the README goes on
+    assert flspec(tmp_path, "report", sweep, "--assets", "figures").returncode == 0
+    assert (tmp_path / "figures" / "figure-01-1-test-accuracy.png").exists()
+    assert (tmp_path / sweep / "report.html").stat().st_size < 400_000
 
 
 @pytest.mark.release("runs what a page shows or a make target whole, for minutes")

@@ -10,7 +10,7 @@ from flspec.measurements import Tally
 from flspec.report.charts import Line, draw_lines
 from flspec.report.fragment import Fragment, render_fragment
 from flspec.report.page import Chart, Column, Figure, Table
-from flspec.report.palette import Style
+from flspec.report.palette import plain_style
 from flspec.report.words import DASH, brief, number, plural
 from flspec.runs.metric_words import metrics_in_order
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["html_of_result", "html_of_results", "line_of_result", "line_of_results"]
 
 _MOST_CHARTS, _MOST_LINES, _MOST_ROWS = 2, 8, 30
-_COLOURS = (1, 2, 3, 5, 4, 0)  # of the palette: those first that are read best on light and on dark
 
 
 def line_of_result(result: RunResult) -> str:
@@ -102,7 +101,7 @@ def _lines(curves: Tally, axes: Sequence[str]) -> dict[str, Line]:
         points.setdefault(_key(row, axes), []).append(row)
     return {
         ", ".join(f"{axis.rpartition('.')[2]} {value}" for axis, value in zip(axes, key, strict=True)): Line(
-            _style(index),
+            plain_style(index),
             [(row["round"], row["mean"]) for row in rows],
             [(row["round"], row["mean"] - row["sd"], row["mean"] + row["sd"]) for row in rows if row["sd"] is not None],
         )
@@ -117,7 +116,7 @@ def _drawn(result: RunResult, metrics: Sequence[str]) -> Iterator[str]:
 
 def _of_result(result: RunResult, metric: str) -> Line:
     values = ((one.round, (one.evaluation or {}).get("test", {}).get(metric)) for one in result.rounds)
-    return Line(_style(0), [(number, value) for number, value in values if value is not None])
+    return Line(plain_style(0), [(number, value) for number, value in values if value is not None])
 
 
 def _last_evaluation(result: RunResult) -> Mapping[str, Mapping[str, float]]:
@@ -147,8 +146,3 @@ def _spread(row: Mapping[str, Any] | None) -> str:
 
 def _words(metric: str) -> str:
     return brief(metric.replace("_", " "))
-
-
-def _style(index: int) -> Style:
-    dashes = ((), (5.0, 3.0), (2.0, 2.5))
-    return Style(f"series-{_COLOURS[index % 6]}", 2.0, dashes[index // 6 % 3])

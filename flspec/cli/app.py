@@ -24,6 +24,7 @@ _COMMANDS = {  # by name, in the order of --help: the module of `flspec.cli`, an
     "run": "running:run",
     "certify": "comparing:certify",
     "compare": "comparing:compare",
+    "report": "reporting:report",
     "runs": "finding:runs",
     "show": "finding:show",
     "reproduce": "reproducing:reproduce",

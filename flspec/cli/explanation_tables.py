@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flspec.analysis.description import Description, TimeEstimate
-from flspec.analysis.leakage import Leakage, Overlap
+from flspec.analysis.in_words import leakage_in_words, skew_in_words
 from flspec.analysis.networks import NetworkFacts
 from flspec.cli.consoles import lines
 from flspec.cli.data_tables import reading_lines
@@ -67,7 +67,7 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     named = f": {join_some(clients.names, 6)};" if clients.names else ","
     yield "clients", list(filter(None, [f"{clients.num:,}{named} each holding {sizes}", nobody, *description.remarks]))
     yield "skew", _skew(description)
-    if description.leakage and (overlaps := _leakage(description.leakage)):
+    if description.leakage and (overlaps := leakage_in_words(description.leakage)):
         yield "leakage", overlaps
     steps = f"{_span(rounds.min_steps, rounds.max_steps)} steps each"
     cohort = f"{rounds.num:,} of {_span(rounds.min_cohort, rounds.max_cohort)} clients"
@@ -119,34 +119,7 @@ def _skew(description: Description) -> list[str]:
     if (skew := description.skew) is None:
         has_data = description.leakage is not None
         return [f"not known: {'an example has several labels' if has_data else 'the data are not on this machine'}"]
-    entropy = skew.label_entropy
-    span = f"{entropy.min:.2f} to {entropy.max:.2f}, mean {entropy.mean:.2f}, of at most {entropy.greatest:.2f} nats"
-    return [
-        f"label entropy {span}",
-        f"label distance from all (EMD) mean {skew.emd.mean:.2f}, most {skew.emd.max:.2f}, of at most 2",
-        f"Gini of client sizes {skew.size_gini:.2f}, from 0, all equal, to 1",
-    ]
-
-
-def _leakage(leakage: Leakage) -> list[str]:
-    """Return the overlaps found, or that there are none; no line if nothing could be checked."""
-    lines = [f"{name}: {_overlap(overlap, 'value')}" for name, overlap in leakage.groups.items()]
-    lines += [f"identical images: {_overlap(leakage.duplicates, 'image')}"] if leakage.duplicates else []
-    return [*lines, *([leakage.not_checked] if leakage.not_checked else [])]
-
-
-def _overlap(overlap: Overlap, one: str) -> str:
-    """Return `12 values held by more than one client; 3 values in train and test`, where `one`
-    names what is counted.
-    """
-    counts = {
-        "held by more than one client": overlap.between_clients,
-        "both trained on and held out": overlap.train_and_holdout,
-        "in train and test": overlap.train_and_test,
-        "in train and validation": overlap.train_and_validation,
-    }
-    found = [f"{num:,} {one if num == 1 else f'{one}s'} {where}" for where, num in counts.items() if num]
-    return "; ".join(found) or "none on two sides"
+    return skew_in_words(skew)
 
 
 def _time(name: str, estimate: TimeEstimate) -> str:

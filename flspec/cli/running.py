@@ -93,7 +93,7 @@ def run(
     with _folder_of_run(out, f"{study.name}-{selection}", resume) as folder:
         with decoding_progress(progress_console):
             compiled = compile(chosen, data_root)
-        given |= {"workers": workers, "resume": resume, "source": chosen.text}
+        given |= {"workers": workers, "resume": resume, "source": chosen.text, "spec_folders": chosen.spec.folders}
         to_repeat: dict[str, object] = {
             "--backend": selection,
             "--cell": cell,

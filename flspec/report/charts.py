@@ -6,33 +6,25 @@ first chart imports it. Its global state is left unchanged.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flspec.report.drawing import SETTINGS, Drawing, drawn
 from flspec.report.palette import GROUND, INK, MUTED, RULE, Style
+from flspec.report.thinning import thinned, thinned_band
 from flspec.report.words import DASH, NOT_FINITE, brief, number, power
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Bar", "Line", "draw_bars", "draw_lines", "draw_magnitudes"]
+__all__ = ["Bar", "Line", "draw_bars", "draw_lines", "draw_magnitudes", "drawn", "opened"]
 
 _WIDTH, _HEIGHT = 4.3, 2.6  # in inches of 72 points, which are the units of the SVG
 _MOST_DOTS = 40  # more dots on one line would only thicken it
-
-_SETTINGS: Any = {
-    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
-    "svg.hashsalt": "flspec",
-    "text.parse_math": False,  # a name with a dollar sign is no formula
-    "axes.unicode_minus": True,
-    "font.size": 9.0,
-    "path.simplify": False,
-}
 
 Points = Sequence[tuple[int, float]]  # round and value, ascending
 
@@ -55,16 +47,20 @@ class Bar:
     parts: Sequence[float] | None
 
 
-def draw_lines(lines: Sequence[Line]) -> str:
-    """Draw values by round, on a linear axis."""
-    with _figure() as (figure, axes):
+def draw_lines(lines: Sequence[Line], alike: Sequence[Line] = ()) -> Drawing:
+    """Draw values by round, on a linear axis, which also covers the values of `alike`, so that two charts can have the
+    same axis. Of many rounds the least and greatest values of each few are drawn: see `thinning`.
+    """
+    with opened() as (figure, axes):
         for line in lines:
             _draw_band(axes, line)
         for line in lines:
-            _draw_line(axes, line.style, [(x, y) for x, y in line.points if abs(y) < NOT_FINITE])
+            _draw_line(axes, line.style, thinned([(x, y) for x, y in line.points if abs(y) < NOT_FINITE]))
         axes.margins(x=0.03, y=0.08)
-        _finish_rounds(axes, lines)
-        return _svg(figure)
+        if alike:
+            axes.set_ylim(*_span((*lines, *alike)))
+        _finish_rounds(axes, (*lines, *alike))
+        return drawn(figure)
 
 
 def draw_magnitudes(
@@ -72,16 +68,16 @@ def draw_magnitudes(
     alike: Sequence[Line] = (),
     limit: float | None = None,
     tick: Callable[[int], str] = power,
-) -> str:
+) -> Drawing:
     """Draw values by round on an axis of powers of ten; its lowest row is for zeros, its highest for values not finite.
 
     The axis also covers the values of `alike`, so that two charts can have the same axis. `limit` is a value to draw a
     rule at. `tick` labels a power of ten.
     """
     levels = _Levels.of([value for line in (*lines, *alike) for _, value in line.points] + ([limit] if limit else []))
-    with _figure() as (figure, axes):
+    with opened() as (figure, axes):
         for line in lines:
-            heights = [(x, levels.height(y)) for x, y in line.points]
+            heights = thinned([(x, levels.height(y)) for x, y in line.points])
             _draw_line(axes, line.style, heights)
             _draw_dots(axes, line.style, heights)
             _draw_dots(axes, line.style, [place for place in heights if place[1] < levels.low], hollow=True)
@@ -92,12 +88,12 @@ def draw_magnitudes(
         if levels.has_zero:
             axes.axhspan(levels.bottom - 0.6, levels.bottom + 0.5, color=RULE, alpha=0.45, linewidth=0)
         _finish_rounds(axes, (*lines, *alike))
-        return _svg(figure)
+        return drawn(figure)
 
 
-def draw_bars(bars: Sequence[Bar]) -> str:
+def draw_bars(bars: Sequence[Bar]) -> Drawing:
     """Draw one bar a run, with its value at its end."""
-    with _figure(height=0.12 + 0.3 * len(bars)) as (figure, axes):
+    with opened(height=0.12 + 0.3 * len(bars)) as (figure, axes):
         for row, bar in enumerate(bars):
             _draw_bar(axes, row, bar)
         axes.set_yticks(range(len(bars)), [brief(bar.label, 20) for bar in bars])
@@ -107,7 +103,7 @@ def draw_bars(bars: Sequence[Bar]) -> str:
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
         axes.grid(visible=False)
-        return _svg(figure)
+        return drawn(figure)
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ class _Levels:
 
 
 @contextmanager
-def _figure(height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+def opened(height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """Open a drawing with one frame that has only what helps to read it."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -159,7 +155,7 @@ def _figure(height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's own style must not change what a report looks like
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update(SETTINGS)
         figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
         figure.patch.set_visible(False)
         axes = figure.add_subplot()
@@ -172,9 +168,18 @@ def _figure(height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
         yield figure, axes
 
 
+def _span(lines: Sequence[Line]) -> tuple[float, float]:
+    """Return the ends of an axis for all values and bands, with a margin."""
+    values = [y for line in lines for _, y in line.points if abs(y) < NOT_FINITE]
+    values += [y for line in lines for _, *ends in line.band for y in ends]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    margin = 0.08 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
 def _draw_band(axes: Axes, line: Line) -> None:
     if line.band:
-        rounds, low, high = zip(*line.band, strict=True)
+        rounds, low, high = zip(*thinned_band(line.band), strict=True)
         axes.fill_between(rounds, low, high, color=line.style.color, alpha=0.22, linewidth=0)
 
 
@@ -229,11 +234,3 @@ def _finish_rounds(axes: Axes, lines: Sequence[Line]) -> None:
     axes.set_xlim(1 - min(0.5, 0.03 * last), last + 0.03 * last)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.set_xlabel("round", color=MUTED)
-
-
-def _svg(figure: Figure) -> str:
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    file, canvas = io.StringIO(), FigureCanvasSVG(figure)
-    canvas.print_svg(file, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
-    return file.getvalue()

@@ -34,6 +34,9 @@ __all__ = [
     "write_page",
 ]
 
+_LETTER = 0.53  # rem, of a table's text in a wide font
+_ROOM_STEP, _ALWAYS_ROOM = 2, 18  # rem; the latter is there on any telephone
+
 Tone = Literal["good", "bad", "unsure", "plain"]
 
 
@@ -65,10 +68,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading, units in it, and whether it holds numbers or prose."""
+    """A column's heading, units in it, and whether it holds numbers or prose; counts take little room."""
 
     heading: str
-    kind: Literal["number", "word", "prose"] = "number"
+    kind: Literal["number", "word", "prose", "count"] = "number"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,14 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[str | Badge]]
     folded: bool = False
+
+    @property
+    def room(self) -> str:
+        """The class that says in how much room the table fits, `fits-40` for 40 rem; empty for a small one."""
+        columns = zip(self.columns, *self.rows, strict=True)
+        needed = sum(_room(column, cells, index) for index, (column, *cells) in enumerate(columns))
+        steps = -(-needed // _ROOM_STEP)
+        return f"fits-{steps * _ROOM_STEP:.0f}" if needed > _ALWAYS_ROOM else ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,7 @@ class Figure:
     caption: str
     charts: Sequence[Chart]
     legend: Sequence[tuple[str, Style]] = ()
+    is_wide: bool = False  # a chart takes the width of the page
 
 
 @dataclass(frozen=True)
@@ -149,6 +161,18 @@ class Page:
     sections: Sequence[Section]
 
 
+def _room(column: Column, cells: Sequence[str | Badge], index: int) -> float:
+    """Return how wide a column is drawn at most, in rem, by the style sheet and a wide font."""
+    texts = [cell if isinstance(cell, str) else f"{cell.text}xxx" for cell in cells]
+    longest = max(map(len, texts), default=0) * _LETTER
+    if column.kind == "prose" or (index == 0 and column.kind == "word"):
+        return 10.9
+    if column.kind == "count":
+        return max(longest, 1.2) + 0.8
+    words = column.heading.split() if column.kind == "number" else [column.heading]
+    return max(longest, *(len(word) * _LETTER for word in words), 3.0 if column.kind == "number" else 0.0) + 1.4
+
+
 def write_page(page: Page, path: Path) -> Path:
     """Write a page as one HTML file that needs no other; raises InputError if it cannot be written."""
     try:
@@ -161,7 +185,14 @@ def write_page(page: Page, path: Path) -> Path:
 
 def _render(page: Page) -> str:
     template = environment().get_template("page.html.j2")
-    return template.render(page=page, palette=PALETTE, version=version("flspec"))
+    tables = [block for section in page.sections for block in section.blocks if isinstance(block, Table)]
+    widths = sorted({table.room for table in tables} - {""}, key=lambda room: int(room.removeprefix("fits-")))
+    return template.render(
+        page=page,
+        palette=PALETTE,
+        version=version("flspec"),
+        widths=[room.removeprefix("fits-") for room in reversed(widths)],
+    )
 
 
 def environment() -> Environment:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["GROUND", "INK", "MUTED", "PALETTE", "RULE", "Style", "style"]
+__all__ = ["GROUND", "INK", "MUTED", "PALETTE", "RULE", "Style", "plain_style", "style"]
 
 # By name: on light and on dark ground. Each line colour keeps a contrast of 3 to 1 on its ground.
 PALETTE = {
@@ -51,3 +51,12 @@ def style(index: int) -> Style:
         return Style(*_FIRST[index])
     width, dash = _NEXT[(index - len(_FIRST)) % len(_NEXT)]
     return Style(f"series-{index % 6}", width, dash)
+
+
+_PLAIN = (1, 2, 3, 5, 4, 0)  # of the palette: those first that are read best on light and on dark
+_DASHES = ((), (5.0, 3.0), (2.0, 2.5), (9.0, 3.0, 2.0, 3.0))
+
+
+def plain_style(index: int) -> Style:
+    """Return the style of the line at `index`, from 0, among lines that are not expected to coincide."""
+    return Style(f"series-{_PLAIN[index % 6]}", 2.0, _DASHES[index // 6 % 4])

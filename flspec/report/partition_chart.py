@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.analysis.skew import Skew
-from flspec.report.charts import _SETTINGS, _svg
+from flspec.report.drawing import SETTINGS, Drawing, drawn
 from flspec.report.palette import GROUND, INK, MUTED, PALETTE, RULE
 from flspec.report.words import brief
 
@@ -65,7 +65,7 @@ class _Frame:
 
 def draw_partition(
     counts: Counts, name: str, skew: Skew | None = None, *, clients: Sequence[str] = (), labels: Sequence[str] = ()
-) -> str:
+) -> Drawing:
     """Return the SVG text of one partition; equal input gives equal bytes. `clients` and `labels` are names."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -73,7 +73,7 @@ def draw_partition(
     frame, circles, numbered = _Frame.of(counts), max(counts.shape) <= _MOST_CIRCLES, len(counts) <= _MOST_NUMBERED
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's own style must not change what a picture looks like
-        matplotlib.rcParams.update(_SETTINGS | {"font.family": ["sans-serif"]})
+        matplotlib.rcParams.update(SETTINGS | {"font.family": ["sans-serif"]})
         figure = Figure(figsize=frame.size, facecolor=GROUND)
         _write_head(figure, frame, counts, name, skew)
         matrix = figure.add_axes(frame.place(_LEFT, _BOTTOM, *frame.matrix))
@@ -85,7 +85,7 @@ def draw_partition(
         _draw_sizes(bars, shown, numbered=numbered)
         for axes in (matrix, bars):
             axes.set_ylim(len(shown) - 0.5, -0.5)
-        return _svg(figure)
+        return drawn(figure)
 
 
 def _write_head(figure: Figure, frame: _Frame, counts: Counts, name: str, skew: Skew | None) -> None:

@@ -12,10 +12,18 @@ from flspec.comparison.results import Comparison
 from flspec.core.text import letters
 from flspec.errors import InputError
 from flspec.report.palette import Style, style
+from flspec.report.run_facts import RunFacts, run_facts
 from flspec.report.words import brief
 from flspec.runs.result import Result, load_result
 
-__all__ = ["PlanGroup", "ReportedRun", "Subject", "subject_of_certificate", "subject_of_comparison"]
+__all__ = [
+    "PlanGroup",
+    "ReportedRun",
+    "Subject",
+    "subject_of_certificate",
+    "subject_of_comparison",
+    "subject_of_run",
+]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Subject:
     runs: tuple[ReportedRun, ...]
     certificate: Certificate | None = None
     comparison: Comparison | None = None
+    facts: RunFacts | None = None  # of the run, if the page is of one
 
     @property
     def plans(self) -> tuple[PlanGroup, ...]:
@@ -107,6 +116,14 @@ def subject_of_comparison(comparison: Comparison) -> Subject:
     )
     experiments = list(dict.fromkeys(run.result.name for run in comparison.runs))
     return Subject(", ".join(experiments), runs, comparison=comparison)
+
+
+def subject_of_run(folder: Path) -> Subject:
+    """Return the run of a folder, with what is known of it beside its result; raises InputError if it has none."""
+    result = load_result(folder)
+    name = result.backend.name
+    run = ReportedRun(name, brief(name, 40) or "unnamed", style(1), result.plan_digest, result, folder=folder)
+    return Subject(result.name, (run,), facts=run_facts(folder, result))
 
 
 def _read(folder: Path, name: str, label: str, index: int, plan_digest: str) -> ReportedRun:

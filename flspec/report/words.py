@@ -9,14 +9,29 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 from markupsafe import Markup
 
-__all__ = ["DASH", "NOT_FINITE", "brief", "clean", "number", "plural", "power", "share", "typeset"]
+__all__ = [
+    "DASH",
+    "NOT_FINITE",
+    "brief",
+    "clean",
+    "kind_of",
+    "number",
+    "plural",
+    "power",
+    "share",
+    "typeset",
+    "words_of",
+]
 
 DASH = "–"  # stands for a missing value
 _NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_FROM_SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 NOT_FINITE = 1e300  # at or above: agreement.py writes the largest float for a difference that is not finite
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, direction and joining marks, lone surrogates, separators
 
@@ -53,6 +68,13 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{mantissa.replace('-', '−')}{_NARROW_SPACE}×{_NARROW_SPACE}{power(exponent)}"
 
 
+def in_ascii(text: str) -> str:
+    """Return what `number` wrote as programs read it, `3.04e-8`; nothing for a dash. Other words stay."""
+    times = f"{_NARROW_SPACE}×{_NARROW_SPACE}10"
+    plain = text.replace(times, "e").translate(_FROM_SUPERSCRIPTS) if times in text else text
+    return "" if text == DASH else plain.replace(_NARROW_SPACE, "").replace("−", "-")
+
+
 def power(exponent: int) -> str:
     """Return a power of ten."""
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
@@ -72,6 +94,17 @@ def share(value: float | None) -> str:
 def plural(count: int, noun: str) -> str:
     """Return `3 rounds`, `1 round`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def words_of(metric: str) -> str:
+    """Return a metric's name in words: `top 3 accuracy`."""
+    return brief(metric.replace("_", " "))
+
+
+def kind_of(spec: Mapping[str, Any], section: str) -> str:
+    """Return the kind that a section of a spec has; the section's name if it has none."""
+    value = spec.get(section)
+    return brief(str(value.get("kind", section) if isinstance(value, Mapping) else section))
 
 
 def typeset(formula: str) -> str:

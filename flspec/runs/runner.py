@@ -28,6 +28,7 @@ from flspec.runs.client_rows import wants_client_rows
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.folders import OtherSoftware, prepared_folder
 from flspec.runs.following import Followers
+from flspec.runs.git_state import git_state_of, record_git_state
 from flspec.runs.result import Result
 from flspec.runs.resuming import forget_old_states
 from flspec.spec.spec import Spec
@@ -51,12 +52,14 @@ def run(
     anyway: bool = False,
     watch: Watch | None = None,
     source: str | None = None,
+    spec_folders: Sequence[Path] = (),
     trackers: str | Chosen | Sequence[str | Chosen] = (),
 ) -> Result:
     """Run an experiment and write its folder.
 
     `backend` is a NAME or NAME:VARIANT, by default the spec's. `out` is the folder, by default a new one below `runs`.
-    `source` is the spec's text to be stored instead of the plan's own. With `resume`, `out` is what an interrupted run
+    `source` is the spec's text to be stored instead of the plan's own, and `spec_folders` is where a plan's spec was
+    read; the state in git of the first is recorded. With `resume`, `out` is what an interrupted run
     of the same plan left, in whatever state, and the run goes on after its last stored round; `anyway` allows that
     where other software began it. `watch` is called with each round's record; what it raises ends the run, which then
     counts as interrupted, and comes out as it is. `trackers` follow the records, given by name, class or instance: see
@@ -72,7 +75,9 @@ def run(
         "anyway": anyway,
         "watch": watch,
     }
-    return run_in_folder(experiment, backend, out, **options, source=source, trackers=trackers)[1]
+    return run_in_folder(
+        experiment, backend, out, **options, source=source, spec_folders=spec_folders, trackers=trackers
+    )[1]
 
 
 def run_in_folder(
@@ -87,6 +92,7 @@ def run_in_folder(
     anyway: bool = False,
     watch: Watch | None = None,
     source: str | None = None,
+    spec_folders: Sequence[Path] = (),
     trackers: str | Chosen | Sequence[str | Chosen] = (),
 ) -> tuple[Path, Result]:
     """Run an experiment as `run` does, and return its folder, too."""
@@ -102,12 +108,20 @@ def run_in_folder(
         new = numbered_folder(Path("runs"), f"{plan.spec['name']}-{selection}")
         others: OtherSoftware = "go on" if anyway else "refuse"
         with nullcontext(Path(out).absolute()) if out else new as folder:
-            attempt = attempt_of(selection, plan, engine)
+            attempt, state = attempt_of(selection, plan, engine), git_state_of(_folders_of(experiment) or spec_folders)
             with prepared_folder(folder, plan, attempt, source, resume=resume, others=others) as begun:
+                record_git_state(folder, state)
                 job = Job(folder, workers=workers, client_rows=wants_client_rows(plan))
                 return folder, execute_plan(
                     engine, selection, plan, job, evaluator=evaluator, resume=begun, watch=watch, trackers=followed_by
                 )
+
+
+def _folders_of(experiment: Experiment) -> Sequence[Path]:
+    """Return the folders of the spec's files; a plan and a text have none."""
+    if isinstance(experiment, str | Path):
+        return (Path(experiment).absolute().parent,)
+    return experiment.folders if isinstance(experiment, Spec) else ()
 
 
 def planned(experiment: Experiment, data: Path | None = None, source: str | None = None) -> tuple[Plan, str | None]:

@@ -37,6 +37,7 @@ from flspec.protocol.records import Promise
 from flspec.runs.client_rows import wants_client_rows
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.folders import OtherSoftware, finished_result, prepared_folder
+from flspec.runs.git_state import GitState, git_state_of, record_git_state
 from flspec.runs.result import Result, RoundRecord
 from flspec.runs.runner import attempt_of, execute_plan, refuse_unsupported
 from flspec.runs.sweep_summary import MATRIX, BestRound, CellRecord, Sweep, groups_of
@@ -105,7 +106,9 @@ def sweep(
         ]
         cores = max(1, (os.cpu_count() or 1) // num_jobs)
         others: OtherSoftware = "go on" if anyway else "begin again"
-        _run_all(_CellRunner(study.cells, selection, folder, data, cores, stop, board, followed_by, others), engines)
+        state = git_state_of(study.cells[0].spec.folders)
+        runner = _CellRunner(study.cells, selection, folder, data, cores, stop, board, followed_by, others, state)
+        _run_all(runner, engines)
         return board.sweep()
 
 
@@ -163,8 +166,9 @@ class _CellRunner:
         board: _Board,
         trackers: Mapping[tuple[str, ...], Sequence[Chosen]],  # by what a spec's `track` names
         others: OtherSoftware,
+        state: GitState | None,
     ) -> None:
-        self.stop, self.board, self._trackers, self._others = stop, board, trackers, others
+        self.stop, self.board, self._trackers, self._others, self._state = stop, board, trackers, others, state
         self._selection, self._folder, self._data, self._cores = selection, folder, data, cores
         self._waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
         for cell in cells:
@@ -218,6 +222,7 @@ class _CellRunner:
 
         attempt, others = attempt_of(self._selection, plan, engine), self._others
         with prepared_folder(folder, plan, attempt, cell.text, resume=True, others=others) as begun:
+            record_git_state(folder, self._state)
             return execute_plan(
                 engine,
                 self._selection,

@@ -8,6 +8,7 @@ from flspec.core.text import join_all
 from flspec.report.charts import Line, Points, draw_lines
 from flspec.report.page import Chart, Column, Figure, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
+from flspec.report.thinning import thinning_in_words
 from flspec.report.words import DASH, brief, number
 from flspec.runs.metric_words import features_in_words, metrics_in_order
 from flspec.runs.result import RoundRecord
@@ -48,7 +49,8 @@ def _figure(kind: str, metrics: Metrics, caption: str, runs: Sequence[ReportedRu
     for name in _names(metrics, runs):
         drawn = [(run, points) for run in runs if (points := _points(run, metrics, name))]
         svg = draw_lines([Line(run.style, points) for run, points in drawn])
-        charts.append(Chart(f"{kind.capitalize()} {brief(name)}", svg, _overlap(drawn)))
+        note = " ".join(filter(None, (_overlap(drawn), thinning_in_words(max(len(points) for _, points in drawn)))))
+        charts.append(Chart(f"{kind.capitalize()} {brief(name)}", svg, note))
     legend = [(run.label, run.style) for run in runs if any(map(metrics, _rounds(run)))]
     if kind == "test":
         caption = " ".join((caption, *(f"{words}." for words in _features(runs))))

@@ -80,14 +80,27 @@ def _tables(subject: Subject, heading: str, evaluated: Sequence[tuple[ReportedRu
         metrics = sorted({metric for _, evaluation in parts for values in evaluation.values() for metric in values})
         names = list(dict.fromkeys(name for _, evaluation in parts for name in evaluation))
         rows = [
-            [brief(name), run.label, *(_value(name, evaluation[name].get(metric)) for metric in metrics)]
+            [
+                brief(name),
+                _whose(subject, name, run),
+                *(_value(name, evaluation[name].get(metric)) for metric in metrics),
+            ]
             for name in names
             for run, evaluation in parts
             if name in evaluation
         ]
         headings = [Column(brief(metric.replace("_", " "))) for metric in metrics]
         if metrics:
-            yield Table(heading + caption, (Column("examples", "word"), Column(subject.noun, "word"), *headings), rows)
+            whose = Column("n") if subject.facts else Column(subject.noun, "word")
+            yield Table(heading + caption, (Column("examples", "word"), whose, *headings), rows)
+
+
+def _whose(subject: Subject, name: str, run: ReportedRun) -> str:
+    """Return the run that a row is of; on a page of one run, the number of the set's examples."""
+    if subject.facts is None:
+        return run.label
+    num = subject.facts.num_examples.get(name)
+    return DASH if num is None else f"{num:,}"
 
 
 def _last_reasons(run: ReportedRun) -> Undefined:
@@ -152,9 +165,13 @@ def _confusions(heading: str, run: ReportedRun) -> Iterator[Table]:
 def _confusion(caption: str, table: Confusion) -> Table:
     counts: Sequence[Sequence[int]] = table.labels or table.matrix or ()
     names = [brief(name) for name in table.names if len(table.names) == len(counts)] or [*map(str, range(len(counts)))]
-    of, columns = ("label", _OUTCOMES) if table.labels else ("class", [f"taken for {name}" for name in names])
     rows = [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
-    return Table(caption, (Column(of, "word"), *map(Column, columns)), rows, folded=len(rows) > _MOST_SHOWN)
+    folded = len(rows) > _MOST_SHOWN
+    if table.labels:
+        return Table(caption, (Column("label", "word"), *map(Column, _OUTCOMES)), rows, folded=folded)
+    taken_for = [Column(name, "count") for name in names]
+    caption += "; a row for each class, and in it what its examples were taken for"
+    return Table(caption, (Column("class", "word"), *taken_for), rows, folded=folded)
 
 
 def _value(name: str, value: float | None) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flspec.analysis.description import describe_plan
+from flspec.analysis.in_words import leakage_in_words
 from flspec.analysis.leakage import Leakage, Overlap, find_leakage, same_content
-from flspec.cli.explanation_tables import _leakage
 from flspec.data.examples import Data, Split
 from flspec.protocol.plan import Plan
 from tests.plan_settings import settings_with
@@ -138,13 +138,13 @@ def test_leakage_is_told_in_words():
     found = Leakage(
         groups={"patient_id": overlap(clients=12, test=3), "site": overlap()}, duplicates=overlap(holdout=1)
     )
-    assert _leakage(found) == [
+    assert leakage_in_words(found) == [
         "patient_id: 12 values held by more than one client; 3 values in train and test",
         "site: none on two sides",
         "identical images: 1 image both trained on and held out",
     ]
-    assert _leakage(Leakage(groups={}, duplicates=None, not_checked="too many")) == ["too many"]
-    assert _leakage(Leakage(groups={}, duplicates=None)) == []
+    assert leakage_in_words(Leakage(groups={}, duplicates=None, not_checked="too many")) == ["too many"]
+    assert leakage_in_words(Leakage(groups={}, duplicates=None)) == []
 
 
 def test_a_plan_is_described_with_its_leakage_or_without_where_the_data_are_not_here(make_plan, monkeypatch, tmp_path):

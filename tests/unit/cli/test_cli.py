@@ -28,7 +28,7 @@ def write_spec(folder: Path, spec: Spec) -> None:
 
 COMMANDS = (
     *("schema", "list", "new", "validate", "plan", "run", "certify", "audit", "compare", "backends", "data"),
-    *("runs", "show", "reproduce", "rm", "clean", "export"),
+    *("report", "runs", "show", "reproduce", "rm", "clean", "export"),
 )
 
 
@@ -123,7 +123,7 @@ def test_problems_are_objects_under_json(folder: Path) -> None:
         (["certify", "spec.yaml", "--first-steps", "-1"], "--first-steps"),
         (["certify", "spec.yaml", "--first-steps", "two"], "--first-steps"),
         (["certify", "spec.yaml", "--first-steps", "4"], "first steps: 4 are more than any task has; give 1 to 3, or"),
-        (["compare", "nowhere"], "nowhere: no run with a result here"),
+        (["compare", "nowhere"], "nowhere does not exist"),
         (["backends", "install", "flower"], "'flower' has no environment of its own"),
         (["plan"], "SPEC"),
         (["fly"], "No such command 'fly'"),
