@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from types import MappingProxyType
 
 from flspec.protocol.backend import Backend, Job
@@ -33,6 +33,9 @@ class FlowerBackend(Backend):
     reads = frozenset(FEATURES)
     natives = NATIVES
     done_by = MappingProxyType({"client training": "flspec_torch", "transport": "Flower", "server step": "flspec"})
+
+    def stages(self, plan: Plan) -> Mapping[str, str]:
+        return {**self.done_by, **({"server step": "Flower"} if is_native(plan) else {})}
 
     def unsupported(self, plan: Plan) -> list[str]:
         is_open = None if self.variant == "inprocess" else why_open()

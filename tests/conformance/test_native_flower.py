@@ -245,6 +245,14 @@ def test_a_definition_that_is_passed_off_as_native_is_caught(kind: str) -> None:
     check_rounds(replace(CASES[kind], theirs=CASES[kind].ours), definition_as_native)  # so it is for this alone
 
 
+def test_whose_the_server_s_step_is_is_said_of_each_plan() -> None:
+    from flspec_flower import FlowerBackend
+
+    plan = plan_of(FedAdam(learning_rate=0.1, implementation="native"))
+    steps = [FlowerBackend().stages(one)["server step"] for one in (plan, definition_of(plan))]
+    assert steps == ["Flower", "flspec"]
+
+
 def test_each_kind_that_flower_declares_is_tried() -> None:
     from flspec_flower.natives import NATIVES
 
