@@ -12,7 +12,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "JSON_VALUE",
     "PYDANTIC_VALUE",
     "check_json",
+    "check_json_parts",
     "check_ratio",
     "check_stored",
     "open_regular",
@@ -77,16 +78,36 @@ def check_json(content: bytes | str, path: Path, a_value: int, most: int = _MOST
     `a_value` is what its parser takes for a value in a list: `JSON_VALUE` or `PYDANTIC_VALUE`, as measured. Each list
     or mapping takes four times that. Two bytes of the file can be a value.
     """
-    marks: Any = ("[", "{", ",") if isinstance(content, str) else (b"[", b"{", b",")
-    num_lists, num_mappings, num_commas = map(content.count, marks)
-    num_containers = num_lists + num_mappings
-    num_values = num_containers + num_commas
-    needed = len(content) + a_value * (4 * num_containers + num_values)
+    num_values, needed = _memory_of_json(content, a_value)
     if needed > most:
         raise InputError(
             f"{path} holds up to {num_values:,} values, which may take {needed / 2**30:.1f} GiB of memory; files that "
             f"need up to {most / 2**30:.1f} GiB are read"
         )
+
+
+def check_json_parts(parts: Iterable[bytes], path: Path, most: int = _MOST_JSON_MEMORY) -> Iterator[bytes]:
+    """Yield the parts of a JSON document one by one, to be parsed by pydantic and kept.
+
+    Raises InputError before a part that could take more than `most` bytes while it is parsed, or with which all that is
+    kept could take more. What is kept of a value takes as much as in Python's own parser, an eighth of pydantic's.
+    """
+    kept = 0
+    for part in parts:
+        check_json(part, path, PYDANTIC_VALUE, most)
+        kept += _memory_of_json(part, JSON_VALUE)[1]
+        if kept > most:
+            raise InputError(f"{path} may take more than {most / 2**30:.1f} GiB of memory, the most that is read")
+        yield part
+
+
+def _memory_of_json(content: bytes | str, a_value: int) -> tuple[int, int]:
+    """Return how many values a document holds at most, and how many bytes they may take."""
+    marks: Any = ("[", "{", ",") if isinstance(content, str) else (b"[", b"{", b",")
+    num_lists, num_mappings, num_commas = map(content.count, marks)
+    num_containers = num_lists + num_mappings
+    num_values = num_containers + num_commas
+    return num_values, len(content) + a_value * (4 * num_containers + num_values)
 
 
 def read_json(path: Path, a_value: int, most: int = _MOST_JSON_MEMORY) -> bytes:

@@ -6,14 +6,16 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from flspec.core.files import write_atomically
-from flspec.core.reading import PYDANTIC_VALUE, read_json
+from flspec.core.reading import PYDANTIC_VALUE, check_json, check_json_parts, read_regular
 from flspec.errors import InputError
 from flspec.protocol.events import RunEnded
 from flspec.protocol.records import (
@@ -45,6 +47,7 @@ __all__ = [
 
 
 RESULT = "result.json"
+_ROUNDS, _NEXT, _END = b'\n  "rounds": [\n', b"\n    },\n", b"\n  ]"  # as `model_dump_json(indent=2)` writes them
 
 
 def save_result(folder: Path, result: Result) -> None:
@@ -59,16 +62,52 @@ def save_result(folder: Path, result: Result) -> None:
 
 
 def load_result(folder: Path) -> Result:
-    """Read a run's result; raises InputError if there is none or it is not valid."""
+    """Read a run's result; raises InputError if there is none or it is not valid.
+
+    Rounds are parsed one by one where the file is as `save_result` writes it: what pydantic takes for a moment is
+    fifteen times what it leaves, so a result of a hundred thousand rounds would be too large otherwise.
+    """
     path = folder / RESULT
     try:
-        content = read_json(path, PYDANTIC_VALUE)
+        content = read_regular(path)
+        if (parts := _parts(content)) and (result := _by_rounds(path, *parts)):
+            return result
+        check_json(content, path, PYDANTIC_VALUE)
     except InputError as error:
         raise InputError(f"{folder}: no readable result.json ({error}); name a run's folder") from None
     try:
         return Result.model_validate_json(content)
     except ValidationError as error:
         raise InputError(f"{path}: {_why_not(content, error)}") from None
+
+
+def _parts(content: bytes) -> tuple[bytes, Iterator[bytes]] | None:
+    """Return a result without its rounds, and each of these; None unless it is written as flspec writes it.
+
+    A string has no line feed, so lines are told apart by how far they are indented.
+    """
+    first = content.find(_ROUNDS) + len(_ROUNDS)
+    end = content.find(_END, first) + 1
+    if first < len(_ROUNDS) or not end:
+        return None
+
+    def rounds(start: int) -> Iterator[bytes]:
+        while (stop := content.find(_NEXT, start, end)) >= 0:
+            yield content[start : stop + len(_NEXT) - 2]  # up to the brace
+            start = stop + len(_NEXT)
+        yield content[start:end]
+
+    return content[:first] + content[end:], rounds(first)
+
+
+def _by_rounds(path: Path, rest: bytes, rounds: Iterator[bytes]) -> Result | None:
+    """Return the result that the parts make; None if they are not valid, and the whole is to say why."""
+    parts = check_json_parts(chain([rest], rounds), path)
+    try:
+        without = Result.model_validate_json(next(parts))
+        return without.model_copy(update={"rounds": tuple(map(RoundRecord.model_validate_json, parts))})
+    except ValidationError:
+        return None
 
 
 def describe_environment() -> dict[str, Any]:
