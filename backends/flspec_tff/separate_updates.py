@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from flspec.data.store import open_data
+from flspec.execution.client_state import state_of_client
 from flspec.execution.client_step import Given, Trained, finish_task
 from flspec.execution.parts import client_algorithm_of, keeps_optimizer, optimizers_of
 from flspec.execution.rounds import RoundResult, initial_state, round_result, timed
@@ -68,10 +69,8 @@ class SeparateUpdates:
         server = OrderedDict(
             rate=np.float64(self.plan.client_rate(state.round + 1)), tensors=_written(_sent(self.plan, state))
         )
-        given = [
-            Given(task, state.weights, sent_with_weights(self.plan, state), state.clients.get(task.client, {}))
-            for task in tasks
-        ]
+        sent = sent_with_weights(self.plan, state)
+        given = [Given(task, state.weights, sent, state_of_client(self.plan, state, task.client)) for task in tasks]
         results = self._train(server, [self._brought(one) for one in given], [self._seen(task) for task in tasks])
         return [
             finish_task(self.plan, one, self._read(one, result)) for one, result in zip(given, results, strict=True)

@@ -17,6 +17,7 @@ from flspec.client_algorithms import ClientAlgorithm, Pass
 from flspec.client_optimizers import ClientOptimizer
 from flspec.data.examples import Data
 from flspec.data.store import open_data
+from flspec.execution.client_state import first_client_state
 from flspec.execution.client_step import Given, Trained, finish_task
 from flspec.execution.part_checks import PartCall
 from flspec.execution.parts import (
@@ -102,12 +103,13 @@ class Trainer:
     ) -> ClientUpdate:
         """Take the task's steps. `server` has the records that the server sends beside the weights.
 
-        Metrics are measured on each batch before its step. Raises RunError if the device has not memory enough.
+        Metrics are measured on each batch before its step. Without `client_state` it is the client's first round.
+        Raises RunError if the device has not memory enough.
         """
         began = time.perf_counter()
         graphs = torch.inference_mode() if self._keeps_no_graph else torch.no_grad()
         with graphs, self.device.in_words("client training"):
-            update = self._train(task, weights, client_state, server)
+            update = self._train(task, weights, client_state or first_client_state(self.plan), server)
         return replace(update, seconds=time.perf_counter() - began)
 
     def _train(self, task: ClientTask, weights: Weights, client_state: Records, server: Records) -> ClientUpdate:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flspec.core.components import Document
 from flspec.core.distances import MOST, largest_magnitude, share_of
+from flspec.execution.client_state import with_every_participant
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import kept_state
 from flspec.protocol.named_records import Records
@@ -135,10 +136,11 @@ def compare_states(
     entries: list[RoundAgreement] = []
     first: Divergence | None = None
     bitwise = True
-    before = _tensors(initial_state(plan), plan.statistics)
+    before = _tensors(with_every_participant(plan, initial_state(plan)), plan.statistics)
     for number in range(1, plan.num_rounds + 1):
         paths = (kept_state(reference, number), kept_state(other, number), *(nudged or {}).get(number, ()))
-        ours, theirs, *others = (_tensors(load_state(path, plan.digest), plan.statistics) for path in paths)
+        states = (with_every_participant(plan, load_state(path, plan.digest)) for path in paths)
+        ours, theirs, *others = (_tensors(state, plan.statistics) for state in states)
         entry, worst = _compare_round(number, before, ours, theirs, others)
         entries.append(entry)
         bitwise = bitwise and _form(ours) == _form(theirs) and all(_same(ours[name], theirs[name]) for name in ours)

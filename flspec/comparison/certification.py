@@ -22,6 +22,7 @@ from flspec.compiler.first_steps import first_steps_of
 from flspec.core.files import is_empty, numbered_folder, write_atomically
 from flspec.core.reading import PYDANTIC_VALUE, read_json
 from flspec.errors import FlspecError, InputError, PlanViolation
+from flspec.execution.client_state import with_every_participant
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import CHECKPOINTS, STAGES, Backend, Job, kept_state
@@ -282,8 +283,9 @@ class _Session:
 
     def _state_before(self, number: int) -> ServerState:
         if number == 1:
-            return initial_state(self.plan)
-        return load_state(kept_state(self._home(self.reference), number - 1), self.plan.digest)
+            return with_every_participant(self.plan, initial_state(self.plan))
+        path = kept_state(self._home(self.reference), number - 1)
+        return with_every_participant(self.plan, load_state(path, self.plan.digest))
 
     def _record(self, engine: Backend, job: Job, watch: Callable[[RoundRecord], None]) -> tuple[RoundRecord, ...]:
         job.folder.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from flspec.compiler.acting_parts import check_code
 from flspec.errors import RunError
+from flspec.execution.client_state import first_client_state
 from flspec.execution.ledger import note_end, note_release
 from flspec.execution.native import deviation_between
 from flspec.execution.parts import learned_weights, server_optimizer_of
-from flspec.execution.server_step import RoundOutcome, initial_client_records, initial_records
+from flspec.execution.server_step import RoundOutcome, initial_records
 from flspec.privacy.spending import ending_budget
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.events import Deviation, Event, NativeRound, RoundFinished, RunFinished, RunStarted, Workers
-from flspec.protocol.named_records import Records
 from flspec.protocol.native import is_native
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState, load_state, save_state
@@ -161,11 +161,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def initial_state(plan: Plan) -> ServerState:
-    """Return the server state before the first round, with the client state of each client that takes part."""
-    own: Records = {**({"weights": plan.local} if plan.local else {}), **initial_client_records(plan)}
-    clients = dict.fromkeys(plan.participants, own) if own else {}
+    """Return the server state before the first round, in which no client has taken part."""
+    first_client_state(plan)  # a client algorithm's mistake is told before a round begins
     optimizer = server_optimizer_of(plan).initialize(learned_weights(plan))
-    state = ServerState(0, plan.weights, optimizer, initial_records(plan), clients)
+    state = ServerState(0, plan.weights, optimizer, initial_records(plan))
     return replace(state, definition=state) if is_native(plan) else state
 
 

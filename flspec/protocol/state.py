@@ -54,10 +54,10 @@ class ServerState:
     """The server after `round` rounds. Round 0 is the plan's initial state.
 
     `records` is what else the server carries, such as a client algorithm's control variate. `clients` is the client
-    state: for each client the record `weights` of its local tensors, and `optimizer` and `optimizer/SLOT` of an
-    optimizer that continues from round to round. Client state is neither sent nor aggregated. It is part of the server
-    state so that a run can be resumed, followed in lockstep and compared completely. `definition` is the state that
-    flspec's definition has reached by itself, where an engine's own algorithm makes the rounds.
+    state: for each client that has taken part the record `weights` of its local tensors, and `optimizer` and
+    `optimizer/SLOT` of an optimizer that continues from round to round. Client state is neither sent nor aggregated. It
+    is part of the server state so that a run can be resumed, followed in lockstep and compared completely. `definition`
+    is the state that flspec's definition has reached by itself, where an engine's own algorithm makes the rounds.
     """
 
     round: int

@@ -16,6 +16,7 @@ from flspec.core.locations import redact
 from flspec.core.memory import MemoryMeter
 from flspec.core.tracebacks import PART_FILES, is_from_elsewhere, place_of, raised_in
 from flspec.errors import BackendError, InputError, RunError
+from flspec.execution.client_state import with_every_participant
 from flspec.execution.ledger import num_releases
 from flspec.privacy.statement import privacy_record
 from flspec.protocol.backend import Job, kept_state
@@ -235,7 +236,8 @@ class Attempt:
 
     def _save_model(self, round_number: int, name: str, name_of_clients: str) -> WeightsFile:
         """Save the model after a round whose state is stored, and the clients' own tensors beside it."""
-        state = load_state(kept_state(self._folder, round_number), self._plan.digest)
+        stored = load_state(kept_state(self._folder, round_number), self._plan.digest)
+        state = with_every_participant(self._plan, stored)
         if state.clients:
             own = {
                 f"{who}/{path}": value for who, owned in state.clients.items() for path, value in flatten(owned).items()

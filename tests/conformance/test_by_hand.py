@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from flspec.compiler.compile import compile
+from flspec.execution.client_state import with_every_participant
 from flspec.execution.rounds import initial_state
 from flspec.layers import Activation, AveragePool, BatchNorm, Conv, Flatten
 from flspec.protocol.backend import Job, kept_state
@@ -99,7 +100,7 @@ def runs(tmp_path_factory):
         plan, folder = planned(name), tmp_path_factory.mktemp(name)
         result = execute_plan(LocalBackend(), "local", plan, Job(folder, keep="all"))
         kept = [load_state(kept_state(folder, number), plan.digest) for number in range(1, plan.num_rounds + 1)]
-        return [initial_state(plan), *kept], result
+        return [with_every_participant(plan, state) for state in (initial_state(plan), *kept)], result
 
     return run
 

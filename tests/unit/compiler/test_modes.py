@@ -10,7 +10,7 @@ import pytest
 from flspec.compiler.compile import compile
 from flspec.data.store import open_data
 from flspec.errors import InputError
-from flspec.execution.rounds import initial_state
+from flspec.execution.client_state import first_client_state
 from flspec.protocol.backend import Job, kept_state
 from flspec.protocol.named_records import flatten
 from flspec.protocol.state import ServerState, load_state
@@ -119,7 +119,7 @@ def test_alone_a_client_learns_what_it_would_by_itself(make_plan, tmp_path):
     from flspec_torch.training import Trainer
 
     for client in (0, 3):
-        trainer, own = Trainer(alone), initial_state(alone).clients[client]
+        trainer, own = Trainer(alone), first_client_state(alone)
         for number in (1, 2, 3):
             own = trainer.train(alone.cohort(number)[client], {}, own).client_state
         assert {name: value.tobytes() for name, value in flatten(own).items()} == {

@@ -8,6 +8,7 @@ import pytest
 from flspec.compressors import Compressor
 from flspec.core.randomness import Stream
 from flspec.errors import RunError
+from flspec.execution.client_state import first_client_state
 from flspec.execution.compression import compressed, restored
 from flspec.execution.parts import bytes_per_client
 from flspec.execution.rounds import initial_state
@@ -40,7 +41,7 @@ TOP_TWO = {"kind": "top_k", "share": 0.25}
 
 def test_statistics_are_sent_as_they_are_beside_the_payload():
     plan = plan_with(TOP_TWO)
-    sent = compressed(plan, TASK, update(1, 2, 3, 4, 5, 6, 7, 8), initial_state(plan).clients[0])
+    sent = compressed(plan, TASK, update(1, 2, 3, 4, 5, 6, 7, 8), first_client_state(plan))
     assert list(sent.delta) == ["mean"]
     assert {name: value.nbytes for name, value in sent.payload.items()} == {"places": 8, "values": 8}
     (whole,) = restored(plan, [sent])
@@ -53,7 +54,7 @@ def test_statistics_are_sent_as_they_are_beside_the_payload():
 def test_what_is_left_out_is_sent_later_and_nothing_is_lost():
     """Over rounds sum(sent) + memory = sum(Delta): whole numbers, so float32 adds them exactly."""
     plan, rng = plan_with(TOP_TWO), Stream(3)
-    state, memory = initial_state(plan).clients[0], np.zeros(8)
+    state, memory = first_client_state(plan), np.zeros(8)
     all_deltas, all_sent = np.zeros(8), np.zeros(8)
     for _ in range(12):
         values = np.floor(rng.uniform(8) * 41) - 20
@@ -72,7 +73,7 @@ def test_what_is_left_out_is_sent_later_and_nothing_is_lost():
 
 def test_memory_is_what_arrived_differs_by_for_any_compressor():
     plan = plan_with({"kind": "int8", "error_feedback": True})
-    sent = compressed(plan, TASK, update(*np.linspace(-1, 1, 8)), initial_state(plan).clients[0])
+    sent = compressed(plan, TASK, update(*np.linspace(-1, 1, 8)), first_client_state(plan))
     given, memory = learned(restored(plan, [sent])[0].delta), learned(sent.client_state["compression"])
     np.testing.assert_array_equal(memory, np.linspace(-1, 1, 8).astype(np.float32) - given)
     assert memory.any()
@@ -80,7 +81,7 @@ def test_memory_is_what_arrived_differs_by_for_any_compressor():
 
 def test_without_error_feedback_a_client_remembers_nothing():
     plan = plan_with({**TOP_TWO, "error_feedback": False})
-    assert initial_state(plan).clients == {}
+    assert first_client_state(plan) == {}
     assert compressed(plan, TASK, update(1, 2, 3, 4, 5, 6, 7, 8), {}).client_state == {}
 
 
@@ -99,7 +100,7 @@ def test_draws_follow_from_the_tasks_planned_seed():
 def test_an_update_that_is_not_finite_is_left_out_and_its_client_stays_as_it_was(kind):
     plan = plan_with(kind)
     state = initial_state(plan)
-    sent = compressed(plan, TASK, update(np.inf, 2, 3, 4, 5, 6, 7, 8), state.clients.get(0, {}))
+    sent = compressed(plan, TASK, update(np.inf, 2, 3, 4, 5, 6, 7, 8), first_client_state(plan))
     outcome = finish_round(plan, state, [sent])
     assert list(outcome.dropped.values()) == ["its update is not finite"]
     assert outcome.state.clients == state.clients
@@ -108,7 +109,7 @@ def test_an_update_that_is_not_finite_is_left_out_and_its_client_stays_as_it_was
 def test_the_server_steps_by_what_arrives():
     plan = plan_with(TOP_TWO)
     state = initial_state(plan)
-    sent = compressed(plan, TASK, update(1, 2, 3, 4, 5, 6, 7, 8), state.clients[0])
+    sent = compressed(plan, TASK, update(1, 2, 3, 4, 5, 6, 7, 8), first_client_state(plan))
     after = finish_round(plan, state, [sent]).state
     assert learned(after.weights).tolist() == [0, 0, 0, 0, 0, 0, 7, 8]
     assert learned(after.clients[0]["compression"]).tolist() == [1, 2, 3, 4, 5, 6, 0, 0]

@@ -11,6 +11,7 @@ import torch
 
 from flspec.data.store import open_data
 from flspec.errors import InputError, SpecError
+from flspec.execution.client_state import first_client_state
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
 from flspec.protocol.backend import Job, kept_state
@@ -103,7 +104,7 @@ def test_kept_over_the_rounds_is_one_long_training_bit_for_bit_and_reset_is_not(
     assert kept.digest != reset.digest
     ends = {plan.digest: states(plan, tmp_path / plan.digest)[-1].clients for plan in (kept, reset)}
     for client in range(5):
-        long = Trainer(kept).train(all_rounds(kept, client), {}, initial_state(kept).clients[client]).client_state
+        long = Trainer(kept).train(all_rounds(kept, client), {}, first_client_state(kept)).client_state
         assert same(flatten(ends[kept.digest][client]), flatten(long))
         assert not same(ends[reset.digest][client]["weights"], long["weights"])
 
@@ -246,7 +247,7 @@ def test_a_plateau_that_is_kept_goes_on_in_the_next_round_as_if_never_interrupte
     once = make_plan(mode="local_only", partition=HOLDOUT, client=client | {"epochs": 6}, rounds=1)
     end = states(plan, tmp_path)[-1].clients
     for number in range(5):
-        long = Trainer(once).train(all_rounds(plan, number), {}, initial_state(once).clients[number]).client_state
+        long = Trainer(once).train(all_rounds(plan, number), {}, first_client_state(once)).client_state
         assert same(flatten(end[number]), flatten(long))
         assert end[number]["schedule"]["plateau"].tolist()[1:] == [0.0, 5.0]
 

@@ -64,7 +64,7 @@ def test_rounds_need_the_memory_that_they_leave_and_not_what_reading_all_at_once
     [
         ('"round": 200,', '"round": "x",', r"rounds\.199\.round: Input should be a valid integer"),
         ('    },\n    {\n      "round": 200,', '    }\n    {\n      "round": 200,', "not valid JSON"),
-        ('    }\n  ],\n  "final"', '    },\n  ],\n  "final"', "not valid JSON"),
+        ("    }\n  ],\n", "    },\n  ],\n", "not valid JSON"),
     ],
 )
 def test_a_mistake_in_a_round_is_told_by_its_place(tmp_path: Path, old: str, new: str, what: str) -> None:

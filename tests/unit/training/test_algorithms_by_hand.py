@@ -16,6 +16,7 @@ from flspec.client_algorithms.qfedavg import QFedAvg
 from flspec.client_optimizers.sgd import Sgd
 from flspec.core.components import family_members
 from flspec.errors import InputError, SpecError
+from flspec.execution.client_state import with_every_participant
 from flspec.execution.parts import bytes_per_client
 from flspec.execution.rounds import initial_state
 from flspec.execution.server_step import finish_round
@@ -82,7 +83,7 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(make_plan: MakePlan,
         assert state.keys() == again.keys()
         assert all(np.array_equal(state[record][n], again[record][n]) for record in state for n in state[record])
     if before.clients:  # clients that had forgotten would go another way
-        forgetful = states_of(plan, replace(before, clients=initial_state(plan).clients))[-1]
+        forgetful = states_of(plan, replace(before, clients={}))[-1]
         assert any(
             not np.array_equal(one[record][n], other[record][n])
             for one, other in zip(_clients(whole), _clients(forgetful), strict=False)
@@ -129,11 +130,22 @@ def test_a_client_that_never_takes_part_has_dittos_first_weights(make_plan: Make
     assert Evaluator(plan)(last).values["clients/mean"]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.parametrize("case", ["ditto", "scaffold II"])
+def test_a_state_has_the_clients_that_have_taken_part_and_no_others(make_plan: MakePlan, case: str) -> None:
+    plan, seen = plan_of(make_plan, case), set[int]()
+    assert not initial_state(plan).clients
+    for number, state in enumerate(states_of(plan), start=1):
+        seen |= {task.client for task in plan.cohort(number)}
+        assert state.clients.keys() == seen
+        assert with_every_participant(plan, state).clients.keys() == set(plan.participants)
+
+
 @pytest.mark.parametrize("option", ["I", "II"])
 def test_scaffolds_variate_is_the_mean_of_all_clients(make_plan: MakePlan, option: str) -> None:
     plan = plan_of(make_plan, f"scaffold {option}")
     for state in states_of(plan):
-        of_clients = [state.clients[client]["control"] for client in plan.participants]
+        every = with_every_participant(plan, state).clients
+        of_clients = [every[client]["control"] for client in plan.participants]
         for name, value in state.records["control"].items():
             mean = sum(one[name].astype(np.float64) for one in of_clients) / plan.num_clients
             np.testing.assert_allclose(value, mean, atol=1e-6)
