@@ -54,6 +54,7 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
     workers = f" by {result.backend.workers.title}" if result.backend.workers else ""
     notes = [f"{startup}{result.seconds.total:.1f} s in all{workers}{_beside(result)}; weights sha256 {weights}"]
+    notes += [result.stopped.in_words] if result.stopped else []
     notes += features_in_words([result.features], [record.evaluation or {} for record in rounds[-1:]])
     if privacy := result.privacy:
         notes.append(privacy.statement)

@@ -17,7 +17,7 @@ from flspec.compiler.acting_parts import code_digests
 from flspec.compiler.algorithm_needs import check_algorithm
 from flspec.compiler.client_data import assign_examples
 from flspec.compiler.enough_updates import check_enough_updates
-from flspec.compiler.evaluation import check_evaluation, planned_evaluation, why_undefined
+from flspec.compiler.evaluation import check_evaluation, planned_evaluation, planned_stop, why_undefined
 from flspec.compiler.faults import PlannedFaults
 from flspec.compiler.foreign_parts import naming_parts
 from flspec.compiler.initial_weights import start_tensors
@@ -229,6 +229,7 @@ def _settings(
         compression=spec.compression.model_dump(mode="json") if spec.compression else None,
         faults=tuple(fault.model_dump(mode="json") for fault in spec.faults),
         min_clients=spec.min_clients,
+        stop=planned_stop(spec.stop),
         secure_aggregation=spec.secure_aggregation.model_dump(mode="json") if spec.secure_aggregation else None,
         parts=PartSettings(part_files.files, part_files.sources) if part_files else None,
     )

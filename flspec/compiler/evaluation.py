@@ -9,11 +9,12 @@ from flspec.data.groups import check_groups, label_masks
 from flspec.errors import InputError, Problem, SpecError, choose
 from flspec.metrics import find_metric
 from flspec.metrics.undefined import every_label, why_never_defined
-from flspec.protocol.settings import BestSettings, EvaluationSettings, PictureSettings
+from flspec.protocol.settings import BestSettings, EvaluationSettings, PictureSettings, StopSettings
 from flspec.spec.evaluation import Evaluation
 from flspec.spec.spec import Spec
+from flspec.spec.stopping import Stop
 
-__all__ = ["OVER_CLIENTS", "check_evaluation", "planned_evaluation", "why_undefined"]
+__all__ = ["OVER_CLIENTS", "check_evaluation", "planned_evaluation", "planned_stop", "why_undefined"]
 
 OVER_CLIENTS = ("mean", "weighted_mean", "worst", "p10", "median", "p90", "gini")  # statistics over the clients' values
 
@@ -68,3 +69,10 @@ def planned_evaluation(
         best=BestSettings(best.metric, best.on or ("validation" if data.validation else "test")) if best else None,
         pictures=pictures,
     )
+
+
+def planned_stop(stop: Stop | None) -> StopSettings | None:
+    """Return what of a spec's `stop` is part of the experiment: a wall clock is not."""
+    if stop is None or (stop.patience is None and stop.bytes is None):
+        return None
+    return StopSettings(patience=stop.patience or 0, bytes=stop.bytes or 0)

@@ -27,6 +27,7 @@ __all__ = [
     "RoundRecord",
     "Seconds",
     "Skew",
+    "Stopped",
     "WeightsFile",
 ]
 
@@ -148,6 +149,21 @@ class ClientRows(Document):
     note: str | None = None  # why there is none, or a caution for readers
 
 
+class Stopped(Document):
+    """Why a run ended before its last planned round."""
+
+    round: int  # after which
+    planned: int  # rounds
+    by: Literal["patience", "bytes", "seconds"]  # the key of `stop`
+    why: str
+    reproducible: bool  # whether every run of the plan ends there
+
+    @property
+    def in_words(self) -> str:
+        """Say it in one sentence."""
+        return f"stopped after round {self.round} of {self.planned}: {self.why}"
+
+
 class FinalRecord(Document):
     """Evaluation of the last model."""
 
@@ -229,6 +245,7 @@ class Result(Document):
     skew: Skew | None = None  # of the clients' training examples; None if an example may have several labels
     rounds: tuple[RoundRecord, ...]
     clients: ClientRows | None = None  # None in results of earlier versions, and of a certificate's runs
+    stopped: Stopped | None = None  # None: it ended in another way, as `status` says
     final: FinalRecord | None
     best: BestRecord | None = None  # None if the spec asks for none, or no round has a value
     weights: WeightsFile | None

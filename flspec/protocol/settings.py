@@ -27,6 +27,7 @@ __all__ = [
     "PlanSettings",
     "PrivacySettings",
     "PrivateSteps",
+    "StopSettings",
     "read_settings",
     "write_settings",
 ]
@@ -152,6 +153,14 @@ class PrivateSteps:
 
 
 @dataclass(frozen=True)
+class StopSettings:
+    """What ends a run at the first evaluated round in which it holds; 0: this does not."""
+
+    patience: int = 0  # evaluated rounds in a row that are no better than the best before, by `evaluation.best`
+    bytes: int = 0  # sent to clients and by them
+
+
+@dataclass(frozen=True)
 class PartSettings:
     """The Python files of parts that a spec names: their texts are what every process imports."""
 
@@ -193,6 +202,7 @@ class PlanSettings:
     private_steps: PrivateSteps | None = None  # None: a step's gradient is that of its batch
     parts: PartSettings | None = None  # None: the spec names no files
     batch_rule: BatchRule | None = None  # None: the plan holds its batches; else they follow from its arrays by this
+    stop: StopSettings | None = None  # None: a run takes all rounds, unless a wall clock ends it
     first_steps: int = 0  # the rest of each task was cut off (`flspec.compiler.first_steps`); 0: nothing was
 
 

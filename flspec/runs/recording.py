@@ -26,6 +26,7 @@ from flspec.protocol.events import (
 )
 from flspec.protocol.native import is_native
 from flspec.protocol.plan import ClientTask, Plan
+from flspec.protocol.records import Stopped
 from flspec.protocol.state import load_state
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.client_rows import ClientTable
@@ -35,6 +36,7 @@ from flspec.runs.image_files import save_images
 from flspec.runs.kept_records import KeptRecords
 from flspec.runs.overheads import Overheads
 from flspec.runs.result import Failure, RoundRecord
+from flspec.runs.stopping import Stopping
 
 __all__ = ["Recorder"]
 
@@ -61,6 +63,7 @@ class Recorder:
         self._plan, self._folder, self._evaluator, self._keeps_all = plan, folder, evaluator, keeps_all
         self._bytes_down, self._bytes_up = bytes_per_client(plan)
         self._titles = [fault.title for fault in faults_of(plan)]
+        self._stopping = Stopping(plan)
         self._first_bad = ""  # round, client and tensor of the first update that was not finite
         self._accounted = set(points_of(plan.num_rounds)) if plan.settings.privacy else set()
 
@@ -70,6 +73,8 @@ class Recorder:
         Raises PlanViolation if the execution differs from the plan, BackendError if it ends too early, RunError if no
         client update of a round is usable and the plan does nothing without one.
         """
+        if self.stopped:  # before it was interrupted
+            return
         with append_events(self._folder) as log:
             for event in events:
                 log.write(event)
@@ -80,6 +85,8 @@ class Recorder:
                     if evaluated:
                         log.write(evaluated)
                     yield self._complete(event, evaluated)
+                    if self.stopped:
+                        return
         if len(self.rounds) != self._plan.num_rounds:
             raise BackendError(f"the backend ended after round {len(self.rounds)} of {self._plan.num_rounds}")
 
@@ -91,13 +98,28 @@ class Recorder:
             match event:
                 case RoundFinished():
                     if finished:
-                        self._complete(finished, None)
+                        self._complete_again(finished, None)
                     finished = event
                 case RoundEvaluated() if finished and finished.round == event.round:
-                    self._complete(finished, event)
+                    self._complete_again(finished, event)
                     finished = None
         if finished:
-            self._complete(finished, None)
+            self._complete_again(finished, None)
+        self._stopping.decide(len(self.rounds))
+
+    def _complete_again(self, event: RoundFinished, evaluated: RoundEvaluated | None) -> None:
+        seconds = sum(event.seconds.values()) + (evaluated.seconds if evaluated else 0.0)
+        is_better = self.best.improves(evaluated.evaluation if evaluated else None)
+        self._stopping.see_again(event.round, self._num_bytes(event), is_better, seconds)
+        self._complete(event, evaluated)
+
+    def _num_bytes(self, event: RoundFinished) -> int:
+        return (self._bytes_down + self._bytes_up) * len(event.cohort)
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why the run ends before its last planned round, once it does; one that keeps all states never does."""
+        return None if self._keeps_all else self._stopping.stopped
 
     def _note(self, event: Event) -> None:
         match event:
@@ -151,15 +173,18 @@ class Recorder:
 
     def _evaluate(self, event: RoundFinished) -> RoundEvaluated | None:
         if self._evaluator is None or event.state is None or not self._plan.keeps(event.round):
+            self._stopping.see(event.round, self._num_bytes(event), is_better=False)
             return None  # not evaluated here, or in this round
         started = time.perf_counter()
         measured = self._evaluator(load_state(self._folder / event.state, self._plan.digest))
-        is_told = event.round == self._plan.num_rounds or self.best.improves(measured.values)
+        is_better = self.best.improves(measured.values)
+        self._stopping.see(event.round, self._num_bytes(event), is_better)
+        is_last = event.round == self._plan.num_rounds or self.stopped is not None
         return RoundEvaluated(
             round=event.round,
             evaluation=measured.values,
             undefined=measured.undefined,
-            confusion=measured.confusion if is_told else {},
+            confusion=measured.confusion if is_last or is_better else {},
             images=save_images(self._folder, event.round, measured.images),
             seconds=time.perf_counter() - started,
         )

@@ -15,7 +15,7 @@ from flspec.protocol.state import load_state
 from flspec.runs.best_round import BestSoFar
 from flspec.runs.event_log import read_events, rewrite_events
 
-__all__ = ["forget_old_states", "take_back"]
+__all__ = ["forget_newer_states", "forget_old_states", "take_back"]
 
 
 @dataclass(frozen=True)
@@ -91,3 +91,10 @@ def forget_old_states(folder: Path, round_number: int, spared: Collection[int] =
     stored = sorted(path for path in last.parent.glob("*.safetensors") if path <= last)  # names sort as rounds do
     for old in set(stored[:-2]) - {kept_state(folder, number) for number in spared}:
         old.unlink()
+
+
+def forget_newer_states(folder: Path, round_number: int) -> None:
+    """Delete the states after a round at which a run has stopped, while its engine was ahead."""
+    last = kept_state(folder, round_number)
+    for newer in (path for path in last.parent.glob("*.safetensors") if path > last):
+        newer.unlink()

@@ -30,7 +30,7 @@ from flspec.runs.folders import OtherSoftware, prepared_folder
 from flspec.runs.following import Followers
 from flspec.runs.git_state import git_state_of, record_git_state
 from flspec.runs.result import Result
-from flspec.runs.resuming import forget_old_states
+from flspec.runs.resuming import forget_newer_states, forget_old_states
 from flspec.spec.spec import Spec
 from flspec.spec.study import load_study
 from flspec.trackers import Chosen, chosen_trackers
@@ -196,6 +196,7 @@ def _execute(
                 if job.keep == "planned":
                     # A run may go on from the newest two states, so the best rounds before both must be stored, too.
                     forget_old_states(job.folder, record.round, attempt.recorder.best.rounds[-2:])
+        forget_newer_states(job.folder, len(attempt.recorder.rounds))
         return attempt.finish("completed")
 
 

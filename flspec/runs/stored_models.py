@@ -52,7 +52,8 @@ def stored_model(folder: Path, plan: Plan, result: Result, which: str | int = "l
     if which not in ("last", "best"):
         raise InputError(f"which: {choose(which, ['last', 'best'])}, or the number of a round")
     if which == "last":
-        return _of_file(folder, plan, result.weights, plan.num_rounds, _no_last(folder, result))
+        number = result.stopped.round if result.stopped else plan.num_rounds
+        return _of_file(folder, plan, result.weights, number, _no_last(folder, result))
     best = result.best
     file, number = (best.weights, best.round) if best else (None, 0)
     return _of_file(folder, plan, file, number, _no_best(folder, result))

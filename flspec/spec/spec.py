@@ -29,6 +29,7 @@ from flspec.samplers import Sampler
 from flspec.samplers.all import All
 from flspec.secure_aggregation import SecureAggregation
 from flspec.spec.evaluation import BestRound, Evaluation
+from flspec.spec.stopping import Stop
 from flspec.trackers.names import TrackerName
 
 if TYPE_CHECKING:
@@ -231,6 +232,10 @@ class Spec(Document):
     evaluation: Annotated[Evaluation, Field(description="metrics, and when they are measured")] = (
         Evaluation.model_construct()
     )
+    stop: Annotated[
+        Stop | None,
+        Field(description="what ends a run before its last round; absent: nothing", examples=[{"bytes": 100_000_000}]),
+    ] = None
     _folders: tuple[Path, ...] = PrivateAttr(())
     _part_files: PartFiles | None = PrivateAttr(None)
 

@@ -11,6 +11,7 @@ from flspec.samplers import Sampler
 from flspec.spec.evaluation import Evaluation, measured_metrics
 from flspec.spec.rules.base import Contradiction, rule
 from flspec.spec.spec import ClientWork
+from flspec.spec.stopping import Stop
 
 
 @rule
@@ -58,6 +59,13 @@ def _best_is_measured(evaluation: Evaluation, client: ClientWork) -> Iterator[Co
         yield Contradiction(
             at, None, f"{best.metric} is good neither high nor low; name another metric, or on: a gap between groups"
         )
+
+
+@rule
+def _patience_by_a_metric(stop: Stop | None, evaluation: Evaluation) -> Iterator[Contradiction]:
+    if stop and stop.patience is not None and evaluation.best is None:
+        message = "waits for a better round; say by which metric, e.g. evaluation.best: {metric: loss}"
+        yield Contradiction(("stop", "patience"), ("evaluation", "best"), message)
 
 
 @rule
