@@ -12,12 +12,13 @@ from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
 from flspec.errors import InputError, RunWarning, choose
 from flspec.measurements.axes import axes_of, settings_by_path
+from flspec.measurements.clients import client_values
 from flspec.measurements.folders import distinct_names, find_runs
 from flspec.measurements.missing import LostCell, lost_cells
 from flspec.measurements.stored import StoredResults
@@ -47,8 +48,7 @@ class Run:
     best_round: int | None  # by the spec's evaluation.best
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Measurement(NamedTuple):  # there may be millions
     """One value of one run: a row of the long table."""
 
     run: int  # position of the run
@@ -93,10 +93,14 @@ class Measurements:
 
     @property
     def rows(self) -> Iterator[Measurement]:
-        """Every value, read anew each time: what clients measured in training, evaluations, what each round cost."""
+        """Every value, read anew each time: means over clients in training, evaluations, what each round cost, and what
+        single clients measured, where the run has it.
+        """
         for number, result in enumerate(self.results):
             for record in result.rounds:
                 yield from values_of(number, record)
+            for round, client, metric, value in client_values(self.folders[number], result):
+                yield Measurement(number, round, "train", None, client, metric, value)
 
     def has(self, path: str) -> bool:
         """Return whether any run's spec has a setting of that path."""
@@ -111,7 +115,7 @@ class Measurements:
         """Yield the long table row by row, each with a cell for each of `columns`."""
         of_runs = [tuple(self._of_run(run).values()) for run in self.runs]
         for row in self.rows:
-            yield (*of_runs[row.run], row.round, row.split, row.group, row.client, row.metric, row.value)
+            yield (*of_runs[row.run], *row[1:])
 
     def records(self) -> list[dict[str, Any]]:
         """Return the long table, a dictionary a row: see `columns`."""
@@ -163,6 +167,12 @@ class Measurements:
         ends = {"seed": run.seed, "backend": run.backend, "status": run.status}
         return {"run": run.name, "plan": run.plan, **axes, **ends}
 
+    def _of_rounds(self) -> Iterator[Measurement]:
+        """Yield every value but those of single clients."""
+        for number, result in enumerate(self.results):
+            for record in result.rounds:
+                yield from values_of(number, record)
+
     def _key(self, row: Measurement, names: Sequence[str]) -> list[Any]:
         return self.of_run(self.runs[row.run], names)
 
@@ -171,8 +181,8 @@ class Measurements:
         wanted = {"split": split, "group": group or None, "metric": metric}
         known: dict[str, set[str]] = {name: set() for name in wanted}
         found, has_it = list[Measurement](), False
-        for row in self.rows:
-            if row.client is not None or not _fits(row, wanted, known):
+        for row in self._of_rounds():
+            if not _fits(row, wanted, known):
                 continue
             has_it = True
             if self.runs[row.run].status == "completed":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import statistics
@@ -66,6 +67,10 @@ def last_accuracies(folder: Path, rate: float) -> list[float]:
 
 def test_every_value_of_every_run_is_a_row(folder: Path, measured: Measurements) -> None:
     per_run = sum(len(r["train"]) + len(r["evaluation"]["test"]) + 3 for r in raw(folder)[0]["rounds"])
+    of_clients = list(csv.DictReader((folder / "alone" / "clients.csv").open(newline="")))
+    per_run += sum(
+        bool(row[name]) for row in of_clients for name in row.keys() - {"round", "client", "name", "dropped"}
+    )
     assert len(measured.results) == 7
     assert len(list(measured.rows)) == 7 * per_run
     values = [r["evaluation"]["test"]["loss"] for result in raw(folder / "alone") for r in result["rounds"]]
@@ -230,6 +235,60 @@ def test_a_frame_is_pandas_where_that_is_installed_and_records_elsewhere(
     monkeypatch.undo()
     monkeypatch.setattr("flspec.measurements.table.find_spec", lambda name: None)
     assert measured.frame() == measured.records()
+
+
+CLIENTS = """round,client,name,examples,trained,loss,update_norm,dropped
+1,0,north,10,10,0.5,,
+1,3,"so,uth",4,8,inf,0.25,late
+"""
+
+
+def with_clients(measured: Measurements, folder: Path, text: str | None) -> Measurements:
+    """The first run, as if that had been its table of clients."""
+    if text is not None:
+        (folder / "clients.csv").write_text(text)
+    clients = {"path": "../elsewhere/clients.csv"}  # whose folder does not count
+    document = measured.results[0].model_dump(mode="json") | {"clients": clients}
+    return Measurements((folder,), (Result.model_validate_json(json.dumps(document)),))
+
+
+def test_what_single_clients_measured_are_rows_and_no_part_of_means(measured: Measurements, tmp_path: Path) -> None:
+    one = with_clients(measured, tmp_path, CLIENTS)
+    rows = [row for row in one.rows if row.client is not None]
+    assert {(row.run, row.round, row.split, row.group) for row in rows} == {(0, 1, "train", None)}
+    assert [(row.client, row.metric, row.value) for row in rows] == [
+        *((0, "examples", 10.0), (0, "trained", 10.0), (0, "loss", 0.5)),
+        *((3, "examples", 4.0), (3, "trained", 8.0), (3, "loss", None), (3, "update_norm", 0.25)),
+    ]
+    assert one.curves(metric="loss", split="train").rows[0]["num_runs"] == 1
+    assert len(one.records()) == len(list(one.rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            CLIENTS.replace("0.5", "half"),
+            r"clients.csv:2: not a row of round, client, name, …: could not convert.*half",
+        ),
+        (CLIENTS + "2,1\n", r"clients.csv:4: not a row of round, client, name, …: zip"),
+        (CLIENTS.replace("round,", "turn,"), "clients.csv:2: not a row of turn, client, name, …: 'round'"),
+        (CLIENTS + "\xff", "clients.csv:4: not a row of"),
+    ],
+)
+def test_what_is_no_table_of_clients_is_told_with_its_line(
+    measured: Measurements, tmp_path: Path, text: str, message: str
+) -> None:
+    one = with_clients(measured, tmp_path, text)
+    with pytest.raises(InputError, match=message):
+        list(one.rows)
+    assert one.table().rows  # which does not read it
+
+
+def test_a_table_of_clients_that_is_gone_is_told(measured: Measurements, tmp_path: Path) -> None:
+    one = with_clients(measured, tmp_path, None)
+    with pytest.warns(RunWarning, match=r"clients\.csv is missing; values of single clients are left out"):
+        assert all(row.client is None for row in one.rows)
 
 
 def test_settings_inside_sections_are_compared_among_sections_of_a_kind() -> None:
