@@ -39,8 +39,7 @@ def compressed(plan: Plan, task: ClientTask, update: ClientUpdate, client_state:
 
     `client_state` is that before the round. The stream is a child of the task's planned seed.
     """
-    compressor, like = compressor_of(plan), learned_weights(plan)
-    if compressor is None or not like:
+    if (compressor := compressor_of(plan)) is None or not (like := learned_weights(plan)):
         return update
     whole = {name: np.asarray(update.delta[name], np.float32) for name in like}
     if compressor.error_feedback:
@@ -60,8 +59,7 @@ def restored(plan: Plan, updates: Sequence[ClientUpdate]) -> list[ClientUpdate]:
 
     Raises RunError if an update was not compressed: the plan counts the bytes of one that is.
     """
-    compressor, like = compressor_of(plan), learned_weights(plan)
-    if compressor is None or not like:
+    if (compressor := compressor_of(plan)) is None or not (like := learned_weights(plan)):
         return list(updates)
     return [_restored_update(plan, compressor, update, like) for update in updates]
 

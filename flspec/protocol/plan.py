@@ -295,9 +295,19 @@ class Plan:
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         """Return the tasks of a round, counted from 1, in client order."""
         assert 1 <= round_number <= self.num_rounds, round_number
+        if (known := self._last_cohort.get(round_number)) is not None:
+            return known
         start, end = bounds(self.arrays["round_task_ends"], round_number - 1)
         rate = self.client_rate(round_number)
-        return tuple(self._task(index, round_number, rate, start) for index in range(start, end))
+        cohort = tuple(self._task(index, round_number, rate, start) for index in range(start, end))
+        self._last_cohort.clear()
+        self._last_cohort[round_number] = cohort
+        return cohort
+
+    @cached_property
+    def _last_cohort(self) -> dict[int, tuple[ClientTask, ...]]:
+        """The cohort that was asked for last, by its round: engines and the server ask for the same one in turn."""
+        return {}
 
     @property
     def first_cohort(self) -> tuple[ClientTask, ...]:

@@ -88,10 +88,10 @@ class WeightedSum:
 
     def add(self, update: ClientUpdate) -> None:
         share = update.weight / self._total
-        for name, value in update.delta.items():
-            if name not in self.values:
-                self.values[name] = np.zeros(value.shape)
-            with np.errstate(invalid="ignore"):  # of updates that are not finite, which the sum shows
+        with np.errstate(invalid="ignore"):  # of updates that are not finite, which the sum shows
+            for name, value in update.delta.items():
+                if name not in self.values:
+                    self.values[name] = np.zeros(value.shape)
                 _add_share(self.values[name].reshape(-1), value.reshape(-1), share, self._room)
 
 
