@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
@@ -18,9 +17,12 @@ from flspec.protocol.named_records import Records, flatten, unflatten
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
-from flspec_torch.training import Trainer
+
+if TYPE_CHECKING:
+    from flspec_torch.training import Trainer
 
 Record = ArrayRecord | MetricRecord | ConfigRecord
+Pack = Callable[[list[NDArray[Any]]], ArrayRecord]  # how arrays become a record of a message
 
 app = ClientApp()
 
@@ -36,6 +38,8 @@ def prepare(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train on one planned task, from the weights in the message."""
+    import torch
+
     torch.set_num_threads(1)
     task: Any = message.content["task"]
     trainer = _trainer(str(task["plan"]))
@@ -48,17 +52,27 @@ def train(message: Message, context: Context) -> Message:
     return Message(_encode(update), reply_to=message)
 
 
-def task_message(plan: Plan, state: ServerState, client: int, plan_folder: Path, position: int, node: int) -> Message:
-    """Build the message that asks `node`, which is `client`, for the task at `position` of the next round's cohort.
+def records_of_round(plan: Plan, state: ServerState, pack: Pack) -> dict[str, Record]:
+    """Convert what all clients of the next round are sent, once for all of them."""
+    return {
+        "weights": pack(list(state.weights.values())),
+        **_write_arrays("server", flatten(sent_with_weights(plan, state)), pack),
+    }
 
-    The client state is sent beside the weights, in its own record. A simulated node ends with its run, but a run must
-    be resumed and followed. In a deployment, client state would be on the client's own disk.
+
+def task_message(
+    state: ServerState, client: int, plan_folder: Path, position: int, node: int, sent: Mapping[str, Record]
+) -> Message:
+    """Build the message that asks `node` to be `client`, for the task at `position` of the next round's cohort.
+
+    What all clients are `sent` comes from `records_of_round`. The client state is sent beside it, in its own record. A
+    simulated node ends with its run, but a run must be resumed and followed. In a deployment, client state would be on
+    the client's own disk.
     """
     content: dict[str, Record] = {
-        "weights": ArrayRecord(list(state.weights.values())),
+        **sent,
         "task": ConfigRecord({"plan": str(plan_folder), "round": state.round + 1, "position": position}),
         **_write_records("client_state", state.clients.get(client, {})),
-        **_write_records("server", sent_with_weights(plan, state)),
     }
     return Message(RecordDict(content), dst_node_id=node, message_type="train")
 
@@ -115,11 +129,11 @@ def _read_records(content: RecordDict, key: str) -> Records:
     return unflatten(_read_arrays(content, key))
 
 
-def _write_arrays(key: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Record]:
+def _write_arrays(key: str, arrays: Mapping[str, NDArray[Any]], pack: Pack = ArrayRecord) -> dict[str, Record]:
     """Convert named arrays to a record of a message and one of their names; none if there are none."""
     if not arrays:
         return {}
-    return {key: ArrayRecord(list(arrays.values())), f"{key}_names": ConfigRecord({"names": list(arrays)})}
+    return {key: pack(list(arrays.values())), f"{key}_names": ConfigRecord({"names": list(arrays)})}
 
 
 def _read_arrays(content: RecordDict, key: str) -> dict[str, NDArray[Any]]:
@@ -132,5 +146,7 @@ def _read_arrays(content: RecordDict, key: str) -> dict[str, NDArray[Any]]:
 @lru_cache(maxsize=2)
 def _trainer(plan_folder: str) -> Trainer:
     """Load the plan once in each process. Flower sends the ClientApp's code with every message but keeps processes."""
+    from flspec_torch.training import Trainer  # not in the process of the ServerApp, which needs no torch
+
     folder = Path(plan_folder)
     return Trainer(with_noise_key(Plan.load(folder), folder.parent))

@@ -9,7 +9,7 @@ import copy
 import traceback
 import uuid
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -24,12 +24,13 @@ _CLIENT_RAISED = 2  # ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 
 
 class InProcessGrid(Grid):
-    """A Grid of `num_nodes` nodes on a thread pool. Replies come in the order of the requests."""
+    """A Grid of `num_nodes` nodes on a thread pool. Whoever pulls replies waits until there is one."""
 
     def __init__(self, client_app: ClientApp, num_nodes: int, pool: ThreadPoolExecutor) -> None:
         # Messages read the identity of the task that creates them from these class attributes.
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, _RUN_ID, SUPERLINK_NODE_ID
         self._client_app, self._pool = client_app, pool
+        self._handled: dict[str, Future[Message]] = {}  # by the id of the message that is answered
         self._contexts = {
             number + 1: Context(
                 run_id=_RUN_ID,
@@ -60,16 +61,20 @@ class InProcessGrid(Grid):
         return []
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError("this Grid answers at once; use send_and_receive")
+        posted = [_posted(message) for message in messages]
+        sent = {message.metadata.message_id: self._pool.submit(self._handle, message) for message in posted}
+        self._handled |= sent
+        return list(sent)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError("this Grid answers at once; use send_and_receive")
+        handled = {self._handled[number]: number for number in message_ids}
+        done, _ = wait(handled, return_when=FIRST_COMPLETED)
+        return [self._handled.pop(handled[future]).result() for future in done]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        return list(self._pool.map(self._handle, messages, timeout=timeout))
+        raise NotImplementedError("push messages, and pull the replies")
 
     def _handle(self, message: Message) -> Message:
-        message = _posted(message)
         try:
             reply = self._client_app(message, self._contexts[message.metadata.dst_node_id])
         except Exception as error:
