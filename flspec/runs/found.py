@@ -31,7 +31,7 @@ Status = Literal["finished", "running", "interrupted", "failed", "damaged"]
 
 _MOST_LEVELS = 6  # below the folder named
 _HEAD, _TAIL = 2**16, 2**18  # bytes of a result up to its rounds, and after them; else it is read whole
-_ROUNDS, _FINAL = b'\n  "rounds": [', b'\n  "final": '  # at this depth stand the document's own keys alone
+_ROUNDS, _END = b'\n  "rounds": [', b"\n  ],\n"  # at this depth stand the document's own keys alone
 _LAST_EVENTS = 2**16  # bytes
 _ROUND = re.compile(rb'^\{"event":"round_[a-z]+","round":(\d{1,12}),', re.MULTILINE)
 _STATUS: Mapping[str, Status] = {"completed": "finished", "interrupted": "interrupted", "failed": "failed"}
@@ -146,10 +146,11 @@ def _without_rounds(path: Path) -> Result | None:
         head = file.read(_HEAD + _TAIL if size <= _HEAD + _TAIL else _HEAD)
         file.seek(max(0, size - _TAIL))
         tail = file.read(_TAIL)
-    begin, end = head.find(_ROUNDS), tail.rfind(_FINAL)
-    if min(begin, end) < 0:
+    begin = head.find(_ROUNDS)
+    end = tail.find(_END, max(0, begin - max(0, size - _TAIL)))
+    if min(begin, end) < 0 or head.startswith(_ROUNDS + b"]", begin):
         return None
-    content = head[:begin] + _ROUNDS + b"]," + tail[end:]
+    content = head[:begin] + _ROUNDS + tail[end:]
     check_json(content, path, PYDANTIC_VALUE)
     try:
         return Result.model_validate_json(content)
