@@ -12,7 +12,7 @@ from flspec.core.text import join_some, natural
 from flspec.errors import InputError
 from flspec.runs.event_log import EVENTS
 from flspec.runs.result import RESULT
-from flspec.runs.sweep_summary import MATRIX
+from flspec.runs.sweep_summary import MATRIX, load_sweep
 
 __all__ = ["Found", "distinct_names", "find_runs", "run_folders"]
 
@@ -24,7 +24,7 @@ _Kind = Literal["run", "unfinished", "sweep"]
 
 @dataclass(frozen=True)
 class Found:
-    """What is at or below some paths, each folder once, in their names' order, 2 before 10."""
+    """What is at or below some paths, each folder once: in the order of a matrix, else of their names, 2 before 10."""
 
     folders: tuple[Path, ...]  # of runs with a result
     unfinished: tuple[Path, ...]  # of runs that have begun and have none
@@ -72,12 +72,23 @@ def _in(folder: Path, levels: int) -> Iterator[tuple[_Kind, Path]]:
         return
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    inner = [one for name in sorted(names, key=natural) for one in _in(folder / name, levels - 1)]
-    if (folder / MATRIX).is_file():
+    is_sweep = (folder / MATRIX).is_file()
+    places = _places(folder) if is_sweep else {}
+    names.sort(key=lambda name: (places.get(name, len(places)), natural(name)))
+    inner = [one for name in names for one in _in(folder / name, levels - 1)]
+    if is_sweep:
         yield "sweep", folder
     elif not inner and (folder / EVENTS).is_file():  # a certificate has events, too, and runs below it
         yield "unfinished", folder
     yield from inner
+
+
+def _places(sweep: Path) -> dict[str | None, int]:
+    """Return the places of a sweep's folders in its matrix; of none if its record cannot be read."""
+    try:
+        return {cell.folder: place for place, cell in enumerate(load_sweep(sweep).cells)}
+    except InputError:
+        return {}
 
 
 def _why_none(path: Path, unfinished: Sequence[Path]) -> str:

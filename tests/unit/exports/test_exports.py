@@ -149,8 +149,13 @@ def test_means_over_other_settings_are_said_to_be_over_runs(folder: Path) -> Non
 
 
 def test_backends_stand_apart_and_a_repeated_run_counts_once(tmp_path: Path) -> None:
-    for name, backend, accuracy in [("a", "local", 0.25), ("b", "local", 0.25), ("c", "flower", 0.5)]:
+    for name, backend, accuracy in [
+        ("cert/local", "local", 0.25),
+        ("b", "local", 0.25),
+        ("cert/flower", "flower", 0.5),
+    ]:
         write_run(tmp_path / name, [accuracy], backend={"name": backend, "versions": {}})
+    (tmp_path / "cert" / "events.jsonl").write_text("")  # as a certificate has them beside its runs
     text = exported("markdown", tmp_path, metrics=("accuracy",))
     assert cells_of(text)[1:] == [["local", "1", "0.2500"], ["flower", "1", "0.5000"]]
     assert text.endswith("; 1 that repeat another run's plan on the same backend do not count.\n")

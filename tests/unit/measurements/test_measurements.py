@@ -25,6 +25,7 @@ from flspec.runs.runner import run
 from flspec.runs.sweep import sweep
 from flspec.spec.loading import load_spec
 from flspec.spec.study import parse_study
+from tests.unit.exports.made_runs import write_run, write_sweep
 
 SPEC = """
 flspec: 1
@@ -330,6 +331,15 @@ def test_folders_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "result.json").write_text("{}")
     assert [folder.name for folder in run_folders([tmp_path])] == names
+
+
+def test_folders_of_a_sweep_are_in_the_order_of_its_matrix(tmp_path: Path) -> None:
+    for name in ("fedadam", "fedavg", "earlier"):
+        write_run(tmp_path / name, [0.5], settings={"aggregator": {"kind": name}})
+    write_sweep(tmp_path, [{"label": name, "values": {}, "folder": name} for name in ("fedavg", "fedadam")])
+    assert [folder.name for folder in run_folders([tmp_path])] == ["fedavg", "fedadam", "earlier"]
+    (tmp_path / "matrix.json").write_text("{")
+    assert [folder.name for folder in run_folders([tmp_path])] == ["earlier", "fedadam", "fedavg"]
 
 
 def test_importing_flspec_loads_nothing_of_it_and_every_name_is_there() -> None:
