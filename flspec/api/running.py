@@ -42,6 +42,7 @@ def run(  # type: ignore[misc]  # the forms above do not repeat its options
     limits: Limits | None = None,
     resume: bool = False,
     anyway: bool = False,
+    extend: str | Path | None = None,
     watch: Watch | SweepWatch | None = None,
     source: str | None = None,
     trackers: str | Chosen | Sequence[str | Chosen] = (),
@@ -57,8 +58,9 @@ def run(  # type: ignore[misc]  # the forms above do not repeat its options
     `resume=True` and its folder as `out`, a matrix by the same call.
 
     `workers` clients of a run train at once, `jobs` cells of a matrix run at once; 0 means one a core. `anyway` goes on
-    where other software began. `trackers` follow the rounds, given by name, class or instance. `source` is the spec's
-    text to be stored, instead of the plan's own.
+    where other software began. `extend` is the folder of a finished run of fewer rounds, from which this one goes on.
+    `trackers` follow the rounds, given by name, class or instance. `source` is the spec's text to be stored, instead of
+    the plan's own.
 
     Raises InputError before anything is written. Raises RunError if the run fails, of a matrix once all other cells
     have ended.
@@ -69,10 +71,11 @@ def run(  # type: ignore[misc]  # the forms above do not repeat its options
     options: dict[str, Any] = {"data": data, "limits": limits, "anyway": anyway, "watch": watch, "trackers": trackers}
     if not isinstance(experiment, Study):
         _refuse({"jobs": jobs}, "one run has no cells; leave it out, or give workers")
-        options |= {"workers": workers, "resume": resume, "source": source}
+        options |= {"workers": workers, "resume": resume, "extend": extend, "source": source}
         return RunResult.of(*run_in_folder(experiment, backend, out, **options))
     _refuse(
-        {"workers": workers, "source": source}, "a matrix takes jobs, and stores each cell's own spec; leave it out"
+        {"workers": workers, "source": source, "extend": extend},
+        "a matrix takes jobs, and stores each cell's own spec; leave it out",
     )
     default = f"{name or experiment.name}-{backend or experiment.backend}-matrix".replace(":", "-")
     folder = Path(out or Path("runs", default)).absolute()

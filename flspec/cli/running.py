@@ -53,6 +53,9 @@ def run(
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
+    extend: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on from a finished run of fewer rounds.")
+    ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Go on with what other versions began.")] = False,
     trackers: Trackers = None,
     log_format: LogFormats = LogFormat.text,
@@ -79,7 +82,7 @@ def run(
     with using(study.cells[0].spec.part_files):
         chosen_trackers(study.cells[0].spec.track, trackers or ())
     is_matrix, log_json = study.is_matrix and cell is None, log_format is LogFormat.json
-    _check_options(is_matrix, resume, anyway, workers, jobs)
+    _check_options(is_matrix, resume, anyway, workers, jobs, extend)
     for remark in unread_settings(study.cells if is_matrix else [study.cell(cell)]):
         progress_console.print(f"remark: {remark}", soft_wrap=True)
     given: dict[str, Any] = {"limits": limits, "trackers": trackers or (), "anyway": anyway}
@@ -93,7 +96,13 @@ def run(
     with _folder_of_run(out, f"{study.name}-{selection}", resume) as folder:
         with decoding_progress(progress_console):
             compiled = compile(chosen, data_root)
-        given |= {"workers": workers, "resume": resume, "source": chosen.text, "spec_folders": chosen.spec.folders}
+        given |= {
+            "workers": workers,
+            "resume": resume,
+            "extend": extend,
+            "source": chosen.text,
+            "spec_folders": chosen.spec.folders,
+        }
         to_repeat: dict[str, object] = {
             "--backend": selection,
             "--cell": cell,
@@ -143,16 +152,18 @@ def _folder_of_run(out: Path | None, name: str, resume: bool) -> Iterator[Path]:
     yield out
 
 
-def _check_options(is_matrix: bool, resume: bool, anyway: bool, workers: int, jobs: int) -> None:
+def _check_options(is_matrix: bool, resume: bool, anyway: bool, workers: int, jobs: int, extend: Path | None) -> None:
     """Raise InputError if an option was given that has no effect on a matrix, or on one experiment."""
     from flspec.errors import InputError
 
     if is_matrix and (resume or workers):
         unread = "--resume: a matrix goes on by itself" if resume else "--workers: of a matrix, give --jobs"
         raise InputError(f"{unread}; leave it out, or choose one experiment with --cell")
+    if is_matrix and extend:
+        raise InputError("--extend: a matrix has many runs; leave it out, or choose one experiment with --cell")
     if jobs and not is_matrix:
         raise InputError("--jobs: this is one experiment; leave it out, or give --workers")
-    if anyway and not (is_matrix or resume):
+    if anyway and not (is_matrix or resume or extend):
         raise InputError("--anyway: there is nothing to go on with; leave it out, or give --resume")
 
 

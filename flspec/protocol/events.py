@@ -47,6 +47,7 @@ class RunAttempted(Document):
     plan: str  # digest
     started: str  # ISO 8601, UTC
     software: Software
+    extends: str | None = None  # digest of the shorter plan of whose run this was an attempt; None: of this plan's own
 
 
 class RunStarted(Document):

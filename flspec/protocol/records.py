@@ -239,6 +239,7 @@ class Result(Document):
     software: Software | None = None  # that carried the run out, or its end
     earlier: tuple[Software, ...] = ()  # other software that carried out its beginning (`--anyway`)
     started: str  # ISO 8601, UTC
+    extends: str | None = None  # digest of the shorter plan from whose finished run it went on
     seconds: Seconds
     overhead: Overhead | None = None  # None in results of earlier versions
     memory: dict[str, int]  # peak_bytes: of this process and its descendants; in a sweep, of the cell's worker

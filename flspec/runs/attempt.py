@@ -188,6 +188,7 @@ class Attempt:
             software=software[-1],
             earlier=tuple(one for at, one in enumerate(software[:-1]) if one not in software[at + 1 :]),
             started=self.recorder.attempts[0].started,
+            extends=self.recorder.attempts[0].extends,
             seconds=Seconds(startup=self._startup, total=time.perf_counter() - self._began),
             overhead=self.recorder.overheads.record(self._startup),
             memory={"peak_bytes": self.memory.peak_bytes},

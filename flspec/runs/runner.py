@@ -26,6 +26,7 @@ from flspec.protocol.plan import Plan
 from flspec.runs.attempt import Attempt, Watch
 from flspec.runs.client_rows import wants_client_rows
 from flspec.runs.evaluation import Evaluator
+from flspec.runs.extending import beginning_of
 from flspec.runs.folders import OtherSoftware, prepared_folder
 from flspec.runs.following import Followers
 from flspec.runs.git_state import git_state_of, record_git_state
@@ -50,6 +51,7 @@ def run(
     limits: Limits | None = None,
     resume: bool = False,
     anyway: bool = False,
+    extend: str | Path | None = None,
     watch: Watch | None = None,
     source: str | None = None,
     spec_folders: Sequence[Path] = (),
@@ -59,10 +61,11 @@ def run(
 
     `backend` is a NAME or NAME:VARIANT, by default the spec's. `out` is the folder, by default a new one below `runs`.
     `source` is the spec's text to be stored instead of the plan's own, and `spec_folders` is where a plan's spec was
-    read; the state in git of the first is recorded. With `resume`, `out` is what an interrupted run
-    of the same plan left, in whatever state, and the run goes on after its last stored round; `anyway` allows that
-    where other software began it. `watch` is called with each round's record; what it raises ends the run, which then
-    counts as interrupted, and comes out as it is. `trackers` follow the records, given by name, class or instance: see
+    read; the state in git of the first is recorded. With `resume`, `out` is what an interrupted run of the same plan
+    left, in whatever state, and the run goes on after its last stored round; `anyway` allows that where other software
+    began it. With `extend`, it goes on from a finished run of fewer rounds in that folder, which stays as it is: see
+    `flspec.runs.extending`. `watch` is called with each round's record; what it raises ends the run, which then counts
+    as interrupted, and comes out as it is. `trackers` follow the records, given by name, class or instance: see
     `flspec.trackers`.
 
     Raises InputError before anything is written, RunError (after writing a result that says so) if the run fails.
@@ -73,6 +76,7 @@ def run(
         "limits": limits,
         "resume": resume,
         "anyway": anyway,
+        "extend": extend,
         "watch": watch,
     }
     return run_in_folder(
@@ -90,6 +94,7 @@ def run_in_folder(
     limits: Limits | None = None,
     resume: bool = False,
     anyway: bool = False,
+    extend: str | Path | None = None,
     watch: Watch | None = None,
     source: str | None = None,
     spec_folders: Sequence[Path] = (),
@@ -107,14 +112,18 @@ def run_in_folder(
         evaluator = Evaluator(plan)  # checks that the data exist, before anything is written
         new = numbered_folder(Path("runs"), f"{plan.spec['name']}-{selection}")
         others: OtherSoftware = "go on" if anyway else "refuse"
-        with nullcontext(Path(out).absolute()) if out else new as folder:
-            attempt, state = attempt_of(selection, plan, engine), git_state_of(_folders_of(experiment) or spec_folders)
-            with prepared_folder(folder, plan, attempt, source, resume=resume, others=others) as begun:
-                record_git_state(folder, state)
-                job = Job(folder, workers=workers, client_rows=wants_client_rows(plan))
-                return folder, execute_plan(
-                    engine, selection, plan, job, evaluator=evaluator, resume=begun, watch=watch, trackers=followed_by
-                )
+        attempt, state = attempt_of(selection, plan, engine), git_state_of(_folders_of(experiment) or spec_folders)
+        beginning = beginning_of(Path(extend).absolute(), plan, attempt, anyway) if extend else None
+        with (
+            nullcontext(Path(out).absolute()) if out else new as folder,
+            prepared_folder(folder, plan, attempt, source, resume=resume, others=others) as begun,
+        ):
+            record_git_state(folder, state)
+            if beginning and not begun:
+                beginning.take_over(folder)
+            job = Job(folder, workers=workers, client_rows=wants_client_rows(plan))
+            given: dict[str, Any] = {"evaluator": evaluator, "watch": watch, "trackers": followed_by}
+            return folder, execute_plan(engine, selection, plan, job, resume=begun or beginning is not None, **given)
 
 
 def _folders_of(experiment: Experiment) -> Sequence[Path]:
