@@ -10,23 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from flspec.analysis.leakage import Leakage, find_leakage
-from flspec.core.reading import read_regular
 from flspec.data.client_names import names_of_clients
 from flspec.data.examples import Data
 from flspec.data.groups import label_masks, parse_groups
 from flspec.data.store import open_data
 from flspec.errors import FlspecError, InputError
 from flspec.protocol.plan import Plan
+from flspec.runs.description import RunDescription, describe_run
 from flspec.runs.result import Result
-from flspec.spec.overlays import draft_of_text
 
-__all__ = ["RunFacts", "leaves", "run_facts"]
-
-KeyPath = tuple[str, ...]
-_MOST_SPEC = 2**24  # bytes
+__all__ = ["RunFacts", "run_facts"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class RunFacts:
     folder: Path
     plan: Plan | None
     data: Data | None
-    said: frozenset[KeyPath] | None  # the settings that the spec names; None if its text cannot be read
+    described: RunDescription | None  # who said its settings, and what can be done with it; None if that is not known
     problems: tuple[str, ...] = field(default=())
 
     @cached_property
@@ -77,24 +72,14 @@ def run_facts(folder: Path, result: Result) -> RunFacts:
             data = open_data(plan.settings.data)
     except (FlspecError, OSError, ValueError, KeyError) as error:
         problems.append(str(error))
-    return RunFacts(folder, plan, data, _said(folder), tuple(problems))
+    return RunFacts(folder, plan, data, _described(folder), tuple(problems))
 
 
-def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield every value of nested mappings that is no mapping itself, or an empty one, with its path."""
-    if not isinstance(value, Mapping) or not value:
-        yield path, value
-        return
-    for key, inner in value.items():
-        yield from leaves(inner, (*path, str(key)))
-
-
-def _said(folder: Path) -> frozenset[KeyPath] | None:
+def _described(folder: Path) -> RunDescription | None:
     try:
-        value = draft_of_text(read_regular(folder / "spec.yaml", _MOST_SPEC), "spec.yaml").value
-    except (FlspecError, ValueError):
+        return describe_run(folder)
+    except InputError:
         return None
-    return frozenset(path for path, _ in leaves(value))
 
 
 def _counts(plan: Plan, data: Data) -> Iterator[tuple[str, int]]:

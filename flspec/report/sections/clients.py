@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from flspec.analysis.description import partition_counts
 from flspec.core.text import and_more
+from flspec.errors import InputError
+from flspec.metrics import find_metric
 from flspec.protocol.plan import Plan
+from flspec.report.last_values import LastValues, last_values
 from flspec.report.page import Column, Paragraph, Section, Table
 from flspec.report.run_facts import RunFacts
 from flspec.report.subject import Subject
-from flspec.report.words import DASH, brief, share
+from flspec.report.words import DASH, brief, number, share, words_of
+from flspec.runs.best_round import is_lower_better
+from flspec.runs.metric_words import metrics_in_order
 from flspec.runs.result import Result
 
-__all__ = ["clients_section"]
+__all__ = ["clients_section", "extremes"]
 
 _MOST_ROWS, _MOST_UNFOLDED = 1_000, 12
+_MOST_NAMED = 5  # of the best, and of the worst
 _COLUMNS = (
     Column("client", "word"),
     Column("examples"),
@@ -26,7 +32,11 @@ _COLUMNS = (
     Column("commonest label", "word"),
     Column("its share"),
     Column("rounds in the cohort"),
-    Column("updates that did not count"),
+    Column("updates not counted"),
+)
+_LAST = (
+    "Values are of each client’s last training, over the examples it trained on, each batch measured before its step: "
+    "of the model that it was sent, and of those on the way to its update"
 )
 
 
@@ -35,29 +45,69 @@ def clients_section(subject: Subject) -> Section | None:
     facts, result = subject.facts, subject.runs[0].result
     if facts is None or result is None or facts.plan is None:
         return None
-    plan = facts.plan
-    rows = list(_rows(facts, plan, result))
+    values = last_values(facts.folder, result)
+    names = facts.client_names or [str(client) for client in range(facts.plan.num_clients)]
+    rows = list(_rows(facts, facts.plan, result, names, values))
     shown = rows[:_MOST_ROWS]
-    table = Table("Clients, those with most examples first", _COLUMNS, shown, folded=len(shown) > _MOST_UNFOLDED)
-    more = and_more(len(rows) - len(shown), "clients, with fewer examples, are in the plan")
-    return Section("Clients", [table, *([Paragraph(f"{more[0].upper()}{more[1:]}.")] if more else [])])
+    caption = "Clients, those with most examples first" + (f". {_LAST}" if values.last else "")
+    columns = (*_COLUMNS, *(Column(f"last {words_of(metric)}") for metric in _shown(values)))
+    blocks: list[Table | Paragraph] = list(extremes(names, values))
+    blocks.append(Table(caption, columns, shown, folded=len(shown) > _MOST_UNFOLDED))
+    if more := and_more(len(rows) - len(shown), "clients, with fewer examples, are in the plan"):
+        blocks.append(Paragraph(f"{more[0].upper()}{more[1:]}."))
+    if values.problem:
+        blocks.append(Paragraph(f"Note: {brief(values.problem, 300)}."))
+    return Section("Clients", blocks)
 
 
-def _rows(facts: RunFacts, plan: Plan, result: Result) -> Iterator[list[str]]:
-    names = [brief(name, 60) for name in facts.client_names] or [str(client) for client in range(plan.num_clients)]
-    sizes = plan.clients.sizes
-    held_out = plan.holdout.sizes if plan.holdout else None
+def _shown(values: LastValues) -> list[str]:
+    """Return the columns of values that any client has."""
+    return [
+        name
+        for name in (*metrics_in_order(values.metrics), "update_norm")
+        if any(name in v for v in values.last.values())
+    ]
+
+
+def extremes(names: Sequence[str], values: LastValues) -> Iterator[Table]:
+    """Yield the best and the worst clients by the first metric that has a better direction, if there are enough."""
+    metric = next((name for name in metrics_in_order(values.metrics) if _has_direction(name)), None)
+    known = {client: one[metric] for client, one in values.last.items() if metric and metric in one}
+    if metric is None or len(known) <= 2 * _MOST_NAMED:
+        return
+    order = sorted(known, key=lambda client: known[client] if is_lower_better(metric, "train") else -known[client])
+    best, worst = order[:_MOST_NAMED], order[: -_MOST_NAMED - 1 : -1]
+    rows = [
+        [f"{place:,}", *(cell for client in pair for cell in (brief(names[client], 60), number(known[client])))]
+        for place, pair in enumerate(zip(best, worst, strict=True), 1)
+    ]
+    value = Column(f"last {words_of(metric)}")
+    columns = (Column("place"), Column("best", "word"), value, Column("worst", "word"), value)
+    yield Table(f"The best and the worst of {len(known):,} clients by {words_of(metric)}. {_LAST}", columns, rows)
+
+
+def _has_direction(metric: str) -> bool:
+    try:
+        return find_metric(metric).better != "neither"
+    except InputError:  # of a package that is not installed here
+        return False
+
+
+def _rows(facts: RunFacts, plan: Plan, result: Result, names: Sequence[str], values: LastValues) -> Iterator[list[str]]:
+    sizes, held_out = plan.clients.sizes, plan.holdout.sizes if plan.holdout else None
     took_part = Counter(client for record in result.rounds for client in set(record.cohort))
     dropped = Counter(failure.client for record in result.rounds for failure in record.failures)
-    labels = _commonest(facts, plan)
+    labels, shown = _commonest(facts, plan), _shown(values)
     for client in np.argsort(-sizes, kind="stable").tolist():
+        own = values.last.get(client, {})
         yield [
-            names[client],
+            brief(names[client], 60),
             f"{sizes[client]:,}",
             DASH if held_out is None else f"{held_out[client]:,}",
             *(labels[client] if labels else (DASH, DASH)),
             f"{took_part[client]:,}",
             f"{dropped[client]:,}",
+            *(number(own.get(metric)) for metric in shown),
         ]
 
 

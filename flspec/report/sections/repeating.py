@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from flspec.report.page import Facts, Listing, Paragraph, Section
 from flspec.report.sections.environment import environment_section
 from flspec.report.subject import Subject
@@ -19,8 +17,11 @@ def repeating_section(subject: Subject) -> Section | None:
     if run.result is None or run.folder is None:
         return None
     blocks = list(environment_section(subject).blocks)
-    command = shlex.join(["flspec", "run", str(run.folder / "spec.yaml"), "--backend", run.result.backend.name])
-    blocks.append(Listing("The command that repeats it, with these versions and the same data", command))
+    if described := subject.facts and subject.facts.described:
+        caption = (
+            "Commands that repeat it, with these versions and the same data; the first says what came out the same"
+        )
+        blocks.append(Listing(caption, "\n".join(described.commands)))
     if run.result.privacy and run.result.privacy.secret_noise:
         blocks.append(Paragraph("No other run repeats its noise, which followed from a key of its own.", "unsure"))
     return Section("Environment", [*blocks, Facts(_in_git(load_git_state(run.folder)), "Where the spec came from")])

@@ -42,6 +42,7 @@ def summary_section(subject: Subject) -> Section:
     """Return the section, with all that a reader must know before the values are believed."""
     result = _result(subject)
     blocks: list[Paragraph | Table] = [Paragraph(f"{brief(text, 600)}.", "bad") for text in _warnings(subject)]
+    blocks += [Paragraph(f"It {brief(result.stopped.in_words, 300)}.")] if result.stopped else []
     blocks += aggregator_remarks(subject)
     rows = list(_rows(result))
     if rows:
@@ -58,10 +59,7 @@ def _warnings(subject: Subject) -> Iterator[str]:
     result = _result(subject)
     if result.error:
         yield f"{result.status} after {plural(len(result.rounds), 'round')}: {result.error.splitlines()[0]}"
-    if result.native:
-        yield f"It ran {result.native.in_words}"
-    if subject.comparison:
-        yield from subject.comparison.warnings
+    yield from subject.facts.described.remarks if subject.facts and subject.facts.described else ()
 
 
 def _rows(result: Result) -> Iterator[list[str | Badge]]:

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from flspec.report import write_report
+from flspec.report import Written, write_report
 from flspec.runs.result import Result
 from tests.browser import Browser, browser, chromium
 from tests.unit.report.report_cases import FAR, HOSTILE, NEAR, SAME, a_result, a_round, save
 
 PROGRAM = chromium()
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Debian's chromium, or another Chromium")
 A4 = 672  # CSS pixels between the margins of a sheet
 # All that is wider than its place, with every folded table open: the page, tables, and drawings.
 TOO_WIDE = """(() => {
@@ -47,8 +46,8 @@ def keep(result: Result, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page of each kind, half of them full of a hostile name."""
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Written]:
+    """A page of each kind, all but one full of a hostile name."""
     home = tmp_path_factory.mktemp("pages")
     for kind in ("fedavg", "fedadam"):
         for seed in (0, 1):
@@ -57,16 +56,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     certificate = save(home / "certificate", {"flower": SAME, "tff": NEAR, "ray": FAR}, results, name=HOSTILE)
     runs = [keep(a_wide_result(seed, kind=f"kind{seed}"), home / "runs" / str(seed)) for seed in (0, 1)]
     return {
-        "run": write_report([keep(a_wide_result(0, HOSTILE), home / "run")]).path,
-        "sweep": write_report([home / "sweep"]).path,
-        "certificate": write_report([certificate]).path,
-        "comparison": write_report(runs, home / "comparison.html").path,
+        "run": write_report([keep(a_wide_result(0, HOSTILE), home / "run")]),
+        "sweep": write_report([home / "sweep"]),
+        "certificate": write_report([certificate]),
+        "comparison": write_report(runs, home / "comparison.html"),
     }
 
 
 @pytest.fixture(scope="module")
+def pages(written: dict[str, Written]) -> dict[str, Path]:
+    return {kind: one.path for kind, one in written.items()}
+
+
+@pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    assert PROGRAM
+    if PROGRAM is None:
+        pytest.skip("needs Debian's chromium, or another Chromium")
     with browser(PROGRAM, tmp_path_factory.mktemp("profile")) as started:
         yield started
 
@@ -80,6 +85,10 @@ def requests(tab: Browser) -> list[str]:
         event["params"]["request"]["url"] for event in tab.events if event.get("method") == "Network.requestWillBeSent"
     )
     return [url for url in sent if not url.startswith("data:")]
+
+
+def test_the_kind_of_a_page_follows_from_what_is_there(written: dict[str, Written]) -> None:
+    assert {kind: one.kind for kind, one in written.items()} == {kind: kind for kind in written}
 
 
 @pytest.mark.parametrize("kind", ["run", "sweep", "certificate", "comparison"])

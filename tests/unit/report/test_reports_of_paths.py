@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 import statistics
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 
 from flspec.errors import InputError
 from flspec.report import write_report
+from flspec.report.last_values import last_values
+from flspec.report.sections.clients import extremes
+from flspec.report.sweep_subject import subject_of_sweep
 from flspec.report.thinning import thinned, thinned_band, thinning_in_words
 from flspec.report.words import in_ascii, number
 from flspec.runs.git_state import git_state_of, record_git_state
@@ -21,7 +25,7 @@ from flspec.runs.result import Result, load_result
 from flspec.runs.runner import run
 from flspec.runs.sweep import sweep
 from flspec.spec.study import load_study
-from tests.unit.report.report_cases import HOSTILE, SAME, Parsed, a_result, a_round, save
+from tests.unit.report.report_cases import HOSTILE, Parsed, a_result, a_round
 
 SPEC = """
 flspec: 1
@@ -132,6 +136,7 @@ def test_settings_that_the_spec_says_are_told_from_defaults(run_page: tuple[str,
         ("mode", False),
     ):
         assert (f">{path}</th>" in said, f">{path}</th>" in defaults) == (is_said, not is_said)
+    assert run_page[1].row("rounds") == ["rounds", "2", "spec.yaml:4"]
 
 
 def test_a_run_without_its_plan_and_data_has_a_page_that_says_so(tmp_path: Path) -> None:
@@ -141,14 +146,31 @@ def test_a_run_without_its_plan_and_data_has_a_page_that_says_so(tmp_path: Path)
     assert "Clients" not in page.texts["h2"]
 
 
-def test_clients_are_told_with_what_they_hold_and_how_often_they_took_part(
+def test_clients_are_told_with_what_they_hold_and_what_they_measured_last(
     run_page: tuple[str, Parsed], one: Path
 ) -> None:
-    rows = [cells for cells in run_page[1].cells if len(cells) == 7 and cells[0] in "0123"]
+    rows = {cells[0]: cells for cells in run_page[1].cells if len(cells) == 10 and cells[0] in tuple("0123")}
     cohorts = [client for record in load_result(one).rounds for client in record.cohort]
-    assert {row[0]: int(row[5]) for row in rows} == {str(client): cohorts.count(client) for client in range(4)}
-    sizes = [int(row[1]) for row in rows]
+    assert {client: int(row[5]) for client, row in rows.items()} == {str(n): cohorts.count(n) for n in range(4)}
+    sizes = [int(row[1]) for row in rows.values()]
     assert sizes == sorted(sizes, reverse=True)
+    last = {row["client"]: row for row in csv.DictReader((one / "clients.csv").open())}
+    for client, row in rows.items():
+        names = ("loss", "accuracy", "update_norm")
+        assert row[7:] == [number(float(last[client][name]) if client in last else None) for name in names]
+
+
+def test_the_best_and_the_worst_clients_are_named_by_their_last_value(tmp_path: Path) -> None:
+    lines = ["round,client,name,examples,trained,loss,update_norm,seconds,dropped"]
+    lines += [f"{at},{client},,9,9,{client + 10 * (at == 1)},1,1," for at in (1, 2) for client in range(12)]
+    lines += ["3,0,,9,,,,,late"]  # trained on nothing in its last round
+    (tmp_path / "clients.csv").write_text("\n".join(lines) + "\n")
+    values = last_values(tmp_path, a_result("local", clients={"path": "clients.csv"}))
+    (table,) = extremes([f"ward {n}" for n in range(12)], values)
+    assert table.rows[0] == ["1", "ward 0", "0", "ward 11", "11.00"]
+    assert [row[1::2] for row in table.rows][-1] == ["ward 4", "ward 7"]
+    for path, why in (("../clients.csv", "outside of its folder"), ("no.csv", "cannot be read")):
+        assert why in last_values(tmp_path, a_result("local", clients={"path": path})).problem
 
 
 def test_sets_are_told_with_their_numbers_of_examples(run_page: tuple[str, Parsed]) -> None:
@@ -160,12 +182,18 @@ def test_a_run_in_another_folder_is_repeated_by_its_command(one: Path, tmp_path:
     folder = tmp_path / "it's here"
     shutil.copytree(one, folder)
     page = page_of(folder)[1]
-    (command,) = [text for text in page.texts["pre"] if text.startswith("flspec run")]
-    import shlex
-
-    words = shlex.split(command)
+    (commands,) = [text for text in page.texts["pre"] if text.startswith("flspec reproduce")]
+    again, words = map(shlex.split, commands.splitlines())
+    assert again == ["flspec", "reproduce", str(folder)]
     assert words[:2] + words[3:] == ["flspec", "run", "--backend", "local"]
     assert load_study(words[2]).cells[0].spec.name == "tiny"
+
+
+def test_a_result_that_was_changed_is_said_to_be(one: Path, tmp_path: Path) -> None:
+    shutil.copytree(one, tmp_path / "run")
+    text = (tmp_path / "run" / "result.json").read_text()
+    (tmp_path / "run" / "result.json").write_text(text.replace('"accuracy": 0.', '"accuracy": 0.9', 1))
+    assert "it was changed since, so do not rely on it" in page_of(tmp_path / "run")[0]
 
 
 # -------------------------------------------------------------------------------------------------------------- a sweep
@@ -222,15 +250,12 @@ def test_cells_that_never_began_are_among_the_failures(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------------- which page
 
 
-def test_the_kind_of_a_page_follows_from_what_is_there(study: Path, tmp_path: Path) -> None:
+def test_runs_are_a_sweep_if_two_differ_in_nothing_but_their_seeds(study: Path) -> None:
     cells = sorted(path for path in study.iterdir() if path.is_dir() and path.name not in ("again", "broken"))
-    replicates = [path for path in cells if "alpha=0.1,fedavg" in path.name]
-    certificate = save(tmp_path / "certificate", {"flower": SAME}, {"local": a_result("local")})
-    out = tmp_path / "page.html"
-    assert write_report([cells[0]]).kind == "run"
-    assert write_report(replicates, out).kind == "sweep"
-    assert write_report(cells[::3], out).kind == "comparison"  # one seed each
-    assert write_report([certificate]).kind == "certificate"
+    assert subject_of_sweep(cells[:3])  # three seeds
+    assert subject_of_sweep([study])
+    assert subject_of_sweep(cells[::3]) is None  # one seed each: their comparison
+    assert subject_of_sweep(cells[:1]) is None
 
 
 @pytest.mark.parametrize(

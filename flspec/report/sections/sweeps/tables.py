@@ -8,7 +8,6 @@ from statistics import fmean
 
 from flspec.core.text import in_flow
 from flspec.report.page import Badge, Column, Facts, Listing, Paragraph, Section, Table
-from flspec.report.run_facts import leaves
 from flspec.report.sweep_subject import SweepSubject, mean_and_sd, shown
 from flspec.report.words import DASH, brief, number, plural, words_of
 
@@ -81,9 +80,9 @@ def shared_section(subject: SweepSubject) -> Section:
         for at, heading in enumerate(subject.headings)
     ]
     seeds = ", ".join(dict.fromkeys(str(result.seed) for result in subject.results))
-    first, *others = [dict(leaves(result.spec)) for result in subject.results]
+    first, *others = [run.settings for run in subject.measurements.runs]
     same = [
-        [brief(".".join(path), 120), brief(in_flow(value), 400)]
+        [brief(path, 120), brief(in_flow(value), 400)]
         for path, value in first.items()
         if value is not None and all(other.get(path) == value for other in others)
     ]
