@@ -107,18 +107,19 @@ def peers_table(file: Path) -> Iterator[str]:
         "The same models, clients, examples and batch sizes; times the floor, in turns with it, by "
         f"`make peers` on {_machine(machine, document['load'])}. The first round is part of the start.\n"
     )
-    floors = ["floor, one thread", "", *(_amount(document["floor"][name], "s") for name in columns)]
+    floors = ["floor, one thread", "", "", *(_amount(document["floor"][name], "s") for name in columns)]
     rows = [
         [
             peer["title"],
             peer.get("absent") or _amount(peer["start"], "s"),
+            "" if peer.get("whole") is None else _amount(peer["whole"], "s"),
             *(_times(peer["ratio"].get(name)) for name in columns),
         ]
         for peer in document["peers"]
     ]
-    yield from _table(
-        ["", "start", *(f"{WORKLOADS[name].title}, {WORKLOADS[name].cohort}" for name in columns)], [floors, *rows]
-    )
+    titles = (f"{WORKLOADS[name].title}, {WORKLOADS[name].cohort}" for name in columns)
+    whole = f"20 rounds of {WORKLOADS['mlp'].title}, end to end"
+    yield from _table(["", "start", whole, *titles], [floors, *rows])
 
 
 def _scaling(measured: Mapping[str, tuple[str, Beside]], pictures: Path) -> Iterator[str]:

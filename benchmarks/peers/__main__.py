@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +26,14 @@ import cpuinfo
 from benchmarks.floor import bare_rounds
 from benchmarks.history import Machine
 from benchmarks.measuring import Beside
-from benchmarks.peers.base import Absent, Simulator, simulators
+from benchmarks.peers.base import PLAN, Absent, Simulator, simulators
 from benchmarks.workloads import SHARED, WORKLOADS
+from flspec.execution import warden
 from flspec.protocol.plan import Plan
 
-__all__ = ["document", "main", "measure"]
+__all__ = ["document", "end_to_end", "in_words", "main", "measure"]
 
+FIRST = "mlp"
 ROOT = Path(__file__).parents[2]
 MEASURED = Path(__file__).with_name("measured.json")
 
@@ -42,27 +45,68 @@ class Found:
     title: str
     start: dict[str, float] = field(default_factory=dict)  # seconds, the first round included
     rounds: dict[str, Beside] = field(default_factory=dict)
+    whole: float | None = None  # seconds of 20 rounds of the first MLP, end to end
     absent: str = ""  # why there is nothing, or no more
 
 
 class _Child:
-    """A simulator in its process. `round` has it do one more."""
+    """A simulator in its process, under a warden: nothing of it is left, however this process ends."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self._process, self._log = process, log
+    def __init__(self, simulator: Simulator, python: Path, plan: Plan, rounds: int) -> None:
+        token = secrets.token_hex(4)
+        folder = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir(), f"peers-{token}")
+        command = [str(python), "-m", "benchmarks.peers.child", simulator.name, str(rounds)]
+        reader, self._lifeline = os.pipe()
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 # as long as the process
+        search = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", warden.__file__, str(reader), str(os.getpid()), token, str(folder), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            pass_fds=(reader,),
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": search, "TMPDIR": str(folder), warden.TOKEN: token},
+        )
+        os.close(reader)
+        while not folder.exists() and self._process.poll() is None:
+            time.sleep(0.001)
+        plan.save(folder / PLAN)  # while it imports
+        self._order(1)
 
     def round(self, go: bool = True) -> float:
         """Return the seconds until it has done another round. Raises Absent with the end of its log if it ended."""
-        assert self._process.stdin
-        assert self._process.stdout
         began = time.perf_counter()
         if go:
-            self._process.stdin.write("\n")
-            self._process.stdin.flush()
+            self._order(1)
+        assert self._process.stdout
         if not self._process.stdout.readline():
-            said = self._log.read_text(errors="replace").strip().splitlines()
-            raise Absent(f"failed: {' '.join((said or ['it ended'])[-1].split())[:200]}")
+            raise Absent(f"failed: {self._end_of_log()}")
         return time.perf_counter() - began
+
+    def run_to_its_end(self, rounds: int) -> None:
+        """Have it do so many rounds without a pause, and end. Raises Absent if it did fewer."""
+        self._order(rounds)
+        assert self._process.stdout
+        done = self._process.stdout.readlines()
+        if self._process.wait() or len(done) != rounds:
+            raise Absent(f"failed: {self._end_of_log()}")
+
+    def close(self) -> None:
+        os.close(self._lifeline)
+        self._process.wait()
+
+    def _order(self, lines: int) -> None:
+        assert self._process.stdin
+        with suppress(BrokenPipeError):  # it has ended, which shows where it is read
+            self._process.stdin.write("\n" * lines)
+            self._process.stdin.flush()
+
+    def _end_of_log(self) -> str:
+        self._process.wait()
+        self._log.seek(0)
+        said = self._log.read().strip().splitlines()
+        return " ".join((said or ["it ended"])[-1].split())[:200]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in chosen.only:
         one = found[name] = measure(known[name], chosen.plans, chosen.pairs, chosen.small)
         print(name, *(f"{plan} {beside.ratio:.3g}" for plan, beside in one.rounds.items()), one.absent, flush=True)
+        with suppress(Absent):
+            one.whole = end_to_end(known[name], small=chosen.small)
+    print(*in_words(found), sep="\n")
     if not chosen.small:
         MEASURED.write_text(json.dumps(document(found, _machine()), indent=1) + "\n", encoding="utf-8")
     return 0
@@ -101,7 +148,7 @@ def _in_turns(simulator: Simulator, python: Path, plan: Plan, pairs: int) -> tup
     next(bare)
     # One round at least beside the first, which belongs to the start.
     warm_up = min(max(1, round(simulator.settled / _seconds_of_next(bare))), plan.num_rounds - pairs - 1)
-    with _started(simulator, python, plan, 1 + warm_up + pairs) as child:
+    with closing(_Child(simulator, python, plan, 1 + warm_up + pairs)) as child:
         start = child.round(go=False)
         for _ in range(warm_up):
             child.round()
@@ -115,29 +162,25 @@ def _seconds_of_next(rounds: Iterator[object]) -> float:
     return time.perf_counter() - began
 
 
-@contextmanager
-def _started(simulator: Simulator, python: Path, plan: Plan, rounds: int) -> Iterator[_Child]:
-    with tempfile.TemporaryDirectory(prefix="peers-") as folder:
-        plan.save(Path(folder) / "plan")
-        log = Path(folder) / "log"
-        search = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
-        with (
-            log.open("w") as output,
-            subprocess.Popen(
-                [python, "-m", "benchmarks.peers.child", simulator.name, str(Path(folder) / "plan"), str(rounds)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-                cwd=folder,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": search},
-            ) as process,
-        ):
-            try:
-                yield _Child(process, log)
-                process.wait(60)
-            finally:
-                process.kill()
+def end_to_end(simulator: Simulator, rounds: int = 20, small: bool = False) -> float:
+    """Return the seconds that rounds of the first MLP take, from the start of a process until all of them have ended.
+
+    Raises Absent.
+    """
+    plan, python = WORKLOADS[FIRST].plan(rounds, small), simulator.python()
+    began = time.perf_counter()
+    with closing(_Child(simulator, python, plan, rounds)) as child:
+        child.run_to_its_end(rounds)
+    return time.perf_counter() - began
+
+
+def in_words(found: Mapping[str, Found]) -> Iterator[str]:
+    """Say what 20 rounds take end to end, and of others how many times what they take flspec."""
+    ours = found["flspec"].whole if "flspec" in found else None
+    for name, one in found.items():
+        if one.whole is not None:
+            times = f", {one.whole / ours:.3g} times flspec" if ours and name != "flspec" else ""
+            yield f"20 rounds of the first MLP end to end, {one.title}: {one.whole:.1f} s{times}"
 
 
 def document(found: Mapping[str, Found], machine: Machine) -> dict[str, Any]:
@@ -155,6 +198,7 @@ def document(found: Mapping[str, Found], machine: Machine) -> dict[str, Any]:
             {
                 "title": one.title,
                 "start": _rounded(statistics.median(one.start.values())) if one.start else None,
+                "whole": _rounded(one.whole) if one.whole is not None else None,
                 "ratio": {name: _rounded(beside.ratio) for name, beside in one.rounds.items()},
                 "absent": one.absent,
             }

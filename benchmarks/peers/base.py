@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from flspec.data.store import open_data
 from flspec.protocol.plan import Plan
 
-__all__ = ["Absent", "Simulator", "client_arrays", "simulators"]
+__all__ = ["PLAN", "Absent", "Simulator", "client_arrays", "plan_folder", "simulators"]
+
+PLAN = "plan"  # name of its folder
 
 
 class Absent(Exception):
@@ -39,6 +42,11 @@ class Simulator(ABC):
     @abstractmethod
     def run(self, plan: Plan, rounds: int, after_round: Callable[[], None]) -> None:
         """Train so many rounds, of a plan of more. `after_round` waits, between them, for the floor to be timed."""
+
+
+def plan_folder() -> Path:
+    """Return where the plan of a simulator's process is: in its folder of temporary files, which goes with it."""
+    return Path(tempfile.gettempdir()) / PLAN
 
 
 def simulators() -> dict[str, Simulator]:

@@ -1,24 +1,27 @@
-"""One simulator in a process of its own, round by round: `python -m benchmarks.peers.child NAME PLAN_FOLDER ROUNDS`.
+"""One simulator in a process of its own, round by round: `python -m benchmarks.peers.child NAME ROUNDS`.
 
-It writes a line after each round, and waits for a line before the next. What the simulator prints goes to the log.
+It runs under a warden, as engines do: see `flspec.execution.warden`. It waits for a line, by when the plan is in its
+folder of temporary files. It writes a line after each round, and waits for one before the next. What it prints goes to
+the log.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
-from benchmarks.peers.base import simulators
+from benchmarks.peers.base import plan_folder, simulators
+from flspec.execution.warden import EVENTS, JOBS
 from flspec.protocol.plan import Plan
 
 __all__: list[str] = []
 
 
-def main(name: str, folder: Path, rounds: int) -> None:
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    plan = Plan.load(folder)
+def main(name: str, rounds: int) -> None:
+    for descriptor in (JOBS, EVENTS):
+        os.set_inheritable(descriptor, False)  # not for the processes that engines start
+    orders, answers = os.fdopen(JOBS), os.fdopen(EVENTS, "w", buffering=1)
+    orders.readline()
     done = 0
 
     def after_round() -> None:
@@ -26,10 +29,10 @@ def main(name: str, folder: Path, rounds: int) -> None:
         done += 1
         print(done, file=answers)
         if done < rounds:
-            sys.stdin.readline()
+            orders.readline()
 
-    simulators()[name].run(plan, rounds, after_round)
+    simulators()[name].run(Plan.load(plan_folder()), rounds, after_round)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]))

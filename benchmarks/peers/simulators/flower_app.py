@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.base import Absent, Simulator, client_arrays
+from benchmarks.peers.base import Absent, Simulator, client_arrays, plan_folder
 from flspec.protocol.plan import Plan
 
 
@@ -34,7 +34,7 @@ class FlowerApp(Simulator):
         from flwr.serverapp.strategy import FedAvg
         from flwr.simulation import run_simulation
 
-        folder, server = str(Path(sys.argv[2]).resolve()), ServerApp()
+        folder, server = str(plan_folder()), ServerApp()
 
         @server.main()
         def main(grid: Grid, _: Any) -> None:

@@ -44,15 +44,28 @@ def test_one_that_cannot_be_started_says_why(simulator, told):
     assert peers.measure(simulator, ["softmax"], pairs=2, small=True).absent == told
 
 
+def test_what_ends_early_has_no_time_end_to_end():
+    with pytest.raises(Absent, match="failed: KeyError: 'unknown'"):
+        peers.end_to_end(Unknown(), rounds=2, small=True)
+
+
+def test_times_end_to_end_are_told_as_times_of_flspec():
+    found = {"flspec": peers.Found("ours", whole=2.0), "x": peers.Found("theirs", whole=50.0), "y": peers.Found("gone")}
+    assert list(peers.in_words(found)) == [
+        "20 rounds of the first MLP end to end, ours: 2.0 s",
+        "20 rounds of the first MLP end to end, theirs: 50.0 s, 25 times flspec",
+    ]
+
+
 def test_the_table_says_what_was_measured_and_what_is_absent(monkeypatch, tmp_path):
     from benchmarks.history import Machine
     from benchmarks.measuring import Beside
     from benchmarks.page import peers_table
 
-    there = peers.Found("there", {"mlp": 2.0}, {"mlp": Beside(1.5, 1.0, 1.5, 0.01, 5)})
+    there = peers.Found("there", {"mlp": 2.0}, {"mlp": Beside(1.5, 1.0, 1.5, 0.01, 5)}, 8.0)
     gone = peers.Found("gone", absent="not installed")
     file = tmp_path / "measured.json"
     file.write_text(json.dumps(peers.document({"there": there, "gone": gone}, Machine("a processor", 2))))
     text = "\n".join(peers_table(file))
-    assert "| there | 2 s | 1.5 |" in text
-    assert "| gone | not installed |  |" in text
+    assert "| there | 2 s | 8 s | 1.5 |" in text
+    assert "| gone | not installed |  |  |" in text
