@@ -20,11 +20,11 @@ from flspec.cli.consoles import lines
 from flspec.cli.data_tables import reading_lines
 from flspec.cli.tables import plain_table
 from flspec.comparison.experiments import Change, Difference, RunDifference
-from flspec.core.text import and_more, bytes_in_words, join_some, seconds_in_words
+from flspec.core.text import and_more, bytes_in_words, join_some, seconds_in_words, short_names
 from flspec.errors import shorten
 from flspec.protocol.records import PrivacyRecord
 from flspec.spec.provenance import Provenance
-from flspec.spec.study import Study, short_names
+from flspec.spec.study import Study
 from flspec.spec.yaml_writer import write_value
 
 __all__ = ["cells_table", "difference_tables", "partition_picture", "plan_table", "sameness", "settings_table"]

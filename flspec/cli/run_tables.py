@@ -10,11 +10,10 @@ from rich.table import Table
 
 from flspec.cli.consoles import lines
 from flspec.cli.tables import plain_table, short_number
-from flspec.core.text import and_more, bytes_in_words, join_some
+from flspec.core.text import and_more, bytes_in_words, join_some, short_names
 from flspec.errors import shorten
 from flspec.measurements.listing import ListedRun, Listing, text_of
 from flspec.runs.metric_words import digits_of
-from flspec.spec.study import short_names
 
 if TYPE_CHECKING:
     from flspec.runs.description import RunDescription
@@ -39,7 +38,7 @@ def runs_table(listing: Listing, chosen: Sequence[ListedRun], sort: str | None, 
         table.add_column(heading, no_wrap=True)
     is_partial = any(run.found.status != "finished" for run in chosen)
     if is_partial:
-        table.add_column("rounds", justify="right", no_wrap=True)
+        table.add_column("done", justify="right", no_wrap=True)
     shown = _shown(listing, sort, metrics)
     for name in shown:
         table.add_column(lines(*name.rsplit("/", 1)), justify="right", no_wrap=True)
@@ -128,12 +127,12 @@ def _sent(result: Result) -> str:
 
 
 def when(started: str) -> str:
-    """Return a time in this machine's zone as `ls` writes it, in twelve characters; as it is written if it is none."""
+    """Return a time in this machine's zone without spaces, this year's as `12-01T12:52`; if it is none, as it is."""
     try:
         time = datetime.fromisoformat(started).astimezone()
     except ValueError:
-        return shorten(started, 12)
-    return time.strftime("%b %d %H:%M" if time.year == datetime.now().astimezone().year else "%b %d %Y")
+        return shorten(started, 12).replace(" ", "")
+    return time.strftime("%m-%dT%H:%M" if time.year == datetime.now().astimezone().year else "%Y-%m-%d")
 
 
 def _shown(listing: Listing, sort: str | None, metrics: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from flspec.cli.consoles import console, lines, progress_console
 from flspec.cli.output import print_json, tell_interrupted
 from flspec.cli.progress_log import Log
 from flspec.cli.tables import plain_table
-from flspec.core.text import and_more, join_some
+from flspec.core.text import and_more, join_some, short_names
 from flspec.data.synthetic.twin_cache import twin_in_words
 from flspec.errors import shorten
 from flspec.execution.remote import Limits
@@ -27,7 +27,7 @@ from flspec.runs.metric_words import digits_of, features_in_words
 from flspec.runs.missing_values import undefined_in_words
 from flspec.runs.sweep import Standing, sweep
 from flspec.runs.sweep_summary import Spread, Sweep
-from flspec.spec.study import Study, short_names
+from flspec.spec.study import Study
 
 __all__ = ["SweepProgress", "run_study", "sweep_table"]
 

@@ -20,11 +20,11 @@ from pydantic import JsonValue
 
 from flspec.comparison.statistics import ALPHA, Contrast, contrast, fewest_pairs, holm
 from flspec.core.reading import JSON_VALUE, read_json
+from flspec.core.text import short_names
 from flspec.errors import InputError, choose
 from flspec.measurements import Measurements
 from flspec.metrics import find_metric
 from flspec.runs.result import Result
-from flspec.spec.study import short_names
 
 __all__ = ["ComparedPair", "Ranking", "Setting", "rank"]
 

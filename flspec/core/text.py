@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flspec.errors import printable, shorten
@@ -21,6 +22,7 @@ __all__ = [
     "letters",
     "natural",
     "seconds_in_words",
+    "short_names",
 ]
 
 
@@ -60,6 +62,19 @@ def first_steps_in_words(steps: int | None) -> str:
     if not steps:
         return ""
     return f"of the first {f'{steps:,} steps' if steps > 1 else 'step'} of each task"
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Return for each path its shortest suffix that no other path has."""
+    ends = {path: _ends(path) for path in paths}
+    times = Counter(end for every in ends.values() for end in every)
+    return {path: next((end for end in every if times[end] == 1), path) for path, every in ends.items()}
+
+
+def _ends(path: str) -> list[str]:
+    """Return the last part of a path, the last two, and so on."""
+    parts = path.split(".")
+    return [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
 
 
 def bytes_in_words(number: int) -> str:

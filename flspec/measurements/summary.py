@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from flspec.core.text import and_more, in_flow, join_some
+from flspec.core.text import and_more, in_flow, join_some, short_names
 from flspec.errors import InputError, choose
 from flspec.measurements.outcomes import MetricName, Outcome, RoundChoice, outcomes_of
 from flspec.measurements.table import Measurements
 from flspec.privacy.promises import epsilons_in_words, most_costly
 from flspec.runs.metric_words import digits_of, features_in_words, metrics_in_order
 from flspec.runs.sweep_summary import Spread, spread_of
-from flspec.spec.study import short_names
 
 __all__ = ["Summary", "summary_of"]
 

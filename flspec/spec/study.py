@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
+from flspec.core.text import short_names
 from flspec.errors import InputError, Problem, SpecError, choose
 from flspec.spec.loading import in_order, mistakes_in_small, mistakes_of, validate_draft
 from flspec.spec.matrix import Combination, Matrix, combinations, count, mistakes
@@ -36,7 +37,6 @@ __all__ = [
     "load_study",
     "load_variants",
     "parse_study",
-    "short_names",
     "study_of_draft",
 ]
 
@@ -160,19 +160,6 @@ def _why_no_backend(draft: Draft, name: str) -> Problem | None:
 
     why = why_no_backend(name)
     return draft.problem(("backend",), why.removeprefix("backend: ")) if why else None
-
-
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """Return for each path its shortest suffix that no other path has."""
-    ends = {path: _ends(path) for path in paths}
-    times = Counter(end for every in ends.values() for end in every)
-    return {path: next((end for end in every if times[end] == 1), path) for path, every in ends.items()}
-
-
-def _ends(path: str) -> list[str]:
-    """Return the last part of a path, the last two, and so on."""
-    parts = path.split(".")
-    return [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
 
 
 def _matrix(draft: Draft, given: Sequence[Override], max_runs: int) -> Matrix:

@@ -40,7 +40,13 @@ OLD = time.time() - 2 * 3600
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tidied")
     (folder / "spec.yaml").write_text(SPEC)
-    execute(load_spec(folder / "spec.yaml", ["evaluation.best={metric: accuracy, on: test}"]), "local", folder / "made")
+    execute(
+        load_spec(
+            folder / "spec.yaml", ["evaluation.best={metric: loss, on: test}", "client.optimizer.learning_rate=20"]
+        ),
+        "local",
+        folder / "made",
+    )
     return folder / "made"
 
 
@@ -143,6 +149,7 @@ def test_of_a_finished_run_the_earlier_states_go_and_of_an_interrupted_one_none(
     gone = set(before) - set(everything(home))
     states = {f"runs/tidied-1/checkpoints/round_{number:07}.safetensors" for number in range(1, 5)}
     assert result.best
+    assert result.best.round < 4
     assert gone == (set(before) & states) - {
         f"runs/tidied-1/checkpoints/round_{number:07}.safetensors" for number in (4, result.best.round)
     }

@@ -167,6 +167,10 @@ def test_the_command_shows_it_as_a_table_and_as_json(made: Path) -> None:
     assert shown.returncode == 0
     assert [row[0] for row in rows[:6]][3:] == ["listed-11", "listed-12", "listed-13"]
     assert "listed-11 failed: no room" in shown.stdout
+    narrow = flspec(made, "runs", COLUMNS="40").stdout
+    whole = [run.name for run in list_runs([made / "runs"]).runs] + ["fedadam", "interrupted", "accuracy"]
+    assert all(value in narrow for value in whole)
+    assert "…" not in narrow
     listed = json.loads(flspec(made, "runs", "--where", "aggregator=fedadam", "--json").stdout)["runs"]
     assert [one["run"] for one in listed] == ["listed-10"]
     assert (

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from flspec.core.text import short_names
 from flspec.errors import InputError, SpecError
 from flspec.spec.loading import load_spec
 from flspec.spec.provenance import provenance
-from flspec.spec.study import Study, load_study, short_names
+from flspec.spec.study import Study, load_study
 
 BASE = """\
 flspec: 1
