@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from flspec.core.text import in_flow
+from flspec.core.text import in_flow, short_names
 from flspec.errors import InputError
 from flspec.measurements import Measurements
 from flspec.measurements.folders import find_runs
@@ -21,7 +21,6 @@ from flspec.report.palette import Style, plain_style
 from flspec.report.words import DASH, brief, number
 from flspec.runs.metric_words import metrics_in_order
 from flspec.runs.result import RESULT, Result, load_result
-from flspec.spec.study import short_names
 
 __all__ = ["Combination", "SweepSubject", "Unfinished", "mean_and_sd", "subject_of_sweep"]
 
