@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +52,18 @@ def _split_holdout(
     partitioner: Partitioner, client_indices: Ragged, examples: Examples, stream: Stream
 ) -> tuple[Ragged, ClientIndices]:
     """Split each client's examples, in their order, into training examples and holdout."""
-    groups = [np.arange(len(own)) for own in client_indices]  # each example is a group
+    groups: Sequence[Integers] | None = None  # each example is a group
+    share, streams = partitioner.holdout, map(stream.child, count())
     if partitioner.holdout_by is not None:
         column = examples.column(partitioner.holdout_by, "partition.holdout_by")
         codes = np.unique(column, return_inverse=True)[1].astype(np.int64)
         groups = [codes[own] for own in client_indices]
-    is_out = [_is_in_holdout(partitioner.holdout, own, stream.child(client)) for client, own in enumerate(groups)]
+        is_out = [_is_in_holdout(share, own, of_client) for own, of_client in zip(groups, streams, strict=False)]
+    else:
+        sizes = client_indices.sizes.tolist()
+        is_out = [_is_alone_in_holdout(share, num, of_client) for num, of_client in zip(sizes, streams, strict=False)]
     if failed := [client for client, out in enumerate(is_out) if out is None]:
+        groups = groups or [np.arange(len(own)) for own in client_indices]
         name = natural_name(
             partitioner.model_dump(), examples.columns, examples.client_column, client_indices[failed[0]]
         )
@@ -84,6 +91,20 @@ def _is_in_holdout(share: float, groups: Integers, stream: Stream) -> NDArray[np
     is_drawn = np.zeros(len(sizes), np.bool_)
     is_drawn[order[:num_groups]] = True
     return np.asarray(is_drawn[own])
+
+
+def _is_alone_in_holdout(share: float, num: int, stream: Stream) -> NDArray[np.bool_] | None:
+    """Draw as `_is_in_holdout` does where each of the client's examples is a group."""
+    if not (num_drawn := _num_alone(share, num)):
+        return None
+    is_drawn = np.zeros(num, np.bool_)
+    is_drawn[stream.permutation(num)[:num_drawn]] = True
+    return is_drawn
+
+
+@lru_cache(maxsize=2**12)  # of a million clients many have as many examples
+def _num_alone(share: float, num: int) -> int:
+    return min(int(np.argmin(np.abs(np.arange(num + 1) - share * num))), num - 1)
 
 
 def _refuse(partitioner: Partitioner, groups: Sequence[Integers], failed: Sequence[int], name: str | None) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from flspec.analysis.description import describe_plan
 from flspec.cli.explanation_tables import _facts
+from flspec.compiler import client_data
 from flspec.compiler.client_data import assign_examples, owners_of
 from flspec.core.components import family_members
 from flspec.core.randomness import Stream
@@ -74,6 +75,16 @@ def test_which_examples_are_held_out_is_drawn_for_each_client_by_itself():
     assert any((first + 5).tolist() != second.tolist() for first, second in both)
     alone = hold((hands[0],), holdout=0.4)[1][0]
     assert alone.tolist() == both[0][0].tolist()  # the other client does not matter
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.34, 0.5, 0.75, 0.99])
+def test_single_examples_are_drawn_as_groups_of_one_are(share):
+    sizes = range(1, 40)
+    alone = [client_data._is_alone_in_holdout(share, num, Stream(num, "s")) for num in sizes]
+    groups = [client_data._is_in_holdout(share, np.arange(num), Stream(num, "s")) for num in sizes]
+    assert list(map(str, alone)) == list(map(str, groups))
+    others = [client_data._is_alone_in_holdout(share, num, Stream(num + 1, "s")) for num in sizes]
+    assert list(map(str, alone)) != list(map(str, others))
 
 
 def test_whole_groups_are_held_out_as_near_to_the_share_as_they_come():
