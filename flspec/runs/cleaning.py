@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -65,11 +65,23 @@ def _of_runs(runs: Sequence[FoundRun]) -> Iterator[Leftover]:
     """Yield the states of finished runs, but for those that a longer run would go on from. Others go on from theirs."""
     for run in runs:
         states = states_of(run.folder) if run.status == "finished" else {}
-        best = run.result.best.round if run.result and run.result.best else None
-        going = [path for number, path in states.items() if number not in (best, max(states))]
-        if going:
+        stay = _to_be_extended(run, states)
+        if going := [path for number, path in states.items() if number not in stay]:
             size = sum(map(num_bytes, going))
             yield Leftover(run.folder / CHECKPOINTS, "states", _STATES, size, partial(remove_states, going, run.folder))
+
+
+def _to_be_extended(run: FoundRun, states: Collection[int]) -> Collection[int]:
+    """Return the rounds whose states a run of more rounds may go on from: the last and the best.
+
+    All, if the longer run has no state after the last of these rounds, since it evaluates other ones.
+    """
+    evaluation = run.spec.get("evaluation")
+    every = evaluation.get("every") if isinstance(evaluation, dict) else None
+    last = max(states, default=0)
+    if not isinstance(every, int) or every < 1 or last % every:
+        return states
+    return {last, *([run.result.best.round] if run.result and run.result.best else [])}
 
 
 def _of_cache(runs: Sequence[FoundRun]) -> Iterator[Leftover]:

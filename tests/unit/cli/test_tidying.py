@@ -157,6 +157,24 @@ def test_of_a_finished_run_the_earlier_states_go_and_of_an_interrupted_one_none(
     assert found(home) == {}
 
 
+def test_a_run_whose_last_round_a_longer_one_does_not_store_keeps_all_states(home: Path) -> None:
+    folder = home / "runs" / "tidied-1"
+    result = json.loads((folder / "result.json").read_text())
+    result["spec"]["evaluation"]["every"] = 3  # of 4 rounds
+    (folder / "result.json").write_text(json.dumps(result, indent=2))
+    assert "runs/tidied-1/checkpoints" not in found(home)
+
+
+def test_a_cleaned_run_can_be_extended(home: Path) -> None:
+    assert flspec(home, "clean", "--yes").returncode == 0
+    spec = ("runs/tidied-1/spec.yaml", "--set", "rounds=6")
+    whole = flspec(home, "run", *spec, "--out", "whole")
+    longer = flspec(home, "run", *spec, "--extend", "runs/tidied-1", "--out", "longer")
+    assert (whole.returncode, longer.returncode) == (0, 0), longer.stderr
+    assert "round 4 of 6" not in longer.stderr  # it went on from there
+    assert load_result(home / "longer").weights == load_result(home / "whole").weights
+
+
 def test_of_the_cache_goes_what_can_be_made_again_and_no_run_here_names(home: Path) -> None:
     cache = cache_folder()
     named = json.loads((home / "runs" / "tidied-2" / "plan" / "plan.json").read_text())["settings"]["data"]["digest"]
