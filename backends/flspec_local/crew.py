@@ -268,6 +268,8 @@ class Crew:
 
 def _kept(update: ClientUpdate, lasting: bool) -> ClientUpdate:
     """Return an update of which what lasts is copied out of shared memory."""
+    if not (lasting or update.client_state or update.sent):
+        return update
     copied = replace(update, client_state=_copied(update.client_state), sent=_copied(update.sent))
     if not lasting:
         return copied

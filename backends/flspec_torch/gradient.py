@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -112,6 +112,22 @@ class _Step:
     is_behind: bool  # whether the gradient of its output is wanted
 
 
+class _Layer(NamedTuple):
+    """A step of a model's tensors, as it is taken apart for each batch."""
+
+    forward: Vjp
+    name: str
+    given: tuple[str, ...]
+    source: str  # what is given, if it is one value alone
+    done: tuple[str, ...]
+    step: _Step
+
+    @classmethod
+    def of(cls, step: _Step, forward: Vjp) -> _Layer:
+        source = step.given[0] if len(step.given) == 1 else ""
+        return cls(forward, step.name, step.given, source, step.done, step)
+
+
 class WrittenOut(ModelGradient):
     """That of layers and a loss which all have derivatives."""
 
@@ -125,7 +141,7 @@ class WrittenOut(ModelGradient):
         names = tuple(learned)
         if names not in self._steps:
             self._steps[names] = _steps(self._translations, names)
-        layers = [(step, step.translation.vjp(tensors, step.wanted)) for step in self._steps[names]]
+        layers = [_Layer.of(step, step.translation.vjp(tensors, step.wanted)) for step in self._steps[names]]
         like = next(iter(tensors.values())).new_empty(0, self._num_outputs)
         num_learned = len(names)
 
@@ -136,26 +152,26 @@ class WrittenOut(ModelGradient):
 
 
 class _Written(Batches):
-    def __init__(self, layers: Sequence[tuple[_Step, Vjp]], of_loss: Sequence[LossGradient], num_learned: int) -> None:
+    def __init__(self, layers: Sequence[_Layer], of_loss: Sequence[LossGradient], num_learned: int) -> None:
         super().__init__()
         self._layers, self._of_loss, self._num_learned = layers, iter(of_loss), num_learned
 
     def __call__(self, inputs: Tensor, masks: Masks) -> Sequence[Tensor | None]:
-        values, behind = {INPUT: inputs}, list[tuple[_Step, Backward]]()
+        values = {INPUT: inputs}
+        behind: list[tuple[_Step, Backward]] = []
         for name, mask in masks.items():
             values[_mask_of(name)] = mask
-        for step, forward in self._layers:
-            given = step.given
-            y, backward = forward(values[given[0]]) if len(given) == 1 else forward(*[values[name] for name in given])
-            values[step.name] = y
+        for forward, name, given, source, done, step in self._layers:
+            y, backward = forward(values[source]) if source else forward(*[values[one] for one in given])
+            values[name] = y
             if step.is_behind:
                 behind.append((step, backward))
-            for name in step.done:
-                del values[name]
+            for one in done:
+                del values[one]
         mean, gradient = next(self._of_loss)(y)
         self.outputs.append(y)
         self.means.append(mean)
-        return _backward(behind, {step.name: gradient}, self._num_learned)
+        return _backward(behind, {name: gradient}, self._num_learned)
 
 
 def _backward(behind: list[tuple[_Step, Backward]], gradients: dict[str, Tensor], num: int) -> list[Tensor | None]:

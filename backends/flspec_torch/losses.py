@@ -24,6 +24,7 @@ from flspec_torch.devices import HOST, TorchDevice
 __all__ = ["LossGradient", "TorchLoss", "build_loss", "check_loss", "count_correct", "is_correct", "to_targets"]
 
 _aten: Any = torch.ops.aten
+_nll_loss: Callable[..., Tensor] = torch._C._nn.nll_loss_nd  # what `F.nll_loss` calls
 _square_backward, _huber_backward = _aten.mse_loss_backward.default, _aten.huber_loss_backward.default
 _MEAN = 1  # torch's number for this reduction
 
@@ -66,7 +67,7 @@ class _CrossEntropy(TorchLoss):
         return _of_classes(self._mean_of, targets, _shares(tuple(sizes), like.dtype, like.device), sizes, like)
 
     def _mean_of(self, log_p: Tensor, classes: Tensor) -> Tensor:
-        return F.nll_loss(log_p, classes)
+        return _nll_loss(log_p, classes, None, _MEAN)
 
 
 class _WeightedCrossEntropy(TorchLoss):

@@ -228,9 +228,13 @@ class Trainer:
         """Return the state of optimizers and schedule that the client keeps."""
         state: dict[str, Weights] = {}
         for player, stepper in steppers.items():
-            if keeps_optimizer(self.plan, player):
+            if player in self._kept_optimizers:
                 state |= stepper.carry() | ({"schedule": {"plateau": plateau.carry()}} if plateau else {})
         return state
+
+    @cached_property
+    def _kept_optimizers(self) -> frozenset[str]:
+        return frozenset(player for player in self.optimizers if keeps_optimizer(self.plan, player))
 
     def _plateau(self, client_state: Records) -> PlateauTracker | None:
         schedule = self.optimizers[""].schedule if "" in self.optimizers else None
