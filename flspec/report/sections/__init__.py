@@ -18,6 +18,7 @@ from flspec.report.sections.groups import groups_section
 from flspec.report.sections.pictures import pictures_section
 from flspec.report.sections.plan import plan_section
 from flspec.report.sections.privacy import privacy_section
+from flspec.report.sections.ranked import compared_settings_section, ranked_section
 from flspec.report.sections.repeating import repeating_section
 from flspec.report.sections.run_cost import run_cost_section
 from flspec.report.sections.summary import summary_section
@@ -40,6 +41,7 @@ __all__ = ["RUN_SECTIONS", "SECTIONS", "SWEEP_SECTIONS"]
 # Of a certificate or a comparison.
 SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     verdict_section,
+    compared_settings_section,
     curves_section,
     pictures_section,
     evaluation_section,
@@ -69,6 +71,7 @@ RUN_SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
 
 SWEEP_SECTIONS: tuple[Callable[[SweepSubject], Section | None], ...] = (
     best_section,
+    ranked_section,
     sweep_curves_section,
     axes_section,
     final_section,

@@ -10,8 +10,8 @@ from flspec.report.subject import Subject
 __all__ = ["status", "verdict_section", "verdict_sentence"]
 
 _OTHER_PLANS = (
-    "Runs of different plans answer different questions. They stand on this page one plan at a time and in no order "
-    "of merit; do not rank one plan’s numbers against another’s."
+    "These runs carry out different plans. What may be said of their settings stands under Settings. All else stands "
+    "one plan at a time and in no order of merit; do not rank one plan’s numbers against another’s."
 )
 
 
@@ -30,7 +30,7 @@ def verdict_sentence(subject: Subject) -> str:
 
 
 def verdict_section(subject: Subject) -> Section:
-    warning = [] if subject.has_one_plan else [Paragraph(_OTHER_PLANS, "bad")]
+    warning = [] if subject.has_one_plan else [Paragraph(_OTHER_PLANS, "unsure")]
     warning += aggregator_remarks(subject)
     if subject.certificate:
         return Section("Verdict", [*warning, *certified.blocks(subject, subject.certificate)])

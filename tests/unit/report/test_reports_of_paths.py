@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shlex
 import shutil
 import statistics
@@ -18,9 +17,7 @@ from flspec.report import write_report
 from flspec.report.last_values import last_values
 from flspec.report.sections.clients import extremes
 from flspec.report.sweep_subject import subject_of_sweep
-from flspec.report.thinning import thinned, thinned_band, thinning_in_words
 from flspec.report.words import in_ascii, number
-from flspec.runs.git_state import git_state_of, record_git_state
 from flspec.runs.result import Result, load_result
 from flspec.runs.runner import run
 from flspec.runs.sweep import sweep
@@ -218,6 +215,22 @@ def test_the_best_is_named_by_each_metrics_own_direction(sweep_page: tuple[str, 
     assert page.row("accuracy")[4] == "alpha 0.1, aggregator fedadam"
 
 
+def test_settings_are_called_better_only_by_the_test_of_their_seeds(sweep_page: tuple[str, Parsed]) -> None:
+    html, page = sweep_page
+    assert page.texts["h2"][:3] == ["Result", "Which is better", "Curves"]
+    verdicts = [cells[-1] for cells in page.cells if len(cells) == 8 and cells[2] in ("0.1", "5.0", *KINDS)]
+    assert verdicts == ["too few seeds"] * 4  # two pairs in each of two axes, three seeds of each, however far apart
+    assert "8 seeds are the fewest that can show a difference" in html
+
+
+def test_runs_of_one_seed_are_laid_over_each_other_where_they_can_be_compared(study: Path, tmp_path: Path) -> None:
+    cells = [study / f"alpha=5.0,{kind},seed=0" for kind in KINDS]
+    html, page = page_of(*cells, out=tmp_path / "page.html")
+    assert page.texts["h2"][:3] == ["Verdict", "Settings", "Curves"]
+    assert "aggregator fedadam" in html.partition(">Curves</h2>")[0]
+    assert 'class="warning"' not in html.replace('class="warning mild"', "")  # nobody is warned for asking
+
+
 def test_what_failed_and_what_was_left_out_is_said(sweep_page: tuple[str, Parsed]) -> None:
     html, page = sweep_page
     assert ["broken", "1", "failed", "no room"] in page.cells
@@ -301,72 +314,6 @@ def test_figures_and_tables_stand_beside_the_page(study: Path, tmp_path: Path) -
 @pytest.mark.parametrize("value", [3.04e-8, -2.5, 1320.0, 0.5, 1.5e12])
 def test_numbers_in_files_are_read_by_programs(value: float) -> None:
     assert float(in_ascii(number(value))) == pytest.approx(value, rel=1e-3)
-
-
-# ------------------------------------------------------------------------------------------------------------- thinning
-
-
-def test_no_peak_is_lost_where_many_rounds_are_drawn_by_fewer_points() -> None:
-    points = [(number, 0.0) for number in range(1, 2001)]
-    points[777] = (778, 9.0)
-    points[1203] = (1204, -9.0)
-    few = thinned(points)
-    assert len(few) <= 602
-    assert {(778, 9.0), (1204, -9.0), points[0], points[-1]} <= set(few)
-    assert [x for x, _ in few] == sorted({x for x, _ in few})
-    assert set(few) <= set(points)
-    assert {(778, 9.0), (1204, -9.0)} - set(points[::7])  # as drawing every seventh round would
-    assert "Of every 7 of 2,000 rounds" in thinning_in_words(2000)
-    assert (thinned(points[:600]), thinning_in_words(600)) == (points[:600], "")
-
-
-def test_a_thinned_band_holds_every_value_of_the_band() -> None:
-    band = [(number, -float(number % 50), float(number % 70)) for number in range(1, 2001)]
-    few = thinned_band(band)
-    assert len(few) <= 302
-    assert (min(low for _, low, _ in few), max(high for *_, high in few)) == (-49.0, 69.0)
-
-
-def test_a_long_run_of_many_clients_has_a_small_page(tmp_path: Path) -> None:
-    cohort = tuple(range(1000))
-    rounds = [a_round(n, cohort=cohort, train={"loss": 1.0 / n, "accuracy": 0.5}) for n in range(1, 2001)]
-    page = page_of(keep(a_result("local", rounds), tmp_path / "run"))[0]
-    assert len(page) < 2_000_000  # of the 15 MB that it may have
-    assert "Of every 7 of 2,000 rounds" in page
-
-
-# ------------------------------------------------------------------------------------------------------------------ git
-
-
-def test_a_runs_folder_says_of_which_commit_its_spec_was(tmp_path: Path) -> None:
-    import subprocess
-
-    def git(*arguments: str) -> str:
-        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
-        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed")
-    runs = [tmp_path / name for name in ("clean", "changed")]
-    assert git_state_of([tmp_path]) is None
-    git("init", "-q")
-    assert git_state_of([tmp_path]) is None  # nothing has been committed
-    (tmp_path / "spec.yaml").write_text("a")
-    git("add", ".")
-    git("commit", "-qm", "one")
-    for folder in runs:
-        keep(a_cell(0.1, "fedavg", 0), folder)
-    record_git_state(runs[0], git_state_of([tmp_path]))
-    (tmp_path / "new.yaml").write_text("b")
-    record_git_state(runs[1], git_state_of([tmp_path]))
-    record_git_state(runs[0], git_state_of([tmp_path]))  # a run that goes on keeps what it began with
-    told = [json.loads((folder / "git.json").read_text()) for folder in runs]
-    assert told == [{"commit": git("rev-parse", "HEAD"), "is_dirty": dirty} for dirty in (False, True)]
-    pages = [page_of(folder)[0] for folder in runs]
-    assert [told[0]["commit"] in page for page in pages] == [True, True]
-    assert "nothing in the spec’s folder had been changed since" in pages[0].replace("&#39;", "’").replace("'", "’")
-    assert "had been changed since, or were not in it" in pages[1]
 
 
 # ------------------------------------------------------------------------------------------------------------- hostile

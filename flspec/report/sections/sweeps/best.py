@@ -57,7 +57,7 @@ def best_section(subject: SweepSubject) -> Section:
     if rows:
         caption = (
             f"The combination with the best mean of the last models on {brief(subject.split)}, and the next one. sd is "
-            "the sample standard deviation over seeds. That one mean is better may be chance: it is not tested here"
+            "the sample standard deviation over seeds. A mean may be better by chance: the next section tests it"
         )
         blocks.append(Table(caption, _COLUMNS, rows))
     return Section("Result", blocks or [Paragraph("No completed run has a metric of which a direction is better.")])

@@ -12,7 +12,7 @@ from flspec.report.sweep_subject import SweepSubject
 from flspec.report.thinning import thinning_in_words
 from flspec.report.words import brief, words_of
 
-__all__ = ["runs_in_words", "sweep_curves_section"]
+__all__ = ["curves_of", "runs_in_words", "sweep_curves_section"]
 
 _MOST_LINES = 24  # as many as can be told apart
 _MOST_CHARTS = 4
@@ -20,7 +20,12 @@ _MOST_CHARTS = 4
 
 def sweep_curves_section(subject: SweepSubject) -> Section:
     """Return the section: one chart for each metric, all combinations on the same axes."""
-    figures = [
+    return Section("Curves", curves_of(subject) or [Paragraph("No completed run was evaluated.")])
+
+
+def curves_of(subject: SweepSubject) -> list[Figure]:
+    """Return the figures: what the models are worth, and what was measured while they were trained."""
+    return [
         figure
         for split, caption in (
             (subject.split, f"After each evaluated round, on {brief(subject.split)}"),
@@ -28,7 +33,6 @@ def sweep_curves_section(subject: SweepSubject) -> Section:
         )
         if (figure := _figure(subject, split, caption))
     ]
-    return Section("Curves", figures or [Paragraph("No completed run was evaluated.")])
 
 
 def runs_in_words(subject: SweepSubject) -> str:
