@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flspec.core.components import Document
@@ -21,6 +22,7 @@ from flspec.spec.provenance import Provenance, provenance_of
 __all__ = ["RunDescription", "describe_run"]
 
 _SPEC = "spec.yaml"
+_ARGUMENT = re.compile(r" --set ([A-Za-z_][\w.]*)=")
 
 
 class RunDescription(Document):
@@ -61,7 +63,7 @@ def describe_run(folder: str | Path) -> RunDescription:
         written_as=heading if "--set" in heading or " extends " in heading or ", small" in heading else "",
         commands=tuple(_commands(found)),
         remarks=tuple(_remarks(found)),
-        settings=provenance_of(found.spec, _draft(text, found)),
+        settings=tuple(_with_arguments(provenance_of(found.spec, _draft(text, found)), heading)),
         result=load_result(folder) if found.result else None,
     )
 
@@ -79,6 +81,16 @@ def _draft(text: str, found: FoundRun) -> Draft:
         return draft_of_text(text.encode(), _SPEC)
     except InputError:
         return draft_of_tree({}, str(found.folder))
+
+
+def _with_arguments(settings: Iterable[Provenance], heading: str) -> Iterator[Provenance]:
+    """Yield settings with `--set` as the origin of those that the stored spec's heading gives as arguments."""
+    given = _ARGUMENT.findall(heading)
+    for one in settings:
+        is_given = one.origin != "default" and any(
+            one.path == path or one.path.startswith(f"{path}.") for path in given
+        )
+        yield one.model_copy(update={"origin": "--set"}) if is_given else one
 
 
 def _commands(found: FoundRun) -> Iterator[str]:

@@ -117,7 +117,8 @@ def test_a_run_is_shown_with_its_costs_and_who_said_its_settings(home: Path) -> 
     assert "spec.yaml --set seed=7" in facts["written as"]
     assert "flspec reproduce runs/repeated-local-1" in shown
     assert "flspec run runs/repeated-local-1/spec.yaml --backend local" in shown
-    assert "7 ← spec.yaml:13" in facts["seed"]
+    assert "7 ← --set" in facts["seed"]
+    assert "3 ← spec.yaml:4" in facts["rounds"]
     assert "false ← default" in facts["evaluation.by_label"]
     result = load_result(home / "runs" / "repeated-local-1")
     assert f"{sum(one.bytes_up for one in result.rounds) / 1024:.3g} KiB back" in facts["sent"]
@@ -128,7 +129,7 @@ def test_a_run_that_was_killed_or_damaged_is_shown_as_far_as_it_goes(copy: Path)
     killed = json.loads(flspec(copy.parent, "show", "run", "--json").stdout)
     assert (killed["status"], killed["result"], killed["name"]) == ("interrupted", None, "repeated")
     assert killed["commands"][0] == "flspec run run/spec.yaml --backend local --out run --resume"
-    assert {"path": "seed", "value": 7, "origin": "spec.yaml:13", "replaced": []} in killed["settings"]
+    assert {"path": "seed", "value": 7, "origin": "--set", "replaced": []} in killed["settings"]
     for name in ("spec.yaml", "plan/plan.json"):
         (copy / name).write_text("\x1b[31m: [")
     shown = flspec(copy.parent, "show", "run")
