@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -100,6 +101,23 @@ def _held(leaf: Any) -> Any:
     return leaf.held if isinstance(leaf, _There) else leaf
 
 
+class _Believed(TorchDevice):
+    """The device for any thread that sends tensors there or trains on it."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__(THERE, "meta (make-believe)")
+        self._traffic = traffic
+
+    def put(self, values: NDArray[Any]) -> torch.Tensor:
+        with _Device(self._traffic):
+            return super().put(values)
+
+    @contextmanager
+    def in_words(self, what: str) -> Iterator[None]:
+        with _Device(self._traffic), super().in_words(what):
+            yield
+
+
 @contextmanager
 def make_believe() -> Iterator[tuple[TorchDevice, Traffic]]:
     """Yield the device, which there is in this thread for as long as the context lasts.
@@ -108,4 +126,4 @@ def make_believe() -> Iterator[tuple[TorchDevice, Traffic]]:
     """
     traffic = Traffic()
     with _Device(traffic), patch.object(torch, "inference_mode", torch.no_grad):
-        yield TorchDevice(THERE, "meta (make-believe)"), traffic
+        yield _Believed(traffic), traffic

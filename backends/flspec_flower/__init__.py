@@ -6,19 +6,19 @@ import platform
 from collections.abc import Generator, Mapping
 from types import MappingProxyType
 
-from flspec.protocol.backend import Backend, Job
+from flspec.protocol.backend import Job
 from flspec.protocol.events import Event
 from flspec.protocol.native import is_native
 from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Requirement
 from flspec_flower.natives import NATIVES, unsupported_native
 from flspec_flower.ray_access import why_open
-from flspec_torch import unsupported_training
+from flspec_torch import OnTorch, unsupported_training
 
 __all__ = ["FlowerBackend"]
 
 
-class FlowerBackend(Backend):
+class FlowerBackend(OnTorch):
     """Flower's own apps and messages, on its Ray simulation (the default) or on a Grid in this process."""
 
     name = "flower"

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from flspec.execution.noise_key import with_noise_key
 from flspec.execution.server_step import sent_with_weights
+from flspec.protocol.backend import Job
+from flspec.protocol.devices import Device
 from flspec.protocol.named_records import Records, flatten, unflatten
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
@@ -30,7 +32,7 @@ app = ClientApp()
 @app.query()
 def prepare(message: Message, context: Context) -> Message:
     """Load everything that training needs and reply with the plan's digest. Round 1 then measures training alone."""
-    trainer = _trainer(str(message.content.config_records["task"]["plan"]))
+    trainer = _trainer(*_places(message))
     _ = trainer.data, trainer.step
     return Message(RecordDict({"plan": ConfigRecord({"digest": trainer.plan.digest})}), reply_to=message)
 
@@ -42,7 +44,7 @@ def train(message: Message, context: Context) -> Message:
 
     torch.set_num_threads(1)
     task: Any = message.content["task"]
-    trainer = _trainer(str(task["plan"]))
+    trainer = _trainer(*_places(message))
     arrays = message.content.array_records["weights"].to_numpy_ndarrays()
     weights = dict(zip(trainer.plan.weights, arrays, strict=True))
     planned = trainer.plan.task(int(task["round"]), int(task["position"]))
@@ -61,7 +63,7 @@ def records_of_round(plan: Plan, state: ServerState, pack: Pack) -> dict[str, Re
 
 
 def task_message(
-    state: ServerState, client: int, plan_folder: Path, position: int, node: int, sent: Mapping[str, Record]
+    state: ServerState, client: int, job: Job, position: int, node: int, sent: Mapping[str, Record]
 ) -> Message:
     """Build the message that asks `node` to be `client`, for the task at `position` of the next round's cohort.
 
@@ -71,15 +73,15 @@ def task_message(
     """
     content: dict[str, Record] = {
         **sent,
-        "task": ConfigRecord({"plan": str(plan_folder), "round": state.round + 1, "position": position}),
+        "task": ConfigRecord({**_told(job), "round": state.round + 1, "position": position}),
         **_write_records("client_state", state.clients.get(client, {})),
     }
     return Message(RecordDict(content), dst_node_id=node, message_type="train")
 
 
-def prepare_message(plan_folder: Path, node: int) -> Message:
+def prepare_message(job: Job, node: int) -> Message:
     """Build the message that asks `node` to load the plan."""
-    content = RecordDict({"task": ConfigRecord({"plan": str(plan_folder)})})
+    content = RecordDict({"task": ConfigRecord({**_told(job)})})
     return Message(content, dst_node_id=node, message_type="query")
 
 
@@ -143,10 +145,21 @@ def _read_arrays(content: RecordDict, key: str) -> dict[str, NDArray[Any]]:
     return dict(zip(names, content.array_records[key].to_numpy_ndarrays(), strict=True))
 
 
+def _told(job: Job) -> dict[str, str]:
+    """Return where a client finds the plan, and the device that it trains on."""
+    return {"plan": str(job.folder / "plan"), "device": job.device.name, "card": job.device.card}
+
+
+def _places(message: Message) -> tuple[str, Device]:
+    told = message.content.config_records["task"]
+    return str(told["plan"]), Device(str(told["device"]), str(told["card"]))
+
+
 @lru_cache(maxsize=2)
-def _trainer(plan_folder: str) -> Trainer:
+def _trainer(plan_folder: str, device: Device) -> Trainer:
     """Load the plan once in each process. Flower sends the ClientApp's code with every message but keeps processes."""
+    from flspec_torch.devices import open_device
     from flspec_torch.training import Trainer  # not in the process of the ServerApp, which needs no torch
 
     folder = Path(plan_folder)
-    return Trainer(with_noise_key(Plan.load(folder), folder.parent))
+    return Trainer(with_noise_key(Plan.load(folder), folder.parent), device=open_device(device))

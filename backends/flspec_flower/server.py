@@ -93,7 +93,7 @@ def wait_for_nodes(grid: Grid, number: int, stop: Flag) -> list[int]:
 
 def prepare_clients(grid: Grid, nodes: Sequence[int], plan: Plan, job: Job) -> None:
     """Start every worker before round 1, and check that it reads the same plan as this server."""
-    for _, reply in exchange(grid, nodes, len(nodes), lambda _, node: prepare_message(job.folder / "plan", node)):
+    for _, reply in exchange(grid, nodes, len(nodes), lambda _, node: prepare_message(job, node)):
         if reply.has_error():
             raise BackendError(f"flower: a ClientApp could not start: {reply.error.reason}")
         if (found := str(reply.content.config_records["plan"]["digest"])) != plan.digest:
@@ -107,7 +107,7 @@ def train_cohort(
     tasks, sent, updates = plan.cohort(number), records_of_round(plan, state, pack), list[ClientUpdate]()
 
     def ask(position: int, node: int) -> Message:
-        return task_message(state, tasks[position].client, job.folder / "plan", position, node, sent)
+        return task_message(state, tasks[position].client, job, position, node, sent)
 
     for position, reply in exchange(grid, nodes, len(tasks), ask):
         if reply.has_error():

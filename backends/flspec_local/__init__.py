@@ -19,14 +19,15 @@ from flspec.execution.parts import scored_networks
 from flspec.execution.rounds import RoundResult, drive_rounds, round_result
 from flspec.execution.server_step import finish_round, finish_round_of, takes_one_by_one
 from flspec.layers import BatchNormPolicy, Shape, TorchModule
-from flspec.protocol.backend import Backend, Job, Rehearsal
+from flspec.protocol.backend import Job, Rehearsal
+from flspec.protocol.devices import CPU, Device
 from flspec.protocol.events import Event
 from flspec.protocol.plan import FEATURES, Plan
 from flspec.protocol.requirements import Requirement
 from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import ServerState, Weights
 from flspec.protocol.updates import ClientUpdate
-from flspec_torch import unsupported_training
+from flspec_torch import OnTorch, unsupported_training
 from flspec_torch.scoring_batches import examples_at_once
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalBackend"]
 
 
-class LocalBackend(Backend):
+class LocalBackend(OnTorch):
     """Clients side by side, one torch thread each: see `flspec_local.crew`. Other backends are compared with it.
 
     Its variants say who trains, which else is chosen by what the first steps took.
@@ -53,16 +54,21 @@ class LocalBackend(Backend):
     def unsupported(self, plan: Plan) -> list[str]:
         return unsupported_training(plan)
 
+    def unsupported_on(self, plan: Plan, device: Device) -> list[str]:
+        its = ["backend: local:processes trains on the CPU alone; choose local"] if self.variant == "processes" else []
+        return [*its, *super().unsupported_on(plan, device)]
+
     def execute(self, plan: Plan, job: Job) -> Generator[Event, None, None]:
         with nothing_collected():
             import torch
 
             from flspec_local.crew import Crew
+            from flspec_torch.devices import open_device
             from flspec_torch.training import Trainer
 
         stop = Flag()
         versions = {"torch": torch.__version__, "python": platform.python_version()}
-        crew = Crew(plan, job, self.variant, Trainer(plan, stop))
+        crew = Crew(plan, job, self.variant, Trainer(plan, stop, open_device(job.device)))
         rounds = _Rounds(plan, crew)
         try:
             yield from drive_rounds(plan, job, versions, rounds.run)
@@ -94,10 +100,11 @@ class LocalBackend(Backend):
 
         return draw_tensors(module, seed)
 
-    def scorer(self, plan: Plan) -> Scorer:
+    def scorer(self, plan: Plan, device: Device = CPU) -> Scorer:
+        from flspec_torch.devices import open_device
         from flspec_torch.scoring import TorchScorer
 
-        return TorchScorer(plan)
+        return TorchScorer(plan, open_device(device))
 
     def torch_module(self, plan: Plan, weights: Weights) -> Any:
         from flspec_torch.exporting import torch_module

@@ -15,7 +15,16 @@ from flspec.execution.parts import out_of_reach, step_multiply_adds
 from flspec.protocol.events import Workers
 from flspec.protocol.plan import Plan
 
-__all__ = ["Pace", "Starting", "first_choice", "next_choice", "selected_processes", "useful_threads", "useful_workers"]
+__all__ = [
+    "Pace",
+    "Starting",
+    "first_choice",
+    "next_choice",
+    "on_device",
+    "selected_processes",
+    "useful_threads",
+    "useful_workers",
+]
 
 _WORTH_A_THREAD = 2_000_000  # multiplications in one step
 _SELECTED, _NO_MORE = "as selected", "no more can be of use"
@@ -59,6 +68,11 @@ def first_choice(plan: Plan, asked: int, cores: int, variant: str | None) -> Wor
     number = asked or (cores if variant == "threads" else useful_threads(plan, cores))
     why = _SELECTED if variant == "threads" else "they trained too little to measure it"
     return Workers(kind="threads", number=number, why=why)
+
+
+def on_device(number: int, device: str) -> Workers:
+    """Return who trains on a device: threads, by default one, as all of them wait for it."""
+    return Workers(kind="threads", number=number, why=f"they share {device}")
 
 
 def next_choice(plan: Plan, now: Workers, pace: Pace, steps_left: int, number: int) -> Workers:

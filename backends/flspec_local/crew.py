@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from flspec.errors import RunWarning
 from flspec.protocol.backend import Job
+from flspec.protocol.devices import CPU
 from flspec.protocol.events import Workers
 from flspec.protocol.named_records import Records
 from flspec.protocol.plan import ClientTask, Plan
 from flspec.protocol.state import ServerState
 from flspec.protocol.updates import ClientUpdate
-from flspec_local.choice import Pace, first_choice, next_choice, selected_processes
+from flspec_local.choice import Pace, first_choice, next_choice, on_device, selected_processes
 from flspec_local.process import WorkerProcess
 from flspec_local.processes import Processes
 from flspec_local.shared import Stored
@@ -73,6 +74,8 @@ class Crew:
         self.workers = first_choice(plan, job.workers, job.num_workers, variant)
         self.num_tasks: Counter[str] = Counter()  # by who trained them: threads, processes
         self._plan, self._variant, self._is_settled = plan, variant, variant == "threads"
+        if job.device != CPU:
+            self.workers, self._is_settled = on_device(job.num_workers, str(job.device)), True
         self._most = max(1, min(job.num_workers, largest))
         self._pace, self._seconds_a_task = Pace(), math.inf
         self._threads = Threads(trainer, self.workers.number)

@@ -1,21 +1,53 @@
 """A client's local training and a model's scores in torch, shared by every backend that runs torch.
 
-This module imports no torch, because `unsupported_training` is called before anything starts.
+This module imports no torch, because backends are asked before anything starts what they cannot do.
 """
 
 from __future__ import annotations
 
 from flspec.client_optimizers import ClientOptimizer
 from flspec.core.components import family_member
+from flspec.execution.parts import client_algorithm_of, networks_of
+from flspec.layers import TorchModule
 from flspec.losses import Loss, LossDocument
 from flspec.objectives import Objective
+from flspec.protocol.backend import Backend
+from flspec.protocol.devices import CPU, Device
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import ComponentDocument
 
-__all__ = ["unsupported_training"]
+__all__ = ["OnTorch", "unsupported_training"]
 
 _OPTIMIZERS = ("sgd", "adam", "adamw")  # client optimizers with a translation in optimizers.py
 _LOSSES = ("binary_cross_entropy", "cross_entropy", "huber", "mean_squared_error")  # translated in losses.py
+
+
+class OnTorch(Backend):
+    """A backend whose clients this package trains, on any device that torch has."""
+
+    devices = ("cpu", "cuda", "mps")
+
+    def find_device(self, asked: str) -> Device:
+        super().find_device(asked)
+        if asked == "cpu":
+            return CPU
+        from flspec_torch.devices import find_device
+
+        return find_device(asked)
+
+    def unsupported_on(self, plan: Plan, device: Device) -> list[str]:
+        layers = [layer for network in networks_of(plan).values() for layer in network.layers]
+        draws = any(isinstance(layer, TorchModule) and layer.draws for layer in layers)
+        problems = [f"model: its module draws random numbers, and {device} draws others than the CPU does"] * draws
+        if device.name != "mps":
+            return problems
+        settings, algorithm = plan.settings, client_algorithm_of(plan)
+        wide = {
+            "client.clip": settings.clip,
+            "privacy": settings.private_steps,
+            "client.algorithm": "gradient" in algorithm.measured_at_start,
+        }
+        return [*problems, *(f"{field}: it needs float64, which mps has not" for field, used in wide.items() if used)]
 
 
 def unsupported_training(plan: Plan) -> list[str]:

@@ -38,6 +38,7 @@ def run(  # type: ignore[misc]  # the forms above do not repeat its options
     *,
     data: Path | None = None,
     workers: int = 0,
+    device: str = "cpu",
     jobs: int = 0,
     limits: Limits | None = None,
     resume: bool = False,
@@ -57,6 +58,7 @@ def run(  # type: ignore[misc]  # the forms above do not repeat its options
     interrupted, and its result has the rounds until then. An interrupted run goes on with
     `resume=True` and its folder as `out`, a matrix by the same call.
 
+    `device` trains and evaluates: cpu, cuda, cuda:N, mps, or auto for the fastest that there is.
     `workers` clients of a run train at once, `jobs` cells of a matrix run at once; 0 means one a core. `anyway` goes on
     where other software began. `extend` is the folder of a finished run of fewer rounds, from which this one goes on.
     `trackers` follow the rounds, given by name, class or instance. `source` is the spec's text to be stored, instead of
@@ -68,7 +70,8 @@ def run(  # type: ignore[misc]  # the forms above do not repeat its options
     name = ""
     if isinstance(experiment, str | Path) and (study := load_study(experiment)).is_matrix:
         name, experiment = Path(experiment).stem, study
-    options: dict[str, Any] = {"data": data, "limits": limits, "anyway": anyway, "watch": watch, "trackers": trackers}
+    options: dict[str, Any] = {"data": data, "device": device, "limits": limits, "anyway": anyway}
+    options |= {"watch": watch, "trackers": trackers}
     if not isinstance(experiment, Study):
         _refuse({"jobs": jobs}, "one run has no cells; leave it out, or give workers")
         options |= {"workers": workers, "resume": resume, "extend": extend, "source": source}

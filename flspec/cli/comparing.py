@@ -16,6 +16,7 @@ from flspec.cli.options import (
     CellLabel,
     DataRoot,
     Debug,
+    DeviceName,
     Json,
     LogFormat,
     LogFormats,
@@ -51,6 +52,7 @@ def certify(
     max_runs: MaxRuns = 10_000,
     out: Annotated[Path | None, typer.Option(help="Folder; else a new one below certificates/.")] = None,
     workers: Workers = 0,
+    device: DeviceName = "cpu",
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
     log_format: LogFormats = LogFormat.text,
@@ -92,7 +94,8 @@ def certify(
         with naming_places(chosen.draft):
             check_repeatable(compiled)
         compiled = first_steps_of(compiled, first_steps) if first_steps else compiled
-        options: dict[str, Any] = {"workers": workers, "limits": Limits(silence=timeout), "source": chosen.text}
+        options: dict[str, Any] = {"workers": workers, "device": device, "source": chosen.text}
+        options["limits"] = Limits(silence=timeout)
         if certified and certified.plan_digest == compiled.digest:
             certificate = certified
         else:

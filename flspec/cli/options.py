@@ -14,6 +14,7 @@ __all__ = [
     "CellLabel",
     "DataRoot",
     "Debug",
+    "DeviceName",
     "Json",
     "LogFormat",
     "LogFormats",
@@ -73,7 +74,12 @@ MaxRuns = Annotated[int, typer.Option(min=1, metavar="N", help="Most experiments
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", help="Folder of data sets; else $FLSPEC_DATA, else ./data.")
 ]
-Workers = Annotated[int, typer.Option(min=0, max=1024, metavar="N", help="Clients trained at once; 0: automatic.")]
+Workers = Annotated[
+    int, typer.Option(min=0, max=1024, metavar="N", help="Clients trained at once; 0: automatic.", show_default=False)
+]
+DeviceName = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N, mps or auto.", show_default=False)
+]
 Trackers = Annotated[
     list[str] | None,
     typer.Option(

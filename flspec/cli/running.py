@@ -15,6 +15,7 @@ from flspec.cli.options import (
     CellLabel,
     DataRoot,
     Debug,
+    DeviceName,
     Json,
     LogFormat,
     LogFormats,
@@ -50,12 +51,11 @@ def run(
         int, typer.Option(min=0, max=1024, metavar="N", help="Experiments of a matrix at once; 0: automatic.")
     ] = 0,
     workers: Workers = 0,
+    device: DeviceName = "cpu",
     data_root: DataRoot = None,
     timeout: Timeout = 3600.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
-    extend: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on from a finished run of fewer rounds.")
-    ] = None,
+    extend: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on from a finished, shorter run.")] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Go on with what other versions began.")] = False,
     trackers: Trackers = None,
     log_format: LogFormats = LogFormat.text,
@@ -78,14 +78,14 @@ def run(
         raise InputError("--resume: name the interrupted run with --out")
     study, limits = load_study(spec, settings or (), max_runs, small, backend is None), Limits(silence=timeout)
     selection = backend or study.backend
-    find_backend(selection)  # reports an unknown name before the plan is made, which takes time
+    find_backend(selection).find_device(device)  # reports what there is not before the plan is made, which takes time
     with using(study.cells[0].spec.part_files):
         chosen_trackers(study.cells[0].spec.track, trackers or ())
     is_matrix, log_json = study.is_matrix and cell is None, log_format is LogFormat.json
     _check_options(is_matrix, resume, anyway, workers, jobs, extend)
     for remark in unread_settings(study.cells if is_matrix else [study.cell(cell)]):
         progress_console.print(f"remark: {remark}", soft_wrap=True)
-    given: dict[str, Any] = {"limits": limits, "trackers": trackers or (), "anyway": anyway}
+    given: dict[str, Any] = {"limits": limits, "device": device, "trackers": trackers or (), "anyway": anyway}
     if is_matrix:
         from flspec.cli.sweeping import run_study
 
@@ -108,6 +108,7 @@ def run(
             "--cell": cell,
             "--data-root": data_root,
             "--workers": workers or None,
+            "--device": None if device == "cpu" else device,
         }
         to_repeat |= {"--timeout": None if timeout == 3600.0 else timeout, "--out": folder}
         arguments = [str(spec), *(["--small"] if small else []), *_repeated("--set", settings)]

@@ -53,7 +53,8 @@ def run_table(result: Result, most_rows: int = 30) -> Table:
     weights = result.weights.sha256[:12] if result.weights else "none"
     startup = f"{result.seconds.startup:.1f} s to start, " if result.seconds.startup is not None else ""
     workers = f" by {result.backend.workers.title}" if result.backend.workers else ""
-    notes = [f"{startup}{result.seconds.total:.1f} s in all{workers}{_beside(result)}; weights sha256 {weights}"]
+    took = f"{startup}{result.seconds.total:.1f} s in all{workers}{_on_device(result)}{_beside(result)}"
+    notes = [f"{took}; weights sha256 {weights}"]
     notes += [result.stopped.in_words] if result.stopped else []
     notes += features_in_words([result.features], [record.evaluation or {} for record in rounds[-1:]])
     if privacy := result.privacy:
@@ -120,6 +121,12 @@ def _trained(result: Result) -> list[str]:
 
 def _form(metric: str) -> str:
     return ".6f" if metric == "loss" else f".{digits_of(metric)}f"
+
+
+def _on_device(result: Result) -> str:
+    """Say which device a run was on, if it was not the CPU."""
+    device = result.software.device if result.software else None
+    return f" on {device}" if device not in (None, "cpu") else ""
 
 
 def certificate_table(certificate: Certificate) -> Table:

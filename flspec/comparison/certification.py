@@ -26,6 +26,7 @@ from flspec.execution.client_state import with_every_participant
 from flspec.execution.remote import Limits, open_backend
 from flspec.execution.rounds import initial_state
 from flspec.protocol.backend import CHECKPOINTS, STAGES, Backend, Job, kept_state
+from flspec.protocol.devices import Device
 from flspec.protocol.events import RoundFinished
 from flspec.protocol.native import is_native
 from flspec.protocol.plan import Plan
@@ -68,6 +69,7 @@ def certify(
     first_steps: int | None = None,
     data: Path | None = None,
     workers: int = 0,
+    device: str = "cpu",
     limits: Limits | None = None,
     watch: CertifyWatch | None = None,
     engines: Mapping[str, Backend] | None = None,
@@ -78,7 +80,8 @@ def certify(
     Writes `certificate.json` and one run folder for each backend into `out`, by default a new folder below
     `certificates`; what a killed session of the same plan and backends left there is replaced. `engines` are open
     backends by name, which stay open: they serve several certificates. `source` is the spec's text to be stored instead
-    of the plan's own. With `first_steps`, each client task is cut to so many steps: rounding grows in long ones.
+    of the plan's own. With `first_steps`, each client task is cut to so many steps: rounding grows in long ones. All
+    backends train on `device`; those that cannot are refused.
 
     Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
     """
@@ -91,12 +94,14 @@ def certify(
     if len(names) < 2:
         raise InputError(f"backends: two different ones are needed to compare, got {', '.join(names) or 'none'}")
     known = dict(engines or {}) | {name: find_backend(name) for name in names if name not in (engines or {})}
-    attempt = attempt_of(",".join(names), plan, *(known[name] for name in names))
+    where = known[names[0]].find_device(device)
+    attempt = attempt_of(",".join(names), plan, *(known[name] for name in names), device=where)
     new = numbered_folder(Path("certificates"), str(plan.spec["name"]))
     with nullcontext(Path(out).absolute()) if out else new as folder:
         check_certifiable(folder)
         with prepared_folder(folder, plan, attempt, source, resume=True, others="begin again"):
-            session = _Session(plan, names[0], folder, workers, watch, _Opener(engines or {}, limits or Limits()))
+            opener = _Opener(engines or {}, limits or Limits())
+            session = _Session(plan, names[0], folder, workers, where, watch, opener)
             return session.certify(names[1:])
 
 
@@ -146,6 +151,7 @@ class _Session:
     reference: str
     folder: Path
     workers: int
+    device: Device
     watch: CertifyWatch | None
     open: _Opener
 
@@ -162,6 +168,7 @@ class _Session:
             plan_digest=self.plan.digest,
             rounds=self.plan.num_rounds,
             first_steps=self.plan.settings.first_steps or None,
+            device=str(self.device),
             **stated,
         )
         content = certificate.model_dump_json(indent=2) + "\n"
@@ -180,7 +187,7 @@ class _Session:
 
     def run_reference(self) -> Result:
         with self.open(self.reference) as engine:
-            refuse_unsupported(engine, self.reference, self.plan)
+            refuse_unsupported(engine, self.reference, self.plan, self.device)
             return self._run_freely(engine, self.reference)
 
     def judge(self, name: str, judge: Callable[[Backend, str], BackendVerdict]) -> BackendVerdict:
@@ -188,7 +195,8 @@ class _Session:
         with ExitStack() as stack:
             try:
                 engine = stack.enter_context(self.open(name))
-                refuse_unsupported(engine, name, self.plan)
+                engine.find_device(self.device.name)
+                refuse_unsupported(engine, name, self.plan, self.device)
             except InputError as error:
                 return BackendVerdict(verdict="refused", reason="; ".join(str(error).splitlines()))
             try:
@@ -252,12 +260,15 @@ class _Session:
             engine,
             name,
             self.plan,
-            Job(home, keep="all", workers=self.workers),
+            self._job(home),
             watch=lambda record: self._tell(name, "free-running", record),
         )
 
+    def _job(self, folder: Path, start: Path | None = None, follow: Path | None = None) -> Job:
+        return Job(folder, start=start, follow=follow, keep="all", workers=self.workers, device=self.device)
+
     def _run_in_lockstep(self, engine: Backend, name: str) -> tuple[RoundRecord, ...]:
-        job = Job(self._home(name) / _LOCKSTEP, follow=self._home(self.reference), keep="all", workers=self.workers)
+        job = self._job(self._home(name) / _LOCKSTEP, follow=self._home(self.reference))
         return self._record(engine, job, lambda record: self._tell(name, "lockstep", record))
 
     def _nudge(self, rounds: Sequence[int]) -> dict[int, list[Path]]:
@@ -273,9 +284,7 @@ class _Session:
             start = kept_state(folder / "start", number - 1)
             start.parent.mkdir(parents=True, exist_ok=True)
             save_state(start, nudge(before, steps, draw), self.plan.digest)
-            with closing(
-                engine.execute(self.plan, Job(folder, start=start, keep="all", workers=self.workers))
-            ) as events:
+            with closing(engine.execute(self.plan, self._job(folder, start=start))) as events:
                 next(event for event in events if isinstance(event, RoundFinished))
             outcome = nudged_outcome(load_state(after, self.plan.digest), before, steps, draw)
             save_state(after, outcome, self.plan.digest)

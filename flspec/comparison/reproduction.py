@@ -86,10 +86,15 @@ def reproduce(
     _have_data(plan, folder, data)
     spec = folder / "spec.yaml"
     source = spec.read_text(encoding="utf-8") if spec.is_file() else None
-    where, again = run_in_folder(
-        plan, before.backend.name, out, workers=workers, limits=limits, watch=watch, source=source
-    )
+    options: dict[str, Any] = {"workers": workers, "device": _device_of(before), "limits": limits, "watch": watch}
+    where, again = run_in_folder(plan, before.backend.name, out, **options, source=source)
     return hold_against(folder, before, where, again)
+
+
+def _device_of(before: Result) -> str:
+    """Return the name of the device that a run was on."""
+    on = before.software.device if before.software else None
+    return on.partition(" ")[0] if on else "cpu"
 
 
 def hold_against(folder: Path, before: Result, where: Path, again: Result) -> Reproduction:

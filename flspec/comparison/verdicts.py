@@ -89,6 +89,7 @@ class Certificate(Document):
     not_compared: str = NOT_COMPARED
     rounds: int
     first_steps: int | None = None  # of each task, which is all that was executed; None: whole tasks
+    device: str = "cpu"  # that every backend trained on, with its card
     backends: dict[str, BackendVerdict]
 
     @property
@@ -108,8 +109,9 @@ class Certificate(Document):
 
     @property
     def extent(self) -> str:
-        """Say of what part of each task the verdicts are; empty if of all."""
-        return first_steps_in_words(self.first_steps)
+        """Say of what part of each task the verdicts are, and on which device: empty if of all, on the CPU."""
+        on = "" if self.device == "cpu" else f"on {self.device}"
+        return ", ".join(filter(None, (first_steps_in_words(self.first_steps), on)))
 
 
 def _are(words: Sequence[str]) -> str:

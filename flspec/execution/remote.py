@@ -35,6 +35,7 @@ from flspec.execution.parts import out_of_reach
 from flspec.execution.rounds import timed
 from flspec.execution.worker import ERRORS, job_lines
 from flspec.protocol.backend import Backend, Job
+from flspec.protocol.devices import Device
 from flspec.protocol.events import Event, RoundFinished, RunFinished, RunStarted, parse_event
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
@@ -121,6 +122,12 @@ class Remote(Backend):
 
     def stages(self, plan: Plan) -> Mapping[str, str]:
         return self._inner.stages(plan)
+
+    def find_device(self, asked: str) -> Device:
+        return self._inner.find_device(asked)
+
+    def unsupported_on(self, plan: Plan, device: Device) -> list[str]:
+        return self._inner.unsupported_on(plan, device)
 
     def unsupported(self, plan: Plan) -> list[str]:
         with using_parts_of(plan.settings):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flspec.execution.environments import environment_folder
 from flspec.protocol.backend import Backend
+from flspec.protocol.devices import CPU, Device
 from flspec.protocol.events import Software
 from flspec.protocol.registry import REFERENCE, find_backend
 
@@ -24,11 +25,10 @@ _CODE = {".py", ".so", ".pyd"}  # suffixes of files
 _HASH_LENGTH = 16  # hex digits of a digest that are recorded
 
 
-def software_of(*backends: Backend) -> Software:
+def software_of(*backends: Backend, device: Device = CPU) -> Software:
     """Return what a run on these backends is carried out by: they, flspec, and the backend that scores models."""
-    return _software_of(
-        tuple((backend.declaration, backend.variant) for backend in (find_backend(REFERENCE), *backends))
-    )
+    declared = tuple((backend.declaration, backend.variant) for backend in (find_backend(REFERENCE), *backends))
+    return _software_of(declared).model_copy(update={"device": str(device)})
 
 
 @lru_cache
@@ -51,7 +51,8 @@ def software_differences(before: Software | None, now: Software | None) -> list[
 def _named(software: Software | None) -> dict[str, str]:
     if software is None:
         return {}
-    return software.versions | {f"code of {name}": digest[:8] for name, digest in software.sources.items()}
+    device = {"device": software.device} if software.device else {}
+    return device | software.versions | {f"code of {name}": digest[:8] for name, digest in software.sources.items()}
 
 
 @lru_cache

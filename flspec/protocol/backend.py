@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.core.tokens import Tokens
+from flspec.errors import InputError
 from flspec.layers import BatchNormPolicy, Shape, TorchModule
+from flspec.protocol.devices import CPU, Device, device_kind
 from flspec.protocol.events import Event
 from flspec.protocol.native import Native, native_refusals
 from flspec.protocol.part_scope import using_parts_of
@@ -32,7 +34,7 @@ STAGES = ("client training", "transport", "server step")  # of a round, each of 
 
 @dataclass(frozen=True)
 class Job:
-    """Options of one execution. None of them may change what is computed."""
+    """Options of one execution. None of them may change what is computed, but for rounding by the device."""
 
     folder: Path  # absolute; the only place the backend may write to
     start: Path | None = None  # a saved state to continue from; None: the plan's initial state
@@ -41,10 +43,11 @@ class Job:
     workers: int = 0  # clients trained at once; 0 leaves it to the backend
     client_rows: bool = False  # whether the events of rounds tell what each client measured
     cores: int = 0  # CPU cores that the backend may use while others run beside it; 0: all
+    device: Device = CPU  # that `Backend.find_device` found
 
     @property
     def num_workers(self) -> int:
-        return self.workers or self.cores or os.cpu_count() or 1
+        return self.workers or (1 if self.device != CPU else self.cores or os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Backend(ABC):
     packages: ClassVar[tuple[str, ...]] = ()  # that have code of its own, beside the package that the class is in
     environment: ClassVar[Environment | None] = None  # the Python environment it needs, if not this one
     reads: ClassVar[frozenset[str]] = frozenset()  # those of `plan.FEATURES` that it carries out, or refuses itself
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)  # kinds of devices that clients can be trained on
     natives: ClassVar[Mapping[str, Native]] = MappingProxyType({})  # its own algorithms, by the kind of aggregator
     # Whose code does each of STAGES: `stages` may say otherwise of a plan. Comparing two backends says nothing of a
     # stage that the same code does for both.
@@ -89,6 +93,23 @@ class Backend(ABC):
 
         Must not train, draw or import the engine, because it is called before anything starts.
         """
+
+    def find_device(self, asked: str) -> Device:
+        """Return the device that is called cpu, cuda, cuda:N, mps, or by auto the fastest; its number and card, too.
+
+        Raises InputError, saying what there is, if it is none of `devices`, or this machine has none. A backend with
+        others than the CPU overrides this.
+        """
+        if device_kind(asked) not in ("auto", *self.devices):
+            raise InputError(
+                f"device: {self.name} trains on {', '.join(self.devices)} alone, not on {asked}; leave it out, or "
+                "choose another backend"
+            )
+        return CPU
+
+    def unsupported_on(self, plan: Plan, device: Device) -> list[str]:
+        """Return a message for each thing in the plan that needs the CPU, and not this device; field first."""
+        return []
 
     def refusals(self, plan: Plan) -> list[str]:
         """Return every reason not to run a plan, field first: missing packages, features not read, or `unsupported`.
@@ -147,8 +168,8 @@ class Backend(ABC):
         """Return the initial tensors of a module that `describe_module` described, as its class draws them."""
         raise NotImplementedError
 
-    def scorer(self, plan: Plan) -> Scorer | None:
-        """Return the scorer that runs the plan's model forward for evaluation; None if this backend only trains.
+    def scorer(self, plan: Plan, device: Device = CPU) -> Scorer | None:
+        """Return the scorer that runs the plan's model forward on a device; None if this backend only trains.
 
         flspec uses the scorer of `flspec.protocol.registry.REFERENCE`, so engines differ only by their training.
         """

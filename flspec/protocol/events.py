@@ -33,10 +33,11 @@ NOT_FINITE = "its update is not finite"  # why an update did not count that the 
 
 
 class Software(Document):
-    """The software that carries out a run, as far as it can be known before the engine starts."""
+    """What carries out a run, as far as it can be known before the engine starts."""
 
     versions: dict[str, str]  # of flspec, Python, and the packages that the backend runs on
     sources: dict[str, str]  # by package: digest of the code of flspec and of the backend's own
+    device: str | None = None  # that trains and evaluates, with its card: cpu, cuda:0 (NVIDIA H200)
 
 
 class RunAttempted(Document):

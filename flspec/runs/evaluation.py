@@ -26,6 +26,7 @@ from flspec.data.examples import Split
 from flspec.data.groups import label_masks, parse_groups
 from flspec.data.store import open_data
 from flspec.metrics import find_metric, measure
+from flspec.protocol.devices import CPU, Device
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
 from flspec.protocol.state import ServerState
@@ -39,20 +40,20 @@ __all__ = ["Evaluator", "Measured"]
 
 
 class Evaluator:
-    """The metrics of a plan, measured for any weights on the plan's examples, which are verified first."""
+    """The metrics of a plan, measured on a device for any weights on the plan's examples, which are verified first."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, device: Device = CPU) -> None:
         with using_parts_of(plan.settings):
-            self._prepare(plan)
+            self._prepare(plan, device)
 
-    def _prepare(self, plan: Plan) -> None:
+    def _prepare(self, plan: Plan, device: Device) -> None:
         self._plan = plan
         settings = plan.settings.evaluation
         self._metrics = [find_metric(name).name for name in settings.metrics]
         self._groups = parse_groups(settings.groups)
         self._by_label = bool(settings.pictures and settings.pictures.by_label)
         self._data = open_data(plan.settings.data, verify=True)
-        self._judge: Judge = (PictureJudge if settings.pictures else ScoreJudge)(plan, self._data)
+        self._judge: Judge = (PictureJudge if settings.pictures else ScoreJudge)(plan, self._data, device)
         self._names = client_names(plan, self._data)
         self._beside: dict[str, Measured] = {}  # by set; it does not change
 

@@ -9,6 +9,7 @@ from flspec.data.examples import Split
 from flspec.errors import InputError
 from flspec.execution.parts import sample_of
 from flspec.metrics import Confusion, Measurable
+from flspec.protocol.devices import CPU, Device
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
 from flspec.protocol.scoring import Scorer
@@ -70,11 +71,11 @@ def has_own_models(plan: Plan) -> bool:
     return any(name.startswith(networks) for name in first_own_tensors(plan))
 
 
-def scorer_of(plan: Plan) -> Scorer:
+def scorer_of(plan: Plan, device: Device = CPU) -> Scorer:
     """Return the reference backend's scorer, whichever backend trains, so that engines differ
     in their training alone.
     """
-    scorer = find_backend(REFERENCE).scorer(plan)
+    scorer = find_backend(REFERENCE).scorer(plan, device)
     if scorer is None:
         raise InputError(f"evaluation: backend {REFERENCE!r} does not score models; install flspec again")
     return scorer

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flspec.data.examples import Data, Split
+from flspec.protocol.devices import CPU, Device
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import FeatureSpaceRecord
 from flspec.protocol.settings import FeatureSettings, PictureSettings, write_settings
@@ -37,10 +38,10 @@ _OTHER_REAL = "other real"
 class PictureJudge:
     """A judge of models by the pictures that they make."""
 
-    def __init__(self, plan: Plan, data: Data) -> None:
+    def __init__(self, plan: Plan, data: Data, device: Device = CPU) -> None:
         assert plan.settings.evaluation.pictures
         self.settings: PictureSettings = plan.settings.evaluation.pictures
-        self._plan, self._data, self._scorer = plan, data, scorer_of(plan)
+        self._plan, self._data, self._scorer = plan, data, scorer_of(plan, device)
         self.has_own_models = has_own_models(plan)
         self._real: dict[str, Features] = {}  # by set
 

@@ -20,6 +20,7 @@ from flspec.execution.remote import Limits, open_backend
 from flspec.execution.software import software_of
 from flspec.privacy.accountant import accountant_version
 from flspec.protocol.backend import Backend, Job
+from flspec.protocol.devices import CPU, Device
 from flspec.protocol.events import RunAttempted
 from flspec.protocol.part_scope import using_parts_of
 from flspec.protocol.plan import Plan
@@ -48,6 +49,7 @@ def run(
     *,
     data: Path | None = None,
     workers: int = 0,
+    device: str = "cpu",
     limits: Limits | None = None,
     resume: bool = False,
     anyway: bool = False,
@@ -66,13 +68,14 @@ def run(
     began it. With `extend`, it goes on from a finished run of fewer rounds in that folder, which stays as it is: see
     `flspec.runs.extending`. `watch` is called with each round's record; what it raises ends the run, which then counts
     as interrupted, and comes out as it is. `trackers` follow the records, given by name, class or instance: see
-    `flspec.trackers`.
+    `flspec.trackers`. `device` is that of `Backend.find_device`.
 
     Raises InputError before anything is written, RunError (after writing a result that says so) if the run fails.
     """
     options: dict[str, Any] = {
         "data": data,
         "workers": workers,
+        "device": device,
         "limits": limits,
         "resume": resume,
         "anyway": anyway,
@@ -91,6 +94,7 @@ def run_in_folder(
     *,
     data: Path | None = None,
     workers: int = 0,
+    device: str = "cpu",
     limits: Limits | None = None,
     resume: bool = False,
     anyway: bool = False,
@@ -108,11 +112,13 @@ def run_in_folder(
         followed_by = chosen_trackers(plan.spec.get("track", ()), trackers)
     selection = backend or str(plan.spec["backend"])
     with open_backend(selection, limits or Limits()) as engine:
-        refuse_unsupported(engine, selection, plan)
-        evaluator = Evaluator(plan)  # checks that the data exist, before anything is written
+        where = engine.find_device(device)
+        refuse_unsupported(engine, selection, plan, where)
+        evaluator = Evaluator(plan, where)  # checks that the data exist, before anything is written
         new = numbered_folder(Path("runs"), f"{plan.spec['name']}-{selection}")
         others: OtherSoftware = "go on" if anyway else "refuse"
-        attempt, state = attempt_of(selection, plan, engine), git_state_of(_folders_of(experiment) or spec_folders)
+        attempt = attempt_of(selection, plan, engine, device=where)
+        state = git_state_of(_folders_of(experiment) or spec_folders)
         beginning = beginning_of(Path(extend).absolute(), plan, attempt, anyway) if extend else None
         with (
             nullcontext(Path(out).absolute()) if out else new as folder,
@@ -121,7 +127,7 @@ def run_in_folder(
             record_git_state(folder, state)
             if beginning and not begun:
                 beginning.take_over(folder)
-            job = Job(folder, workers=workers, client_rows=wants_client_rows(plan))
+            job = Job(folder, workers=workers, device=where, client_rows=wants_client_rows(plan))
             given: dict[str, Any] = {"evaluator": evaluator, "watch": watch, "trackers": followed_by}
             return folder, execute_plan(engine, selection, plan, job, resume=begun or beginning is not None, **given)
 
@@ -143,12 +149,13 @@ def planned(experiment: Experiment, data: Path | None = None, source: str | None
     return compile(cell, data), source or cell.text
 
 
-def refuse_unsupported(engine: Backend, selection: str, plan: Plan) -> None:
+def refuse_unsupported(engine: Backend, selection: str, plan: Plan, device: Device = CPU) -> None:
     """Raise InputError, naming the fields, if the backend cannot execute the plan, a part cannot be read here or has
     other code, or what a private run costs cannot be accounted for.
     """
     acting_parts(plan)
-    if problems := engine.refusals(plan):
+    on_device = [] if device == CPU else engine.unsupported_on(plan, device)
+    if problems := [*engine.refusals(plan), *on_device]:
         raise InputError("\n".join(f"{selection} cannot run this plan: {problem}" for problem in problems))
     check_code(plan.settings)
     if plan.settings.privacy:
@@ -188,9 +195,9 @@ def _execute(
     trackers: Sequence[Chosen],
 ) -> Result:
     followers = Followers(trackers, job.folder)
-    attempted = attempt_of(selection, plan, engine)
+    attempted = attempt_of(selection, plan, engine, device=job.device)
     own = engine.declaration.natives.get(plan.settings.aggregator["kind"])
-    parts = (evaluator or Evaluator(plan), memory or MemoryMeter(), followers)
+    parts = (evaluator or Evaluator(plan, job.device), memory or MemoryMeter(), followers)
     attempt = Attempt(attempted, plan, job, *parts, algorithm=own.title if own else "")
     if resume:
         job = replace(job, start=attempt.resume())
@@ -209,7 +216,8 @@ def _execute(
         return attempt.finish("completed")
 
 
-def attempt_of(selection: str, plan: Plan, *engines: Backend) -> RunAttempted:
+def attempt_of(selection: str, plan: Plan, *engines: Backend, device: Device = CPU) -> RunAttempted:
     """Return the event with which a run on these engines begins now."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return RunAttempted(backend=selection, plan=plan.digest, started=started, software=software_of(*engines))
+    software = software_of(*engines, device=device)
+    return RunAttempted(backend=selection, plan=plan.digest, started=started, software=software)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flspec.data.examples import Data, Split
 from flspec.metrics import Confusion, Scores, confusion_of
+from flspec.protocol.devices import CPU, Device
 from flspec.protocol.plan import Plan
 from flspec.protocol.scoring import Scorer
 from flspec.protocol.state import Weights
@@ -21,9 +22,9 @@ __all__ = ["ScoreJudge"]
 class ScoreJudge:
     """A judge of models by their scores."""
 
-    def __init__(self, plan: Plan, data: Data) -> None:
+    def __init__(self, plan: Plan, data: Data, device: Device = CPU) -> None:
         self.has_own_models = has_own_models(plan)
-        self._loss, self._names, self._scorer = plan.settings.loss, data.label_names, scorer_of(plan)
+        self._loss, self._names, self._scorer = plan.settings.loss, data.label_names, scorer_of(plan, device)
 
     def model(self, weights: Weights) -> _ScoredModel:
         return _ScoredModel(weights, self._scorer, self._loss, self._names)

@@ -31,6 +31,7 @@ from flspec.errors import FlspecError, InputError, printable
 from flspec.execution.remote import Limits, Remote, open_apart, open_backend
 from flspec.execution.software import software_differences, software_of
 from flspec.protocol.backend import Job
+from flspec.protocol.devices import Device
 from flspec.protocol.events import Software
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import Promise
@@ -72,6 +73,7 @@ def sweep(
     *,
     data: Path | None = None,
     jobs: int = 0,
+    device: str = "cpu",
     limits: Limits | None = None,
     anyway: bool = False,
     watch: SweepWatch | None = None,
@@ -94,8 +96,8 @@ def sweep(
     selection, folder, stop = backend or study.backend, Path(folder).absolute(), threading.Event()
     with using(study.cells[0].spec.part_files):
         followed_by = {track: chosen_trackers(track, trackers) for track in {cell.spec.track for cell in study.cells}}
-    with open_backend(selection):
-        pass  # checks the backend and its environment before anything is written
+    with open_backend(selection) as checked:  # with its environment, before anything is written
+        where = checked.find_device(device)
     num_jobs = min(jobs or _default_jobs(), len(study.cells))
     _make(folder)
     with locked_folder(folder), ExitStack() as stack:
@@ -107,7 +109,9 @@ def sweep(
         cores = max(1, (os.cpu_count() or 1) // num_jobs)
         others: OtherSoftware = "go on" if anyway else "begin again"
         state = git_state_of(study.cells[0].spec.folders)
-        runner = _CellRunner(study.cells, selection, folder, data, cores, stop, board, followed_by, others, state)
+        runner = _CellRunner(
+            study.cells, selection, folder, data, cores, stop, board, followed_by, others, state, where
+        )
         _run_all(runner, engines)
         return board.sweep()
 
@@ -167,8 +171,10 @@ class _CellRunner:
         trackers: Mapping[tuple[str, ...], Sequence[Chosen]],  # by what a spec's `track` names
         others: OtherSoftware,
         state: GitState | None,
+        device: Device,
     ) -> None:
         self.stop, self.board, self._trackers, self._others, self._state = stop, board, trackers, others, state
+        self._device = device
         self._selection, self._folder, self._data, self._cores = selection, folder, data, cores
         self._waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
         for cell in cells:
@@ -198,7 +204,8 @@ class _CellRunner:
                         folder = other
                         break
             result = done or self._run(cell, plan, folder, engine)
-            outcome = {"status": "completed", "reused": done is not None, **_what_came_of(result, software_of(engine))}
+            now = software_of(engine, device=self._device)
+            outcome = {"status": "completed", "reused": done is not None, **_what_came_of(result, now)}
         except KeyboardInterrupt:
             outcome = {"status": "interrupted"}
         except Exception as error:  # whatever a component or an engine raises, the other cells still run
@@ -213,21 +220,21 @@ class _CellRunner:
 
     def _run(self, cell: Cell, plan: Plan, folder: Path, engine: Remote) -> Result:
         self._heed_stop()
-        refuse_unsupported(engine, self._selection, plan)
-        evaluator = Evaluator(plan)
+        refuse_unsupported(engine, self._selection, plan, self._device)
+        evaluator = Evaluator(plan, self._device)
 
         def watch(record: RoundRecord) -> None:
             self.board.advance(cell.label, record.round / plan.num_rounds)
             self._heed_stop()
 
-        attempt, others = attempt_of(self._selection, plan, engine), self._others
+        attempt, others = attempt_of(self._selection, plan, engine, device=self._device), self._others
         with prepared_folder(folder, plan, attempt, cell.text, resume=True, others=others) as begun:
             record_git_state(folder, self._state)
             return execute_plan(
                 engine,
                 self._selection,
                 plan,
-                Job(folder, client_rows=wants_client_rows(plan), cores=self._cores),
+                Job(folder, client_rows=wants_client_rows(plan), cores=self._cores, device=self._device),
                 evaluator=evaluator,
                 resume=begun,
                 watch=watch,

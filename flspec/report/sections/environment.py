@@ -16,6 +16,7 @@ _COLUMNS = (
     Column("flspec", "prose"),
     Column("platform", "prose"),
     Column("cores"),
+    Column("device", "word"),
 )
 
 
@@ -44,6 +45,7 @@ def _row(run: ReportedRun) -> list[str]:
         _versions({**versions, **code}),
         brief(str(environment.get("platform", DASH)), 120),
         brief(str(environment.get("cpus", DASH))),
+        brief(software.device if software and software.device else DASH),
     ]
 
 

@@ -94,6 +94,6 @@ def test_the_reference_scores_and_is_missed_where_it_does_not(
 ) -> None:
     plan = make_plan()
     assert LocalBackend().scorer(plan) is not None
-    monkeypatch.setattr(LocalBackend, "scorer", lambda self, plan: None)
+    monkeypatch.setattr(LocalBackend, "scorer", lambda self, plan, device: None)
     with pytest.raises(InputError, match="'local' does not score models"):
         Evaluator(plan)
