@@ -111,6 +111,11 @@ class LocalBackend(OnTorch):
 
         return torch_module(plan, weights)
 
+    def torch_program(self, plan: Plan, weights: Weights) -> bytes:
+        from flspec_torch.exporting import torch_program
+
+        return torch_program(plan, weights)
+
     def scored_at_once(self, plan: Plan) -> int:
         return min(map(examples_at_once, scored_networks(plan)))
 

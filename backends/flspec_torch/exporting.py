@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -15,7 +17,7 @@ from flspec.protocol.state import Weights
 from flspec_torch.model import Masks, build_network, to_tensors
 from flspec_torch.own_module import fresh_module
 
-__all__ = ["PlannedNetwork", "torch_module"]
+__all__ = ["PlannedNetwork", "torch_module", "torch_program"]
 
 
 def torch_module(plan: Plan, weights: Weights) -> nn.Module:
@@ -25,6 +27,27 @@ def torch_module(plan: Plan, weights: Weights) -> nn.Module:
     modules = {name: _of_network(network, tensors, fixed) for name, network in networks_of(plan).items()}
     module = modules[""] if "" in modules else nn.ModuleDict(modules)
     return module.eval()
+
+
+def torch_program(plan: Plan, weights: Weights) -> bytes:
+    """Return a file of `torch.export` of the model in evaluation mode, for batches of any size.
+
+    Raises ValueError for a model that cannot be traced, and for one of several networks.
+    """
+    module = torch_module(plan, weights)
+    if isinstance(module, nn.ModuleDict):
+        raise ValueError(f"the model has {len(module)} networks")
+    example, batch = torch.zeros(2, *plan.settings.data.input_shape), {0: torch.export.Dim("batch")}
+    sizes = ((batch,),) if isinstance(module, PlannedNetwork) else (batch,)  # whose inputs are one argument, *inputs
+    file = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about torch's own code
+        try:
+            torch.export.save(torch.export.export(module, (example,), dynamic_shapes=sizes), file)
+        except Exception as error:  # tracing raises whatever a module does
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ValueError(f"torch.export: {first}") from error
+    return file.getvalue()
 
 
 def _of_network(network: Network, tensors: Mapping[str, Tensor], fixed: set[str]) -> nn.Module:

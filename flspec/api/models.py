@@ -15,7 +15,7 @@ from flspec.core.part_files import known_files
 from flspec.data.client_names import client_names
 from flspec.data.column_types import is_whole
 from flspec.data.store import open_data
-from flspec.errors import InputError, choose
+from flspec.errors import InputError, choose, printable, shorten
 from flspec.execution.parts import network_of, sample_of
 from flspec.layers import trace
 from flspec.metrics import Scores, Undefined
@@ -135,6 +135,20 @@ class Model:
         if module is None:
             raise InputError(f"torch: backend {REFERENCE!r} has no torch; install flspec again")
         return module
+
+    def torch_program(self) -> bytes:
+        """Return a file of `torch.export`, which `torch.export.load(FILE).module()` reads without flspec.
+
+        It takes what `inputs` gives, in batches of any size. Raises InputError for a model that torch cannot export.
+        """
+        with using_parts_of(self.plan.settings):
+            try:
+                program = find_backend(REFERENCE).torch_program(self.plan, self._trained)
+            except ValueError as error:
+                raise InputError(f"torch: {printable(shorten(str(error), 200))}; take safetensors") from None
+        if program is None:
+            raise InputError(f"torch: backend {REFERENCE!r} has no torch; install flspec again")
+        return program
 
     def _scores(self, what: str, x: Any, encoded: bool) -> Scores:
         if sample_of(self.plan):

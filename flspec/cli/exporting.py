@@ -1,4 +1,4 @@
-"""`flspec export`: what runs measured, for other programs and for papers."""
+"""`flspec export`: what runs measured, for other programs and for papers; their models, to go on with."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def _kinds(incomplete: str) -> list[str]:
     return [kind for kind in export_kinds() if kind.startswith(incomplete)]
 
 
+_KINDS = "csv, parquet, json; markdown, latex; torch, safetensors."
+
+
 def export(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, sweeps, certificates.")],
-    to: Annotated[
-        str, typer.Option(metavar="KIND", help="csv, parquet, json, markdown, latex.", autocompletion=_kinds)
-    ],
+    to: Annotated[str, typer.Option(metavar="KIND", help=_KINDS, autocompletion=_kinds)],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="A new file; else it is printed.")] = None,
     metric: Annotated[
         list[str] | None, typer.Option(metavar="[SET/]NAME", help="A column of a paper's table; repeatable.")
@@ -41,24 +42,25 @@ def export(
     by: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="A setting whose values are rows; repeatable.")
     ] = None,
+    client: Annotated[str | None, typer.Option(metavar="NAME", help="Whose model, where each has its own.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write what runs measured.
+    """Write what runs measured, or a run's model.
 
     csv, parquet and json have every value, a row each. markdown and latex have
     a table for a paper: mean and deviation over seeds, a row for each
-    combination of the settings in which the runs differ.
+    combination of the settings in which the runs differ. torch has a model that
+    torch.export.load reads without flspec, safetensors its weights by name.
     """
     from flspec.core.files import partial_file
     from flspec.errors import InputError
     from flspec.exports import Asked, find_export
 
     kind = find_export(to)
-    given = {"metrics": ("--metric", metric), "round": ("--round", round_), "by": ("--by", by)}
-    for name, (option, value) in given.items():
+    for name, value in {"metric": metric, "round": round_, "by": by, "client": client}.items():
         if value and name not in kind.reads:
-            raise InputError(f"{option}: makes no difference to {to}; leave it out")
-    asked = Asked(tuple(paths), tuple(metric or ()), _round(round_), tuple(by) if by else None)
+            raise InputError(f"--{name}: makes no difference to {to}; leave it out")
+    asked = Asked(tuple(paths), tuple(metric or ()), _round(round_), tuple(by) if by else None, client)
     if out is None:
         if not kind.is_text or as_json:
             why = "--json tells what is in a file" if kind.is_text else f"{to} is no text"

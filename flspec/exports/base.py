@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from flspec.errors import InputError, printable
 from flspec.measurements import Measurements, measurements_of
 from flspec.measurements.outcomes import RoundChoice
 from flspec.measurements.summary import Summary, summary_of
 
-__all__ = ["Asked", "Export", "LongTable", "PaperTable"]
+if TYPE_CHECKING:
+    from flspec.api.models import Model
+
+__all__ = ["Asked", "Export", "LongTable", "ModelExport", "PaperTable"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Asked:
     metrics: tuple[str, ...] = ()
     round: RoundChoice = "last"
     by: tuple[str, ...] | None = None
+    client: str | None = None  # whose model, by number or name
 
     @cached_property
     def measured(self) -> Measurements:
@@ -37,7 +42,7 @@ class Export(ABC):
     """A kind of file."""
 
     is_text: ClassVar[bool] = True  # False: it can only be written to a file
-    reads: ClassVar[frozenset[str]] = frozenset()  # the fields of Asked, beside paths, that make a difference
+    reads: ClassVar[frozenset[str]] = frozenset()  # the options of the command that make a difference
 
     @abstractmethod
     def write(self, asked: Asked, file: IO[Any]) -> str:
@@ -65,7 +70,7 @@ class LongTable(Export):
 class PaperTable(Export):
     """Means and deviations by axis, as a table for a paper."""
 
-    reads = frozenset({"metrics", "round", "by"})
+    reads = frozenset({"metric", "round", "by"})
 
     @abstractmethod
     def render(self, summary: Summary) -> str:
@@ -75,6 +80,33 @@ class PaperTable(Export):
         summary = summary_of(asked.measured, asked.metrics, asked.round, asked.by)
         file.write(self.render(_printable(summary)))
         return f"{len(summary.rows):,} {'row' if len(summary.rows) == 1 else 'rows'} of means and deviations"
+
+
+class ModelExport(Export):
+    """The model of one run, after a round."""
+
+    is_text = False
+    reads = frozenset({"round", "client"})
+
+    @abstractmethod
+    def content(self, model: Model) -> bytes:
+        """Return the file."""
+
+    def write(self, asked: Asked, file: IO[Any]) -> str:
+        from flspec.api.models import load_model  # with what a plan needs
+
+        if len(asked.paths) != 1:
+            raise InputError(f"PATH: a model is of one run, got {len(asked.paths)} paths; name one")
+        try:
+            model = load_model(asked.paths[0], asked.round, asked.client)
+        except InputError as error:
+            raise InputError(re.sub("^(which|client): ", _option, str(error))) from None
+        file.write(self.content(model))
+        return f"the model after round {model.round}"
+
+
+def _option(found: re.Match[str]) -> str:
+    return "--round: " if found[1] == "which" else "--client: "
 
 
 class _Counted:

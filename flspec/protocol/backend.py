@@ -179,6 +179,13 @@ class Backend(ABC):
         """Return the plan's model with these weights as a `torch.nn.Module`; None if the backend has no torch."""
         return None
 
+    def torch_program(self, plan: Plan, weights: Weights) -> bytes | None:
+        """Return the plan's model as a file that torch reads without flspec; None if the backend has no torch.
+
+        Raises ValueError, with the reason, for a model that torch cannot export.
+        """
+        return None
+
     def scored_at_once(self, plan: Plan) -> int:
         """Return how many examples its scorer runs through the model at once. The memory estimate needs it."""
         raise NotImplementedError(f"{self.name} scores no models")

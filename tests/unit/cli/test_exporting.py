@@ -49,7 +49,10 @@ def test_a_file_of_values_is_told_as_json(folder: Path) -> None:
         (["file", "--to", "csv"], "file is not a folder; name the folder of a run"),
         (["runs/begun", "--to", "csv"], "runs/begun: no run with a result here, and runs/begun has not ended"),
         (["runs/broken", "--to", "csv"], "runs/broken/result.json: not valid JSON"),
-        (["runs", "--to", "excel"], "--to: unknown 'excel'; choose one of csv, json, latex, markdown, parquet"),
+        (
+            ["runs", "--to", "excel"],
+            "--to: unknown 'excel'; choose one of csv, json, latex, markdown, parquet, safetensors, torch",
+        ),
         (["runs"], "Missing option '--to'"),
         (["runs", "--to", "parquet"], "--out: parquet is no text; name a file to write"),
         (["runs", "--to", "csv", "--json"], "--out: --json tells what is in a file; name a file to write"),

@@ -15,7 +15,7 @@ import pytest
 
 from flspec.errors import InputError
 from flspec.exports import Asked, export_kinds, find_export
-from flspec.exports.base import LongTable, PaperTable
+from flspec.exports.base import LongTable, ModelExport, PaperTable
 from flspec.measurements import measurements_of
 from tests.unit.exports.made_runs import write_run, write_sweep
 
@@ -54,10 +54,11 @@ def cells_of(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in (lines[0], *lines[2:])]
 
 
-def test_every_kind_is_either_of_values_or_of_means() -> None:
+def test_every_kind_is_of_values_of_means_or_of_a_model() -> None:
     kinds = {kind: find_export(kind) for kind in export_kinds()}
     assert {kind for kind, one in kinds.items() if isinstance(one, LongTable)} == {"csv", "json", "parquet"}
     assert {kind for kind, one in kinds.items() if isinstance(one, PaperTable)} == {"latex", "markdown"}
+    assert {kind for kind, one in kinds.items() if isinstance(one, ModelExport)} == {"safetensors", "torch"}
     with pytest.raises(InputError, match=r"--to: unknown 'latx'; did you mean 'latex'\? choose one of csv, json"):
         find_export("latx")
 
