@@ -36,7 +36,7 @@ def runs_table(listing: Listing, chosen: Sequence[ListedRun], sort: str | None, 
     is_mixed = len({run.found.backend for run in chosen}) > 1
     for heading in ("run", *short_names(axes).values(), "started", *(["backend"] if is_mixed else []), "status"):
         table.add_column(heading, no_wrap=True)
-    is_partial = any(run.found.status != "finished" for run in chosen)
+    is_partial = any(_is_partial(run.found) for run in chosen)
     if is_partial:
         table.add_column("done", justify="right", no_wrap=True)
     shown = _shown(listing, sort, metrics)
@@ -60,6 +60,11 @@ def _setting(run: ListedRun, path: str) -> str:
     return shorten(text_of(run.settings[path]), _LONGEST_VALUE).replace(" ", "") if path in run.settings else ""
 
 
+def _is_partial(found: FoundRun) -> bool:
+    """Return whether a run has, or may have, fewer rounds than were asked for."""
+    return found.status != "finished" or found.last_round not in (None, found.num_rounds)
+
+
 def _rounds(found: FoundRun) -> str:
     """Return `7/10`: how many rounds are done, of how many that were asked for."""
     return "/".join("?" if number is None else str(number) for number in (found.last_round, found.num_rounds))
@@ -69,7 +74,7 @@ def notes_below(listing: Listing, chosen: Sequence[ListedRun]) -> Iterator[str]:
     """Yield why runs are not finished, and what the table has no room for."""
     if len(backends := {run.found.backend for run in chosen}) == 1:
         yield f"{len(chosen):,} runs, all on {backends.pop()}" if len(chosen) > 1 else f"on {backends.pop()}"
-    unfinished = [run for run in chosen if run.found.why]
+    unfinished = [run for run in chosen if run.found.why not in ("", run.found.status)]
     for run in unfinished[:_MOST_REASONS]:
         yield f"{run.name} {run.found.status}: {shorten(run.found.why, _LONGEST_REASON)}"
     yield from filter(None, [and_more(len(unfinished) - _MOST_REASONS, "did not finish")])

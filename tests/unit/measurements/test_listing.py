@@ -167,6 +167,7 @@ def test_the_command_shows_it_as_a_table_and_as_json(made: Path) -> None:
     assert shown.returncode == 0
     assert [row[0] for row in rows[:6]][3:] == ["listed-11", "listed-12", "listed-13"]
     assert "listed-11 failed: no room" in shown.stdout
+    assert "listed-12 interrupted:" not in shown.stdout  # which says no more than its row
     narrow = flspec(made, "runs", COLUMNS="40").stdout
     whole = [run.name for run in list_runs([made / "runs"]).runs] + ["fedadam", "interrupted", "accuracy"]
     assert all(value in narrow for value in whole)
