@@ -48,6 +48,7 @@ def run_study(
     as_json: bool = False,
     log_json: bool = False,
     anyway: bool = False,
+    device: str = "cpu",
     trackers: Sequence[str] = (),
 ) -> None:
     """Run the unfinished cells of a study and print the results; exits with 1 unless every cell is done."""
@@ -55,7 +56,7 @@ def run_study(
     try:
         with progress:
             options: dict[str, Any] = {"data": data, "jobs": jobs, "limits": limits, "trackers": trackers}
-            options["anyway"] = anyway
+            options |= {"anyway": anyway, "device": device}
             result = sweep(study, backend, folder, **options, watch=progress.update)
     except (KeyboardInterrupt, SystemExit) as stop:
         done = f"{progress.num_done} of {len(study.cells)} cells done"
