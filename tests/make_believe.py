@@ -7,6 +7,7 @@ so what is trained there can be held against the CPU to the last bit.
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,20 @@ class Traffic:
         self.sent = Counter[tuple[int, ...]]()  # transfers to the device, by shape
         self.read = 0  # tensors that came back
         self.items = 0  # numbers that came back one by one
+        self.peak = 0  # bytes that tensors there held at once
+        self._held, self._users = 0, Counter[int]()  # by the place of their memory
+
+    def hold(self, made: torch.Tensor, memory: torch.UntypedStorage) -> None:
+        """Count the memory of a tensor for as long as a tensor uses it."""
+        place, size = memory.data_ptr(), memory.nbytes()
+        self._held += 0 if self._users[place] else size
+        self._users[place] += 1
+        self.peak = max(self.peak, self._held)
+        weakref.finalize(made, self._let_go, place, size)
+
+    def _let_go(self, place: int, size: int) -> None:
+        self._users[place] -= 1
+        self._held -= 0 if self._users[place] else size
 
 
 class _There(torch.Tensor):
@@ -90,11 +105,15 @@ def _call(function: Any, args: Any, kwargs: dict[str, Any], traffic: Traffic) ->
     if not goes_there:
         return result
     given_there = {id(tensor.held): tensor for tensor in there}  # an operation in place gives back what it was given
-    return tree_map(lambda leaf: _there(leaf, given_there) if isinstance(leaf, torch.Tensor) else leaf, result)
+    return tree_map(lambda leaf: _there(leaf, given_there, traffic) if isinstance(leaf, torch.Tensor) else leaf, result)
 
 
-def _there(held: torch.Tensor, known: dict[int, _There]) -> torch.Tensor:
-    return known[id(held)] if id(held) in known else _There(held)
+def _there(held: torch.Tensor, known: dict[int, _There], traffic: Traffic) -> torch.Tensor:
+    if id(held) in known:
+        return known[id(held)]
+    made: torch.Tensor = _There(held)
+    traffic.hold(made, held.untyped_storage())
+    return made
 
 
 def _held(leaf: Any) -> Any:

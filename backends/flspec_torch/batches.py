@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flspec.analysis.memory_estimate import MOST_INPUT_VALUES
 from flspec.data.examples import Split, step_stream
 from flspec.protocol.plan import ClientTask
 from flspec_torch.devices import HOST, TorchDevice
@@ -21,7 +22,7 @@ from flspec_torch.stored_examples import StoredExamples, store_examples
 __all__ = ["Batches", "Block"]
 
 # Values of the inputs of a block of several steps: a megabyte, which a processor's cache holds; on a device a task.
-_MOST_VALUES, _MOST_VALUES_THERE = 2**18, 2**26
+_MOST_VALUES = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Batches:
         """Yield the steps of these numbers in blocks, as long as memory allows: one read for many small batches."""
         batches = task.batches[numbers.start : numbers.stop]
         most = max(map(len, batches), default=0) * math.prod(self.split.input_shape)
-        length = max(1, (_MOST_VALUES if self.device.is_host else _MOST_VALUES_THERE) // max(1, most))
+        length = max(1, (_MOST_VALUES if self.device.is_host else MOST_INPUT_VALUES) // max(1, most))
         for first in range(0, len(batches), length):
             some = range(numbers.start + first, numbers.start + min(first + length, len(batches)))
             yield self._block(task, some)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from flspec.analysis.faults import faults_in_words
 from flspec.analysis.inventory import untested_labels
 from flspec.analysis.leakage import Leakage, find_leakage
-from flspec.analysis.memory_estimate import estimate_memory
+from flspec.analysis.memory_estimate import estimate_device_memory, estimate_memory
 from flspec.analysis.networks import NetworkFacts, network_facts, phases_in_words, pictures_in_words
 from flspec.analysis.skew import Skew, count_labels, measure_skew
 from flspec.compiler.masked_sums import sum_remarks
@@ -110,6 +110,7 @@ class Estimates(Document):
     """Estimates of memory and time."""
 
     memory_bytes: int  # of one process that trains and evaluates with torch
+    device_bytes: int  # on the device of --device, beside what its driver takes
     time: dict[str, TimeEstimate]  # by backend, for those that can estimate it
 
 
@@ -162,7 +163,11 @@ def describe_plan(plan: Plan, *, rehearse: bool = False, data_root: Path | None 
         model=_model(plan),
         bytes_down=_traffic(plan, down),
         bytes_up=_traffic(plan, up),
-        estimates=Estimates(memory_bytes=estimate_memory(plan), time=_times(able, plan)),
+        estimates=Estimates(
+            memory_bytes=estimate_memory(plan),
+            device_bytes=estimate_device_memory(plan),
+            time=_times(able, plan),
+        ),
         privacy=privacy_record(plan, plan.num_rounds) if plan.settings.privacy else None,
         pictures=pictures_in_words(plan),
         backends=backends,

@@ -32,9 +32,10 @@ from flspec.protocol.part_scope import using_its_parts
 from flspec.protocol.plan import Plan
 from flspec.protocol.registry import REFERENCE, find_backend
 
-__all__ = ["MOST_GRADIENT_VALUES", "estimate_memory", "kept_bytes"]
+__all__ = ["MOST_GRADIENT_VALUES", "MOST_INPUT_VALUES", "estimate_device_memory", "estimate_memory", "kept_bytes"]
 
 MOST_GRADIENT_VALUES = 2**26  # of single examples in a private step, at a time: 256 MiB, or those of one example
+MOST_INPUT_VALUES = 2**26  # of a client's batches that are gathered at a time on a device other than the CPU
 
 _MIB = 2**20
 _PROCESS = 290 * _MIB  # bytes of Python with torch, numpy, SciPy and pydantic before any data: measured
@@ -58,6 +59,28 @@ def estimate_memory(plan: Plan, workers: int = 0) -> int:
         + _scoring_bytes(plan, cores)
     )
     num_bytes = _PROCESS + max(running, _reading_bytes(plan))
+    return -(-num_bytes // _MIB) * _MIB
+
+
+@using_its_parts
+def estimate_device_memory(plan: Plan) -> int:
+    """Return the peak on a device other than the CPU, in bytes, in whole MiB, if one client is trained there at a time.
+
+    Examples stay there if nothing transforms them, the weights of a round beside a client's. What a driver takes for
+    itself, some hundred MiB, is not counted.
+    """
+    data = plan.settings.data
+    of_split = {"train": data.num_train, "test": data.num_test, "validation": data.num_validation}
+    stored = sum(num for name, num in of_split.items() if name not in data.transforms)
+    one = math.prod(data.input_shape)
+    steps = int(np.diff(plan.arrays["task_batch_ends"], prepend=0).max(initial=1))
+    gathered = min(max(MOST_INPUT_VALUES, plan.largest_batch * one), steps * plan.largest_batch * one)
+    num_bytes = (
+        stored * one * np.dtype(data.feature_type).itemsize
+        + 2 * _FLOAT32 * gathered  # divided by the divisor, and normalised
+        + _model_bytes(plan)
+        + max(_training_bytes(plan), _scoring_bytes(plan, cores=1))
+    )
     return -(-num_bytes // _MIB) * _MIB
 
 

@@ -91,7 +91,8 @@ def _facts(description: Description) -> Iterator[tuple[str, Sequence[str]]]:
     down, up = description.bytes_down, description.bytes_up
     each = f"{bytes_in_words(down.each_time)} to a client and {bytes_in_words(up.each_time)} back, each time"
     yield "bytes", [each, f"{bytes_in_words(down.total)} down and {bytes_in_words(up.total)} up in all"]
-    yield "memory", [f"about {bytes_in_words(description.estimates.memory_bytes)}, all in one process"]
+    here, there = (bytes_in_words(getattr(description.estimates, f"{of}_bytes")) for of in ("memory", "device"))
+    yield "memory", [f"about {here}, all in one process", f"with --device about {there} there, beside the driver's own"]
     if times := description.estimates.time:
         yield "time", [_time(name, estimate) for name, estimate in times.items()]
 

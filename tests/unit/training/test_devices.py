@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from flspec.analysis.memory_estimate import estimate_device_memory
 from flspec.compiler.compile import compile
 from flspec.data.examples import NORMALISATIONS, Split
 from flspec.data.store import open_data
@@ -261,3 +262,15 @@ def test_a_device_without_memory_is_named_and_the_run_can_go_on(make_plan, monke
     with make_believe() as (device, _), pytest.raises(RunError, match=message) as caught:
         rounds(plan, device)
     assert "\n" not in str(caught.value)
+
+
+def test_the_estimate_of_its_memory_is_near_what_tensors_there_hold_at_once(make_plan):
+    """In training and evaluation. That of another optimizer, without Adam's two slots, is seen to be another."""
+    sections = pictures({"kind": "mlp", "hidden": [2000, 200]}) | {"cohort": {"kind": "uniform", "size": 1}}
+    adam = {"steps": 2, "batch_size": 20, "optimizer": {"kind": "adam", "learning_rate": 0.01}}
+    plan = make_plan(**sections | {"client": adam})
+    with make_believe() as (device, traffic):
+        Trainer(plan, device=device).train_from(initial_state(plan), plan.cohort(1)[0])
+        TorchScorer(plan, device).logits(plan.weights, open_data(plan.settings.data).test)
+    assert 0.8 < estimate_device_memory(plan) / traffic.peak < 1.4
+    assert estimate_device_memory(make_plan(**sections)) / traffic.peak < 0.8
