@@ -149,7 +149,8 @@ def certificate_table(certificate: Certificate) -> Table:
         table.add_column(lines(above, below), justify="right")
     table.add_column("why", overflow="fold")
     for name, verdict in certificate.backends.items():
-        why = verdict.reason or verdict.caveat or _praise(verdict)
+        found = verdict.diagnosis.in_words if verdict.diagnosis else None
+        why = found or verdict.reason or verdict.caveat or _praise(verdict)
         table.add_row(name, verdict.verdict, *_distances(verdict), why)
     remarks = [f"{name}: {remark}" for name, remark in certificate.remarks.items()]
     notes = (*remarks, certificate.not_compared, f"tolerance {certificate.tolerance}")

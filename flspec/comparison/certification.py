@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flspec.comparison.agreement import TOLERANCE_RULE, Agreement, Divergence, compare_states
+from flspec.comparison.diagnosis import Trials, diagnose
 from flspec.comparison.nudging import nudge, nudged_outcome
-from flspec.comparison.verdicts import DEFINITION, NOT_CERTIFIED, BackendVerdict, Certificate, Verdict
+from flspec.comparison.verdicts import DEFINITION, NOT_CERTIFIED, BackendVerdict, Certificate, Diagnosis, Verdict
 from flspec.compiler.first_steps import first_steps_of
 from flspec.core.files import is_empty, numbered_folder, write_atomically
 from flspec.core.reading import PYDANTIC_VALUE, read_json
@@ -53,7 +55,8 @@ Phase = Literal["free-running", "lockstep"]
 CertifyWatch = Callable[[str, Phase, RoundRecord], None]
 
 CERTIFICATE = "certificate.json"
-_LOCKSTEP, _SENSITIVITY = "lockstep", "sensitivity"  # temporary folders inside a backend's folder
+_LOCKSTEP, _SENSITIVITY, _DIAGNOSIS = "lockstep", "sensitivity", "diagnosis"  # temporary folders in a backend's folder
+_LEAST_SECONDS = 60.0  # to look for the cause of a difference
 _NUDGES = 8  # draws that measure the reference's sensitivity to rounding
 _COARSE_REASON = (
     "within rounding, but rounding alone moves most rounds by more than a hundredth of what they learn, so little is "
@@ -74,6 +77,7 @@ def certify(
     watch: CertifyWatch | None = None,
     engines: Mapping[str, Backend] | None = None,
     source: str | None = None,
+    explain: bool = True,
 ) -> Certificate:
     """Run an experiment on each of `backends`, the first being the reference, and compare them.
 
@@ -81,7 +85,8 @@ def certify(
     `certificates`; what a killed session of the same plan and backends left there is replaced. `engines` are open
     backends by name, which stay open: they serve several certificates. `source` is the spec's text to be stored instead
     of the plan's own. With `first_steps`, each client task is cut to so many steps: rounding grows in long ones. All
-    backends train on `device`; those that cannot are refused.
+    backends train on `device`; those that cannot are refused. With `explain` it is looked for where
+    and why a backend differs, as long as the reference ran, or a minute.
 
     Raises InputError before anything is written; a backend that fails later gets the verdict `failed`.
     """
@@ -101,7 +106,7 @@ def certify(
         check_certifiable(folder)
         with prepared_folder(folder, plan, attempt, source, resume=True, others="begin again"):
             opener = _Opener(engines or {}, limits or Limits())
-            session = _Session(plan, names[0], folder, workers, where, watch, opener)
+            session = _Session(plan, names[0], folder, workers, where, watch, opener, explain)
             return session.certify(names[1:])
 
 
@@ -154,6 +159,7 @@ class _Session:
     device: Device
     watch: CertifyWatch | None
     open: _Opener
+    explain: bool
 
     def certify(self, names: Sequence[str]) -> Certificate:
         """Run the reference and each of these backends, and write the certificate."""
@@ -221,7 +227,7 @@ class _Session:
 
     def forget_states(self) -> None:
         """Delete the states of every round, which are large and no longer needed; each run keeps its last weights."""
-        for pattern in (f"**/{CHECKPOINTS}", f"*/{_LOCKSTEP}", f"*/{_SENSITIVITY}"):
+        for pattern in (f"**/{CHECKPOINTS}", *(f"**/{one}" for one in (_LOCKSTEP, _SENSITIVITY, _DIAGNOSIS))):
             for folder in list(self.folder.glob(pattern)):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -249,9 +255,18 @@ class _Session:
             lockstep=lockstep,
             free_running=free,
             first_divergence=divergence,
+            diagnosis=self._diagnose(engine, divergence.round, *folders) if divergence and self.explain else None,
             reason=reason,
             bitwise=free.bitwise,
         )
+
+    def _diagnose(self, engine: Backend, number: int, ours: Path, theirs: Path) -> Diagnosis:
+        states = [load_state(kept_state(folder, number), self.plan.digest) for folder in (ours, theirs)]
+        seconds = max(_LEAST_SECONDS, load_result(ours).seconds.total)
+        trials = Trials(theirs / _DIAGNOSIS, self.workers, time.monotonic() + seconds, self.device)
+        with self.open(self.reference) as reference:
+            weights = states[0].weights, states[1].weights
+            return diagnose(self.plan, self._state_before(number), weights, reference, engine, trials)
 
     def _run_freely(self, engine: Backend, name: str) -> Result:
         home = self._home(name)

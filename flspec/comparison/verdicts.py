@@ -12,7 +12,7 @@ from flspec.core.components import Document
 from flspec.core.text import first_steps_in_words, join_all
 from flspec.protocol.records import NativeRecord
 
-__all__ = ["DEFINITION", "NOT_CERTIFIED", "BackendVerdict", "Certificate", "Verdict"]
+__all__ = ["DEFINITION", "NOT_CERTIFIED", "BackendVerdict", "Certificate", "Diagnosis", "Explanation", "Verdict"]
 
 Verdict = Literal["equivalent", "different", "inconclusive", "native", "refused", "failed"]
 
@@ -27,6 +27,39 @@ NOT_CERTIFIED = (
 )
 
 
+class Explanation(Document):
+    """A known cause that gives a backend's weights."""
+
+    cause: str
+    words: str  # what is done otherwise
+    left: float  # share of the difference that it leaves, rounding included
+
+
+class Diagnosis(Document):
+    """Where a backend differs first, and what would explain it."""
+
+    round: int
+    client: int | None = None  # whose training differs by itself; None: no client's does, or it was not found
+    others_too: bool = False  # other clients' training does, too
+    step: int | None = None  # of that client's task, the first after which it differs
+    tensor: str | None = None
+    causes: tuple[Explanation, ...] = ()  # the nearest first; empty: none that is known
+    tried: int = 0  # causes
+    note: str | None = None  # why no more is known
+
+    @property
+    def in_words(self) -> str:
+        """Say where and why."""
+        client = (
+            None if self.client is None else f"client {self.client}{' and others' if self.others_too else ' alone'}"
+        )
+        step = None if self.step is None else f"from step {self.step} on"
+        where = ", ".join(filter(None, (f"round {self.round}", client, step, self.tensor)))
+        why = " or ".join(f"{one.cause} ({one.words}; leaves {one.left:.2g} of the difference)" for one in self.causes)
+        unknown = f"cause unknown: none of {self.tried} known ones gives its weights" if self.tried else None
+        return "; ".join(filter(None, (f"differs first in {where}", why or unknown, self.note)))
+
+
 class BackendVerdict(Document):
     """The verdict on one backend."""
 
@@ -38,6 +71,7 @@ class BackendVerdict(Document):
     bitwise: bool = False  # in the free run, every round's state equals the reference's to the last bit
     independent: tuple[str, ...] = ()  # stages of a round that this backend does with other code than the reference
     shared: dict[str, str] = Field(default_factory=dict)  # stages that the same code does for both, and whose it is
+    diagnosis: Diagnosis | None = None  # with the verdict "different", if it was looked for
     native: NativeRecord | None = None  # with the verdict "native": another algorithm by intent, and how far it is
 
     @property

@@ -55,7 +55,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ce
     def certificate(name: str) -> Certificate:
         engines: dict[str, Backend] = {"local": LocalBackend(), "again": LocalBackend()}
         engines |= {wrong.name: wrong() for wrong in WRONG[name]}
-        return certify(compile_named(name, 3), list(engines), tmp_path_factory.mktemp("wrong") / "c", engines=engines)
+        return certify(
+            compile_named(name, 3),
+            list(engines),
+            tmp_path_factory.mktemp("wrong") / "c",
+            engines=engines,
+            explain=False,
+        )
 
     return certificate
 
@@ -81,7 +87,7 @@ def test_where_rounding_turns_steps_round_what_is_wrong_is_never_equivalent_and_
     """Adam's step does not shrink with the gradient, so no largest difference tells a wrong step from a rounded one."""
     engines: dict[str, Backend] = {"local": LocalBackend(), "again": LocalBackend()}
     engines |= {wrong.name: wrong() for wrong in WRONG_IN_ONE_STEP}
-    found = certify(compile_named(SENSITIVE, 3), list(engines), tmp_path / "c", engines=engines).backends
+    found = certify(compile_named(SENSITIVE, 3), list(engines), tmp_path / "c", engines=engines, explain=False).backends
     assert found.pop("again").verdict == "equivalent"
     assert {name: verdict.verdict for name, verdict in found.items() if verdict.verdict == "equivalent"} == {}
     assert len(found) == len(WRONG_IN_ONE_STEP)
@@ -123,7 +129,7 @@ client: {steps: 2, batch_size: 16, optimizer: {kind: sgd, learning_rate: 0.001}}
     with warnings.catch_warnings(action="ignore"):  # pydantic's, of parts that no spec can name
         plan = compile(spec.model_copy(update={"dataset": Bright(), "model": Graph(graph=chain([*layers]))}))
     engines: dict[str, Backend] = {"local": LocalBackend(), "wrong": SlightlyOffLearningRate()}
-    verdict = certify(plan, list(engines), tmp_path / "c", engines=engines).backends["wrong"]
+    verdict = certify(plan, list(engines), tmp_path / "c", engines=engines, explain=False).backends["wrong"]
     assert verdict.verdict == "different"
     assert verdict.first_divergence is not None
     assert verdict.first_divergence.round == 1

@@ -128,14 +128,20 @@ def _where(verdict: BackendVerdict) -> str:
 def _row(run: ReportedRun, verdict: BackendVerdict | None) -> list[str | Badge]:
     if verdict is None:
         return [run.label, Badge("reference", "plain"), *[DASH] * 3, "the measure"]
-    why = verdict.reason or verdict.caveat or ("identical to the last bit" if verdict.bitwise else "within rounding")
+    found = verdict.diagnosis.in_words if verdict.diagnosis else None
+    why = (
+        found
+        or verdict.reason
+        or verdict.caveat
+        or ("identical to the last bit" if verdict.bitwise else "within rounding")
+    )
     return [
         run.label,
         _BADGES[verdict.verdict],
         _lockstep(verdict),
         _largest_share(verdict),
         _freely(verdict),
-        brief(why.strip().partition("\n")[0], 400),  # the rest stands among the failures
+        brief(why.strip().partition("\n")[0], 600),  # the rest stands among the failures
     ]
 
 
