@@ -49,7 +49,7 @@ class Evaluator:
     def _prepare(self, plan: Plan, device: Device) -> None:
         self._plan = plan
         settings = plan.settings.evaluation
-        self._metrics = [find_metric(name).name for name in settings.metrics]
+        self._metrics = [find_metric(name) for name in settings.metrics]  # once: a million clients may be measured
         self._groups = parse_groups(settings.groups)
         self._by_label = bool(settings.pictures and settings.pictures.by_label)
         self._data = open_data(plan.settings.data, verify=True)

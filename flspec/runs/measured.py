@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flspec.analysis.skew import gini
 from flspec.compiler.evaluation import OVER_CLIENTS
-from flspec.metrics import Confusion, Measurable, find_metric, measure
+from flspec.metrics import Confusion, Measurable, Metric, find_metric, measure
 from flspec.runs.best_round import is_lower_better
 
 __all__ = ["Grid", "Measured", "distribution", "over_clients", "reasons_over_clients"]
@@ -33,7 +33,7 @@ class Measured:
     confusion: dict[str, Confusion] = field(default_factory=dict)
     images: dict[str, Grid] = field(default_factory=dict)
 
-    def add(self, name: str, found: Measurable, metrics: Sequence[str]) -> None:
+    def add(self, name: str, found: Measurable, metrics: Sequence[Metric]) -> None:
         """Measure one set."""
         self.values[name], reasons = measure(found, metrics)
         if reasons:
@@ -44,9 +44,10 @@ class Measured:
         self.values.update(other.values)
         self.undefined.update(other.undefined)
 
-    def add_gap(self, name: str, groups: Sequence[str], metrics: Sequence[str]) -> None:
+    def add_gap(self, name: str, groups: Sequence[str], metrics: Sequence[Metric]) -> None:
         """Add, for each metric, the gap between those groups that have a value."""
-        found = {metric: [self.values[g][metric] for g in groups if metric in self.values[g]] for metric in metrics}
+        names = [metric.name for metric in metrics]
+        found = {metric: [self.values[g][metric] for g in groups if metric in self.values[g]] for metric in names}
         self.values[name] = {metric: max(values) - min(values) for metric, values in found.items() if len(values) > 1}
         if lone := [metric for metric, values in found.items() if len(values) < 2]:
             self.undefined[name] = dict.fromkeys(lone, "fewer than two groups have a value")

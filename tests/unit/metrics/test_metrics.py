@@ -155,6 +155,6 @@ def test_a_better_model_is_better_by_every_metric(name, scores):
 def test_groups_without_a_mistake_have_no_gap_where_one_lacks_a_class():
     measured, names = Measured(), ["macro_recall", "macro_precision", "macro_f1", "flair_macro_recall"]
     for group, labels in {"a": [0, 1, 2], "b": [0, 1, 1]}.items():
-        measured.add(group, Scores(np.eye(3)[labels], np.array(labels)), names)
-    measured.add_gap("gap", ["a", "b"], names)
+        measured.add(group, Scores(np.eye(3)[labels], np.array(labels)), [METRICS[name] for name in names])
+    measured.add_gap("gap", ["a", "b"], [METRICS[name] for name in names])
     assert measured.values["gap"] == {**dict.fromkeys(names[:3], 0.0), "flair_macro_recall": pytest.approx(1 / 3)}
