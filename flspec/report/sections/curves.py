@@ -9,7 +9,7 @@ from flspec.report.charts import Line, Points, draw_lines
 from flspec.report.page import Chart, Column, Figure, Paragraph, Section, Table
 from flspec.report.subject import PlanGroup, ReportedRun, Subject
 from flspec.report.thinning import thinning_in_words
-from flspec.report.words import DASH, brief, number
+from flspec.report.words import DASH, number, words_of
 from flspec.runs.metric_words import features_in_words, metrics_in_order
 from flspec.runs.result import RoundRecord
 
@@ -50,7 +50,7 @@ def _figure(kind: str, metrics: Metrics, caption: str, runs: Sequence[ReportedRu
         drawn = [(run, points) for run in runs if (points := _points(run, metrics, name))]
         svg = draw_lines([Line(run.style, points) for run, points in drawn])
         note = " ".join(filter(None, (_overlap(drawn), thinning_in_words(max(len(points) for _, points in drawn)))))
-        charts.append(Chart(f"{kind.capitalize()} {brief(name)}", svg, note))
+        charts.append(Chart(f"{kind.capitalize()} {words_of(name)}", svg, note))
     legend = [(run.label, run.style) for run in runs if any(map(metrics, _rounds(run)))]
     if kind == "test":
         caption = " ".join((caption, *(f"{words}." for words in _features(runs))))
@@ -94,7 +94,7 @@ def _last_values(subject: Subject, plan: PlanGroup) -> Table:
     for kind, _, _ in _KINDS:
         columns += [
             Column(f"last {kind} round"),
-            *(Column(f"{kind} {brief(name.replace('_', ' '))}") for name in names[kind]),
+            *(Column(f"{kind} {words_of(name)}") for name in names[kind]),
         ]
     rows = [
         [run.label, *(cell for kind, metrics, _ in _KINDS for cell in _last(run, metrics, names[kind]))]

@@ -20,7 +20,7 @@ from flspec.report.sweep_subject import subject_of_sweep
 from flspec.report.words import in_ascii, number
 from flspec.runs.result import Result, load_result
 from flspec.runs.runner import run
-from flspec.runs.sweep import sweep
+from flspec.runs.sweep_summary import CellRecord, Sweep
 from flspec.spec.study import load_study
 from tests.unit.report.report_cases import HOSTILE, Parsed, a_result, a_round
 
@@ -249,15 +249,15 @@ def test_curves_are_means_in_bands_on_one_set_of_axes(sweep_page: tuple[str, Par
 
 
 def test_cells_that_never_began_are_among_the_failures(tmp_path: Path) -> None:
-    text = (
-        SPEC.replace("rounds: 2", "rounds: 1") + "matrix: {axes: {partition.min_examples: [5, 900]}, seeds: [0, 1]}\n"
-    )
-    (tmp_path / "spec.yaml").write_text(text)
-    sweep(load_study(tmp_path / "spec.yaml"), "local", tmp_path / "runs", jobs=1)
-    page = page_of(tmp_path / "runs")[1]
-    (row,) = [cells for cells in page.cells if len(cells) == 4 and cells[2] == "failed"]
-    assert row[1] == "2"
-    assert "min_examples" in row[3]
+    folders = [keep(a_cell(0.1, "fedavg", seed), tmp_path / f"cell{seed}").name for seed in (0, 1)]
+    done = [CellRecord(label=name, values={}, folder=name, status="completed") for name in folders]
+    why = "partition.min_examples is 900, but there are too few"
+    lost = [CellRecord(label=f"lost{n}", values={}, status="failed", error=why) for n in (0, 1)]
+    record = Sweep(name="study", backend="local", cells=(*done, *lost), groups=())
+    (tmp_path / "matrix.json").write_text(record.model_dump_json())
+    html, page = page_of(tmp_path)
+    assert ["lost0, lost1", "2", "failed", why] in page.cells
+    assert "2 runs unfinished" in html
 
 
 # -------------------------------------------------------------------------------------------------------- which page
