@@ -13,6 +13,7 @@ from flspec.protocol.records import Result
 from flspec.runs.result import load_result
 from flspec.runs.resuming import forget_newer_states
 from flspec.runs.runner import execute_plan, run
+from flspec.runs.stopping import Stopping
 from flspec.runs.stored_models import stored_model
 from flspec_local import LocalBackend
 from tests.command_line import flspec
@@ -57,6 +58,16 @@ def test_it_ends_when_its_patience_does(make_plan: MakePlan, tmp_path: Path, who
     assert result.final.confusion  # as of any last round
     assert stored_model(tmp_path / "run", plan, result).round == end
     assert load_result(tmp_path / "run") == result
+
+
+def test_only_rounds_in_a_row_count_for_patience(make_plan: MakePlan) -> None:
+    stopping = Stopping(make_plan(rounds=9, evaluation={"best": {"metric": "accuracy"}}, stop={"patience": 3}))
+    for number, is_better in enumerate([True, False, False, True, False, False], start=1):
+        stopping.see(number, 0, is_better)
+        assert stopping.stopped is None
+    stopping.see(7, 0, False)
+    assert stopping.stopped is not None
+    assert stopping.stopped.round == 7
 
 
 @pytest.mark.parametrize("stopped_after", [1, 4])
