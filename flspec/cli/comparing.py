@@ -127,8 +127,17 @@ def _certifying(folder: Path) -> Iterator[None]:
 def compare(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Folders of runs and sweeps; the first run is the measure of weights."),
+        typer.Argument(
+            metavar="PATH...", help="Runs and sweeps, the first run being the measure of weights; or a spec."
+        ),
     ],
+    backends: Annotated[
+        str | None, typer.Option(help="Of a spec: on which backends it is run and certified, as by certify.")
+    ] = None,
+    settings: Settings = None,
+    small: Small = False,
+    trust: Trust = False,
+    data_root: DataRoot = None,
     metric: Annotated[str | None, typer.Option(help="What settings are compared by; else accuracy.")] = None,
     on: Annotated[str, typer.Option(help="Set of examples that it was measured on.")] = "test",
     of_round: Annotated[OfRound, typer.Option("--round", help="Model: of the last round, or the best one.")] = "last",
@@ -139,13 +148,20 @@ def compare(
 
     Runs of one plan: are their weights the same? Runs of several: which
     settings are better, where seeds are enough to say so. Runs that were not
-    measured alike are told apart by the field in which they differ.
+    measured alike are told apart by the field in which they differ. A spec is
+    run on several backends first: whether they did the same, and where not.
     """
     from flspec.comparison.ranking import rank
     from flspec.comparison.results import compare
     from flspec.errors import InputError
     from flspec.measurements import Measurements, run_folders
 
+    if backends or any(path.is_file() for path in paths):
+        if len(paths) > 1 or out or metric:
+            raise InputError("compare: one spec at a time is run on backends; --out and --metric are for finished runs")
+        chosen = backends or "local,flower,tff"
+        certify(paths[0], chosen, settings=settings, small=small, trust=trust, data_root=data_root, as_json=as_json)
+        return
     if out and out.suffix not in (".html", ".htm"):
         raise InputError(f"--out: {out} does not end in .html; a report replaces the file it is given")
     folders = run_folders(paths)

@@ -231,6 +231,17 @@ def test_compare_says_when_runs_answer_different_questions(folder: Path, make_sp
     assert {"rounds", "3", "2"} <= set(different.stdout.split())
 
 
+def test_a_spec_is_compared_by_what_backends_make_of_it(folder: Path) -> None:
+    shown = flspec(folder, "compare", "spec.yaml", "--backends", "local,flower:inprocess", "--json")
+    assert shown.returncode == 0, shown.stderr
+    document = json.loads(shown.stdout)
+    assert document["backends"]["flower:inprocess"]["bitwise"]
+    assert (folder / document["folder"] / "report.html").exists()
+    for wrong in (("spec.yaml", "spec.yaml"), ("spec.yaml", "--metric", "loss"), ("spec.yaml", "--out", "r.html")):
+        refused = flspec(folder, "compare", *wrong)
+        assert (refused.returncode, "one spec at a time" in refused.stderr) == (2, True)
+
+
 def test_a_report_does_not_replace_what_is_no_report(folder: Path) -> None:
     flspec(folder, "run", "spec.yaml", "--out", "a")
     before = (folder / "a" / "result.json").read_bytes()
