@@ -102,13 +102,15 @@ def _server_bytes(plan: Plan, workers: int) -> int:
     """Return the bytes of the states before and after a round, its updates, their mean, the server's step, and what
     postprocessors remember of earlier rounds. A plain mean holds those that have not come in turn, other rules all.
     """
-    slots = len(aggregator_of(plan).server_optimizer.initial_slots()) + len(client_algorithm_of(plan).server_slots)
+    rule = aggregator_of(plan).server_optimizer
+    slots = len(rule.initial_slots()) + len(client_algorithm_of(plan).server_slots)
     sizes = [weight.size for weight in plan.weights.values()]
     runs = 2 if is_native(plan) else 1  # the definition's own goes on beside a native one
     states = 2 * runs * (1 + slots) * _FLOAT32 * sum(sizes)
     held = min(_largest_cohort(plan), _MOST_AHEAD * workers + 1) if takes_one_by_one(plan) else _largest_cohort(plan)
     updates = _FLOAT32 * sum(sizes) * (held + _largest_cohort(plan) * len(client_algorithm_of(plan).sends))
-    sums = _FLOAT64 * (sum(sizes) + (2 + slots) * max(sizes, default=0))  # the mean whole, the rest a tensor at a time
+    at_a_time = 0 if rule.takes_pieces else (2 + slots) * max(sizes, default=0)  # else next to nothing
+    sums = _FLOAT64 * (sum(sizes) + at_a_time)  # the mean whole
     remembered = _FLOAT64 * sum(sizes) * sum(part.num_remembered for part in postprocessors_of(plan))
     combined = _combining_bytes(plan) + (_MASKED * _FLOAT64 * sum(sizes) if plan.settings.secure_aggregation else 0)
     kept = runs * _COPIES_KEPT * len(plan.participants) * kept_bytes(plan)

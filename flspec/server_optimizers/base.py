@@ -73,8 +73,13 @@ class ServerOptimizer(Component, ABC):
         map_on_cores(step, pieces, sum(weight.size for weight in weights.values()))
         return OptimizerState(state.step + 1, slots), stepped
 
+    @property
+    def takes_pieces(self) -> bool:
+        """Whether large tensors step in pieces: its own class says that it is elementwise."""
+        return bool(vars(type(self)).get("is_elementwise", False))
+
     def _pieces(self, name: str, size: int) -> list[_Piece]:
-        if not vars(type(self)).get("is_elementwise", False):
+        if not self.takes_pieces:
             return [_Piece(name)]
         return [_Piece(name, slice(start, start + _BLOCK)) for start in range(0, size, _BLOCK)]
 

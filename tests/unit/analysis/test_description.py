@@ -149,8 +149,8 @@ def test_memory_grows_by_the_server_optimizer_s_slots(make_plan):
         estimate_memory(make_plan(model=model, aggregator=aggregator), workers=1)
         for aggregator in ({"kind": "fedavg"}, {"kind": "fedadam", "learning_rate": 0.1})
     )
-    # Two slots before and after the step in float32, and of the largest tensor in float64.
-    assert adam - plain == pytest.approx(2 * 2 * 4 * 800_003 + 2 * 8 * 400_000, abs=2**20)
+    # Two slots before and after the step, in float32: in float64 are pieces of them alone.
+    assert adam - plain == pytest.approx(2 * 2 * 4 * 800_003, abs=2**20)
 
 
 def test_memory_is_about_what_a_run_takes(tmp_path):
