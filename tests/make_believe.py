@@ -131,6 +131,10 @@ class _Believed(TorchDevice):
         with _Device(self._traffic):
             return super().put(values)
 
+    def store(self, values: NDArray[Any]) -> torch.Tensor:
+        with _Device(self._traffic):
+            return super().store(values)
+
     @contextmanager
     def in_words(self, what: str) -> Iterator[None]:
         with _Device(self._traffic), super().in_words(what):

@@ -169,3 +169,12 @@ def test_what_a_device_would_do_otherwise_is_refused_by_its_field(make_plan):
         refuse_unsupported(local, "local", plan, Device("mps"))
     with pytest.raises(InputError, match="local:processes trains on the CPU alone"):
         refuse_unsupported(find_backend("local:processes"), "local:processes", plan, CARD)
+
+
+def test_a_matrix_is_on_the_device_that_it_is_told(tmp_path, spec, card, jobs):
+    spec.write_text(spec.read_text() + "matrix: {seeds: [1, 2]}\n")
+    done = command(tmp_path, "run", str(spec), "--device", "cuda", "--out", "matrix", "--jobs", "1", "--json")
+    assert done.returncode == 0, done.stdout
+    assert [job.device for job in jobs] == [CARD, CARD]
+    records = [load_result(job.folder).software for job in jobs]
+    assert [record and record.device for record in records] == [str(CARD)] * 2
