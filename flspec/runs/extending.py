@@ -1,5 +1,7 @@
 """More rounds of a finished run: a run of a longer plan takes over the rounds in which the two plans are the same.
 
+So does a run of the same plan, or of one with another rule to `stop`, from one that was stopped before its last round.
+
 It has a folder of its own; the finished run stays as it is. What is taken over is the record of the rounds up to the
 last one whose state is stored and that the longer plan stores, too, with that state and the best one before it. From
 there it is resumed as any interrupted run, so it ends as a run of the longer plan that nothing interrupted: to the same
@@ -84,11 +86,10 @@ def beginning_of(run: Path, longer: Plan, attempt: RunAttempted, anyway: bool = 
     shorter = Plan.load(run / "plan")
     if longer.settings.privacy:
         raise InputError(f"extend: {run} is private, and what it spent counts for its own plan; begin a new run")
-    if shorter.num_rounds >= longer.num_rounds:
-        raise InputError(
-            f"extend: {run} has {shorter.num_rounds} rounds, and this spec no more; give more, e.g. --set "
-            f"rounds={2 * shorter.num_rounds}"
-        )
+    done = max((event.round for event in read_events(run) if isinstance(event, RoundFinished)), default=0)
+    if done >= longer.num_rounds or shorter.num_rounds > longer.num_rounds:
+        more = max(2 * done, shorter.num_rounds)
+        raise InputError(f"extend: {run} has {done} rounds, and this spec no more; give more, e.g. --set rounds={more}")
     if what := _difference(shorter, longer):
         raise InputError(f"extend: {run} is the beginning of another experiment: {what}; begin a new run")
     _check_software(run, attempt, anyway)

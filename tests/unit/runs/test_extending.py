@@ -53,10 +53,19 @@ def test_it_ends_as_a_run_of_the_longer_plan(make_plan: MakePlan, tmp_path: Path
 
 def test_a_run_that_was_stopped_goes_on_without_the_rule(make_plan: MakePlan, tmp_path: Path) -> None:
     assert len(run(make_plan(rounds=10, stop={"bytes": 1}), out=tmp_path / "short").rounds) == 1
-    with pytest.raises(InputError, match=r"has 10 rounds, and this spec no more"):
-        run(make_plan(rounds=10), out=tmp_path / "more", extend=tmp_path / "short")
-    result = run(make_plan(rounds=11), out=tmp_path / "more", extend=tmp_path / "short")
-    assert outcome(result) == outcome(run(make_plan(rounds=11), out=tmp_path / "whole"))
+    for rounds in (10, 11):
+        result = run(make_plan(rounds=rounds), out=tmp_path / f"more{rounds}", extend=tmp_path / "short")
+        assert outcome(result) == outcome(run(make_plan(rounds=rounds), out=tmp_path / f"whole{rounds}"))
+    with pytest.raises(InputError, match=r"has 1 rounds, and this spec no more; give more, e\.g\. --set rounds=10"):
+        run(make_plan(rounds=9), out=tmp_path / "fewer", extend=tmp_path / "short")
+
+
+def test_a_run_whose_time_was_up_goes_on_counting_with_more_of_it(make_plan: MakePlan, tmp_path: Path) -> None:
+    short = run(make_plan(rounds=10, stop={"seconds": 1e-6}), out=tmp_path / "short")
+    again = run(make_plan(rounds=10, stop={"seconds": 1e-5}), out=tmp_path / "again", extend=tmp_path / "short")
+    assert [one.round for one in again.rounds] == [one.round for one in short.rounds] == [1]  # it took longer than that
+    more = run(make_plan(rounds=10, stop={"seconds": 1e6}), out=tmp_path / "more", extend=tmp_path / "short")
+    assert outcome(more) == outcome(run(make_plan(rounds=10), out=tmp_path / "whole"))
 
 
 def test_one_that_is_interrupted_or_begins_without_its_beginning_ends_alike(
