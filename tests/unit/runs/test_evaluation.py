@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from flspec import metrics
 from flspec.compiler.compile import compile
 from flspec.compiler.evaluation import check_evaluation
 from flspec.data.examples import Data, Split
 from flspec.data.store import open_data
 from flspec.errors import InputError, SpecError
-from flspec.execution.rounds import initial_state
-from flspec.metrics import Metric, Scores, find_metric, measure
 from flspec.protocol.plan import Plan
 from flspec.protocol.settings import BestSettings
 from flspec.protocol.state import ServerState, load_weights
@@ -80,20 +77,6 @@ def test_groups_are_measured_on_their_own_examples(plan, result, tmp_path):
     sizes = {sex: int((test.columns["sex"] == sex).sum()) for sex in "fm"}
     whole = sum(sizes[sex] * measured[f"test/sex={sex}"]["accuracy"] for sex in "fm") / len(test)
     assert measured["test"]["accuracy"] == pytest.approx(whole)
-
-
-def test_metrics_are_found_once_and_not_for_each_client(plan, monkeypatch):
-    evaluate, found = Evaluator(plan), list[str]()
-
-    def find(name: str) -> Metric:
-        found.append(name)
-        return find_metric(name)
-
-    monkeypatch.setattr(metrics, "find_metric", find)
-    evaluate(initial_state(plan))
-    assert found == []
-    assert measure(Scores(np.eye(2), np.arange(2)), ["accuracy"])[0] == {"accuracy": 1.0}
-    assert found == ["accuracy"]  # by a name it is found each time
 
 
 def test_the_group_that_is_told_apart_better_is_told_so(result):

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from flspec import metrics
 from flspec.core.cache import cache_folder
 from flspec.data import store
 from flspec.errors import InputError
+from flspec.execution.rounds import initial_state
+from flspec.metrics import Metric, Scores, find_metric, measure
 from flspec.protocol.state import ServerState
 from flspec.runs.evaluation import Evaluator
 from flspec.runs.runner import run
@@ -113,3 +116,17 @@ def test_large_data_are_not_evaluated_on_where_a_file_is_newer_than_it_should_be
     os.utime(file, ns=(0, file.stat().st_mtime_ns + 1_000_000_000))
     with pytest.raises(InputError, match="have changed since they were stored"):
         Evaluator(plan)
+
+
+def test_metrics_are_found_once_and_not_for_each_client(plan, monkeypatch):
+    evaluate, found = Evaluator(plan), list[str]()
+
+    def find(name: str) -> Metric:
+        found.append(name)
+        return find_metric(name)
+
+    monkeypatch.setattr(metrics, "find_metric", find)
+    evaluate(initial_state(plan))
+    assert found == []
+    assert measure(Scores(np.eye(2), np.arange(2)), ["accuracy"])[0] == {"accuracy": 1.0}
+    assert found == ["accuracy"]  # by a name it is found each time
