@@ -42,7 +42,7 @@ ROOMS = (
     "measurements",
     "comparison",
     "report",
-    "api",
+    "api bundles",
     "exports",
     "cli",
 )
@@ -159,6 +159,7 @@ CLOSED_TO_BACKENDS = {
     "comparison",
     "report",
     "api",
+    "bundles",
     "exports",
     "cli",
 }

@@ -31,6 +31,7 @@ _COMMANDS = {  # by name, in the order of --help: the module of `flspec.cli`, an
     "rm": "tidying:rm",
     "clean": "tidying:clean",
     "export": "exporting:export",
+    "bundle": "bundling:bundle",
     "backends": "backends:backends_app",
     "data": "data:data_app",
 }

@@ -22,9 +22,9 @@ from flspec.protocol.events import RoundFinished
 from flspec.protocol.plan import Plan
 from flspec.protocol.records import ClientRows, Failure
 
-__all__ = ["ClientTable", "unwritten_rows", "wants_client_rows"]
+__all__ = ["CLIENT_ROWS", "ClientTable", "unwritten_rows", "wants_client_rows"]
 
-_NAME = "clients.csv"
+CLIENT_ROWS = "clients.csv"
 _USUAL = ("loss", "update_norm", "seconds")  # what an engine may not know of any client
 _PRIVATE = "the run is private, and no epsilon covers what each client measured; client_rows: true writes it"
 _LEAKS = "no epsilon covers what each client measured: whoever has this file learns of single clients"
@@ -47,7 +47,7 @@ class ClientTable:
     """A writer of the table, round by round. A resumed run writes the rounds before again, into a new file."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        self._plan, self._path = plan, folder / _NAME
+        self._plan, self._path = plan, folder / CLIENT_ROWS
         self._columns: list[str] = []  # of the first round that has a cohort
         self._known: set[str] = set()  # those in which there is a value
         self._waiting: list[dict[str, object]] = []  # rows of rounds before
@@ -59,7 +59,7 @@ class ClientTable:
         if not self._columns:
             return ClientRows(note="no client trained")
         missing = tuple(name for name in _USUAL if name not in self._known)
-        return ClientRows(path=_NAME, missing=missing, note=_LEAKS if self._plan.settings.privacy else None)
+        return ClientRows(path=CLIENT_ROWS, missing=missing, note=_LEAKS if self._plan.settings.privacy else None)
 
     def add(self, event: RoundFinished, failures: Iterable[Failure]) -> None:
         """Write the rows of a round: of its cohort, and of clients that a fault kept from it."""
