@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flspec.bundles.contents import gather
+from flspec.bundles.contents import MOST_BYTES, gather
 from flspec.bundles.crate import Maker, check_library, describe
 from flspec.core.files import partial_file
+from flspec.core.reading import open_regular
 from flspec.errors import InputError, RunWarning
 
 __all__ = ["Bundle", "write_bundle"]
@@ -78,7 +79,7 @@ def _written(out: Path) -> Iterator[Path]:
                 folder.rename(out)
                 return
             archive = shutil.make_archive(str(folder), "zip", folder)
-            with partial_file(out) as file, open(archive, "rb") as made:
+            with partial_file(out) as file, open_regular(archive, MOST_BYTES) as made:
                 shutil.copyfileobj(made, file)
         except OSError as error:
             raise InputError(f"--out: {out} cannot be written ({error.strerror or error}); choose another") from None

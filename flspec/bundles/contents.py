@@ -21,14 +21,14 @@ from flspec.runs.git_state import GIT_STATE
 from flspec.runs.result import RESULT, Result, load_result
 from flspec.runs.sweep_summary import MATRIX
 
-__all__ = ["METHODS", "BundledRun", "Contents", "gather"]
+__all__ = ["METHODS", "MOST_BYTES", "BundledRun", "Contents", "gather"]
 
 METHODS = "methods.txt"
 _REPORT, _FIGURES, _PINS = "report.html", "figures", "requirements.txt"
 _SPEC, _PLAN, _ARRAYS = "spec.yaml", "plan/plan.json", "plan/arrays.npz"
 _OF_A_RUN = (_SPEC, _PLAN, _ARRAYS, RESULT, CLIENT_ROWS, GIT_STATE)  # nothing else leaves a run's folder
 _AROUND = (CERTIFICATE, MATRIX, _SPEC)  # of a certificate or a sweep
-_MOST_BYTES = 2**35
+MOST_BYTES = 2**35
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _copied(folder: Path, into: Path, files: Iterable[str]) -> Iterator[str]:
     for file in files:
         if (folder / file).is_file():
             (into / file).parent.mkdir(parents=True, exist_ok=True)
-            with open_regular(folder / file, _MOST_BYTES) as source, open(into / file, "wb") as copy:
+            with open_regular(folder / file, MOST_BYTES) as source, open(into / file, "wb") as copy:
                 shutil.copyfileobj(source, copy)
             yield file
 

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from flspec.bundles.contents import BundledRun, Contents
+from flspec.bundles.contents import MOST_BYTES, BundledRun, Contents
+from flspec.core.reading import open_regular
 from flspec.errors import InputError, printable, shorten
 from flspec.runs.result import Result
 
@@ -88,7 +89,7 @@ def _digests(folder: Path) -> Iterator[tuple[str, str]]:
     lines = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
-        with open(path, "rb") as file:
+        with open_regular(path, MOST_BYTES) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         lines.append(f"{digest}  {name}\n")
         yield name, digest
