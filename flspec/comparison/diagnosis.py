@@ -8,10 +8,11 @@ divided. A cause is one if the reference, made to do it, ends with the engine's 
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ _BEGINNING = "run from the planned state the round gives the same: the backend b
 _COMBINING = "no client's training differs by itself: it is in what the server makes of updates"
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Trials:
     """Single rounds of altered plans, on either engine, in a folder that is empty again afterwards."""
 
@@ -44,13 +45,11 @@ class Trials:
     workers: int
     until: float  # time.monotonic() at which no more is tried
     device: Device = CPU
-    _number: int = field(default=0, init=False)
 
     def outcome(self, engine: Backend, plan: Plan, number: int, before: ServerState | None) -> Weights:
         """Return the server's weights after round `number` of a plan, from the state before it, or from the start."""
-        self._number += 1
-        home = self.folder / str(self._number)
-        home.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        home = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             start = None
             if before is not None:

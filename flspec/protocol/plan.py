@@ -26,42 +26,13 @@ from flspec.core.reading import JSON_VALUE, read_arrays, read_json
 from flspec.errors import InputError, RunError
 from flspec.protocol.batch_rule import DrawnBatches
 from flspec.protocol.packing import Indices, bounds, check_ends, num_used, pack, pack_rounds, part
+from flspec.protocol.plan_features import FEATURES
 from flspec.protocol.settings import PlanSettings, read_settings, write_settings
 
 __all__ = ["FEATURES", "FORMAT", "ClientTask", "Plan"]
 
 _MOST_ARRAY_BYTES, _MOST_ARRAYS = 2**34, 100_000  # of a plan that is read
 FORMAT = 1  # raised whenever an old reader would misread a new plan
-# Features that only some plans have: mostly a key of the settings or arrays, and the spec field that asks for it.
-# A backend that ignores one of them carries out another experiment without noticing; see
-# `flspec.protocol.backend.Backend.reads`.
-FEATURES = {
-    "clip": "client.clip",
-    "label_weights": "client.label_weights",
-    "epochs": "client.optimizer.schedule or client.algorithm",
-    "client_rates": "client.optimizer.schedule",
-    "server_rates": "aggregator.schedule",
-    "loss": "client.loss",
-    "state": "client.optimizer.state",
-    "batch_rule": "rounds: batches that a plan does not hold but says how to draw",
-    "task_seeds": "model or dataset: dropout, or random transforms",
-    "constants": "model: tensors that never change",
-    "statistics": "model: statistics that training updates",
-    "local": "model: tensors that stay with each client",
-    "client_algorithm": "client.algorithm",
-    "objective": "client.objective",
-    "networks": "model: several networks",
-    "phases": "client.objective",
-    "optimizers": "client.objective",
-    "postprocessors": "postprocessors",
-    "private_steps": "privacy",
-    "secret_noise": "privacy.seed",
-    "repeats": "cohort: clients that are drawn several times in a round",
-    "compression": "compression",
-    "task_faults": "faults",
-    "min_clients": "min_clients",
-    "secure_aggregation": "secure_aggregation",
-}
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -295,14 +266,13 @@ class Plan:
     def cohort(self, round_number: int) -> tuple[ClientTask, ...]:
         """Return the tasks of a round, counted from 1, in client order."""
         assert 1 <= round_number <= self.num_rounds, round_number
-        if (known := self._last_cohort.get(round_number)) is not None:
-            return known
-        start, end = bounds(self.arrays["round_task_ends"], round_number - 1)
-        rate = self.client_rate(round_number)
-        cohort = tuple(self._task(index, round_number, rate, start) for index in range(start, end))
-        self._last_cohort.clear()
-        self._last_cohort[round_number] = cohort
-        return cohort
+        known = self._last_cohort  # threads may ask for other rounds meanwhile
+        if round_number not in known:
+            start, end = bounds(self.arrays["round_task_ends"], round_number - 1)
+            rate = self.client_rate(round_number)
+            cohort = tuple(self._task(index, round_number, rate, start) for index in range(start, end))
+            known = self.__dict__["_last_cohort"] = {round_number: cohort}
+        return known[round_number]
 
     @cached_property
     def _last_cohort(self) -> dict[int, tuple[ClientTask, ...]]:
