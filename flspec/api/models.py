@@ -105,6 +105,10 @@ class Model:
                 return np.zeros((0, *trace(network)[network.output]), np.float32)
             return scorer_of(self.plan).logits(self._trained, examples)
 
+    def scores(self, x: Any, encoded: bool = False) -> Scores:
+        """Return outputs with what follows from them, such as `predicted`, by number, and `probabilities`."""
+        return self._scores("scores", x, encoded)
+
     def inputs(self, x: Any, encoded: bool = False) -> NDArray[np.float32]:
         """Return what the network is given, [num_examples, *input_shape], which `torch()` takes."""
         with using_parts_of(self.plan.settings):

@@ -9,7 +9,6 @@ makes it again. Nor is anything else of a run's folder that `contents` does not 
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import warnings
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from flspec.bundles.contents import MOST_BYTES, gather
 from flspec.bundles.crate import Maker, check_library, describe
-from flspec.core.files import partial_file
+from flspec.core.files import check_new_file, partial_file
 from flspec.core.reading import open_regular
 from flspec.errors import InputError, RunWarning
 
@@ -49,7 +48,7 @@ def write_bundle(
     """
     out, maker = Path(out), Maker.of(licence, authors)
     check_library()
-    _check_new(out)
+    check_new_file(out)
     with _written(out) as folder:
         contents = gather(list(map(Path, paths)), folder)
         describe(contents, maker, folder)
@@ -57,14 +56,6 @@ def write_bundle(
     for remark in contents.remarks:
         warnings.warn(remark, RunWarning, stacklevel=2)
     return Bundle(out, len(contents.runs), num_files, contents.remarks)
-
-
-def _check_new(out: Path) -> None:
-    if os.path.lexists(out):
-        raise InputError(f"--out: {out} is there already; choose another name, or remove it")
-    parent = out.absolute().parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"--out: {out} cannot be made, since {parent} is no folder to write to")
 
 
 @contextmanager

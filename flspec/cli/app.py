@@ -32,6 +32,7 @@ _COMMANDS = {  # by name, in the order of --help: the module of `flspec.cli`, an
     "clean": "tidying:clean",
     "export": "exporting:export",
     "bundle": "bundling:bundle",
+    "predict": "predicting:predict",
     "backends": "backends:backends_app",
     "data": "data:data_app",
 }

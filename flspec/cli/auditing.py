@@ -33,11 +33,11 @@ def audit(
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a lower bound of a private spec's epsilon, without training its model.
+    """Measure a lower bound of a private spec's epsilon.
 
-    The canary, a client or with kind example an example, gives the worst there is,
-    or is absent. How well the two can be told apart by what is released bounds
-    epsilon. Exits with 1 if the bound is above the claim.
+    Its model is not trained. The canary, a client or with kind example an example,
+    gives the worst there is, or is absent. How well the two can be told apart by
+    what is released bounds epsilon. Exits with 1 if the bound is above the claim.
     """
     from flspec.analysis.audit import audit as measured
     from flspec.analysis.audit import check_numbers

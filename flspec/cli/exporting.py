@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from flspec.cli.options import Json
+from flspec.cli.options import Json, as_round
 from flspec.cli.output import print_json
 
 if TYPE_CHECKING:
     from flspec.exports import Asked, Export
-    from flspec.measurements.outcomes import RoundChoice
 
 __all__ = ["export"]
 
@@ -52,7 +50,7 @@ def export(
     combination of the settings in which the runs differ. torch has a model that
     torch.export.load reads without flspec, safetensors its weights by name.
     """
-    from flspec.core.files import partial_file
+    from flspec.core.files import check_new_file, partial_file
     from flspec.errors import InputError
     from flspec.exports import Asked, find_export
 
@@ -60,14 +58,14 @@ def export(
     for name, value in {"metric": metric, "round": round_, "by": by, "client": client}.items():
         if value and name not in kind.reads:
             raise InputError(f"--{name}: makes no difference to {to}; leave it out")
-    asked = Asked(tuple(paths), tuple(metric or ()), _round(round_), tuple(by) if by else None, client)
+    asked = Asked(tuple(paths), tuple(metric or ()), as_round(round_), tuple(by) if by else None, client)
     if out is None:
         if not kind.is_text or as_json:
             why = "--json tells what is in a file" if kind.is_text else f"{to} is no text"
             raise InputError(f"--out: {why}; name a file to write")
         kind.write(asked, sys.stdout)
         return
-    _check_new(out)
+    check_new_file(out)
     with partial_file(out) as file:
         what = _written(kind, asked, file)
     if as_json:
@@ -86,25 +84,3 @@ def _written(kind: Export, asked: Asked, file: BinaryIO) -> str:
         return kind.write(asked, text)
     finally:
         text.detach()  # which writes what is left
-
-
-def _round(text: str | None) -> RoundChoice:
-    from flspec.errors import InputError, shorten
-
-    if text is None or text == "last":
-        return "last"
-    if text == "best":
-        return "best"
-    if not (text.isascii() and text.isdecimal() and int(text[:20]) > 0):
-        raise InputError(f"--round: {shorten(text)!r} is no round; give last, best or a number from 1")
-    return int(text[:20])
-
-
-def _check_new(out: Path) -> None:
-    """Raise InputError unless a file can be made; nothing that is there is overwritten."""
-    from flspec.errors import InputError
-
-    if os.path.lexists(out):
-        raise InputError(f"--out: {out} is there already; choose another name, or remove it")
-    if not out.absolute().parent.is_dir() or not os.access(out.absolute().parent, os.W_OK | os.X_OK):
-        raise InputError(f"--out: {out} cannot be made, since {out.absolute().parent} is no folder to write to")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flspec.cli.output import use_debug, use_json
+
+if TYPE_CHECKING:
+    from flspec.measurements.outcomes import RoundChoice
 
 __all__ = [
     "CellLabel",
@@ -27,6 +30,7 @@ __all__ = [
     "Trackers",
     "Trust",
     "Workers",
+    "as_round",
 ]
 
 
@@ -90,3 +94,16 @@ Trackers = Annotated[
     ),
 ]
 Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Seconds that one round may take.")]
+
+
+def as_round(text: str | None) -> RoundChoice:
+    """Return what `--round` names: last, best or a number from 1. Raises InputError."""
+    from flspec.errors import InputError, shorten
+
+    if text is None or text == "last":
+        return "last"
+    if text == "best":
+        return "best"
+    if not (text.isascii() and text.isdecimal() and int(text[:20]) > 0):
+        raise InputError(f"--round: {shorten(text)!r} is no round; give last, best or a number from 1")
+    return int(text[:20])

@@ -16,6 +16,7 @@ from flspec.errors import InputError, shorten
 
 __all__ = [
     "append_durably",
+    "check_new_file",
     "check_new_folder",
     "is_empty",
     "is_locked",
@@ -333,3 +334,12 @@ def check_new_folder(folder: Path) -> None:
         raise InputError(f"out: {shown} cannot be made: {reason}") from None
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"out: {shown} cannot be made, since {shorten(str(parent), 200)} cannot be written to")
+
+
+def check_new_file(path: Path) -> None:
+    """Raise InputError unless a file or folder can be made there; nothing that is there is overwritten."""
+    if os.path.lexists(path):
+        raise InputError(f"--out: {path} is there already; choose another name, or remove it")
+    parent = path.absolute().parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"--out: {path} cannot be made, since {parent} is no folder to write to")

@@ -188,7 +188,7 @@ def _pictures(top: Path, folder: Path) -> Iterator[_Picture]:
         files = sorted(file for file in place.iterdir() if not file.name.startswith("."))
         if deeper := [file for file in files if file.is_dir()]:
             raise InputError(f"{deeper[0]}: a folder in the folder of a class; pictures should be directly in {place}")
-        chosen = list(filter(_is_picture, files))
+        chosen = list(filter(is_picture, files))
         if not chosen:
             raise InputError(f"{place}: no pictures ({', '.join(sorted(_SUFFIXES))}); remove it, or fill it")
         for file in chosen:
@@ -199,10 +199,10 @@ def _others(top: Path) -> Iterator[Path]:
     """Yield the files in folders of classes that are not read."""
     for place in top.iterdir():
         if place.is_dir() and not place.name.startswith("."):
-            yield from (file for file in place.iterdir() if not _is_picture(file))
+            yield from (file for file in place.iterdir() if not is_picture(file))
 
 
-def _is_picture(file: Path) -> bool:
+def is_picture(file: Path) -> bool:
     return not file.name.startswith(".") and file.suffix.lower() in _SUFFIXES
 
 

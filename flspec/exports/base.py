@@ -19,7 +19,7 @@ from flspec.measurements.summary import Summary, summary_of
 if TYPE_CHECKING:
     from flspec.api.models import Model
 
-__all__ = ["Asked", "Export", "LongTable", "ModelExport", "PaperTable"]
+__all__ = ["Asked", "Export", "LongTable", "ModelExport", "PaperTable", "model_at"]
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,21 @@ class ModelExport(Export):
         """Return the file."""
 
     def write(self, asked: Asked, file: IO[Any]) -> str:
-        from flspec.api.models import load_model  # with what a plan needs
-
         if len(asked.paths) != 1:
             raise InputError(f"PATH: a model is of one run, got {len(asked.paths)} paths; name one")
-        try:
-            model = load_model(asked.paths[0], asked.round, asked.client)
-        except InputError as error:
-            raise InputError(re.sub("^(which|client): ", _option, str(error))) from None
+        model = model_at(asked.paths[0], asked.round, asked.client)
         file.write(self.content(model))
         return f"the model after round {model.round}"
+
+
+def model_at(run: Path, round: RoundChoice, client: str | None) -> Model:
+    """Return a run's model as the options of a command say which; raises InputError, which names the option."""
+    from flspec.api.models import load_model  # with what a plan needs
+
+    try:
+        return load_model(run, round, client)
+    except InputError as error:
+        raise InputError(re.sub("^(which|client): ", _option, str(error))) from None
 
 
 def _option(found: re.Match[str]) -> str:

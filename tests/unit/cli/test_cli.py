@@ -28,7 +28,7 @@ def write_spec(folder: Path, spec: Spec) -> None:
 
 COMMANDS = (
     *("schema", "list", "new", "validate", "plan", "run", "certify", "audit", "compare", "backends", "data"),
-    *("report", "runs", "show", "reproduce", "rm", "clean", "export", "bundle"),
+    *("report", "runs", "show", "reproduce", "rm", "clean", "export", "bundle", "predict"),
 )
 
 
