@@ -116,6 +116,11 @@ class LocalBackend(OnTorch):
 
         return torch_program(plan, weights)
 
+    def onnx_model(self, plan: Plan, weights: Weights) -> bytes:
+        from flspec_torch.exporting import onnx_model
+
+        return onnx_model(plan, weights)
+
     def scored_at_once(self, plan: Plan) -> int:
         return min(map(examples_at_once, scored_networks(plan)))
 

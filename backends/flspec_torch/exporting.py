@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from flspec.protocol.state import Weights
 from flspec_torch.model import Masks, build_network, to_tensors
 from flspec_torch.own_module import fresh_module
 
-__all__ = ["PlannedNetwork", "torch_module", "torch_program"]
+__all__ = ["PlannedNetwork", "onnx_model", "torch_module", "torch_program"]
 
 
 def torch_module(plan: Plan, weights: Weights) -> nn.Module:
@@ -34,20 +35,42 @@ def torch_program(plan: Plan, weights: Weights) -> bytes:
 
     Raises ValueError for a model that cannot be traced, and for one of several networks.
     """
+    file = io.BytesIO()
+    with _exporting("torch.export"):
+        torch.export.save(_traced(plan, weights), file)
+    return file.getvalue()
+
+
+def onnx_model(plan: Plan, weights: Weights) -> bytes:
+    """Return the same program in ONNX, by torch's own exporter, which needs onnx and onnxscript.
+
+    Raises ValueError as `torch_program` does, and for an operation that ONNX does not have.
+    """
+    with _exporting("torch.onnx"):
+        made = torch.onnx.export(_traced(plan, weights), dynamo=True, verbose=False)
+        if made is None:
+            raise ValueError("it gave no program")
+        return bytes(made.model_proto.SerializeToString())
+
+
+def _traced(plan: Plan, weights: Weights) -> torch.export.ExportedProgram:
     module = torch_module(plan, weights)
     if isinstance(module, nn.ModuleDict):
         raise ValueError(f"the model has {len(module)} networks")
     example, batch = torch.zeros(2, *plan.settings.data.input_shape), {0: torch.export.Dim("batch")}
     sizes = ((batch,),) if isinstance(module, PlannedNetwork) else (batch,)  # whose inputs are one argument, *inputs
-    file = io.BytesIO()
+    return torch.export.export(module, (example,), dynamic_shapes=sizes)
+
+
+@contextmanager
+def _exporting(by: str) -> Iterator[None]:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about torch's own code
         try:
-            torch.export.save(torch.export.export(module, (example,), dynamic_shapes=sizes), file)
+            yield
         except Exception as error:  # tracing raises whatever a module does
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ValueError(f"torch.export: {first}") from error
-    return file.getvalue()
+            raise ValueError(f"{by}: {first}") from error
 
 
 def _of_network(network: Network, tensors: Mapping[str, Tensor], fixed: set[str]) -> nn.Module:

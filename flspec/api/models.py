@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,13 +146,25 @@ class Model:
 
         It takes what `inputs` gives, in batches of any size. Raises InputError for a model that torch cannot export.
         """
+        return self._exported("torch", find_backend(REFERENCE).torch_program)
+
+    def onnx_model(self) -> bytes:
+        """Return the model in ONNX, for batches of any size of what `inputs` gives. Needs onnx and onnxscript.
+
+        Raises InputError for a model that cannot be exported.
+        """
+        if not all(map(find_spec, ("onnx", "onnxscript"))):
+            raise InputError("onnx: needs onnx and onnxscript; install them with: pip install 'flspec[onnx]'")
+        return self._exported("onnx", find_backend(REFERENCE).onnx_model)
+
+    def _exported(self, kind: str, export: Callable[[Plan, Mapping[str, Any]], bytes | None]) -> bytes:
         with using_parts_of(self.plan.settings):
             try:
-                program = find_backend(REFERENCE).torch_program(self.plan, self._trained)
+                program = export(self.plan, self._trained)
             except ValueError as error:
-                raise InputError(f"torch: {printable(shorten(str(error), 200))}; take safetensors") from None
+                raise InputError(f"{kind}: {printable(shorten(str(error), 200))}; take safetensors") from None
         if program is None:
-            raise InputError(f"torch: backend {REFERENCE!r} has no torch; install flspec again")
+            raise InputError(f"{kind}: backend {REFERENCE!r} has no torch; install flspec again")
         return program
 
     def _scores(self, what: str, x: Any, encoded: bool) -> Scores:

@@ -24,7 +24,7 @@ def _kinds(incomplete: str) -> list[str]:
     return [kind for kind in export_kinds() if kind.startswith(incomplete)]
 
 
-_KINDS = "csv, parquet, json; markdown, latex; torch, safetensors."
+_KINDS = "csv, parquet, json; markdown, latex; torch, safetensors, onnx."
 
 
 def export(

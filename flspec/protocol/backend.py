@@ -186,6 +186,10 @@ class Backend(ABC):
         """
         return None
 
+    def onnx_model(self, plan: Plan, weights: Weights) -> bytes | None:
+        """Return the plan's model as a file in ONNX; None if the backend has none. Raises ValueError as above."""
+        return None
+
     def scored_at_once(self, plan: Plan) -> int:
         """Return how many examples its scorer runs through the model at once. The memory estimate needs it."""
         raise NotImplementedError(f"{self.name} scores no models")

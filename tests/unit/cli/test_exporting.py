@@ -51,7 +51,7 @@ def test_a_file_of_values_is_told_as_json(folder: Path) -> None:
         (["runs/broken", "--to", "csv"], "runs/broken/result.json: not valid JSON"),
         (
             ["runs", "--to", "excel"],
-            "--to: unknown 'excel'; choose one of csv, json, latex, markdown, parquet, safetensors, torch",
+            "--to: unknown 'excel'; choose one of csv, json, latex, markdown, onnx, parquet, safetensors, torch",
         ),
         (["runs"], "Missing option '--to'"),
         (["runs", "--to", "parquet"], "--out: parquet is no text; name a file to write"),

@@ -58,7 +58,7 @@ def test_every_kind_is_of_values_of_means_or_of_a_model() -> None:
     kinds = {kind: find_export(kind) for kind in export_kinds()}
     assert {kind for kind, one in kinds.items() if isinstance(one, LongTable)} == {"csv", "json", "parquet"}
     assert {kind for kind, one in kinds.items() if isinstance(one, PaperTable)} == {"latex", "markdown"}
-    assert {kind for kind, one in kinds.items() if isinstance(one, ModelExport)} == {"safetensors", "torch"}
+    assert {kind for kind, one in kinds.items() if isinstance(one, ModelExport)} == {"onnx", "safetensors", "torch"}
     with pytest.raises(InputError, match=r"--to: unknown 'latx'; did you mean 'latex'\? choose one of csv, json"):
         find_export("latx")
 

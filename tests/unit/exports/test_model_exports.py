@@ -85,3 +85,24 @@ def test_a_model_that_torch_cannot_export_names_another_kind(folder: Path, monke
     monkeypatch.setattr(torch.export, "export", refuse)
     done = flspec(folder, "export", "run", "--to", "torch", "--out", "new")
     assert (done.returncode, done.stderr) == (2, "flspec: torch: torch.export: no; take safetensors\n")
+
+
+def test_onnx_gives_what_the_run_s_model_gives(folder: Path) -> None:
+    pytest.importorskip("onnxscript", reason="pip install 'flspec[onnx]'")
+    runtime = pytest.importorskip("onnxruntime")
+    done = flspec(folder, "export", "run", "--to", "onnx", "--out", "model.onnx")
+    assert (done.returncode, done.stdout) == (0, "written to model.onnx: the model after round 1\n"), done.stderr
+    session = runtime.InferenceSession(str(folder / "model.onnx"))
+    for num in (7, 2):
+        pictures = np.random.default_rng(num).random((num, 1, 8, 8)).astype(np.float32)
+        (given,) = session.run(None, {session.get_inputs()[0].name: pictures})
+        for which, is_equal in (("last", True), (0, False)):
+            due = library.load_model(folder / "run", which).torch()(torch.from_numpy(pictures)).detach().numpy()
+            assert np.allclose(given, due, rtol=0, atol=1e-5) == is_equal
+
+
+def test_without_onnx_its_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flspec.api.models.find_spec", lambda name: None)
+    done = flspec(folder, "export", "run", "--to", "onnx", "--out", "none.onnx")
+    assert (done.returncode, len(done.stderr.splitlines()), (folder / "none.onnx").exists()) == (2, 1, False)
+    assert "pip install 'flspec[onnx]'" in done.stderr
