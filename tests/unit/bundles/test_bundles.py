@@ -19,7 +19,8 @@ from flspec.bundles.methods import methods_in_words
 from flspec.protocol.plan import Plan
 from flspec.runs.result import load_result
 from tests.command_line import flspec
-from tests.unit.exports.made_runs import write_run
+from tests.unit.exports.made_runs import write_run, write_sweep
+from tests.unit.report.report_cases import SAME, a_result, a_round, save
 
 AUTHOR = "Ada Lovelace <0000-0002-1825-0097>"
 SPEC = {
@@ -193,3 +194,25 @@ def test_without_the_library_its_extra_is_named(folder: Path, monkeypatch: pytes
     done = flspec(folder, "bundle", "run", "--out", "new.zip")
     assert (done.returncode, "pip install 'flspec[bundle]'" in done.stderr) == (2, True)
     assert not (folder / "new.zip").exists()
+
+
+def test_a_certificate_and_a_sweep_are_bundled_with_what_stands_around_their_runs(tmp_path: Path) -> None:
+    rounds = [a_round(1)]
+    save(tmp_path / "both", {"flower": SAME}, {name: a_result(name, rounds) for name in ("local", "flower")})
+    for seed in range(2):
+        write_run(tmp_path / "sweep" / f"seed-{seed}", [0.5], seed)
+    cells = [
+        {"label": f"seed={seed}", "status": "completed", "folder": f"seed-{seed}", "values": {}} for seed in range(2)
+    ]
+    write_sweep(tmp_path / "sweep", cells)
+    for name, file, kind in (("both", "certificate.json", "Certificate"), ("sweep", "matrix.json", "Sweep")):
+        done = flspec(tmp_path, "bundle", name, "--out", f"{name}.zip")
+        assert (done.returncode, done.stdout[:18]) == (0, f"written to {name}.zip"[:18]), done.stderr
+        shutil.unpack_archive(tmp_path / f"{name}.zip", tmp_path / "unpacked" / name)
+        made = tmp_path / "unpacked" / name
+        assert wrong_files(made) == []
+        assert (made / "around" / f"1-{name}" / file).read_bytes() == (tmp_path / name / file).read_bytes()
+        assert kind in (made / "report.html").read_text(encoding="utf-8")
+        assert len(list((made / "runs").iterdir())) == 2
+    alone = flspec(tmp_path, "bundle", "both/local", "--out", "alone")
+    assert (alone.returncode, (tmp_path / "alone" / "around").exists()) == (0, False)
