@@ -197,6 +197,7 @@ LIGHT = (
     "flspec.errors",
     "flspec.protocol.settings",
     "flspec.protocol.packing",
+    "flspec.protocol.plan_features",
     "flspec.protocol.batch_rule",
     "flspec.core.ragged",
     "flspec.core.randomness",  # words and permutations; only what it inverts, for normal values, is SciPy's
@@ -216,7 +217,7 @@ def heavier_than_numpy(source: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("protocol/plan", "protocol/packing", "protocol/settings", "protocol/batch_rule"),
+        *("protocol/plan", "protocol/packing", "protocol/settings", "protocol/batch_rule", "protocol/plan_features"),
         *("core/reading", "core/ragged", "errors"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 from flspec.comparison.experiments import Change
 from flspec.compiler.compile import compile
 from flspec.core.components import Document
+from flspec.core.reading import read_regular
 from flspec.data.store import open_data
 from flspec.errors import InputError
 from flspec.execution.remote import Limits
@@ -85,7 +86,7 @@ def reproduce(
         raise InputError(f"{folder}: {_NO_SECOND.format(spec=folder / 'spec.yaml')}")
     _have_data(plan, folder, data)
     spec = folder / "spec.yaml"
-    source = spec.read_text(encoding="utf-8") if spec.is_file() else None
+    source = read_regular(spec).decode(errors="replace") if spec.is_file() else None
     options: dict[str, Any] = {"workers": workers, "device": _device_of(before), "limits": limits, "watch": watch}
     where, again = run_in_folder(plan, before.backend.name, out, **options, source=source)
     return hold_against(folder, before, where, again)

@@ -284,9 +284,11 @@ def _numbers(parent: Path) -> Iterator[dict[str, int]]:
 
 def _read_numbers(path: Path) -> dict[str, int]:
     """Return what a file of numbers says; one that was spoilt says nothing, and the folders that are there count."""
+    from flspec.core.reading import read_regular  # which needs numpy
+
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(read_regular(path))
+    except (InputError, OSError, ValueError, RecursionError):
         return {}
     items = found.items() if isinstance(found, dict) else ()
     return {name: number for name, number in items if isinstance(number, int)}
