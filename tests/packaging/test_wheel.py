@@ -162,7 +162,7 @@ def test_a_command_that_needs_another_shows_its_help(command: Path, tmp_path: Pa
     [
         (["run"], "Missing argument 'SPEC'"),
         (["validate"], "Missing argument 'SPEC...'"),
-        (["compare"], "Missing argument 'RUN...'"),
+        (["compare"], "Missing argument 'PATH...'"),
         (["fly"], "No such command 'fly'"),
         (["--fly"], "--fly"),
         (["run", "a.yaml", "--fly"], "--fly"),
