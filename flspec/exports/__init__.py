@@ -1,4 +1,4 @@
-"""What `flspec export PATH… --to KIND` writes. The folder is the registry: a module for each kind, with its class."""
+"""What `flspec export PATH… --to KIND` writes. Each module but `base` is a kind, with its class."""
 
 from __future__ import annotations
 

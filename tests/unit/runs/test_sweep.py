@@ -177,7 +177,7 @@ def test_what_is_done_is_not_done_again(make_study: MakeStudy, jobs: list[Job], 
     assert [cell.reused for cell in again.cells] == [True, True, False, False]
     assert [cell.evaluation for cell in again.cells[:2]] == [cell.evaluation for cell in first.cells]
     assert len(jobs) == 2
-    assert len(before) == 16
+    assert len(before) == 18
     assert before.items() <= contents(tmp_path).items()
     assert Sweep.model_validate_json((tmp_path / "matrix.json").read_bytes()) == again
 
