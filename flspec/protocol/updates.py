@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _BLOCK = 2**15  # values at a time: sum and product are half a mebibyte, which a core keeps near
+_BLOCK_OF_A_THREAD = 2**17  # likewise where several threads add, which wait for each other's Python between blocks
 Delta = Mapping[str, NDArray[np.float64]]  # a change of the weights, by tensor name
 
 
@@ -113,17 +114,15 @@ def _mean_of(values: Sequence[NDArray[np.floating[Any]]], shares: Sequence[float
     """Return the sum of each value times its share, on several cores: coordinates do not depend on each other."""
     mean, flat = np.zeros(values[0].shape), [value.reshape(-1) for value in values]
     into = mean.reshape(-1)
-    part = max(_BLOCK, -(-into.size // 64))
 
     def add(start: int) -> None:
-        room = np.empty(_BLOCK)
-        for first in range(start, min(start + part, into.size), _BLOCK):
-            block = slice(first, min(first + _BLOCK, start + part))
-            with np.errstate(invalid="ignore"):
-                for value, share in zip(flat, shares, strict=True):
-                    _add_block(into[block], value[block], share, room)
+        block = slice(start, start + _BLOCK_OF_A_THREAD)
+        room = np.empty(into[block].size)
+        with np.errstate(invalid="ignore"):
+            for value, share in zip(flat, shares, strict=True):
+                _add_block(into[block], value[block], share, room)
 
-    map_on_cores(add, range(0, into.size, part), into.size * len(values))
+    map_on_cores(add, range(0, into.size, _BLOCK_OF_A_THREAD), into.size * len(values))
     return mean
 
 
