@@ -100,7 +100,7 @@ def test_a_file_is_one_run_or_a_matrix(tmp_path: Path, monkeypatch: pytest.Monke
     Path("many.yaml").write_text(yaml.safe_dump({**VALUES, "matrix": {"seeds": [0, 1]}}))
     one, many = flspec.run("one.yaml"), flspec.run("many.yaml", jobs=1)
     assert isinstance(one, RunResult)
-    assert (one.folder.parent, one.frame()[0]["run"]) == (tmp_path / "runs", one.folder.name)
+    assert (one.folder.parent, next(iter(one.frame()["run"]))) == (tmp_path / "runs", one.folder.name)
     assert isinstance(many, Results)
     assert many.folder == tmp_path / "runs/many-local-matrix"
     assert many[0].weights == one.weights == flspec.run(flspec.compile(SPEC)).weights
