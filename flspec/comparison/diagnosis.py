@@ -136,9 +136,9 @@ class _Parts:
         """Return the smallest part, and why it is no smaller."""
         place = _Place()
         try:
-            if self._differs(range(len(self.plan.cohort(self.number)))) is None:
+            if (tensor := self._differs(range(len(self.plan.cohort(self.number))))) is None:
                 return place, _BETWEEN_ROUNDS if self.number > 1 else _BEGINNING
-            place = self._one_task()
+            place = self._one_task(tensor)
             if place.position is None:
                 return place, _COMBINING
             return self._first_step(place), ""
@@ -151,19 +151,19 @@ class _Parts:
         distance, furthest = self.apart(with_cohort(self.plan, self.number, [tasks[place] for place in positions]))
         return furthest if distance > _SHOWS * self.whole else None
 
-    def _one_task(self) -> _Place:
-        """Return a task that differs by itself, by halves; none if no half does."""
+    def _one_task(self, tensor: str) -> _Place:
+        """Return a task that differs by itself, by halves; none if no half does. All differ most in `tensor`."""
         positions: Sequence[int] = range(len(self.plan.cohort(self.number)))
-        others_too, tensor = False, self._differs(positions) if len(positions) == 1 else ""
+        others_too = False
         while len(positions) > 1:
             middle = (len(positions) + 1) // 2
             halves = (positions[:middle], positions[middle:])
-            differ = [(half, tensor) for half in halves if (tensor := self._differs(half))]
+            differ = [(half, furthest) for half in halves if (furthest := self._differs(half))]
             if not differ:
                 return _Place()
             others_too = others_too or len(differ) > 1
             positions, tensor = differ[0]
-        return _Place(positions[0], others_too, None, tensor or "")
+        return _Place(positions[0], others_too, None, tensor)
 
     def _first_step(self, place: _Place) -> _Place:
         assert place.position is not None

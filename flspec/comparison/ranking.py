@@ -7,7 +7,6 @@ A pair is compared if both measured the same metric on the same test examples; o
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,11 +18,11 @@ from typing import Any
 from pydantic import JsonValue
 
 from flspec.comparison.statistics import ALPHA, Contrast, contrast, fewest_pairs, holm
-from flspec.core.reading import JSON_VALUE, read_json
 from flspec.core.text import short_names
 from flspec.errors import InputError, choose
 from flspec.measurements import Measurements
 from flspec.metrics import find_metric
+from flspec.runs.planned import planned_data
 from flspec.runs.result import Result
 
 __all__ = ["ComparedPair", "Ranking", "Setting", "rank"]
@@ -223,6 +222,9 @@ def _pair(settings: Sequence[Setting], on: str, first: int, second: int) -> Comp
     return ComparedPair(first, second, axes, found, None)
 
 
+_data = cache(planned_data)  # each run is in several pairs
+
+
 def _why_incomparable(a: Setting, b: Setting, axes: Sequence[str], shared: Sequence[int], on: str) -> str:
     """Return what the two were not measured alike by; empty if they were."""
     for path in axes:
@@ -237,15 +239,6 @@ def _why_incomparable(a: Setting, b: Setting, axes: Sequence[str], shared: Seque
     if any(_data(a.folders[one]) != _data(b.folders[other]) for one, other in seeds):
         return "the content of their data differs"
     return ""
-
-
-@cache
-def _data(folder: Path) -> str | None:
-    """Return the digest of the data of a run's plan; None if it has no readable plan."""
-    try:
-        return str(json.loads(read_json(folder / "plan" / "plan.json", JSON_VALUE))["settings"]["data"]["digest"])
-    except (InputError, KeyError, TypeError):
-        return None
 
 
 def _settings(measured: Measurements, scores: Sequence[float | None]) -> tuple[list[Setting], list[str]]:

@@ -6,7 +6,6 @@ the environments that backends have today, and what a notebook gave, which nothi
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,11 +16,11 @@ from pathlib import Path
 
 from flspec.core.cache import cache_folder, discard
 from flspec.core.files import num_bytes
-from flspec.core.reading import JSON_VALUE, read_json
-from flspec.errors import InputError, RunError
+from flspec.errors import RunError
 from flspec.execution.environments import current_environments, remove_folder
 from flspec.protocol.backend import CHECKPOINTS
 from flspec.runs.found import FoundRun
+from flspec.runs.planned import planned_data
 from flspec.runs.removal import remove_states, states_of
 
 __all__ = ["Leftover", "leftovers", "remove"]
@@ -86,7 +85,7 @@ def _to_be_extended(run: FoundRun, states: Collection[int]) -> Collection[int]:
 
 def _of_cache(runs: Sequence[FoundRun]) -> Iterator[Leftover]:
     cache = cache_folder().resolve()  # as the system names what is mapped
-    named, in_use = {_data_of(run.folder) for run in runs}, _in_use(cache)
+    named, in_use = {planned_data(run.folder) for run in runs}, _in_use(cache)
     for kind, what in _MADE_AGAIN.items():
         for path in _entries(cache / kind):
             if path.name not in named and not _is_new(path) and not any(path in (p, *p.parents) for p in in_use):
@@ -109,15 +108,6 @@ def _is_new(path: Path) -> bool:
         return time.time() - path.stat().st_mtime < _NEW_SECONDS
     except OSError:
         return True
-
-
-def _data_of(folder: Path) -> str | None:
-    """Return the name in the store of the examples that a run's plan names."""
-    try:
-        path = folder / "plan" / "plan.json"
-        return str(json.loads(read_json(path, JSON_VALUE))["settings"]["data"]["digest"])
-    except (InputError, ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def _in_use(cache: Path) -> set[Path]:

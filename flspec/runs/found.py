@@ -6,7 +6,6 @@ one and the number of the last round. Whether a result is as the run wrote it is
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,11 +17,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from flspec.core.files import is_locked
-from flspec.core.reading import JSON_VALUE, PYDANTIC_VALUE, check_json, open_regular, read_json
+from flspec.core.reading import PYDANTIC_VALUE, check_json, open_regular
 from flspec.core.text import natural
 from flspec.errors import InputError
 from flspec.protocol.events import RunAttempted
 from flspec.runs.event_log import EVENTS, read_events
+from flspec.runs.planned import planned_spec
 from flspec.runs.result import RESULT, Result, load_result
 
 __all__ = ["FoundRun", "Status", "check_run", "find_runs", "found_run", "is_run"]
@@ -108,7 +108,7 @@ def found_run(folder: Path, is_held: bool = False) -> FoundRun:
         started=result.started if result else first.started if first else "",
         backend=result.backend.name if result else first.backend if first else "",
         plan_digest=result.plan_digest if result else first.plan if first else "",
-        spec=result.spec if result else _planned_spec(folder),
+        spec=result.spec if result else planned_spec(folder),
         last_round=_last_round(folder),
         result=result,
     )
@@ -156,15 +156,6 @@ def _without_rounds(path: Path) -> Result | None:
         return Result.model_validate_json(content)
     except ValidationError:
         return None
-
-
-def _planned_spec(folder: Path) -> Mapping[str, Any]:
-    try:
-        path = folder / "plan" / "plan.json"
-        found = json.loads(read_json(path, JSON_VALUE))["spec"]
-    except (InputError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _last_round(folder: Path) -> int | None:

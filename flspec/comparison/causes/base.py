@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -47,7 +48,7 @@ class Scene:
         """Return a distance of weights in which those with gradients and those without count alike."""
         return distance(first, second, self.scales)
 
-    @property
+    @cached_property
     def scales(self) -> Mapping[str, float]:
         """By tensor, the largest movement in the round of any weight that has gradients, or of any that has none."""
         moved = {name: _largest(self.ours[name] - value) for name, value in self.before.weights.items()}
